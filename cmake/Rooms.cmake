@@ -1,0 +1,31 @@
+# switchyard_room(NAME SOURCES file... [PUBLIC lib...] [PRIVATE lib...])
+# A room is a static library whose headers are included as "room/file.h".
+function(switchyard_room name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+endfunction()
+
+# switchyard_test(NAME SOURCES file... [LIBRARIES lib...] [LABELS fast|slow] [RANKS n] [TIMEOUT s])
+# A GoogleTest program; with RANKS it is started under mpirun with that many ranks.
+function(switchyard_test name)
+  cmake_parse_arguments(ARG "" "RANKS;TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} test_support GTest::gmock)
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS fast)
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  if(ARG_RANKS)
+    add_test(NAME ${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/support/mpirun -np ${ARG_RANKS}
+                                  $<TARGET_FILE:${name}>)
+    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
+  else()
+    add_test(NAME ${name} COMMAND ${name})
+  endif()
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
+                       ENVIRONMENT "OMP_NUM_THREADS=2")
+endfunction()

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "core/ops/context.h"
+#include "core/tensor.h"
+
+namespace switchyard::ops {
+
+struct AdamWOptions {
+  float beta1 = 0.9f;
+  float beta2 = 0.999f;
+  float epsilon = 1e-8f;
+  float weight_decay = 0.0f;  // decoupled: weight -= learning_rate * weight_decay * weight
+};
+
+// What changes from step to step, in the device's memory: f32 [4] = (learning rate, gradient
+// scale, 1 - beta1^t, 1 - beta2^t). The gradient is multiplied by the scale as it is read.
+enum AdamWScalar { learning_rate, gradient_scale, bias_correction1, bias_correction2 };
+
+struct AdamWTensors {
+  Tensor weight;      // f32 [n], the master weights, updated
+  Tensor gradient;    // f32 [n]
+  Tensor exp_avg;     // f32 [n]
+  Tensor exp_avg_sq;  // f32 [n]
+  Tensor rounded;     // bf16 [n], receives the new weights rounded; may be none
+};
+
+// AdamW (Loshchilov and Hutter 2019, algorithm 2), in one pass over a flat shard.
+void adamw(const Context& context, const AdamWTensors& tensors, const Tensor& scalars,
+           const AdamWOptions& options);
+
+}  // namespace switchyard::ops

@@ -1,0 +1,41 @@
+#pragma once
+
+#include "core/ops/context.h"
+#include "core/random.h"
+#include "core/tensor.h"
+
+namespace switchyard::ops {
+
+// Causal attention with grouped queries, tiled with an online softmax (Milakov and Gimelshein 2018;
+// Dao et al., FlashAttention, 2022): a query sees the keys whose position is not after its own.
+// Scores never exist as a whole query_length x key_length matrix.
+struct AttentionOptions {
+  float scale = 1.0f;         // usually 1 / sqrt(head_dim)
+  Tensor query_positions;     // i32 [query_length], ascending
+  Tensor key_positions;       // i32 [key_length], ascending
+  // Dropout of attention weights, p > 0 only in training. An element's index is
+  // ((sample * all_heads + head) * sequence_length + query position) * sequence_length + key
+  // position, with sample = first_sample + batch index and head = first_head + head index.
+  double dropout = 0.0;
+  RandomKey key;
+  int64_t first_sample = 0;
+  int64_t first_head = 0;
+  int64_t all_heads = 0;
+  int64_t sequence_length = 0;
+};
+
+// q, out [batch, query_length, heads, head_dim]; k, v [batch, key_length, kv_heads, head_dim]; all
+// of one dtype, f32 or bf16, any strides with a dense last axis; heads is a multiple of kv_heads.
+// log_sum [batch, heads, query_length] f32 receives log(sum(exp(scale * score))), for backward.
+void attention_forward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+                       const Tensor& out, const Tensor& log_sum, const AttentionOptions& options);
+
+struct AttentionBackward {
+  Tensor q, k, v, out, log_sum;  // as in forward
+  Tensor dout;                   // as out
+  Tensor dq, dk, dv;             // as q, k, v; overwritten
+};
+void attention_backward(const Context& context, const AttentionBackward& tensors,
+                        const AttentionOptions& options);
+
+}  // namespace switchyard::ops

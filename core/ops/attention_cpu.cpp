@@ -1,0 +1,1 @@
+#include "core/ops/attention.h"

@@ -1,0 +1,20 @@
+#pragma once
+
+#include "core/ops/context.h"
+#include "core/random.h"
+#include "core/tensor.h"
+
+namespace switchyard::ops {
+
+// Which elements of a [rows, columns] tensor are dropped: element (r, c) has the global index
+// row_ids[r] * columns + c, where row_ids[r] = sample * sequence_length + position.
+struct Dropout {
+  double probability = 0.0;  // 0: nothing is dropped, the rest is not read
+  RandomKey key;
+  Tensor row_ids;            // i64 [rows]
+};
+
+// y = x * mask / (1 - p) over [rows, columns]; its own backward pass. y may be x.
+void dropout(const Context& context, const Tensor& x, const Tensor& y, const Dropout& options);
+
+}  // namespace switchyard::ops

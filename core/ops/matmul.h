@@ -1,0 +1,25 @@
+#pragma once
+
+#include "core/ops/context.h"
+#include "core/tensor.h"
+
+namespace switchyard::ops {
+
+struct MatmulOptions {
+  bool transpose_a = false;  // a is [k, m]
+  bool transpose_b = false;  // b is [n, k]
+  bool accumulate = false;   // c += instead of c =
+  Tensor bias = {};          // [n] of c's or a's dtype, added to each row; not with accumulate
+};
+
+// c [m, n] = op(a) [m, k] op(b) [k, n] (+ bias). Rows may be strided, the last axis is dense.
+// a and b have one dtype, f32 or bf16; c is f32 or that dtype; sums are fp32. The three layouts of
+// training, with weights out x in:
+//   forward          y [rows, out] = x W^T       transpose_b
+//   input gradient   dx [rows, in] = dy W
+//   weight gradient  dW [out, in] += dy^T x      transpose_a, accumulate
+// Throws Error for shapes or dtypes that do not fit.
+void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,
+            const MatmulOptions& options = {});
+
+}  // namespace switchyard::ops

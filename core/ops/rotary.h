@@ -1,0 +1,20 @@
+#pragma once
+
+#include "core/ops/context.h"
+#include "core/tensor.h"
+
+namespace switchyard::ops {
+
+// Rotary position embedding (Su et al., RoFormer, 2021) in the form that rotates the two halves of
+// the first rotary_dim channels of a head (element i with element i + rotary_dim / 2).
+
+// table [positions, rotary_dim / 2, 2] f32 of (cos, sin)(position * base^(-2 i / rotary_dim)),
+// computed in float64.
+void rotary_table(const Tensor& table, int64_t rotary_dim, double base);
+
+// In place on x [batch, length, heads, head_dim], any strides with a dense last axis; positions is
+// i32 [length]. inverse = true rotates back: the backward pass.
+void rotary(const Context& context, const Tensor& x, const Tensor& table, const Tensor& positions,
+            bool inverse);
+
+}  // namespace switchyard::ops

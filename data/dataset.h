@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace switchyard {
+
+// What PREFIX.json says of a token set (absent for sets made elsewhere).
+struct DatasetInfo {
+  std::string tokenizer;         // "byte", ...; empty: unknown
+  int64_t vocabulary = 0;        // tokens are below this
+  int64_t end_of_document = -1;  // token id, -1: none
+  int64_t text_bytes = 0;        // bytes of text behind the tokens, 0: unknown
+  int64_t largest_token = -1;    // -1: unknown
+};
+
+// A memory-mapped token set in Megatron's format, PREFIX.bin and PREFIX.idx: one stream of tokens
+// for training (documents follow each other).
+class TokenDataset {
+ public:
+  // Throws Error naming the file when it is missing, truncated, or does not fit its header; when
+  // neither PREFIX.json nor vocabulary (> 0) gives the vocabulary's size; when the file's largest
+  // token is known to be beyond it.
+  static TokenDataset open(const std::string& prefix, int64_t vocabulary = 0);
+  TokenDataset(TokenDataset&&) noexcept;
+  TokenDataset& operator=(TokenDataset&&) noexcept;
+  ~TokenDataset();
+
+  const std::string& prefix() const;
+  const DatasetInfo& info() const;
+  int64_t tokens() const;
+  int64_t documents() const;
+  // Hash of the .idx file and the size of the .bin file, in hexadecimal: the set's identity.
+  const std::string& identity() const;
+  // Tokens [first, first + out.size()); throws Error naming file, position and token for one that
+  // is negative or not below the vocabulary.
+  void read(int64_t first, std::span<int32_t> out) const;
+
+ private:
+  struct State;
+  explicit TokenDataset(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// Windows of sequence_length + 1 tokens at stride sequence_length over a set's stream.
+int64_t whole_windows(int64_t tokens, int64_t sequence_length);
+
+}  // namespace switchyard

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/sample_order.h"
+
+namespace switchyard {
+
+// One set of a blend, as a path's specification records it.
+struct DataSource {
+  std::string prefix;
+  double weight = 1.0;
+  std::string identity;  // TokenDataset::identity; empty: not yet known
+};
+
+// A stage of data: what a path reads from sample first_sample (samples consumed along the lineage)
+// until the next stage begins.
+struct DataStage {
+  int64_t first_sample = 0;
+  std::vector<DataSource> sources;
+};
+
+// `--split 99,1`: the row of windows of each set is divided, the first part for training. {1}: all.
+struct Split {
+  std::vector<double> parts{1.0};
+  static Split parse(const std::string& text);  // throws Error
+  std::string to_string() const;
+  // [begin, end) of part i of `windows` windows.
+  std::pair<int64_t, int64_t> range(size_t part, int64_t windows) const;
+};
+
+// Samples of a path by their number along the lineage.
+class TrainingData {
+ public:
+  // Opens every set. Throws Error for a set that is not what the specification says (identity),
+  // has no training window, or whose tokenizer differs from the others'.
+  // vocabulary: 0, or the size given by the user.
+  TrainingData(std::vector<DataStage> stages, int64_t sequence_length, uint64_t seed, Split split,
+               int64_t vocabulary);
+  // Sample number `sample` (from 0): tokens and targets, sequence_length each. Logs when a set
+  // starts another epoch.
+  void read(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) const;
+  // The validation part of the split (its windows in order, sets one behind the other, of the stage
+  // that holds `sample`); 0 when the split has one part.
+  int64_t validation_samples(int64_t sample) const;
+  void read_validation(int64_t sample, int64_t index, std::span<int32_t> tokens,
+                       std::span<int32_t> targets) const;
+  const DatasetInfo& info() const;  // tokenizer and largest vocabulary over the sets
+  // A line for each set: quota, windows, tokens of a last short window left out.
+  std::vector<std::string> describe() const;
+  const std::vector<DataStage>& stages() const;  // with identities filled in
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+// Every token of one or several sets once, as evaluation windows: stride sequence_length, the short
+// tail too (padded; padded targets are -1).
+class EvaluationData {
+ public:
+  EvaluationData(const std::vector<std::string>& prefixes, int64_t sequence_length,
+                 int64_t vocabulary);
+  int64_t windows() const;
+  int64_t scored_tokens() const;  // targets that are not -1, over all windows
+  // Bytes of text behind the scored tokens, for bits per byte; 0 when a set does not say.
+  int64_t text_bytes() const;
+  void read(int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) const;
+  const DatasetInfo& info() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace switchyard

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/ops/activation.h"
+#include "core/ops/norm.h"
+
+namespace switchyard {
+
+enum class Positions : uint8_t { learned, rotary };
+
+// One configuration for GPT-2, Llama and GPT-NeoX (Pythia) style models.
+struct GptConfig {
+  int64_t layers = 0;
+  int64_t hidden = 0;
+  int64_t heads = 0;
+  int64_t query_groups = 0;        // key/value heads
+  int64_t head_dim = 0;            // hidden / heads unless given (kv-channels)
+  int64_t ffn_hidden = 0;
+  int64_t vocabulary = 0;          // true size
+  int64_t max_positions = 0;       // of learned positions
+  Positions positions = Positions::learned;
+  double rotary_base = 10000.0;
+  double rotary_percent = 1.0;     // of each head, the first channels
+  ops::Norm norm = ops::Norm::layer;
+  float norm_epsilon = 1e-5f;
+  ops::Activation activation = ops::Activation::gelu_tanh;
+  bool parallel_residual = false;  // attention and MLP both read the block's input
+  bool linear_bias = true;         // biases of the projections
+  bool norm_bias = true;           // of LayerNorm; false for RMSNorm
+  bool tied_output = true;
+  double hidden_dropout = 0.0;
+  double attention_dropout = 0.0;
+  double init_deviation = 0.02;
+
+  int64_t padded_vocabulary() const;  // next multiple of 128, whatever the layout
+  int64_t rotary_dim() const;         // even
+  // Weights of matrix products, the output layer once, embeddings not (performance figures).
+  int64_t product_weights() const;
+  int64_t parameters() const;         // all, true vocabulary
+  // 6 N + 6 L C T a token: forward and backward, causal attention counted once (as llm.c).
+  double causal_flops_per_token(int64_t sequence_length) const;
+  // Throws Error naming the field, what was given and what is allowed.
+  void validate() const;
+
+  std::string to_json() const;
+  static GptConfig from_json(const std::string& text);
+  friend bool operator==(const GptConfig&, const GptConfig&) = default;
+};
+
+// gpt2-124m, gpt2-355m, gpt2-774m, gpt2-1558m, llama-1b (TinyLlama), llama-7b, pythia-160m,
+// pythia-1b, pythia-6.9b, pythia-12b, and gpt2-tiny, llama-tiny, pythia-tiny, gpt2-small-cpu, ...
+// for a CPU. Throws Error naming all presets.
+GptConfig preset(std::string_view name);
+std::vector<std::string> preset_names();
+int64_t preset_sequence_length(std::string_view name);
+
+}  // namespace switchyard
