@@ -34,7 +34,8 @@ std::vector<Action> schedule_1f1b(int stages, int microbatches, int rank);
 // Only forwards, for evaluation.
 std::vector<Action> schedule_forward_only(int stages, int microbatches, int rank);
 
-// The most microbatches whose activations live at once: forward done, backward not.
+// The most microbatches whose activations live at once: forward begun, backward not done. One
+// without a backward in the list lives during its forward only.
 int peak_live(const std::vector<Action>& actions);
 
 std::string to_string(const Action& action);
