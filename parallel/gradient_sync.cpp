@@ -1,1 +1,118 @@
-// To be written.
+#include "parallel/gradient_sync.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/ops/elementwise.h"
+
+namespace switchyard {
+
+GradientSync::GradientSync(FlatBuffers& buffers, const Mesh& mesh, ops::Context context)
+    : buffers_(buffers),
+      mesh_(mesh),
+      context_(context),
+      ready_(buffers.parameters().size(), 1),
+      bucket_of_(buffers.parameters().size(), 0),
+      missing_(buffers.buckets().size(), 0),
+      handles_(buffers.buckets().size()) {
+  const FlatBuffers::Options& options = buffers.options();
+  check(options.dp == mesh.dp->size() && options.dp_rank == mesh.dp->rank(), "GradientSync",
+        "buffers for rank {} of {} on the data-parallel rank {} of {}; both must agree",
+        options.dp_rank, options.dp, mesh.dp->rank(), mesh.dp->size());
+  for (size_t b = 0; b < buffers.buckets().size(); ++b) {
+    const Bucket& bucket = buffers.buckets()[b];
+    for (const int i : bucket.parameters) bucket_of_[static_cast<size_t>(i)] = b;
+    check(bucket.kind != BucketKind::tied || mesh.embedding, "GradientSync",
+          "a tied parameter on stage {} of {}; only the first and the last may hold one",
+          mesh.place.pp, mesh.layout.pp);
+  }
+}
+
+void GradientSync::begin_step() {
+  check(buffers_.options().gradients, "GradientSync", "the buffers were made without gradients");
+  ops::fill(context_, buffers_.gradients(), 0.0f);
+  std::fill(ready_.begin(), ready_.end(), uint8_t{0});
+  for (size_t b = 0; b < missing_.size(); ++b) {
+    missing_[b] = buffers_.buckets()[b].parameters.size();
+  }
+}
+
+void GradientSync::parameter_ready(int parameter) {
+  check(parameter >= 0 && static_cast<size_t>(parameter) < ready_.size(), "GradientSync",
+        "parameter {} is ready; 0 ... {} are known", parameter,
+        static_cast<int64_t>(ready_.size()) - 1);
+  const auto i = static_cast<size_t>(parameter);
+  check(ready_[i] == 0, "GradientSync",
+        "{} became ready twice in a step, or before begin_step; once is allowed",
+        buffers_.parameters()[i].name);
+  ready_[i] = 1;
+  const size_t b = bucket_of_[i];
+  if (--missing_[b] == 0 && buffers_.buckets()[b].kind != BucketKind::replicated) start_bucket(b);
+}
+
+Buffer GradientSync::whole(const Tensor& flat, const Bucket& bucket) const {
+  return flat.slice(0, bucket.begin, bucket.end);
+}
+
+void GradientSync::start_bucket(size_t b) {
+  const Bucket& bucket = buffers_.buckets()[b];
+  const Tensor& flat = buffers_.gradients();
+  handles_[b] =
+      mesh_.dp->reduce_scatter(whole(flat, bucket), buffers_.own_part(flat, bucket), ReduceOp::sum,
+                               context_.stream, {"reduce-scatter of gradients"});
+}
+
+void GradientSync::wait_all() {
+  for (Handle& handle : handles_) {
+    handle.wait(context_.stream);
+    handle = Handle();
+  }
+}
+
+void GradientSync::sum_replicated_over_tp() {
+  const auto& buckets = buffers_.buckets();
+  for (size_t b = 0; b < buckets.size(); ++b) {
+    if (buckets[b].kind != BucketKind::replicated) continue;
+    handles_[b] = mesh_.tp->all_reduce(whole(buffers_.gradients(), buckets[b]), ReduceOp::sum,
+                                       context_.stream, {"all-reduce of replicated gradients"});
+  }
+  for (size_t b = 0; b < buckets.size(); ++b) {
+    if (buckets[b].kind != BucketKind::replicated) continue;
+    handles_[b].wait(context_.stream);
+    start_bucket(b);
+  }
+}
+
+void GradientSync::sum_tied_over_stages() {
+  const auto& buckets = buffers_.buckets();
+  for (size_t b = 0; b < buckets.size(); ++b) {
+    if (buckets[b].kind != BucketKind::tied) continue;
+    handles_[b] = mesh_.embedding->all_reduce(buffers_.own_part(buffers_.gradients(), buckets[b]),
+                                              ReduceOp::sum, context_.stream,
+                                              {"all-reduce of tied gradients"});
+  }
+}
+
+void GradientSync::finish() {
+  const auto absent = std::find(ready_.begin(), ready_.end(), uint8_t{0});
+  if (absent != ready_.end()) {
+    fail("GradientSync", "the step ends and {} is not ready; every parameter must be",
+         buffers_.parameters()[static_cast<size_t>(absent - ready_.begin())].name);
+  }
+  sum_replicated_over_tp();
+  wait_all();
+  sum_tied_over_stages();
+  wait_all();
+}
+
+void GradientSync::gather_weights() {
+  const auto& buckets = buffers_.buckets();
+  const Tensor& flat = buffers_.weights();
+  for (size_t b = 0; b < buckets.size(); ++b) {
+    handles_[b] = mesh_.dp->all_gather(buffers_.own_part(flat, buckets[b]), whole(flat, buckets[b]),
+                                       context_.stream, {"all-gather of weights"});
+  }
+  wait_all();
+}
+
+}  // namespace switchyard

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "core/ops/context.h"
@@ -11,25 +12,32 @@ namespace switchyard {
 // Sums the gradients of a step over the data-parallel ranks, bucket by bucket while backward still
 // runs. After finish() this rank's own part of each bucket holds the sum over all microbatches:
 // replicated buckets are summed over tp first, tied ones over first and last stage last (so the
-// copies there stay the same bits).
+// copies there stay the same bits). All ranks of a group must report their parameters in one order,
+// as the ranks of a stage do. One step at a time: begin_step, then parameters in any order, finish.
 class GradientSync {
  public:
+  // Both must outlive this object. Throws Error where the buffers were not made for this mesh.
   GradientSync(FlatBuffers& buffers, const Mesh& mesh, ops::Context context);
-  void begin_step();                     // zeroes the gradients
-  void parameter_ready(int parameter);   // its gradient is complete: called in the last microbatch
-  void finish();                         // throws if a parameter was not ready
+  void begin_step();                    // zeroes the gradients
+  void parameter_ready(int parameter);  // its gradient is complete: called in the last microbatch
+  void finish();                        // throws if a parameter was not ready
   // All-gathers the weights of every bucket from their owners; the handles are waited for inside.
   void gather_weights();
 
  private:
-  void start_bucket(size_t bucket);
+  void start_bucket(size_t bucket);  // its reduce-scatter over dp
+  void sum_replicated_over_tp();
+  void sum_tied_over_stages();
+  void wait_all();
+  Buffer whole(const Tensor& flat, const Bucket& bucket) const;
 
   FlatBuffers& buffers_;
   const Mesh& mesh_;
   ops::Context context_;
-  std::vector<int> missing_;        // parameters of each bucket that are not ready
-  std::vector<int> bucket_of_;      // of each parameter
-  std::vector<Handle> handles_;
+  std::vector<uint8_t> ready_;     // of each parameter
+  std::vector<size_t> bucket_of_;  // of each parameter
+  std::vector<size_t> missing_;    // parameters of each bucket that are not ready
+  std::vector<Handle> handles_;    // of each bucket
 };
 
 }  // namespace switchyard

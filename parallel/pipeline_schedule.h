@@ -9,7 +9,7 @@ namespace switchyard {
 // What a pipeline rank does next. A schedule is a list of these for each rank; the executor knows
 // actions only, no schedule.
 enum class ActionKind : uint8_t {
-  receive_forward,   // activations from the stage before
+  receive_forward,  // activations from the stage before
   forward,
   send_forward,
   receive_backward,  // gradients from the stage behind
