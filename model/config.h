@@ -17,14 +17,14 @@ struct GptConfig {
   int64_t layers = 0;
   int64_t hidden = 0;
   int64_t heads = 0;
-  int64_t query_groups = 0;        // key/value heads
-  int64_t head_dim = 0;            // hidden / heads unless given (kv-channels)
+  int64_t query_groups = 0;  // key/value heads
+  int64_t head_dim = 0;      // hidden / heads unless given (kv-channels)
   int64_t ffn_hidden = 0;
-  int64_t vocabulary = 0;          // true size
-  int64_t max_positions = 0;       // of learned positions
+  int64_t vocabulary = 0;     // true size
+  int64_t max_positions = 0;  // of learned positions
   Positions positions = Positions::learned;
   double rotary_base = 10000.0;
-  double rotary_percent = 1.0;     // of each head, the first channels
+  double rotary_percent = 1.0;  // of each head, the first channels
   ops::Norm norm = ops::Norm::layer;
   float norm_epsilon = 1e-5f;
   ops::Activation activation = ops::Activation::gelu_tanh;
@@ -40,12 +40,18 @@ struct GptConfig {
   int64_t rotary_dim() const;         // even
   // Weights of matrix products, the output layer once, embeddings not (performance figures).
   int64_t product_weights() const;
-  int64_t parameters() const;         // all, true vocabulary
+  int64_t parameters() const;  // all, true vocabulary
   // 6 N + 6 L C T a token: forward and backward, causal attention counted once (as llm.c).
   double causal_flops_per_token(int64_t sequence_length) const;
+  // The same with derived fields filled in where they are 0: query_groups = heads, head_dim =
+  // hidden / heads, ffn_hidden = 4 hidden (SwiGLU: 8/3 hidden down to a multiple of 64, as
+  // Megatron). Whoever changes hidden or heads of a preset sets these to 0 first.
+  GptConfig completed() const;
   // Throws Error naming the field, what was given and what is allowed.
   void validate() const;
 
+  // One JSON object with every field; reading it back throws Error for an unknown field, a wrong
+  // type or a configuration that validate() refuses. Absent fields have the defaults above.
   std::string to_json() const;
   static GptConfig from_json(const std::string& text);
   friend bool operator==(const GptConfig&, const GptConfig&) = default;
@@ -56,6 +62,7 @@ struct GptConfig {
 // for a CPU. Throws Error naming all presets.
 GptConfig preset(std::string_view name);
 std::vector<std::string> preset_names();
+// The sequence length that the preset's model was trained with.
 int64_t preset_sequence_length(std::string_view name);
 
 }  // namespace switchyard

@@ -13,11 +13,11 @@ namespace switchyard {
 class Generator {
  public:
   // parameters: those of a GptStage with layout 1x1x1, weights bound and loaded.
-  Generator(const GptConfig& config, std::span<const Parameter> parameters,
-            int64_t context_length, ops::Context context);
+  Generator(const GptConfig& config, std::span<const Parameter> parameters, int64_t context_length,
+            ops::Context context);
   ~Generator();
   void reset();
-  int64_t length() const;          // tokens in the cache
+  int64_t length() const;  // tokens in the cache
   int64_t context_length() const;
   // Appends tokens and returns the logits [vocabulary] (true size) behind the last of them; throws
   // Error when the context is full.

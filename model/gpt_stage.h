@@ -27,17 +27,16 @@ struct TokenBatch {
 class GptStage : public PipelineWorker {
  public:
   struct Options {
-    DType dtype = DType::f32;             // of weights and activations
+    DType dtype = DType::f32;  // of weights and activations
     int64_t micro_batch = 1;
     int64_t sequence_length = 0;
-    std::vector<int> layers_of_stages;    // empty: balance_stages by cost
-    int slots = 1;                        // live microbatches; activations are allocated for these
-    bool training = true;                 // false: forward only, no stash, no dropout
+    std::vector<int> layers_of_stages;  // empty: balance_stages by cost
+    int slots = 1;                      // live microbatches; activations are allocated for these
+    bool training = true;               // false: forward only, no stash, no dropout
     uint64_t seed = 0;
   };
   // Throws Error where the model cannot be laid out so (heads by tp, layers by pp, rows by tp...).
-  GptStage(const GptConfig& config, const Mesh& mesh, const Options& options,
-           ops::Context context);
+  GptStage(const GptConfig& config, const Mesh& mesh, const Options& options, ops::Context context);
   ~GptStage() override;
 
   // Checks alone, without ranks or memory.

@@ -1,0 +1,80 @@
+#include <gmock/gmock.h>
+
+#include "core/error.h"
+#include "model/config.h"
+
+namespace switchyard {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+TEST(Presets, HaveThePublishedParameterCounts) {
+  const std::pair<const char*, int64_t> published[] = {
+      {"gpt2-124m", 124439808},    {"gpt2-355m", 354823168},  {"gpt2-774m", 774030080},
+      {"gpt2-1558m", 1557611200},  {"llama-1b", 1100048384},  {"llama-7b", 6738415616},
+      {"pythia-160m", 162322944},  {"pythia-1b", 1011781632}, {"pythia-6.9b", 6857302016},
+      {"pythia-12b", 11846072320},
+  };
+  for (const auto& [name, parameters] : published) {
+    EXPECT_EQ(preset(name).parameters(), parameters) << name;
+  }
+}
+
+TEST(Presets, AllAreValidAndSurviveJson) {
+  for (const std::string& name : preset_names()) {
+    const GptConfig config = preset(name);
+    EXPECT_NO_THROW(config.validate()) << name;
+    EXPECT_EQ(GptConfig::from_json(config.to_json()), config) << name;
+    EXPECT_GT(preset_sequence_length(name), 0);
+  }
+}
+
+TEST(Presets, AnUnknownNameListsAll) {
+  EXPECT_THAT([] { preset("gpt5"); },
+              ThrowsMessage<Error>(testing::AllOf(HasSubstr("'gpt5'"), HasSubstr("pythia-12b"))));
+}
+
+TEST(Config, CountsProductsAndFlops) {
+  const GptConfig c = preset("gpt2-124m");
+  const int64_t products = 12 * 12 * 768 * 768 + 50257 * 768;
+  EXPECT_EQ(c.product_weights(), products);
+  EXPECT_DOUBLE_EQ(c.causal_flops_per_token(512), 6.0 * products + 6.0 * 12 * 768 * 512);
+  EXPECT_EQ(c.padded_vocabulary(), 50304);
+  EXPECT_EQ(preset("pythia-160m").rotary_dim(), 16);
+}
+
+GptConfig changed(void (*change)(GptConfig&)) {
+  GptConfig c = preset("llama-tiny");
+  change(c);
+  return c;
+}
+
+TEST(Config, ErrorsNameTheFieldAndWhatIsAllowed) {
+  const std::tuple<GptConfig, const char*, const char*> cases[] = {
+      {changed([](GptConfig& c) { c.heads = 5, c.head_dim = 0; }), "heads is 5", "hidden is 128"},
+      {changed([](GptConfig& c) { c.query_groups = 3; }), "query_groups is 3", "heads is 4"},
+      {changed([](GptConfig& c) { c.rotary_percent = 1.5; }), "rotary_percent is 1.5", "up to 1"},
+      {changed([](GptConfig& c) { c.rotary_percent = 0.03; }), "rotary_percent", "at least 2"},
+      {changed([](GptConfig& c) { c.layers = 0; }), "layers is 0", "1 or more"},
+      {changed([](GptConfig& c) { c.hidden_dropout = 1; }), "hidden_dropout is 1", "0 <= p < 1"},
+      {changed([](GptConfig& c) { c.positions = Positions::learned; }), "max_positions is 0", "1"},
+  };
+  for (const auto& [config, given, allowed] : cases) {
+    EXPECT_THAT([&c = config] { c.validate(); },
+                ThrowsMessage<Error>(testing::AllOf(HasSubstr(given), HasSubstr(allowed))));
+  }
+}
+
+TEST(Config, JsonRefusesWhatItDoesNotKnow) {
+  EXPECT_THAT([] { GptConfig::from_json(R"({"layrs": 2})"); },
+              ThrowsMessage<Error>(HasSubstr("'layrs'")));
+  EXPECT_THAT([] { GptConfig::from_json(R"({"layers": "two"})"); },
+              ThrowsMessage<Error>(HasSubstr("whole number")));
+  EXPECT_THAT([] { GptConfig::from_json(R"({"norm": "batch"})"); },
+              ThrowsMessage<Error>(HasSubstr("layer, rms")));
+  EXPECT_THAT([] { GptConfig::from_json("no json"); }, ThrowsMessage<Error>(HasSubstr("no json")));
+}
+
+}  // namespace
+}  // namespace switchyard
