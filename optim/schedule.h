@@ -6,7 +6,7 @@
 namespace switchyard {
 
 enum class DecayStyle : uint8_t { constant, cosine, linear, one_minus_sqrt };
-std::string_view name_of(DecayStyle style);        // "constant", "cosine", "linear", "1-sqrt"
+std::string_view name_of(DecayStyle style);           // "constant", "cosine", "linear", "1-sqrt"
 DecayStyle decay_style_named(std::string_view name);  // throws Error
 
 // The learning rate as a pure function of the step; it has no state. The main path is
@@ -18,15 +18,15 @@ DecayStyle decay_style_named(std::string_view name);  // throws Error
 struct Schedule {
   double maximum = 0;
   double minimum = 0;
-  int64_t warmup = 0;         // steps
+  int64_t warmup = 0;  // steps
   DecayStyle style = DecayStyle::constant;
-  int64_t decay_begin = 0;    // the last step before the decay: the fork step, or the warm-up's end
-  double decay_from = 0;      // the rate at that step
-  int64_t decay_iters = 0;    // steps that the decay lasts
+  int64_t decay_begin = 0;  // the last step before the decay: the fork step, or the warm-up's end
+  double decay_from = 0;    // the rate at that step
+  int64_t decay_iters = 0;  // steps that the decay lasts
   friend bool operator==(const Schedule&, const Schedule&) = default;
 };
 
-double learning_rate(const Schedule& schedule, int64_t step);  // steps count from 1
+double learning_rate(const Schedule& schedule, int64_t step);  // steps count from 1; 0: the start
 
 // A schedule from a random start: the decay begins after the warm-up and ends at step end_step.
 // Throws Error for a decaying style without a positive end_step behind the warm-up, a negative rate
@@ -34,7 +34,8 @@ double learning_rate(const Schedule& schedule, int64_t step);  // steps count fr
 Schedule schedule_from_scratch(double maximum, double minimum, int64_t warmup, DecayStyle style,
                                int64_t end_step);
 // A schedule for a branch of `parent` at fork_step: its decay starts there from the parent's rate.
-// A constant style goes on at `maximum` after `warmup` as the main path does.
+// A constant style goes on at `maximum` after `warmup` as the main path does. Throws Error for a
+// negative fork step, a decay without steps, and a minimum above the rate that it decays from.
 Schedule schedule_from_fork(const Schedule& parent, int64_t fork_step, double maximum,
                             double minimum, int64_t warmup, DecayStyle style, int64_t decay_iters);
 
