@@ -39,8 +39,8 @@ void adamw_range(const AdamWTensors& tensors, const float* scalars, const AdamWO
   for_vectors(static_cast<size_t>(end - begin), [&](size_t i, auto part) HWY_ATTR {
     const Float g = hn::Mul(load(gradient + i, part), step.scale);
     const Float m = hn::MulAdd(step.beta1, load(exp_avg + i, part), hn::Mul(step.rest1, g));
-    const Float v = hn::MulAdd(step.beta2, load(exp_avg_sq + i, part),
-                               hn::Mul(hn::Mul(step.rest2, g), g));
+    const Float v =
+        hn::MulAdd(step.beta2, load(exp_avg_sq + i, part), hn::Mul(hn::Mul(step.rest2, g), g));
     const Float root = hn::Sqrt(hn::Mul(v, step.correction2));
     const Float update = hn::Div(hn::Mul(step.rate, m), hn::Add(root, step.epsilon));
     const Float w = hn::MulSub(load(weight + i, part), step.decay, update);

@@ -1,1 +1,89 @@
 #include "core/ops/elementwise.h"
+
+#include "core/ops/backends.h"
+#include "core/ops/checks.h"
+
+namespace switchyard::ops {
+
+namespace {
+
+void check_float(std::string_view where, std::string_view name, const Tensor& t) {
+  check_dtype(where, name, t, {DType::f32, DType::bf16});
+  check_contiguous(where, name, t);
+}
+
+void check_equal_counts(std::string_view where, std::string_view name, const Tensor& t,
+                        const Tensor& first) {
+  check(t.elements() == first.elements(), where,
+        "{} has shape {}; {} elements are allowed, as of {}", name, t.shape.to_string(),
+        first.elements(), first.shape.to_string());
+  check_device(where, name, t, first.device);
+}
+
+void check_f32(std::string_view where, const Tensor& x) {
+  check_dtype(where, "x", x, {DType::f32});
+  check_contiguous(where, "x", x);
+}
+
+}  // namespace
+
+void fill(const Context& context, const Tensor& x, float value) {
+  check_float("fill", "x", x);
+  on_device(x.device, cpu::fill, cuda::fill)(context, x, value);
+}
+
+void copy(const Context& context, const Tensor& from, const Tensor& to) {
+  check_dtype("copy", "to", to, {from.dtype});
+  check_equal_counts("copy", "to", to, from);
+  if (!from.is_contiguous() || !to.is_contiguous()) {
+    check_shape("copy", "to", to, from.shape);
+    check_dense_last_axis("copy", "from", from);
+    check_dense_last_axis("copy", "to", to);
+  }
+  on_device(from.device, cpu::copy, cuda::copy)(context, from, to);
+}
+
+void cast(const Context& context, const Tensor& from, const Tensor& to) {
+  check_float("cast", "from", from);
+  check_float("cast", "to", to);
+  check_equal_counts("cast", "to", to, from);
+  on_device(from.device, cpu::cast, cuda::cast)(context, from, to);
+}
+
+void scale(const Context& context, const Tensor& x, float factor) {
+  check_float("scale", "x", x);
+  on_device(x.device, cpu::scale, cuda::scale)(context, x, factor);
+}
+
+void add(const Context& context, const Tensor& x, const Tensor& y, const Tensor& sum) {
+  check_float("add", "x", x);
+  check_dtype("add", "y", y, {x.dtype});
+  check_dtype("add", "sum", sum, {x.dtype});
+  check_contiguous("add", "y", y);
+  check_contiguous("add", "sum", sum);
+  check_equal_counts("add", "y", y, x);
+  check_equal_counts("add", "sum", sum, x);
+  on_device(x.device, cpu::add, cuda::add)(context, x, y, sum);
+}
+
+void column_sum(const Context& context, const Tensor& x, const Tensor& sums) {
+  check_rank("column_sum", "x", x, 2);
+  check_float("column_sum", "x", x);
+  check_dtype("column_sum", "sums", sums, {DType::f32});
+  check_shape("column_sum", "sums", sums, {x.shape[1]});
+  check_contiguous("column_sum", "sums", sums);
+  check_device("column_sum", "sums", sums, x.device);
+  on_device(x.device, cpu::column_sum, cuda::column_sum)(context, x, sums);
+}
+
+double sum_of_squares(const Context& context, const Tensor& x) {
+  check_f32("sum_of_squares", x);
+  return on_device(x.device, cpu::sum_of_squares, cuda::sum_of_squares)(context, x);
+}
+
+double sum(const Context& context, const Tensor& x) {
+  check_f32("sum", x);
+  return on_device(x.device, cpu::sum, cuda::sum)(context, x);
+}
+
+}  // namespace switchyard::ops

@@ -12,7 +12,8 @@ enum class Norm : uint8_t { layer, rms };
 //   sum = residual + dropout(x + bias)      (each part optional, see below)
 //   y   = norm(sum) * weight + shift
 // Statistics and the norm are computed in fp32. LayerNorm: Ba et al. 2016; RMSNorm: Zhang and
-// Sennrich 2019.
+// Sennrich 2019. Tensors are contiguous; all [rows, hidden] of one dtype, f32 or bf16; parameters
+// [hidden] of that dtype or f32. Statistics are those of `sum` as it is stored.
 struct ResidualNorm {
   Norm kind = Norm::layer;
   float epsilon = 1e-5f;

@@ -58,8 +58,8 @@ HWY_INLINE void philox_blocks(const RandomKey& key, Blocks index, uint32_t* HWY_
 // and vectors.
 constexpr size_t random_words_slack = 4 + 4 * hn::MaxLanes(BlockTag());
 
-// Writes the words of elements [first, first + count) into `buffer`, aligned to 8 bytes, and returns
-// where the word of `first` is: result[i] = key.word(first + i).
+// Writes the words of elements [first, first + count) into `buffer`, aligned to 8 bytes, and
+// returns where the word of `first` is: result[i] = key.word(first + i).
 HWY_INLINE const uint32_t* random_words(const RandomKey& key, uint64_t first, size_t count,
                                         uint32_t* HWY_RESTRICT buffer) {
   const BlockTag d;

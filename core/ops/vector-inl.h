@@ -51,8 +51,7 @@ HWY_INLINE void store(Float v, bf16* p, All) {
   const auto u = hn::BitCast(words, v);
   const auto upper = hn::ShiftRight<16>(u);
   const auto odd = hn::And(upper, hn::Set(words, 1));
-  const auto rounded =
-      hn::ShiftRight<16>(hn::Add(hn::Add(u, hn::Set(words, 0x7fff)), odd));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(u, hn::Set(words, 0x7fff)), odd));
   const auto quiet = hn::Or(upper, hn::Set(words, 0x40));
   const auto nan = hn::RebindMask(words, hn::IsNaN(v));
   const auto bits = hn::BitCast(integers, hn::IfThenElse(nan, quiet, rounded));
@@ -88,6 +87,24 @@ HWY_INLINE void for_vectors(size_t count, const Body& body) {
   size_t i = 0;
   for (; i + lanes() <= count; i += lanes()) body(i, All());
   if (i < count) body(i, First{count - i});
+}
+
+// The sum of term(first element, All or First) over the vectors of a row; four sums run side by
+// side because an addition takes four cycles.
+template <class Term>
+HWY_INLINE float sum_vectors(size_t count, const Term& term) {
+  const size_t n = lanes();
+  Float s0 = zero(), s1 = zero(), s2 = zero(), s3 = zero();
+  size_t i = 0;
+  for (; i + 4 * n <= count; i += 4 * n) {
+    s0 = hn::Add(s0, term(i, All()));
+    s1 = hn::Add(s1, term(i + n, All()));
+    s2 = hn::Add(s2, term(i + 2 * n, All()));
+    s3 = hn::Add(s3, term(i + 3 * n, All()));
+  }
+  for (; i + n <= count; i += n) s0 = hn::Add(s0, term(i, All()));
+  if (i < count) s1 = hn::Add(s1, keep(term(i, First{count - i}), First{count - i}));
+  return sum_of_lanes(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)));
 }
 
 }  // namespace HWY_NAMESPACE
