@@ -1,1 +1,184 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/ops/cross_entropy_cpu.cpp"
+#include "core/ops/highway.h"
+// Keep this order.
+#include <hwy/foreach_target.h>
+
+#include <algorithm>
+#include <limits>
+
 #include "core/ops/cross_entropy.h"
+#include "core/ops/vector_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace switchyard::ops {
+namespace HWY_NAMESPACE {
+namespace {
+
+constexpr size_t tile = 1024;  // logits that stay in the first-level cache between two loops
+
+// The largest of `count` > 0 logits; a NaN may be passed over, the sum of exponentials shows it.
+template <class T>
+float largest(const T* x, size_t count) {
+  const size_t n = lanes();
+  const Float lowest = constant(-std::numeric_limits<float>::max());
+  Float m0 = lowest, m1 = lowest, m2 = lowest, m3 = lowest;
+  size_t i = 0;
+  for (; i + 4 * n <= count; i += 4 * n) {
+    m0 = hn::Max(load(x + i, All()), m0);
+    m1 = hn::Max(load(x + i + n, All()), m1);
+    m2 = hn::Max(load(x + i + 2 * n, All()), m2);
+    m3 = hn::Max(load(x + i + 3 * n, All()), m3);
+  }
+  const Float m = hn::Max(hn::Max(m0, m1), hn::Max(m2, m3));
+  float result = hn::GetLane(hn::MaxOfLanes(FloatTag(), m));
+  for (; i < count; ++i) result = std::max(result, static_cast<float>(x[i]));
+  return result;
+}
+
+// One pass over the row, tile by tile: `sum` is that of exp(logit - max) over the tiles so far and
+// is scaled down when a tile raises the maximum (Milakov and Gimelshein, "Online normalizer
+// calculation for softmax", 2018).
+template <class T>
+void online_sum(const T* x, size_t count, float* max_and_sum) {
+  float max = -std::numeric_limits<float>::infinity();
+  float sum = 0;
+  for (size_t begin = 0; begin < count; begin += tile) {
+    const size_t size = std::min(tile, count - begin);
+    const float top = std::max(max, largest(x + begin, size));
+    const Float shift = constant(top);
+    sum *= hn::GetLane(exponential(constant(max - top)));
+    sum += sum_vectors(size, [&](size_t i, auto part) HWY_ATTR {
+      return exponential(hn::Sub(load(x + begin + i, part), shift));
+    });
+    max = top;
+  }
+  max_and_sum[0] = max;
+  max_and_sum[1] = sum;
+}
+
+template <class T>
+void statistics_as(const Tensor& logits, const Tensor& targets, const VocabularyPart& part,
+                   const Tensor& statistics, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    const T* x = logits.as<T>() + row * logits.stride[0];
+    const int64_t target = targets.as<int32_t>()[row] - part.first_column;
+    const bool here = targets.as<int32_t>()[row] >= 0 && target >= 0 && target < part.valid_columns;
+    float* result = statistics.as<float>() + row * 3;
+    online_sum(x, static_cast<size_t>(part.valid_columns), result);
+    result[2] = here ? static_cast<float>(x[target]) : 0.0f;
+  }
+}
+
+template <class T>
+void gradient_as(const Tensor& logits, const Tensor& targets, const VocabularyPart& part,
+                 const Tensor& log_sum, int64_t begin, int64_t end) {
+  const int64_t columns = logits.shape[1];
+  for (int64_t row = begin; row < end; ++row) {
+    T* x = logits.as<T>() + row * logits.stride[0];
+    const int32_t wanted = targets.as<int32_t>()[row];
+    const int64_t valid = wanted < 0 ? 0 : part.valid_columns;
+    const int64_t target = wanted - part.first_column;
+    const float sum = log_sum.as<float>()[row];
+    const bool here = target >= 0 && target < valid;
+    const float of_target = here ? static_cast<float>(x[target]) : 0.0f;
+    for_vectors(static_cast<size_t>(valid), [&](size_t i, auto piece) HWY_ATTR {
+      store(exponential(hn::Sub(load(x + i, piece), constant(sum))), x + i, piece);
+    });
+    if (here) {
+      const float p = hn::GetLane(exponential(constant(of_target - sum)));
+      x[target] = T(p - 1.0f);
+    }
+    std::fill(x + valid, x + columns, T(0.0f));
+  }
+}
+
+void statistics_rows(const Tensor& logits, const Tensor& targets, const VocabularyPart& part,
+                     const Tensor& statistics, int64_t begin, int64_t end) {
+  const auto run = logits.dtype == DType::f32 ? statistics_as<float> : statistics_as<bf16>;
+  run(logits, targets, part, statistics, begin, end);
+}
+
+void gradient_rows(const Tensor& logits, const Tensor& targets, const VocabularyPart& part,
+                   const Tensor& log_sum, int64_t begin, int64_t end) {
+  const auto run = logits.dtype == DType::f32 ? gradient_as<float> : gradient_as<bf16>;
+  run(logits, targets, part, log_sum, begin, end);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace switchyard::ops
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include <cmath>
+
+#include "core/error.h"
+#include "core/ops/backends.h"
+#include "core/ops/parallel_blocks.h"
+
+namespace switchyard::ops {
+HWY_EXPORT(statistics_rows);
+HWY_EXPORT(gradient_rows);
+
+namespace {
+
+void check_values(std::string_view where, const Tensor& targets) {
+  for (const int32_t target : targets.span<int32_t>()) {
+    check(target >= -1, where, "target {} was given; a column, or -1 to leave it out, is allowed",
+          target);
+  }
+}
+
+// log(sum(exp(logit))) and the loss of a row from the statistics of all parts, in float64.
+void combine_row(const Tensor& statistics, int64_t row, bool counted, float& log_sum, float& loss) {
+  const int64_t parts = statistics.shape[0];
+  const int64_t rows = statistics.shape[1];
+  const auto of_part = [&](int64_t part) {
+    return statistics.as<float>() + (part * rows + row) * 3;
+  };
+  double max = -std::numeric_limits<double>::max();
+  for (int64_t part = 0; part < parts; ++part) max = std::max<double>(max, of_part(part)[0]);
+  double sum = 0;
+  double of_target = 0;
+  for (int64_t part = 0; part < parts; ++part) {
+    const float* s = of_part(part);
+    if (s[1] != 0) sum += s[1] * std::exp(s[0] - max);
+    of_target += s[2];
+  }
+  log_sum = static_cast<float>(max + std::log(sum));
+  loss = counted ? static_cast<float>(max - of_target + std::log(sum)) : 0.0f;
+}
+
+}  // namespace
+
+void cpu::cross_entropy_statistics(const Context&, const Tensor& logits, const Tensor& targets,
+                                   const VocabularyPart& part, const Tensor& statistics) {
+  check_values("cross_entropy_statistics", targets);
+  parallel_blocks(logits.shape[0], 4, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(statistics_rows)(logits, targets, part, statistics, begin, end);
+  });
+}
+
+void cpu::cross_entropy_combine(const Context&, const Tensor& statistics, const Tensor& targets,
+                                const Tensor& log_sum, const Tensor& loss) {
+  check_values("cross_entropy_combine", targets);
+  const int32_t* target = targets.as<int32_t>();
+  parallel_blocks(statistics.shape[1], 64, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      combine_row(statistics, row, target[row] >= 0, log_sum.as<float>()[row],
+                  loss.as<float>()[row]);
+    }
+  });
+}
+
+void cpu::cross_entropy_gradient(const Context&, const Tensor& logits, const Tensor& targets,
+                                 const VocabularyPart& part, const Tensor& log_sum) {
+  check_values("cross_entropy_gradient", targets);
+  parallel_blocks(logits.shape[0], 4, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(gradient_rows)(logits, targets, part, log_sum, begin, end);
+  });
+}
+
+}  // namespace switchyard::ops
+#endif  // HWY_ONCE
