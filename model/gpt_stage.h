@@ -41,6 +41,14 @@ class GptStage : public PipelineWorker {
 
   // Checks alone, without ranks or memory.
   static void check_layout(const GptConfig& config, const Layout& layout, const Options& options);
+  // For planning, without ranks or memory: layers of every stage, bytes of activations and the
+  // parameters (unbound) of the rank at `place`.
+  static std::vector<int> stage_layers(const GptConfig& config, const Layout& layout,
+                                       const Options& options);
+  static int64_t activation_bytes(const GptConfig& config, const Layout& layout,
+                                  const Coordinates& place, const Options& options);
+  static std::vector<Parameter> stage_parameters(const GptConfig& config, const Layout& layout,
+                                                 const Coordinates& place, const Options& options);
 
   std::vector<Parameter>& parameters();
   void initialize();  // weights from the seed, by global element; after FlatBuffers has bound them

@@ -1,0 +1,113 @@
+#include "model/attention_layer.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "core/ops/rotary.h"
+
+namespace switchyard {
+
+namespace {
+
+ParameterGroup qkv_group(std::span<const Parameter> parameters, int64_t layer, const char* kind) {
+  const auto name = [&](const char* part) {
+    return layer_name(layer, fmt::format("attention.{}.{}", part, kind));
+  };
+  return ParameterGroup(parameters, {name("q"), name("k"), name("v")});
+}
+
+// Heads [first, first + count) of rows [rows, width] as [batch, sequence, count, head_dim].
+Tensor heads_of(const Tensor& rows, const LocalSizes& s, int64_t first, int64_t count) {
+  Tensor view = rows.slice(1, first * s.head_dim, (first + count) * s.head_dim);
+  view.shape = {s.batch, s.sequence, count, s.head_dim};
+  view.stride = {s.sequence * rows.stride[0], rows.stride[0], s.head_dim, 1};
+  return view;
+}
+
+struct HeadViews {
+  Tensor q, k, v;
+};
+HeadViews split_heads(const Tensor& qkv, const LocalSizes& s) {
+  return {heads_of(qkv, s, 0, s.heads), heads_of(qkv, s, s.heads, s.groups),
+          heads_of(qkv, s, s.heads + s.groups, s.groups)};
+}
+
+}  // namespace
+
+AttentionLayer::AttentionLayer(StageContext& context, std::span<const Parameter> parameters,
+                               int64_t layer)
+    : context_(context),
+      qkv_(context, qkv_group(parameters, layer, "weight"),
+           context.config.linear_bias ? qkv_group(parameters, layer, "bias") : ParameterGroup()),
+      output_(context, ParameterGroup(parameters, {layer_name(layer, "attention.output.weight")})),
+      dropout_purpose_(random_purpose(layer_name(layer, "attention.dropout"))) {}
+
+ops::AttentionOptions AttentionLayer::options() const {
+  const LocalSizes& s = context_.sizes;
+  ops::AttentionOptions options;
+  options.scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
+  options.query_positions = options.key_positions = context_.positions;
+  options.dropout = context_.training ? context_.config.attention_dropout : 0.0;
+  options.key = context_.random_key(dropout_purpose_);
+  options.first_sample = context_.batch->first_sample;
+  options.first_head = s.first_head;
+  options.all_heads = context_.config.heads;
+  options.sequence_length = s.sequence;
+  return options;
+}
+
+// Queries and keys lie next to each other, so they are rotated as one tensor of heads.
+void AttentionLayer::rotate(const Tensor& qkv, bool inverse) const {
+  if (!context_.rotary_table) return;
+  const LocalSizes& s = context_.sizes;
+  ops::rotary(context_.ops, heads_of(qkv, s, 0, s.heads + s.groups), context_.rotary_table,
+              context_.positions, inverse);
+}
+
+void AttentionLayer::forward(BlockStash& stash, const Tensor& branch) const {
+  const LocalSizes& s = context_.sizes;
+  auto input = context_.exchange.gather(stash.attention_input, context_.work.gathered,
+                                        {"all-gather of attention inputs"});
+  qkv_.forward(input.rows(), stash.qkv);
+  rotate(stash.qkv, false);
+  const HeadViews heads = split_heads(stash.qkv, s);
+  ops::attention_forward(context_.ops, heads.q, heads.k, heads.v,
+                         heads_of(stash.attended, s, 0, s.heads), stash.log_sum, options());
+  output_.forward(stash.attended, context_.work.gathered, branch);
+}
+
+void AttentionLayer::attention_backward(const BlockStash& stash) const {
+  const LocalSizes& s = context_.sizes;
+  const WorkBuffers& work = context_.work;
+  const HeadViews heads = split_heads(stash.qkv, s);
+  const HeadViews gradients = split_heads(work.qkv_gradient, s);
+  ops::AttentionBackward tensors;
+  tensors.q = heads.q;
+  tensors.k = heads.k;
+  tensors.v = heads.v;
+  tensors.out = heads_of(stash.attended, s, 0, s.heads);
+  tensors.log_sum = stash.log_sum;
+  tensors.dout = heads_of(work.attended_gradient, s, 0, s.heads);
+  tensors.dq = gradients.q;
+  tensors.dk = gradients.k;
+  tensors.dv = gradients.v;
+  ops::attention_backward(context_.ops, tensors, options());
+  rotate(work.qkv_gradient, true);
+}
+
+void AttentionLayer::backward(const BlockStash& stash, const Tensor& branch_gradient,
+                              const Tensor& input_gradient) const {
+  const WorkBuffers& work = context_.work;
+  auto outgoing = context_.exchange.gather(branch_gradient, work.gathered,
+                                           {"all-gather of attention gradients"});
+  auto input = context_.exchange.gather(stash.attention_input, work.regathered,
+                                        {"all-gather of attention inputs"});
+  output_.backward_input(outgoing.rows(), work.attended_gradient);
+  output_.backward_weight(outgoing.rows(), stash.attended);
+  attention_backward(stash);
+  qkv_.backward_weight(work.qkv_gradient, input.rows());
+  qkv_.backward_input(work.qkv_gradient, work.gathered, input_gradient);
+}
+
+}  // namespace switchyard

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "model/block_stash.h"
+#include "model/linear.h"
+#include "model/norm_layer.h"
+
+namespace switchyard {
+
+// Final norm, logits with the vocabulary split over tp, cross entropy.
+class HeadLayer {
+ public:
+  HeadLayer(StageContext& context, std::span<const Parameter> parameters);
+
+  // Returns the sum of the losses; in training the logits are their gradient afterwards.
+  double forward(HeadStash& stash, const Tensor& input) const;
+  // Writes the gradient of the input [own_rows, hidden].
+  void backward(const HeadStash& stash, const Tensor& input, const Tensor& input_gradient) const;
+
+ private:
+  void logits(HeadStash& stash, const Tensor& input) const;
+  double losses(HeadStash& stash, const Tensor& targets) const;
+
+  StageContext& context_;
+  NormLayer norm_;
+  ParameterGroup weight_;
+  bool tied_to_embedding_here_;
+};
+
+}  // namespace switchyard

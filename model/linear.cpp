@@ -1,0 +1,56 @@
+#include "model/linear.h"
+
+#include "core/ops/elementwise.h"
+#include "core/ops/matmul.h"
+
+namespace switchyard {
+
+namespace {
+
+void weight_gradient(const StageContext& context, const Tensor& output_gradient,
+                     const Tensor& input, const ParameterGroup& weight) {
+  ops::matmul(context.ops, output_gradient, input, weight.gradient(),
+              {.transpose_a = true, .accumulate = true});
+  context.report_ready(weight);
+}
+
+}  // namespace
+
+void ColumnParallelLinear::forward(const Tensor& input, const Tensor& output) const {
+  ops::matmul(context_.ops, input, weight_.weight(), output,
+              {.transpose_b = true, .bias = bias_.weight()});
+}
+
+void ColumnParallelLinear::backward_input(const Tensor& output_gradient, const Tensor& all_rows,
+                                          const Tensor& input_gradient) const {
+  const Tensor partial = context_.exchange.partial(input_gradient, all_rows);
+  ops::matmul(context_.ops, output_gradient, weight_.weight(), partial);
+  context_.exchange.reduce_scatter(partial, input_gradient, {"reduce-scatter of input gradients"});
+}
+
+void ColumnParallelLinear::backward_weight(const Tensor& output_gradient,
+                                           const Tensor& input) const {
+  if (bias_) {
+    ops::column_sum(context_.ops, output_gradient, bias_.gradient());
+    context_.report_ready(bias_);
+  }
+  weight_gradient(context_, output_gradient, input, weight_);
+}
+
+void RowParallelLinear::forward(const Tensor& input, const Tensor& all_rows,
+                                const Tensor& output) const {
+  const Tensor partial = context_.exchange.partial(output, all_rows);
+  ops::matmul(context_.ops, input, weight_.weight(), partial, {.transpose_b = true});
+  context_.exchange.reduce_scatter(partial, output, {"reduce-scatter of outputs"});
+}
+
+void RowParallelLinear::backward_input(const Tensor& output_gradient,
+                                       const Tensor& input_gradient) const {
+  ops::matmul(context_.ops, output_gradient, weight_.weight(), input_gradient);
+}
+
+void RowParallelLinear::backward_weight(const Tensor& output_gradient, const Tensor& input) const {
+  weight_gradient(context_, output_gradient, input, weight_);
+}
+
+}  // namespace switchyard

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <functional>
+#include <string_view>
+
+#include "core/memory.h"
+#include "core/ops/context.h"
+#include "core/ops/dropout.h"
+#include "model/gpt_stage.h"
+#include "model/local_sizes.h"
+#include "model/parameters.h"
+#include "model/row_exchange.h"
+
+namespace switchyard {
+
+// Buffers that all layers of a stage use in turn; nothing in them outlives a layer's call.
+struct WorkBuffers {
+  Tensor row_ids;             // i64 [own_rows], of the present microbatch
+  Tensor row_positions;       // i32 [own_rows]
+  Tensor gathered;            // [rows, hidden]; with tp 1 these two are none
+  Tensor regathered;          // [rows, hidden]
+  Tensor branch;              // [own_rows, hidden], output of attention or MLP, or its gradient
+  Tensor norm_gradient[2];    // [own_rows, hidden]; the second for parallel residuals only
+  Tensor stream_gradient;     // [own_rows, hidden], of the residual stream
+  Tensor activated_gradient;  // [rows, ffn]
+  Tensor attended_gradient;   // [rows, heads * head_dim]
+  Tensor qkv_gradient;        // [rows, qkv_width]
+  Tensor statistics;          // [tp, rows, 3] f32
+  Tensor losses;              // [rows] f32
+};
+
+// What the layers of a stage share: configuration, sizes, groups, buffers, the microbatch at work.
+struct StageContext {
+  GptConfig config;
+  LocalSizes sizes;
+  ops::Context ops;
+  RowExchange exchange;
+  Tensor positions;     // i32 [sequence]
+  Tensor rotary_table;  // [sequence, rotary_dim / 2, 2] f32; none for learned positions
+  WorkBuffers work = {};
+  uint64_t seed = 0;
+
+  // The microbatch at work.
+  const TokenBatch* batch = nullptr;
+  int64_t step = 0;
+  bool training = false;
+  bool gradients_complete = false;  // with this microbatch's backward
+  std::function<void(int)> ready = {};
+
+  RandomKey random_key(uint32_t purpose) const {
+    return {seed, static_cast<uint32_t>(step), purpose};
+  }
+  ops::Dropout hidden_dropout(uint32_t purpose) const {
+    if (!training || config.hidden_dropout == 0) return {};
+    return {config.hidden_dropout, random_key(purpose), work.row_ids};
+  }
+  void report_ready(const ParameterGroup& group) const {
+    if (!gradients_complete || !ready) return;
+    for (int i = 0; i < group.count(); ++i) ready(group.first() + i);
+  }
+};
+
+}  // namespace switchyard
