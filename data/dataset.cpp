@@ -1,1 +1,134 @@
-// To be written.
+#include "data/dataset.h"
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "core/error.h"
+#include "data/dataset_info.h"
+#include "data/index_file.h"
+#include "data/mapped_file.h"
+
+namespace switchyard {
+
+struct TokenDataset::State {
+  State(const std::string& name, const IndexFile& index_of_set)
+      : prefix(name), index(index_of_set), bin(name + ".bin") {}
+
+  std::string prefix;
+  IndexFile index;
+  MappedFile bin;
+  DatasetInfo info;
+  std::string identity;
+};
+
+namespace {
+
+void check_bin(const MappedFile& bin, const IndexFile& index, const std::string& prefix) {
+  const int64_t bytes = index.tokens * size_of(index.type);
+  check(bin.size() == bytes, "data",
+        "{} has {} bytes; {}.idx says {} tokens of {} bytes, {} in all: one of the two is "
+        "truncated or belongs to another set",
+        bin.path(), bin.size(), prefix, index.tokens, size_of(index.type), bytes);
+}
+
+void check_counts(const DatasetDescription& description, const IndexFile& index,
+                  const std::string& prefix) {
+  check(description.tokens < 0 || description.tokens == index.tokens, "data",
+        "{}.json says {} tokens; {}.idx says {}: one belongs to another set", prefix,
+        description.tokens, prefix, index.tokens);
+  check(description.documents < 0 || description.documents == index.documents, "data",
+        "{}.json says {} documents; {}.idx says {}: one belongs to another set", prefix,
+        description.documents, prefix, index.documents);
+}
+
+// The vocabulary of the set and the one asked for: the larger, never less than the set needs.
+void settle_vocabulary(DatasetInfo& info, int64_t asked, const std::string& prefix) {
+  const int64_t least = std::max(info.vocabulary, info.largest_token + 1);
+  check(asked >= 0 && asked <= std::numeric_limits<int32_t>::max(), "data",
+        "a vocabulary of {} was given; 1 to {} is allowed", asked,
+        std::numeric_limits<int32_t>::max());
+  check(info.vocabulary > 0 || asked > 0, "data",
+        "{}.json does not say the vocabulary's size (or is not there); it must be given "
+        "(--vocab-size)",
+        prefix);
+  check(asked == 0 || asked >= least, "data", "a vocabulary of {} was given; {} needs at least {}",
+        asked, prefix, least);
+  info.vocabulary = std::max(info.vocabulary, asked);
+  check(info.vocabulary <= std::numeric_limits<int32_t>::max(), "data",
+        "{}.json has a vocabulary of {}; at most {} is allowed", prefix, info.vocabulary,
+        std::numeric_limits<int32_t>::max());
+}
+
+// Copies tokens and returns whether all are below the limit; no early exit, so that it vectorises.
+template <class T>
+bool copy_tokens(const T* from, std::span<int32_t> out, int64_t limit) {
+  // A negative number wraps around to one beyond every limit.
+  using Wide = std::conditional_t<(sizeof(T) > 4), uint64_t, uint32_t>;
+  const auto highest = static_cast<Wide>(limit);
+  Wide beyond = 0;
+  for (size_t i = 0; i < out.size(); ++i) {
+    out[i] = static_cast<int32_t>(from[i]);
+    beyond |= static_cast<Wide>(static_cast<Wide>(from[i]) >= highest);
+  }
+  return beyond == 0;
+}
+
+template <class T>
+[[noreturn]] void refuse_token(const T* from, size_t count, int64_t first, const MappedFile& bin,
+                               int64_t limit) {
+  const T* bad = std::find_if(from, from + count, [limit](T token) {
+    return static_cast<int64_t>(token) < 0 || static_cast<int64_t>(token) >= limit;
+  });
+  fail("data", "{}: the token at position {} is {}; 0 to {} is allowed (vocabulary {})", bin.path(),
+       first + (bad - from), static_cast<int64_t>(*bad), limit - 1, limit);
+}
+
+}  // namespace
+
+TokenDataset::TokenDataset(std::unique_ptr<State> state) : state_(std::move(state)) {}
+TokenDataset::TokenDataset(TokenDataset&&) noexcept = default;
+TokenDataset& TokenDataset::operator=(TokenDataset&&) noexcept = default;
+TokenDataset::~TokenDataset() = default;
+
+TokenDataset TokenDataset::open(const std::string& prefix, int64_t vocabulary) {
+  auto state = std::make_unique<State>(prefix, read_index_file(prefix + ".idx"));
+  check_bin(state->bin, state->index, prefix);
+  if (const auto description = read_dataset_description(prefix + ".json")) {
+    check_counts(*description, state->index, prefix);
+    state->info = description->info;
+  }
+  settle_vocabulary(state->info, vocabulary, prefix);
+  const auto& hash = state->index.hash;
+  state->identity = fmt::format("{:016x}{:016x}-{:x}", hash[0], hash[1], state->bin.size());
+  return TokenDataset(std::move(state));
+}
+
+const std::string& TokenDataset::prefix() const { return state_->prefix; }
+const DatasetInfo& TokenDataset::info() const { return state_->info; }
+int64_t TokenDataset::tokens() const { return state_->index.tokens; }
+int64_t TokenDataset::documents() const { return state_->index.documents; }
+const std::string& TokenDataset::identity() const { return state_->identity; }
+
+void TokenDataset::read(int64_t first, std::span<int32_t> out) const {
+  const auto count = static_cast<int64_t>(out.size());
+  check(first >= 0 && first <= tokens() && count <= tokens() - first, "data",
+        "{}: tokens {} to {} were asked for; it has {}", state_->bin.path(), first, first + count,
+        tokens());
+  if (count == 0) return;
+  with_token_type(state_->index.type, [&](auto value) {
+    using T = decltype(value);
+    const T* from = reinterpret_cast<const T*>(state_->bin.data()) + first;
+    if (!copy_tokens(from, out, state_->info.vocabulary)) [[unlikely]] {
+      refuse_token(from, out.size(), first, state_->bin, state_->info.vocabulary);
+    }
+  });
+}
+
+int64_t whole_windows(int64_t tokens, int64_t sequence_length) {
+  check(sequence_length >= 1, "data", "a sequence length of {} was given; 1 or more is allowed",
+        sequence_length);
+  return tokens < 1 ? 0 : (tokens - 1) / sequence_length;
+}
+
+}  // namespace switchyard

@@ -1,1 +1,70 @@
-// To be written.
+#include <algorithm>
+
+#include "core/error.h"
+#include "data/dataset_info.h"
+#include "data/training_data.h"
+
+namespace switchyard {
+
+struct EvaluationData::State {
+  std::vector<TokenDataset> sets;
+  std::vector<int64_t> first_window;  // of each set
+  int64_t windows = 0;
+  int64_t scored = 0;
+  int64_t sequence_length = 0;
+  DatasetInfo info;
+
+  void add(const std::string& prefix, int64_t vocabulary);
+};
+
+void EvaluationData::State::add(const std::string& prefix, int64_t vocabulary) {
+  const TokenDataset& set = sets.emplace_back(TokenDataset::open(prefix, vocabulary));
+  check(set.tokens() >= 2, "data",
+        "{} has {} tokens; a token is scored after at least one other, so 2 or more are needed",
+        prefix, set.tokens());
+  first_window.push_back(windows);
+  windows += (set.tokens() - 1 + sequence_length - 1) / sequence_length;
+  scored += set.tokens() - 1;
+}
+
+EvaluationData::EvaluationData(const std::vector<std::string>& prefixes, int64_t sequence_length,
+                               int64_t vocabulary)
+    : state_(std::make_shared<State>()) {
+  check(!prefixes.empty(), "data", "no set to evaluate was given; one or more is needed");
+  check(sequence_length >= 1, "data", "a sequence length of {} was given; 1 or more is allowed",
+        sequence_length);
+  state_->sequence_length = sequence_length;
+  for (const std::string& prefix : prefixes) state_->add(prefix, vocabulary);
+  std::vector<const TokenDataset*> all;
+  for (const TokenDataset& set : state_->sets) all.push_back(&set);
+  state_->info = common_info(all);
+}
+
+int64_t EvaluationData::windows() const { return state_->windows; }
+int64_t EvaluationData::scored_tokens() const { return state_->scored; }
+int64_t EvaluationData::text_bytes() const { return state_->info.text_bytes; }
+const DatasetInfo& EvaluationData::info() const { return state_->info; }
+
+void EvaluationData::read(int64_t window, std::span<int32_t> tokens,
+                          std::span<int32_t> targets) const {
+  const auto length = static_cast<size_t>(state_->sequence_length);
+  check(window >= 0 && window < state_->windows, "data",
+        "evaluation window {} was asked for; there are {}", window, state_->windows);
+  check(tokens.size() == length && targets.size() == length, "data",
+        "room for {} tokens and {} targets was given; a window has {} of each", tokens.size(),
+        targets.size(), length);
+  const auto& firsts = state_->first_window;
+  const auto set = static_cast<size_t>(std::upper_bound(firsts.begin(), firsts.end(), window) -
+                                       firsts.begin() - 1);
+  const TokenDataset& source = state_->sets[set];
+
+  const int64_t first = (window - firsts[set]) * state_->sequence_length;
+  const auto present =
+      static_cast<size_t>(std::min(state_->sequence_length, source.tokens() - 1 - first));
+  source.read(first, tokens.first(present));
+  source.read(first + 1, targets.first(present));
+  std::fill(tokens.begin() + static_cast<std::ptrdiff_t>(present), tokens.end(), 0);
+  std::fill(targets.begin() + static_cast<std::ptrdiff_t>(present), targets.end(), -1);
+}
+
+}  // namespace switchyard

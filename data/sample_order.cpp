@@ -1,1 +1,89 @@
-// To be written.
+#include "data/sample_order.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "core/error.h"
+
+namespace switchyard {
+
+namespace {
+
+// The permutation of a block of positions takes the place of a set's number.
+constexpr uint32_t set_of_blocks = 0xffffffffu;
+
+double largest_weight(const std::vector<double>& weights) {
+  check(!weights.empty(), "data", "a blend of no sets was given; one or more is needed");
+  for (const double weight : weights) {
+    check(std::isfinite(weight) && weight > 0, "data",
+          "a weight of {} was given; weights are positive and finite", weight);
+  }
+  return *std::max_element(weights.begin(), weights.end());
+}
+
+}  // namespace
+
+std::vector<int64_t> blend_quotas(const std::vector<double>& weights) {
+  const double largest = largest_weight(weights);  // scaled by it, no sum overflows
+  double sum = 0;
+  for (const double weight : weights) sum += weight / largest;
+
+  std::vector<int64_t> quotas;
+  std::vector<double> remainders;
+  for (const double weight : weights) {
+    const double share = weight / largest / sum * static_cast<double>(blend_block);
+    quotas.push_back(static_cast<int64_t>(share));
+    remainders.push_back(share - std::floor(share));
+  }
+  std::vector<size_t> order(weights.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return remainders[a] > remainders[b]; });
+  int64_t missing = blend_block - std::accumulate(quotas.begin(), quotas.end(), int64_t{0});
+  for (size_t i = 0; missing > 0; i = (i + 1) % order.size(), --missing) ++quotas[order[i]];
+
+  for (size_t d = 0; d < quotas.size(); ++d) {
+    check(quotas[d] > 0, "data",
+          "the weight {} of set {} is less than one sample in {}; give a larger one or leave the "
+          "set out",
+          weights[d], d, blend_block);
+  }
+  return quotas;
+}
+
+SampleOrder::SampleOrder(uint64_t seed, int stage, std::vector<double> weights,
+                         std::vector<int64_t> windows)
+    : seed_(seed), stage_(stage), quotas_(blend_quotas(weights)), windows_(std::move(windows)) {
+  check(stage >= 0, "data", "stage {} of the data was given; 0 or more is allowed", stage);
+  check(windows_.size() == quotas_.size(), "data", "{} weights and {} sets were given",
+        quotas_.size(), windows_.size());
+  int64_t first = 0;
+  for (size_t d = 0; d < quotas_.size(); ++d) {
+    check(windows_[d] >= 1, "data", "set {} has {} windows; 1 or more is needed", d, windows_[d]);
+    first_.push_back(std::exchange(first, first + quotas_[d]));
+  }
+}
+
+SamplePlace SampleOrder::at(int64_t position) const {
+  check(position >= 0, "data", "position {} was asked for; 0 or more is allowed", position);
+  const int64_t block = position / blend_block;
+  const Permutation within_block(static_cast<uint64_t>(blend_block), seed_,
+                                 static_cast<uint32_t>(stage_), set_of_blocks,
+                                 static_cast<uint64_t>(block));
+  const auto slot =
+      static_cast<int64_t>(within_block(static_cast<uint64_t>(position % blend_block)));
+  const auto set = static_cast<size_t>(std::upper_bound(first_.begin(), first_.end(), slot) -
+                                       first_.begin() - 1);
+
+  const int64_t number = block * quotas_[set] + (slot - first_[set]);
+  const int64_t epoch = number / windows_[set];
+  const Permutation within_epoch(static_cast<uint64_t>(windows_[set]), seed_,
+                                 static_cast<uint32_t>(stage_), static_cast<uint32_t>(set),
+                                 static_cast<uint64_t>(epoch));
+  const uint64_t window = within_epoch(static_cast<uint64_t>(number % windows_[set]));
+  return {static_cast<int>(set), epoch, static_cast<int64_t>(window)};
+}
+
+}  // namespace switchyard

@@ -1,1 +1,236 @@
-// To be written.
+#include "data/training_data.h"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <optional>
+
+#include "core/error.h"
+#include "core/logging.h"
+#include "data/dataset_info.h"
+
+namespace switchyard {
+
+namespace {
+
+// [begin, end) of the windows of a set.
+struct Range {
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t size() const { return end - begin; }
+};
+
+// A set as one stage reads it.
+struct Source {
+  std::shared_ptr<const TokenDataset> set;
+  int64_t windows = 0;
+  Range training;
+  Range validation;
+  std::unique_ptr<std::atomic<int64_t>> newest_epoch = std::make_unique<std::atomic<int64_t>>(0);
+};
+
+struct Stage {
+  std::vector<Source> sources;
+  std::optional<SampleOrder> order;
+};
+
+void check_stages(const std::vector<DataStage>& stages) {
+  check(!stages.empty(), "data", "no data was given; at least one stage is needed");
+  check(stages[0].first_sample == 0, "data",
+        "the first stage of the data begins with sample {}; 0 is needed", stages[0].first_sample);
+  for (size_t i = 0; i < stages.size(); ++i) {
+    check(!stages[i].sources.empty(), "data", "stage {} of the data names no set", i);
+    check(i == 0 || stages[i].first_sample > stages[i - 1].first_sample, "data",
+          "stage {} of the data begins with sample {}; one after stage {}'s {} is needed", i,
+          stages[i].first_sample, i - 1, stages[i > 0 ? i - 1 : 0].first_sample);
+  }
+}
+
+void check_identity(const DataSource& source, const TokenDataset& set) {
+  check(source.identity.empty() || source.identity == set.identity(), "data",
+        "{} has the identity {}; the path was made with {}: this is another set", source.prefix,
+        set.identity(), source.identity);
+}
+
+}  // namespace
+
+struct TrainingData::State {
+  std::vector<DataStage> specification;
+  std::vector<Stage> stages;
+  std::map<std::string, std::shared_ptr<const TokenDataset>> sets;  // by prefix, each open once
+  DatasetInfo info;
+  int64_t sequence_length = 0;
+  Split split;
+  bool log_epochs = false;
+
+  std::shared_ptr<const TokenDataset> open(const std::string& prefix, int64_t vocabulary);
+  Source make_source(DataSource& source, int64_t vocabulary);
+  void make_stage(uint64_t seed, size_t index, int64_t vocabulary);
+  void settle_info(int64_t vocabulary);
+  size_t stage_of(int64_t sample) const;
+  SamplePlace place_in(size_t stage, int64_t sample) const;
+  void note_epoch(size_t stage, const SamplePlace& place) const;
+  void read_window(const TokenDataset& set, int64_t window, std::span<int32_t> tokens,
+                   std::span<int32_t> targets) const;
+  std::string describe(size_t stage, size_t source) const;
+};
+
+std::shared_ptr<const TokenDataset> TrainingData::State::open(const std::string& prefix,
+                                                              int64_t vocabulary) {
+  auto& set = sets[prefix];
+  if (!set) set = std::make_shared<const TokenDataset>(TokenDataset::open(prefix, vocabulary));
+  return set;
+}
+
+Source TrainingData::State::make_source(DataSource& source, int64_t vocabulary) {
+  Source made;
+  made.set = open(source.prefix, vocabulary);
+  check_identity(source, *made.set);
+  source.identity = made.set->identity();
+  made.windows = whole_windows(made.set->tokens(), sequence_length);
+  const auto [begin, end] = split.range(0, made.windows);
+  made.training = {begin, end};
+  if (split.parts.size() > 1) {
+    const auto validation = split.range(1, made.windows);
+    made.validation = {validation.first, validation.second};
+  }
+  check(made.training.size() > 0, "data",
+        "{} has {} tokens, {} windows of sequence length {}, and none of them is for training "
+        "(split {}); 1 or more is needed",
+        source.prefix, made.set->tokens(), made.windows, sequence_length, split.to_string());
+  return made;
+}
+
+void TrainingData::State::make_stage(uint64_t seed, size_t index, int64_t vocabulary) {
+  Stage& stage = stages.emplace_back();
+  std::vector<double> weights;
+  std::vector<int64_t> windows;
+  for (DataSource& source : specification[index].sources) {
+    stage.sources.push_back(make_source(source, vocabulary));
+    weights.push_back(source.weight);
+    windows.push_back(stage.sources.back().training.size());
+  }
+  stage.order.emplace(seed, static_cast<int>(index), std::move(weights), std::move(windows));
+}
+
+void TrainingData::State::settle_info(int64_t vocabulary) {
+  std::vector<const TokenDataset*> all;
+  for (const auto& [prefix, set] : sets) all.push_back(set.get());
+  info = common_info(all);
+  info.vocabulary = std::max(info.vocabulary, vocabulary);
+}
+
+size_t TrainingData::State::stage_of(int64_t sample) const {
+  check(sample >= 0, "data", "sample {} was asked for; 0 or more is allowed", sample);
+  size_t stage = specification.size() - 1;
+  while (specification[stage].first_sample > sample) --stage;
+  return stage;
+}
+
+SamplePlace TrainingData::State::place_in(size_t stage, int64_t sample) const {
+  return stages[stage].order->at(sample - specification[stage].first_sample);
+}
+
+// Epochs of a small set overlap within a block of the order, so only a new highest one is told.
+void TrainingData::State::note_epoch(size_t stage, const SamplePlace& place) const {
+  const Source& source = stages[stage].sources[static_cast<size_t>(place.set)];
+  int64_t newest = source.newest_epoch->load(std::memory_order_relaxed);
+  while (place.epoch > newest) {
+    if (!source.newest_epoch->compare_exchange_weak(newest, place.epoch)) continue;
+    log::info("data: {} starts epoch {} of its {} training windows in a new order (stage {})",
+              source.set->prefix(), place.epoch + 1, source.training.size(), stage);
+    return;
+  }
+}
+
+void TrainingData::State::read_window(const TokenDataset& set, int64_t window,
+                                      std::span<int32_t> tokens, std::span<int32_t> targets) const {
+  const auto length = static_cast<size_t>(sequence_length);
+  check(tokens.size() == length && targets.size() == length, "data",
+        "room for {} tokens and {} targets was given; a sample has {} of each", tokens.size(),
+        targets.size(), length);
+  const int64_t first = window * sequence_length;
+  set.read(first, tokens);
+  set.read(first + sequence_length, targets.last(1));
+  std::copy(tokens.begin() + 1, tokens.end(), targets.begin());
+}
+
+std::string TrainingData::State::describe(size_t stage, size_t source) const {
+  const Source& described = stages[stage].sources[source];
+  const int64_t tokens = described.set->tokens();
+  const std::string& tokenizer = described.set->info().tokenizer;
+  return fmt::format(
+      "stage {} from sample {}: {}: {} of {} samples, {} documents, {} tokens ({}), {} windows of "
+      "sequence length {} for training, {} for validation, {} tokens of a last short window left "
+      "out",
+      stage, specification[stage].first_sample, described.set->prefix(),
+      stages[stage].order->quotas()[source], blend_block, described.set->documents(), tokens,
+      tokenizer.empty() ? "tokenizer unknown" : tokenizer, described.training.size(),
+      sequence_length, described.validation.size(),
+      tokens - 1 - described.windows * sequence_length);
+}
+
+TrainingData::TrainingData(std::vector<DataStage> stages, int64_t sequence_length, uint64_t seed,
+                           Split split, int64_t vocabulary)
+    : state_(std::make_shared<State>()) {
+  check_stages(stages);
+  state_->specification = std::move(stages);
+  state_->sequence_length = sequence_length;
+  state_->split = std::move(split);
+  for (size_t i = 0; i < state_->specification.size(); ++i) {
+    state_->make_stage(seed, i, vocabulary);
+  }
+  state_->settle_info(vocabulary);
+}
+
+void TrainingData::read(int64_t sample, std::span<int32_t> tokens,
+                        std::span<int32_t> targets) const {
+  const size_t stage = state_->stage_of(sample);
+  const SamplePlace place = state_->place_in(stage, sample);
+  if (state_->log_epochs) state_->note_epoch(stage, place);
+  const Source& source = state_->stages[stage].sources[static_cast<size_t>(place.set)];
+  state_->read_window(*source.set, source.training.begin + place.window, tokens, targets);
+}
+
+void TrainingData::log_epochs(bool wanted) { state_->log_epochs = wanted; }
+
+std::pair<int, SamplePlace> TrainingData::place(int64_t sample) const {
+  const size_t stage = state_->stage_of(sample);
+  return {static_cast<int>(stage), state_->place_in(stage, sample)};
+}
+
+int64_t TrainingData::validation_samples(int64_t sample) const {
+  int64_t samples = 0;
+  for (const Source& source : state_->stages[state_->stage_of(sample)].sources) {
+    samples += source.validation.size();
+  }
+  return samples;
+}
+
+void TrainingData::read_validation(int64_t sample, int64_t index, std::span<int32_t> tokens,
+                                   std::span<int32_t> targets) const {
+  check(index >= 0 && index < validation_samples(sample), "data",
+        "validation sample {} was asked for; there are {}", index, validation_samples(sample));
+  for (const Source& source : state_->stages[state_->stage_of(sample)].sources) {
+    if (index < source.validation.size()) {
+      return state_->read_window(*source.set, source.validation.begin + index, tokens, targets);
+    }
+    index -= source.validation.size();
+  }
+}
+
+const DatasetInfo& TrainingData::info() const { return state_->info; }
+
+std::vector<std::string> TrainingData::describe() const {
+  std::vector<std::string> lines;
+  for (size_t stage = 0; stage < state_->stages.size(); ++stage) {
+    for (size_t source = 0; source < state_->stages[stage].sources.size(); ++source) {
+      lines.push_back(state_->describe(stage, source));
+    }
+  }
+  return lines;
+}
+
+const std::vector<DataStage>& TrainingData::stages() const { return state_->specification; }
+
+}  // namespace switchyard

@@ -3,6 +3,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/dataset.h"
@@ -24,12 +25,14 @@ struct DataStage {
   std::vector<DataSource> sources;
 };
 
-// `--split 99,1`: the row of windows of each set is divided, the first part for training. {1}: all.
+// `--split 99,1`: the row of windows of each set is divided, the first part for training, the
+// second for validation, the third for tests. {1}: all for training.
 struct Split {
   std::vector<double> parts{1.0};
-  static Split parse(const std::string& text);  // throws Error
+  // Throws Error unless it is one to three numbers of at least 0, the first of them above 0.
+  static Split parse(const std::string& text);
   std::string to_string() const;
-  // [begin, end) of part i of `windows` windows.
+  // [begin, end) of part i of `windows` windows; the borders are rounded, so the parts add up.
   std::pair<int64_t, int64_t> range(size_t part, int64_t windows) const;
 };
 
@@ -37,13 +40,19 @@ struct Split {
 class TrainingData {
  public:
   // Opens every set. Throws Error for a set that is not what the specification says (identity),
-  // has no training window, or whose tokenizer differs from the others'.
-  // vocabulary: 0, or the size given by the user.
+  // has no training window, or whose tokenizer differs from the others'; for stages that do not
+  // begin with sample 0 and rise.
+  // vocabulary: 0, or the size given by the user (never less than a set needs).
   TrainingData(std::vector<DataStage> stages, int64_t sequence_length, uint64_t seed, Split split,
                int64_t vocabulary);
-  // Sample number `sample` (from 0): tokens and targets, sequence_length each. Logs when a set
-  // starts another epoch.
+  // Sample number `sample` (from 0): tokens and targets, sequence_length each. May be called by
+  // several threads.
   void read(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) const;
+  // From now on read() logs a line when it meets a new epoch of a set; off at first, as one rank's
+  // line is enough.
+  void log_epochs(bool wanted);
+  // Where a sample lies: its stage and the set, epoch and training window there.
+  std::pair<int, SamplePlace> place(int64_t sample) const;
   // The validation part of the split (its windows in order, sets one behind the other, of the stage
   // that holds `sample`); 0 when the split has one part.
   int64_t validation_samples(int64_t sample) const;
@@ -67,7 +76,8 @@ class EvaluationData {
                  int64_t vocabulary);
   int64_t windows() const;
   int64_t scored_tokens() const;  // targets that are not -1, over all windows
-  // Bytes of text behind the scored tokens, for bits per byte; 0 when a set does not say.
+  // Bytes of text of the sets (PREFIX.json), for bits per byte; 0 when a set does not say. Ends of
+  // documents count in the loss but are no bytes; a set's first token is a byte but not scored.
   int64_t text_bytes() const;
   void read(int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) const;
   const DatasetInfo& info() const;

@@ -1,0 +1,120 @@
+#include "data/dataset_info.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+
+namespace switchyard {
+
+namespace {
+
+using nlohmann::json;
+
+json parse(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  check(file.good(), "data", "{} cannot be opened", path);
+  try {
+    json document = json::parse(file);
+    check(document.is_object(), "data", "{} is not a JSON object", path);
+    return document;
+  } catch (const json::exception& problem) {
+    fail("data", "{} is not valid JSON: {}", path, problem.what());
+  }
+}
+
+int64_t number(const json& document, const std::string& path, const char* key, int64_t lowest,
+               int64_t absent) {
+  const auto found = document.find(key);
+  if (found == document.end()) return absent;
+  const bool whole = found->is_number_unsigned()
+                         ? found->get<uint64_t>() <= std::numeric_limits<int64_t>::max()
+                         : found->is_number_integer();
+  check(whole && found->get<int64_t>() >= lowest, "data",
+        "{}: {} is {}; a whole number of at least {} is needed", path, key, found->dump(), lowest);
+  return found->get<int64_t>();
+}
+
+std::string text(const json& document, const std::string& path, const char* key) {
+  const auto found = document.find(key);
+  if (found == document.end()) return "";
+  check(found->is_string(), "data", "{}: {} is {}; a string is needed", path, key, found->dump());
+  return found->get<std::string>();
+}
+
+void check_range(const DatasetInfo& info, const std::string& path) {
+  if (info.vocabulary == 0) return;
+  check(info.largest_token < info.vocabulary, "data",
+        "{}: largest_token is {}; tokens below the vocabulary of {} are allowed", path,
+        info.largest_token, info.vocabulary);
+  check(info.end_of_document < info.vocabulary, "data",
+        "{}: end_of_document is {}; tokens below the vocabulary of {} are allowed", path,
+        info.end_of_document, info.vocabulary);
+}
+
+void check_alike(const TokenDataset& first, const TokenDataset& second) {
+  const DatasetInfo& a = first.info();
+  const DatasetInfo& b = second.info();
+  check(a.tokenizer.empty() || b.tokenizer.empty() || a.tokenizer == b.tokenizer, "data",
+        "{} was made with the tokenizer '{}' and {} with '{}'; sets read together need one "
+        "tokenizer",
+        first.prefix(), a.tokenizer, second.prefix(), b.tokenizer);
+  check(a.end_of_document < 0 || b.end_of_document < 0 || a.end_of_document == b.end_of_document,
+        "data", "{} ends documents with token {} and {} with {}; sets read together need one",
+        first.prefix(), a.end_of_document, second.prefix(), b.end_of_document);
+}
+
+}  // namespace
+
+std::optional<DatasetDescription> read_dataset_description(const std::string& path) {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  const json document = parse(path);
+  DatasetDescription description;
+  description.info.tokenizer = text(document, path, "tokenizer");
+  description.info.vocabulary = number(document, path, "vocabulary_size", 1, 0);
+  description.info.end_of_document = number(document, path, "end_of_document", -1, -1);
+  description.info.text_bytes = number(document, path, "text_bytes", 0, 0);
+  description.info.largest_token = number(document, path, "largest_token", -1, -1);
+  description.tokens = number(document, path, "tokens", 0, -1);
+  description.documents = number(document, path, "documents", 0, -1);
+  check_range(description.info, path);
+  return description;
+}
+
+std::string to_json(const DatasetDescription& description) {
+  nlohmann::ordered_json document;
+  document["tokenizer"] = description.info.tokenizer;
+  document["vocabulary_size"] = description.info.vocabulary;
+  document["end_of_document"] = description.info.end_of_document;
+  document["text_bytes"] = description.info.text_bytes;
+  document["largest_token"] = description.info.largest_token;
+  document["tokens"] = description.tokens;
+  document["documents"] = description.documents;
+  return document.dump(2) + "\n";
+}
+
+DatasetInfo common_info(std::span<const TokenDataset* const> sets) {
+  DatasetInfo common = sets.front()->info();
+  bool bytes_known = true;
+  bool largest_known = true;
+  common.text_bytes = 0;
+  for (const TokenDataset* set : sets) {
+    for (const TokenDataset* other : sets) check_alike(*other, *set);
+    const DatasetInfo& info = set->info();
+    if (common.tokenizer.empty()) common.tokenizer = info.tokenizer;
+    common.vocabulary = std::max(common.vocabulary, info.vocabulary);
+    common.end_of_document = std::max(common.end_of_document, info.end_of_document);
+    common.largest_token = std::max(common.largest_token, info.largest_token);
+    common.text_bytes += info.text_bytes;
+    bytes_known = bytes_known && info.text_bytes > 0;
+    largest_known = largest_known && info.largest_token >= 0;
+  }
+  if (!bytes_known) common.text_bytes = 0;
+  if (!largest_known) common.largest_token = -1;
+  return common;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,105 @@
+#include "data/output_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "core/error.h"
+
+namespace switchyard {
+
+namespace {
+constexpr size_t buffer_bytes = size_t{1} << 20;
+}
+
+OutputFile::OutputFile(std::string path) : path_(std::move(path)), partial_(path_ + ".partial") {
+  buffer_.reserve(buffer_bytes);
+  open_and_lock();
+}
+
+OutputFile::~OutputFile() {
+  if (file_ < 0) return;
+  unlink(partial_.c_str());
+  close(file_);
+}
+
+void OutputFile::open_and_lock() {
+  file_ = open(partial_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  check(file_ >= 0, "tokenize", "{} cannot be created: {}", partial_, std::strerror(errno));
+  struct stat opened {};
+  struct stat named {};
+  // A file system without locks is taken as it is. The other writer may have published (renamed)
+  // the file between our opening and locking it, so its name is checked afterwards.
+  const bool taken = flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  const bool same = !taken && fstat(file_, &opened) == 0 && stat(partial_.c_str(), &named) == 0 &&
+                    opened.st_ino == named.st_ino;
+  if (!same) {
+    close(std::exchange(file_, -1));
+    fail("tokenize", "{} is being written by another process; one writer at a time is allowed",
+         partial_);
+  }
+  check(ftruncate(file_, 0) == 0, "tokenize", "{} cannot be emptied: {}", partial_,
+        std::strerror(errno));
+}
+
+void OutputFile::append(std::span<const std::byte> bytes) {
+  if (buffer_.size() + bytes.size() > buffer_bytes) flush();
+  if (bytes.size() >= buffer_bytes) {
+    write_all(size_, bytes);
+  } else {
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+  }
+  size_ += static_cast<int64_t>(bytes.size());
+}
+
+void OutputFile::flush() {
+  write_all(size_ - static_cast<int64_t>(buffer_.size()), buffer_);
+  buffer_.clear();
+}
+
+void OutputFile::write_all(int64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = pwrite(file_, bytes.data(), bytes.size(), offset);
+    if (written < 0 && errno == EINTR) continue;
+    check(written > 0, "tokenize", "{} cannot be written: {}", partial_, std::strerror(errno));
+    bytes = bytes.subspan(static_cast<size_t>(written));
+    offset += written;
+  }
+}
+
+void OutputFile::write_at(int64_t offset, std::span<const std::byte> bytes) {
+  flush();
+  write_all(offset, bytes);
+}
+
+void OutputFile::read_at(int64_t offset, std::span<std::byte> bytes) {
+  flush();
+  while (!bytes.empty()) {
+    const ssize_t got = pread(file_, bytes.data(), bytes.size(), offset);
+    if (got < 0 && errno == EINTR) continue;
+    check(got > 0, "tokenize", "{} cannot be read back: {}", partial_,
+          got < 0 ? std::strerror(errno) : "it is shorter than what was written");
+    bytes = bytes.subspan(static_cast<size_t>(got));
+    offset += got;
+  }
+}
+
+void OutputFile::sync() {
+  flush();
+  check(fsync(file_) == 0, "tokenize", "{} cannot be brought to the disk: {}", partial_,
+        std::strerror(errno));
+}
+
+void OutputFile::publish() {
+  check(std::rename(partial_.c_str(), path_.c_str()) == 0, "tokenize",
+        "{} cannot be renamed to {}: {}", partial_, path_, std::strerror(errno));
+  close(std::exchange(file_, -1));
+}
+
+}  // namespace switchyard
