@@ -1,10 +1,12 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
 #include "core/memory.h"
 #include "parallel/mesh.h"
+#include "parallel/pipeline_buffers.h"
 #include "parallel/pipeline_schedule.h"
 
 namespace switchyard {
@@ -27,21 +29,40 @@ class PipelineWorker {
                         const Tensor& input_gradient) = 0;
 };
 
-// Runs a list of actions: posts receives, hands buffers to the worker, sends asynchronously and
-// reuses a buffer only when its operation has finished. Owns all exchange buffers, allocated once
-// for `slots` live microbatches (peak_live of the longest schedule it will run).
+// Runs a list of actions: posts receives as far ahead as buffers are free, hands buffers to the
+// worker, sends asynchronously and reuses a buffer only when its operation has finished. Owns all
+// exchange buffers, allocated once for `slots` live microbatches (peak_live of the longest schedule
+// it will run). A slot is taken at forward and given back after backward, or right after forward
+// where the list has no backward for that microbatch.
 class PipelineExecutor {
  public:
   // exchanged: the shape and dtype of what passes between stages, [rows, hidden].
   PipelineExecutor(const Mesh& mesh, const Shape& exchanged, DType dtype, int slots,
                    Stream& stream);
   int slots() const { return slots_; }
+  // Throws Error for a list that cannot be run: exchanges with a stage that does not exist, more
+  // live microbatches than slots, actions out of order, several chunks, a divided backward.
   void run(std::span<const Action> actions, PipelineWorker& worker);
-  static int64_t bytes_needed(const Shape& exchanged, DType dtype, int slots);
+  // Bytes of the exchange buffers; a stage in the middle needs the most.
+  static int64_t bytes_needed(const Shape& exchanged, DType dtype, int slots,
+                              bool first_stage = false, bool last_stage = false);
 
  private:
-  // (filled in by the implementation)
+  void plan(std::span<const Action> actions);
+  void perform(const Action& action, PipelineWorker& worker);
+  void forward(const Action& action, PipelineWorker& worker);
+  void backward(const Action& action, PipelineWorker& worker);
+  void end_life(int microbatch);
+  PipelineWorker::Place place_of(const Action& action) const;
+
   int slots_ = 0;
+  Arena arena_;
+  PipelineInbox inputs_, output_gradients_;
+  PipelineOutbox outputs_, input_gradients_;
+  std::vector<int> free_slots_;
+  std::vector<int> slot_of_;           // of each microbatch that lives, else -1
+  std::vector<uint8_t> has_backward_;  // of each microbatch
+  int last_microbatch_ = 0;
 };
 
 }  // namespace switchyard

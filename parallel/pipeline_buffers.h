@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "core/memory.h"
+#include "parallel/communicator.h"
+
+namespace switchyard {
+
+// What the mailboxes of a pipeline rank have in common: a neighbour and what passes between.
+struct PipelineLink {
+  Communicator* group = nullptr;
+  int peer = 0;
+  Stream* stream = nullptr;
+  Shape shape;  // of each message
+  DType dtype = DType::f32;
+  Label label;
+};
+
+// Messages from one neighbour, one for each expected microbatch, in their order. Receives are
+// posted as far ahead as there are free buffers, so that a sender need not wait for this rank.
+class PipelineInbox {
+ public:
+  PipelineInbox() = default;
+  PipelineInbox(const PipelineLink& link, int buffers, Arena& arena);
+  void begin(int microbatches);  // none expected so far
+  void expect(int microbatch);
+  bool expects(int microbatch) const { return state(microbatch) != absent; }
+  void post_ahead();
+  Tensor take(int microbatch);   // waits; the message stays in place until release
+  void release(int microbatch);  // and posts the next receive into its buffer
+
+ private:
+  static constexpr int absent = -2, not_posted = -1;  // else the index of its buffer
+  int state(int microbatch) const { return buffer_of_[static_cast<size_t>(microbatch)]; }
+
+  PipelineLink link_;
+  std::vector<Tensor> buffers_;
+  std::vector<Handle> receives_;  // of each buffer
+  std::vector<int> free_;
+  std::vector<int> buffer_of_;  // of each microbatch
+  std::vector<int> expected_;   // microbatches in order
+  size_t next_ = 0;             // the first of them that is not posted
+};
+
+// Messages to one neighbour. A buffer is used again when its send has finished.
+class PipelineOutbox {
+ public:
+  PipelineOutbox() = default;
+  PipelineOutbox(const PipelineLink& link, int buffers, Arena& arena);
+  void begin(int microbatches);
+  void expect(int microbatch) { planned_[static_cast<size_t>(microbatch)] = 1; }
+  bool expects(int microbatch) const { return planned_[static_cast<size_t>(microbatch)] != 0; }
+  Tensor prepare(int microbatch);  // where to write its message
+  void send(int microbatch);
+  void finish();  // waits for all sends
+
+ private:
+  static constexpr int nobody = -1;
+
+  PipelineLink link_;
+  std::vector<Tensor> buffers_;
+  std::vector<Handle> sends_;     // of each buffer
+  std::vector<int> written_for_;  // microbatch whose message waits there to be sent
+  std::vector<uint8_t> planned_;  // of each microbatch
+  size_t turn_ = 0;
+};
+
+}  // namespace switchyard
