@@ -42,7 +42,7 @@ inline std::string case_name(const testing::TestParamInfo<Case>& info) {
 }
 
 // Half a unit in the last place: the relative error of storing a value in the dtype.
-inline double rounding(DType dtype) { return dtype == DType::bf16 ? 0x1p-9 : 0x1p-24; }
+inline double rounding(DType dtype) { return dtype == DType::bf16 ? 0x1p-8 : 0x1p-24; }
 
 // Row-major offsets of all elements of a view, in elements from its start.
 inline std::vector<int64_t> offsets(const Tensor& t) {
