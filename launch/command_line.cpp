@@ -1,0 +1,144 @@
+#include <boost/program_options.hpp>
+#include <fstream>
+#include <sstream>
+
+#include "core/error.h"
+#include "launch/options.h"
+
+namespace po = boost::program_options;
+
+namespace switchyard {
+
+namespace {
+
+std::string long_name(const OptionSpec& spec) { return spec.name.substr(0, spec.name.find(',')); }
+std::string short_name(const OptionSpec& spec) {
+  const size_t comma = spec.name.find(',');
+  return comma == std::string::npos ? "" : spec.name.substr(comma + 1);
+}
+
+// Short forms such as --tp are options of their own for the parser and are renamed afterwards.
+void describe(const OptionSpec& spec, const std::string& name, po::options_description& to) {
+  auto* value = po::value<std::vector<std::string>>();
+  if (spec.kind == OptionKind::list) {
+    value->multitoken();
+  } else if (spec.kind == OptionKind::flag) {
+    value->implicit_value({"true"}, "true");
+    value->zero_tokens();
+  }
+  std::string help = spec.help;
+  if (!spec.fallback.empty()) help += " (" + spec.fallback + ")";
+  to.add_options()(name.c_str(), value->value_name("X"), help.c_str());
+}
+
+po::options_description description(std::span<const OptionSpec> specs) {
+  po::options_description all;
+  for (const auto& spec : specs) {
+    describe(spec, long_name(spec), all);
+    if (!short_name(spec).empty()) describe(spec, short_name(spec), all);
+  }
+  all.add_options()("config", po::value<std::vector<std::string>>(),
+                    "read options from a file of 'name = value' lines");
+  all.add_options()("help", "this text");
+  return all;
+}
+
+// A value of the file is one word for a scalar and words between spaces for a list.
+std::vector<std::string> words(const std::vector<std::string>& lines) {
+  std::vector<std::string> all;
+  for (const auto& line : lines) {
+    std::istringstream stream(line);
+    for (std::string word; stream >> word;) all.push_back(word);
+  }
+  return all;
+}
+
+void store(std::span<const OptionSpec> specs, const po::variables_map& from, bool from_file,
+           Settings& to) {
+  for (const auto& spec : specs) {
+    bool seen = false;
+    for (const auto& name : {long_name(spec), short_name(spec)}) {
+      if (name.empty() || !from.count(name)) continue;
+      auto values = from[name].as<std::vector<std::string>>();
+      if (from_file && spec.kind == OptionKind::list) values = words(values);
+      check(!seen, "options", "both --{} and --{} were given; one is allowed", long_name(spec),
+            short_name(spec));
+      seen = true;
+      if (!from_file || !to.has(long_name(spec))) to.set(spec, values);
+    }
+  }
+}
+
+void read_file(const std::string& file, std::span<const OptionSpec> specs,
+               const po::options_description& all, Settings& to) {
+  std::ifstream stream(file);
+  check(stream.good(), "options", "--config {}: the file cannot be read", file);
+  try {
+    po::variables_map values;
+    po::store(po::parse_config_file(stream, all), values);
+    store(specs, values, true, to);
+  } catch (const po::error& problem) {
+    fail("options", "--config {}: {}", file, problem.what());
+  }
+}
+
+}  // namespace
+
+Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments) {
+  namespace style = po::command_line_style;
+  const auto all = description(specs);
+  Command command;
+  po::options_description with_positional = all;
+  with_positional.add_options()(" positional", po::value<std::vector<std::string>>());
+  po::positional_options_description places;
+  places.add(" positional", -1);
+  try {
+    po::variables_map values;
+    po::store(po::command_line_parser({arguments.begin(), arguments.end()})
+                  .options(with_positional)
+                  .positional(places)
+                  .style(style::allow_long | style::long_allow_next | style::long_allow_adjacent)
+                  .run(),
+              values);
+    command.help = values.count("help") > 0;
+    if (values.count(" positional")) {
+      command.positional = values[" positional"].as<std::vector<std::string>>();
+    }
+    store(specs, values, false, command.given);
+    if (values.count("config")) {
+      for (const auto& file : values["config"].as<std::vector<std::string>>()) {
+        read_file(file, specs, all, command.given);
+      }
+    }
+  } catch (const po::error& problem) {
+    fail("options", "{}; see --help for what is allowed", problem.what());
+  }
+  return command;
+}
+
+std::string help_text(std::span<const OptionSpec> specs) {
+  const std::pair<OptionGroup, const char*> groups[] = {
+      {OptionGroup::model, "What a path is made of: the model (written once, never changed)"},
+      {OptionGroup::training, "What a path is made of: data, schedule, batch, seed"},
+      {OptionGroup::run, "How it is run (free at every start)"}};
+  std::ostringstream out;
+  for (const auto& [group, title] : groups) {
+    po::options_description section(title, 100, 60);
+    bool any = false;
+    for (const auto& spec : specs) {
+      if (spec.group != group) continue;
+      any = true;
+      OptionSpec shown = spec;
+      if (!short_name(spec).empty()) shown.help = "--" + short_name(spec) + ": " + spec.help;
+      describe(shown, long_name(spec), section);
+    }
+    if (group == OptionGroup::run) {
+      section.add_options()("config", po::value<std::string>()->value_name("FILE"),
+                            "read options from a file of 'name = value' lines");
+    }
+    if (any) out << section << '\n';
+  }
+  return out.str();
+}
+
+}  // namespace switchyard

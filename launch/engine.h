@@ -1,0 +1,96 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/device.h"
+#include "core/memory.h"
+#include "model/gpt_stage.h"
+#include "optim/distributed_optimizer.h"
+#include "parallel/checkpoint.h"
+#include "parallel/flat_buffers.h"
+#include "parallel/gradient_sync.h"
+#include "parallel/mesh.h"
+#include "parallel/pipeline_executor.h"
+
+namespace switchyard {
+
+struct EngineOptions {
+  GptConfig model;
+  DType dtype = DType::f32;
+  int64_t sequence_length = 0;
+  int64_t micro_batch = 1;
+  int64_t global_batch = 1;          // samples of a training step
+  std::vector<int> pipeline_layers;  // of each stage; empty: balanced
+  uint64_t seed = 0;
+  DistributedOptimizer::Options optimizer;
+  bool training = true;  // false: weights only, forward only
+};
+
+// How many of `count` microbatches each dp rank computes: counts differ by at most one, the first
+// ranks take the odd ones, and a rank's are neighbours.
+struct Share {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+Share share_of(int64_t count, int parts, int part);
+
+// Throws Error for a layout, batch or micro-batch that does not fit; needs no rank and no memory.
+void check_engine(const EngineOptions& options, const Layout& layout);
+
+// One rank's part of a model and all that trains or evaluates it. Every call is collective.
+class Engine {
+ public:
+  // Fills tokens and targets [sequence_length] of sample i of the batch.
+  using ReadSample =
+      std::function<void(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets)>;
+  struct StepResult {
+    double loss = 0;  // mean over the global batch's tokens
+    double grad_norm = 0;
+  };
+  struct Score {
+    double loss_sum = 0;
+    int64_t tokens = 0;
+  };
+
+  Engine(const EngineOptions& options, const Mesh& mesh);
+
+  void initialize();  // random weights, zero moments
+  // Throws Error naming the step when loss or gradient norm is not finite; then nothing changed.
+  StepResult train_step(int64_t step, double learning_rate, const ReadSample& read);
+  // Sums over all `samples` samples, dealt to the dp ranks by microbatches.
+  Score score(int64_t samples, const ReadSample& read);
+
+  std::vector<ShardedTensor> state_to_save();
+  // Weights and moments; not collective until all ranks have called gather_after_load().
+  void load_training_state(const CheckpointReader& reader);
+  void gather_after_load();
+  // Weights alone, from any precision; for an engine that does not train.
+  void load_weights(const CheckpointReader& reader);
+
+  ops::Context context() { return {stream_, scratch_}; }
+  GptStage& stage() { return stage_; }
+  FlatBuffers& buffers() { return buffers_; }
+
+ private:
+  std::span<TokenBatch> read_microbatches(Share share, int64_t samples, const ReadSample& read);
+  void run(std::span<const TokenBatch> batches, bool forward_only);
+  Score sum_over_ranks(double loss_sum, int64_t tokens);
+
+  EngineOptions options_;
+  const Mesh& mesh_;
+  Stream stream_;
+  Scratch scratch_;
+  int slots_;
+  GptStage stage_;
+  FlatBuffers buffers_;
+  std::unique_ptr<GradientSync> sync_;
+  std::unique_ptr<DistributedOptimizer> optimizer_;
+  PipelineExecutor executor_;
+  Arena token_arena_;
+  std::vector<TokenBatch> batches_;
+};
+
+}  // namespace switchyard

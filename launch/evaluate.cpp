@@ -1,0 +1,76 @@
+#include "launch/evaluate.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "core/error.h"
+#include "launch/run_folder.h"
+#include "launch/trainer.h"
+#include "launch/world.h"
+
+namespace switchyard {
+
+namespace {
+
+std::unique_ptr<CheckpointReader> open_checkpoint(const CheckpointEntry& entry,
+                                                  Communicator& world) {
+  auto reader = std::make_unique<CheckpointReader>(entry.folder);
+  reader->verify(world.rank(), world.size());
+  return reader;
+}
+
+std::vector<std::string> absolute_prefixes(const std::vector<std::string>& data) {
+  check(!data.empty(), "eval", "--data-path is needed");
+  return data;
+}
+
+Evaluation summarize(const CheckpointInfo& info, const Engine::Score& score,
+                     const EvaluationData& data) {
+  Evaluation e;
+  e.step = info.step;
+  e.checkpoint = info.id;
+  e.tokens = score.tokens;
+  e.text_bytes = data.text_bytes();
+  e.loss = score.loss_sum / static_cast<double>(score.tokens);
+  e.perplexity = std::exp(e.loss);
+  if (e.text_bytes > 0) {
+    e.bits_per_byte = score.loss_sum / std::numbers::ln2 / static_cast<double>(e.text_bytes);
+  }
+  return e;
+}
+
+}  // namespace
+
+Evaluation evaluate(const std::string& run, const std::vector<std::string>& data_prefixes,
+                    const Settings& given, Communicator& world) {
+  Settings settings;
+  Layout layout;
+  PathSpecification path;
+  std::unique_ptr<CheckpointReader> reader;
+  std::unique_ptr<EvaluationData> data;
+  agree(world, [&] {
+    settings = with_fallbacks(layout_options(), given);
+    layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
+                       settings.integer("pipeline-model-parallel-size"));
+    const auto reference = parse_run_reference(run);
+    const RunFolder folder(reference.folder);
+    path = folder.read();
+    check_engine(engine_options(path, settings, false), layout);
+    data = std::make_unique<EvaluationData>(absolute_prefixes(data_prefixes),
+                                            path.sequence_length(), path.model.vocabulary);
+    reader = open_checkpoint(folder.checkpoint(reference.step), world);
+  });
+  const Mesh mesh = make_mesh(layout, world);
+  std::unique_ptr<Engine> engine;
+  agree(world, [&] {
+    engine = std::make_unique<Engine>(engine_options(path, settings, false), mesh);
+    engine->load_weights(*reader);
+  });
+  const auto score = engine->score(
+      data->windows(), [&](int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) {
+        data->read(window, tokens, targets);
+      });
+  return summarize(reader->info(), score, *data);
+}
+
+}  // namespace switchyard

@@ -1,0 +1,57 @@
+#include "launch/fork.h"
+
+#include "core/error.h"
+#include "core/logging.h"
+#include "launch/run_folder.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard {
+
+void fork(const std::string& parent_at_step, const std::string& child, const Settings& given) {
+  const auto reference = parse_run_reference(parent_at_step);
+  check(reference.step.has_value(), "fork", "'{}'; MAIN@STEP is allowed", parent_at_step);
+  const RunFolder parent(reference.folder);
+  const RunFolder branch(child);
+  check(!fs::exists(branch.folder()) || fs::is_empty(branch.folder()), "fork",
+        "'{}' exists already; a branch needs a new folder", child);
+  const auto entry = parent.checkpoint(reference.step);
+  const auto specification = parent.read();
+  check(specification.kind == "path", "fork",
+        "'{}' is an average, which has weights only; fork a "
+        "path's saved step",
+        reference.folder.string());
+  const CheckpointReader reader(entry.folder);
+  const auto& info = reader.info();
+  const fs::path relative =
+      fs::proximate(fs::weakly_canonical(parent.folder()), fs::weakly_canonical(branch.folder()));
+  const auto path =
+      fork_path(specification, {relative.string(), info.id, info.step, info.samples}, given);
+  parent.pin(info.step, branch.folder());
+  branch.write(path);
+  log::info("'{}' continues from step {} of '{}' ({} samples)", child, info.step,
+            parent.folder().string(), info.samples);
+}
+
+void extend(const std::string& run, int64_t step, const Settings& given) {
+  const RunFolder folder(run);
+  auto path = folder.read();
+  check(path.kind == "path", "extend", "'{}' is an average; it is never trained on", run);
+  const PathLock lock(folder);
+  const auto latest = folder.latest();
+  const int64_t last = latest ? latest->step : path.start_step();
+  check(step >= last, "extend",
+        "--at-step {}, but step {} is saved; a step from there on is allowed", step, last);
+  const int64_t sample = path.samples_at(step);
+  check(
+      path.stages.back().first_sample < sample, "extend",
+      "--at-step {} (sample {}), but a stage of data begins at sample {} already; a later step is "
+      "allowed",
+      step, sample, path.stages.back().first_sample);
+  path.stages.push_back({sample, parse_sources(given.list("data-path"))});
+  path.stages = open_training_data(path).stages();
+  folder.write(path);
+  log::info("behind step {} '{}' reads {}", step, run, path.stages.back().sources.front().prefix);
+}
+
+}  // namespace switchyard

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/ops/context.h"
+#include "core/tensor.h"
+
+namespace switchyard {
+
+// Times the product of two size x size matrices of random numbers: the peak that performance
+// figures are held against.
+class MatrixRate {
+ public:
+  MatrixRate(int64_t size, DType dtype);
+  double measure(ops::Context context);  // runs once, returns FLOP a second
+  double best() const { return best_; }
+
+ private:
+  int64_t size_;
+  Arena arena_;
+  Tensor a_, b_, c_;
+  double best_ = 0;
+};
+
+}  // namespace switchyard

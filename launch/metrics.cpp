@@ -1,0 +1,74 @@
+#include "launch/metrics.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "launch/run_folder.h"
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+namespace switchyard {
+
+namespace {
+
+constexpr const char* mfu_formula = "causal: (6 N + 6 L C T) tokens / seconds / peak";
+
+// The step of a line; -1 for a line that is not whole.
+int64_t step_of(const std::string& line) {
+  const auto parsed = ordered_json::parse(line, nullptr, false);
+  return parsed.is_object() ? parsed.value("step", int64_t{-1}) : -1;
+}
+
+void discard_behind(const fs::path& run, const fs::path& file, int64_t step) {
+  if (!fs::exists(file)) return;
+  std::istringstream lines(read_file(file));
+  std::string kept, discarded;
+  for (std::string line; std::getline(lines, line);) {
+    const int64_t its_step = step_of(line);
+    (its_step >= 0 && its_step <= step ? kept : discarded) += line + '\n';
+  }
+  if (discarded.empty()) return;
+  std::ofstream(run / "metrics.discarded.jsonl", std::ios::app) << discarded;
+  write_file_atomically(file, kept);
+}
+
+}  // namespace
+
+MetricsLog::MetricsLog(const fs::path& run, int64_t step) : file_(run / "metrics.jsonl") {
+  discard_behind(run, file_, step);
+  stream_.open(file_, std::ios::app);
+  check(stream_.good(), "metrics", "{} cannot be written", file_.string());
+}
+
+void MetricsLog::write(const StepMetrics& m) {
+  ordered_json line = {{"step", m.step},
+                       {"loss", m.loss},
+                       {"learning_rate", m.learning_rate},
+                       {"grad_norm", m.grad_norm},
+                       {"samples", m.samples},
+                       {"tokens", m.tokens},
+                       {"tokens_per_second", m.tokens_per_second},
+                       {"mfu", m.mfu},
+                       {"mfu_formula", mfu_formula},
+                       {"peak_gflops", m.peak_gflops},
+                       {"milliseconds", m.milliseconds},
+                       {"memory_bytes", m.memory_bytes}};
+  if (m.validation_loss) line["validation_loss"] = *m.validation_loss;
+  stream_ << line.dump() << '\n' << std::flush;
+  check(stream_.good(), "metrics", "{} cannot be written", file_.string());
+}
+
+std::string console_line(const StepMetrics& m, int64_t last_step, double seconds_left) {
+  std::string line = fmt::format(
+      "step {}{} | loss {:.5f} | lr {:.3e} | grad norm {:.3f} | samples {} | {:.0f} tokens/s | mfu "
+      "{:.1f}% causal of {:.0f} GFLOP/s | {:.0f} ms | {:.0f} MiB",
+      m.step, last_step > 0 ? fmt::format("/{}", last_step) : "", m.loss, m.learning_rate,
+      m.grad_norm, m.samples, m.tokens_per_second, 100 * m.mfu, m.peak_gflops, m.milliseconds,
+      static_cast<double>(m.memory_bytes) / (1 << 20));
+  if (m.validation_loss) line += fmt::format(" | validation loss {:.5f}", *m.validation_loss);
+  if (last_step > 0) line += fmt::format(" | {:.0f} s left", seconds_left);
+  return line;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+namespace switchyard {
+
+// What a step is reported with.
+struct StepMetrics {
+  int64_t step = 0;
+  double loss = 0;  // mean over the global batch's tokens
+  double learning_rate = 0;
+  double grad_norm = 0;  // before clipping
+  int64_t samples = 0;   // consumed so far, along the lineage
+  int64_t tokens = 0;    // likewise
+  double milliseconds = 0;
+  double tokens_per_second = 0;
+  double mfu = 0;            // causal FLOPs a second over the peak
+  double peak_gflops = 0;    // the job's matrix rate, measured when it started
+  int64_t memory_bytes = 0;  // most tensor memory held by a rank
+  std::optional<double> validation_loss;
+};
+
+// RUN/metrics.jsonl: one line a step, numbers that read back to the same bits.
+class MetricsLog {
+ public:
+  // Moves lines behind `step` (of a future that is given up) to metrics.discarded.jsonl, a torn
+  // last line too, and opens the file for appending. Throws Error when it cannot be written.
+  MetricsLog(const std::filesystem::path& run, int64_t step);
+  void write(const StepMetrics& metrics);
+
+ private:
+  std::filesystem::path file_;
+  std::ofstream stream_;
+};
+
+std::string console_line(const StepMetrics& metrics, int64_t last_step, double seconds_left);
+
+}  // namespace switchyard

@@ -1,0 +1,135 @@
+#include "launch/options.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace switchyard {
+
+namespace {
+
+template <class T>
+bool parse_number(const std::string& text, T& value) {
+  const char* begin = text.data();
+  if (text.size() > 1 && text[0] == '+') ++begin;
+  const auto [end, problem] = std::from_chars(begin, text.data() + text.size(), value);
+  return problem == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+std::string canonical(const OptionSpec& spec, const std::string& text) {
+  const std::string name = spec.name.substr(0, spec.name.find(','));
+  switch (spec.kind) {
+    case OptionKind::integer: {
+      int64_t value = 0;
+      check(parse_number(text, value), "options", "--{} {}; a whole number is allowed", name, text);
+      return std::to_string(value);
+    }
+    case OptionKind::real: {
+      double value = 0;
+      check(parse_number(text, value) && std::isfinite(value), "options",
+            "--{} {}; a finite number is allowed", name, text);
+      return canonical_real(value);
+    }
+    case OptionKind::flag:
+      check(text == "true" || text == "false", "options", "--{} {}; true or false is allowed", name,
+            text);
+      return text;
+    case OptionKind::text:
+    case OptionKind::list:
+      return text;
+  }
+  return text;
+}
+
+const std::vector<std::string>& lookup(const std::map<std::string, std::vector<std::string>>& all,
+                                       const std::string& name) {
+  const auto found = all.find(name);
+  check(found != all.end() && !found->second.empty(), "options", "--{} is needed here", name);
+  return found->second;
+}
+
+}  // namespace
+
+std::string canonical_real(double value) {
+  char buffer[32];
+  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
+  return {buffer, result.ptr};
+}
+
+int64_t Settings::integer(const std::string& name) const {
+  int64_t value = 0;
+  const std::string& given = text(name);
+  check(parse_number(given, value), "options", "--{} {}; a whole number is allowed", name, given);
+  return value;
+}
+
+double Settings::real(const std::string& name) const {
+  double value = 0;
+  const std::string& given = text(name);
+  check(parse_number(given, value), "options", "--{} {}; a number is allowed", name, given);
+  return value;
+}
+
+const std::string& Settings::text(const std::string& name) const {
+  return lookup(values_, name).front();
+}
+
+const std::vector<std::string>& Settings::list(const std::string& name) const {
+  return lookup(values_, name);
+}
+
+bool Settings::flag(const std::string& name) const { return has(name) && text(name) == "true"; }
+
+void Settings::set(const OptionSpec& spec, std::vector<std::string> values) {
+  const std::string name = spec.name.substr(0, spec.name.find(','));
+  check(spec.kind == OptionKind::list || values.size() == 1, "options",
+        "--{} {}; one value is allowed", name, fmt::join(values, " "));
+  for (auto& value : values) value = canonical(spec, value);
+  values_[name] = std::move(values);
+}
+
+Settings with_fallbacks(std::span<const OptionSpec> specs, Settings given) {
+  for (const auto& spec : specs) {
+    const std::string name = spec.name.substr(0, spec.name.find(','));
+    if (!given.has(name) && !spec.fallback.empty()) given.set(spec, {spec.fallback});
+  }
+  return given;
+}
+
+namespace {
+
+bool is_number(const std::string& text) {
+  double value = 0;
+  return parse_number(text, value);
+}
+
+// How many values at the front of a list make it complete: one path, or weight and path pairs.
+size_t complete_length(const std::vector<std::string>& values) {
+  if (values.empty() || !is_number(values[0])) return std::min<size_t>(values.size(), 1);
+  size_t length = 0;
+  while (length + 1 < values.size() && is_number(values[length])) length += 2;
+  return length;
+}
+
+}  // namespace
+
+std::string take_run(Command& command, const std::string& list, const std::string& what) {
+  if (command.positional.empty() && !list.empty() && command.given.has(list)) {
+    auto values = command.given.list(list);
+    if (complete_length(values) + 1 == values.size() && values.size() > 1) {
+      command.positional.push_back(values.back());
+      values.pop_back();
+      command.given.set({list, OptionKind::list, OptionGroup::run, "", ""}, values);
+    }
+  }
+  check(!command.positional.empty(), "options", "{} is missing", what);
+  check(command.positional.size() == 1, "options", "'{}' were given; one {} is allowed",
+        fmt::join(command.positional, "' '"), what);
+  return command.positional.front();
+}
+
+}  // namespace switchyard

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace switchyard {
+
+enum class OptionKind : uint8_t { integer, real, text, flag, list };
+
+// What an option belongs to. Model and training options make the path: written once, never changed.
+// The others are free at every start.
+enum class OptionGroup : uint8_t { model, training, run };
+
+struct OptionSpec {
+  std::string name;  // without dashes; "tensor-model-parallel-size,tp" gives a short form
+  OptionKind kind = OptionKind::text;
+  OptionGroup group = OptionGroup::run;
+  std::string fallback;  // used when not given; empty: none
+  std::string help;
+};
+
+// Values by option name, as canonical text: a number reads back to the same bits.
+class Settings {
+ public:
+  bool has(const std::string& name) const { return values_.contains(name); }
+  // Throw Error when the option is absent, naming it.
+  int64_t integer(const std::string& name) const;
+  double real(const std::string& name) const;
+  const std::string& text(const std::string& name) const;
+  const std::vector<std::string>& list(const std::string& name) const;
+  bool flag(const std::string& name) const;  // false when absent
+
+  // Throws Error naming option and value for text that is not of this kind.
+  void set(const OptionSpec& spec, std::vector<std::string> values);
+  void set_text(const std::string& name, std::string value) { values_[name] = {std::move(value)}; }
+  void erase(const std::string& name) { values_.erase(name); }
+  const std::map<std::string, std::vector<std::string>>& all() const { return values_; }
+  friend bool operator==(const Settings&, const Settings&) = default;
+
+ private:
+  std::map<std::string, std::vector<std::string>> values_;
+};
+
+std::string canonical_real(double value);  // the shortest text that reads back to the same bits
+
+struct Command {
+  Settings given;                       // only what was said, on the line or in --config
+  std::vector<std::string> positional;  // RUN and the like
+  bool help = false;
+};
+
+// Parses a command line (without program and subcommand) with Boost.Program_options. --config FILE
+// adds `name = value` lines, which the command line overrides. Abbreviations, unknown options and
+// repeated scalars are refused with Error. A positional argument that an option with several values
+// has swallowed is given back by take_run().
+Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments);
+
+// The one positional argument `what`, or the last value of list option `list` behind a complete
+// list of paths or of weight and path pairs. Throws Error when there is none or more than one.
+std::string take_run(Command& command, const std::string& list, const std::string& what);
+
+std::string help_text(std::span<const OptionSpec> specs);
+
+// The tables. A command's own options are added to one of these.
+std::vector<OptionSpec> model_options();
+std::vector<OptionSpec> training_options();
+std::vector<OptionSpec> run_options();
+std::vector<OptionSpec> layout_options();  // the part of run_options that eval shares
+Settings with_fallbacks(std::span<const OptionSpec> specs, Settings given);
+
+}  // namespace switchyard

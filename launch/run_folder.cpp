@@ -1,0 +1,200 @@
+#include "launch/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/logging.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard {
+
+RunReference parse_run_reference(const std::string& text) {
+  const size_t at = text.rfind('@');
+  if (at == std::string::npos) return {text, std::nullopt};
+  const std::string step = text.substr(at + 1);
+  int64_t value = 0;
+  const auto [end, problem] = std::from_chars(step.data(), step.data() + step.size(), value);
+  check(problem == std::errc() && end == step.data() + step.size() && value > 0 && at > 0, "path",
+        "'{}'; RUN or RUN@STEP with a positive step is allowed", text);
+  return {text.substr(0, at), value};
+}
+
+void write_file_atomically(const fs::path& file, const std::string& text) {
+  const fs::path temporary = file.string() + ".tmp";
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  check(fd >= 0, "file", "{} cannot be written: {}", temporary.string(), std::strerror(errno));
+  size_t written = 0;
+  while (written < text.size()) {
+    const ssize_t n = ::write(fd, text.data() + written, text.size() - written);
+    if (n <= 0) break;
+    written += static_cast<size_t>(n);
+  }
+  const bool synced = written == text.size() && fsync(fd) == 0;
+  const int cause = errno;
+  check(::close(fd) == 0 && synced, "file", "{} cannot be written: {}", temporary.string(),
+        std::strerror(cause));
+  fs::rename(temporary, file);
+}
+
+std::string read_file(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  check(stream.good(), "file", "{} cannot be read: {}", file.string(), std::strerror(errno));
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+bool RunFolder::exists() const { return fs::exists(folder_ / "path.json"); }
+
+std::string RunFolder::read_text() const {
+  check(exists(), "path", "there is no path in '{}' (it has no path.json)", folder_.string());
+  return read_file(folder_ / "path.json");
+}
+
+PathSpecification RunFolder::read() const {
+  return PathSpecification::from_json(read_text(), (folder_ / "path.json").string());
+}
+
+void RunFolder::write(const PathSpecification& path) const {
+  std::error_code problem;
+  fs::create_directories(folder_, problem);
+  check(!problem, "path", "{} cannot be made: {}", folder_.string(), problem.message());
+  write_file_atomically(folder_ / "path.json", path.to_json() + "\n");
+}
+
+std::optional<CheckpointEntry> RunFolder::latest() const {
+  std::optional<CheckpointEntry> found;
+  for (auto& entry : list_checkpoints(checkpoints())) {
+    if (entry.complete) found = entry;
+  }
+  return found;
+}
+
+CheckpointEntry RunFolder::checkpoint(std::optional<int64_t> step) const {
+  check(exists(), "path", "there is no path in '{}' (it has no path.json)", folder_.string());
+  const auto newest = latest();
+  check(newest.has_value(), "path", "'{}' has no saved step yet", folder_.string());
+  if (!step) return *newest;
+  CheckpointEntry nearest = *newest;
+  for (auto& entry : list_checkpoints(checkpoints())) {
+    if (!entry.complete) continue;
+    if (std::abs(entry.step - *step) < std::abs(nearest.step - *step)) nearest = entry;
+  }
+  check(nearest.step == *step, "path", "step {} of '{}' is not saved; the nearest saved step is {}",
+        *step, folder_.string(), nearest.step);
+  return nearest;
+}
+
+std::optional<int64_t> RunFolder::newest_good_below(int64_t step) const {
+  auto entries = list_checkpoints(checkpoints());
+  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
+    if (!entry->complete || entry->step >= step) continue;
+    try {
+      CheckpointReader(entry->folder).verify();
+      return entry->step;
+    } catch (const Error& problem) {
+      log::warning("step {} is damaged too: {}", entry->step, problem.what());
+    }
+  }
+  return std::nullopt;
+}
+
+void RunFolder::pin(int64_t step, const fs::path& child) const {
+  const fs::path pins = folder_ / "pins";
+  fs::create_directories(pins);
+  const fs::path relative = fs::proximate(fs::absolute(child), fs::absolute(pins));
+  std::string name = fs::absolute(child).lexically_normal().filename().string();
+  if (name.empty()) name = fs::absolute(child).lexically_normal().parent_path().filename().string();
+  write_file_atomically(pins / fmt::format("step-{:08}--{}.pin", step, name),
+                        relative.string() + "\n");
+}
+
+std::vector<int64_t> RunFolder::pinned_steps() const {
+  std::vector<int64_t> steps;
+  if (!fs::exists(folder_ / "pins")) return steps;
+  for (const auto& entry : fs::directory_iterator(folder_ / "pins")) {
+    const std::string name = entry.path().filename().string();
+    int64_t step = 0;
+    if (name.starts_with("step-") && entry.path().extension() == ".pin" &&
+        std::from_chars(name.data() + 5, name.data() + name.size(), step).ec == std::errc()) {
+      steps.push_back(step);
+    }
+  }
+  return steps;
+}
+
+void RunFolder::retain(int64_t keep) const {
+  if (keep <= 0) return;
+  const auto pinned = pinned_steps();
+  auto entries = list_checkpoints(checkpoints());
+  std::erase_if(entries, [](const CheckpointEntry& e) { return !e.complete; });
+  const auto excess = static_cast<int64_t>(entries.size()) - keep;
+  for (int64_t i = 0; i < excess; ++i) {
+    const auto& entry = entries[static_cast<size_t>(i)];
+    if (std::ranges::find(pinned, entry.step) == pinned.end()) remove_checkpoint(entry.folder);
+  }
+}
+
+void RunFolder::discard_behind(int64_t step) const {
+  const auto pinned = pinned_steps();
+  std::vector<CheckpointEntry> behind;
+  for (auto& entry : list_checkpoints(checkpoints())) {
+    if (!entry.complete || entry.step <= step) continue;
+    check(std::ranges::find(pinned, entry.step) == pinned.end(), "path",
+          "going on from step {} would discard step {}, a fork point (see {}); fork a branch from "
+          "step {} instead",
+          step, entry.step, (folder_ / "pins").string(), step);
+    behind.push_back(entry);
+  }
+  for (const auto& entry : behind) {
+    fs::create_directories(folder_ / "discarded");
+    fs::path to = folder_ / "discarded" / entry.folder.filename();
+    for (int i = 1; fs::exists(to); ++i) {
+      to = folder_ / "discarded" / fmt::format("{}.{}", entry.folder.filename().string(), i);
+    }
+    log::warning("step {} was saved behind the step that is gone on from; it moves to {}",
+                 entry.step, to.string());
+    fs::rename(entry.folder, to);
+  }
+}
+
+PathLock::PathLock(const RunFolder& run) {
+  fs::create_directories(run.folder());
+  const fs::path file = run.folder() / "lock";
+  descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  check(descriptor_ >= 0, "path", "{} cannot be opened: {}", file.string(), std::strerror(errno));
+  if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    const int cause = errno;
+    std::string holder = read_file(file);
+    while (!holder.empty() && holder.back() == '\n') holder.pop_back();
+    ::close(descriptor_);
+    descriptor_ = -1;
+    check(cause == EWOULDBLOCK, "path", "{} cannot be locked: {}", file.string(),
+          std::strerror(cause));
+    fail("path", "'{}' is being worked on by {}; one trainer at a time is allowed",
+         run.folder().string(), holder.empty() ? "another process" : holder);
+  }
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  const std::string text = fmt::format("process {} on {}\n", getpid(), host);
+  if (ftruncate(descriptor_, 0) != 0 ||
+      pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
+    log::warning("{} cannot be written: {}", file.string(), std::strerror(errno));
+  }
+}
+
+PathLock::~PathLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+}  // namespace switchyard

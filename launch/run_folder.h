@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/specification.h"
+#include "parallel/checkpoint.h"
+
+namespace switchyard {
+
+// RUN or RUN@STEP, as commands take it.
+struct RunReference {
+  std::filesystem::path folder;
+  std::optional<int64_t> step;
+};
+RunReference parse_run_reference(const std::string& text);  // throws Error for a bad step
+
+// The folder of a path:
+//   path.json                what the path is made of
+//   metrics.jsonl            one line a step
+//   checkpoints/step-N/      see parallel/checkpoint.h
+//   pins/step-N--CHILD.json  a fork point, never deleted by retention
+//   lock                     held by the trainer, let go with its process
+class RunFolder {
+ public:
+  explicit RunFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  const std::filesystem::path& folder() const { return folder_; }
+  std::filesystem::path checkpoints() const { return folder_ / "checkpoints"; }
+  bool exists() const;  // whether path.json is there
+
+  PathSpecification read() const;  // throws Error when there is no path here
+  std::string read_text() const;
+  void write(const PathSpecification& path) const;  // replaces path.json at once
+
+  // The complete checkpoint of `step`, or the latest; throws Error naming the nearest saved step.
+  CheckpointEntry checkpoint(std::optional<int64_t> step) const;
+  std::optional<CheckpointEntry> latest() const;
+  // The newest complete checkpoint below `step` whose checksums hold; for error messages.
+  std::optional<int64_t> newest_good_below(int64_t step) const;
+
+  void pin(int64_t step, const std::filesystem::path& child) const;
+  std::vector<int64_t> pinned_steps() const;
+  // Deletes complete checkpoints but the `keep` latest and the pinned ones.
+  void retain(int64_t keep) const;
+  // Going on from `step`: what was saved behind it moves to discarded/, so that its steps can be
+  // saved again; throws Error when a fork point is among it.
+  void discard_behind(int64_t step) const;
+
+ private:
+  std::filesystem::path folder_;
+};
+
+// Held while a trainer (or extend) works on a path; the kernel lets go of it when the process ends,
+// however it ends. Throws Error naming the holder.
+class PathLock {
+ public:
+  explicit PathLock(const RunFolder& run);
+  ~PathLock();
+  PathLock(const PathLock&) = delete;
+  PathLock& operator=(const PathLock&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
+
+// Writes a small file under a temporary name, syncs it and renames it. Throws Error.
+void write_file_atomically(const std::filesystem::path& file, const std::string& text);
+std::string read_file(const std::filesystem::path& file);  // throws Error
+
+}  // namespace switchyard

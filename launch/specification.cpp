@@ -1,0 +1,305 @@
+#include "launch/specification.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "core/error.h"
+#include "core/logging.h"
+
+namespace switchyard {
+
+namespace {
+
+// Model options whose change leaves every tensor's name and shape as it is.
+const std::set<std::string> free_model_options = {"hidden-dropout", "attention-dropout"};
+
+// Model options as a whole: preset first, what is given over it, derived fields last.
+Settings resolve_model(const Settings& given, int64_t data_vocabulary) {
+  Settings model = settings_of(GptConfig{});
+  if (given.has("preset")) {
+    model = settings_of(preset(given.text("preset")));
+    const auto reset_if = [&](const char* cause, std::initializer_list<const char*> derived) {
+      if (!given.has(cause)) return;
+      for (const char* name : derived) model.set_text(name, "0");
+    };
+    reset_if("hidden-size", {"kv-channels", "ffn-hidden-size"});
+    reset_if("num-attention-heads", {"kv-channels", "num-query-groups"});
+  }
+  for (const auto& spec : model_options()) {
+    if (given.has(spec.name)) model.set(spec, given.list(spec.name));
+  }
+  if (given.flag("swiglu")) model.set_text("activation", "swiglu");
+  const int64_t wanted = given.has("vocab-size") ? given.integer("vocab-size") : 0;
+  check(wanted == 0 || wanted >= data_vocabulary, "path",
+        "--vocab-size {}, but the data's vocabulary is {}; it must not be smaller", wanted,
+        data_vocabulary);
+  model.set_text("vocab-size", std::to_string(std::max(wanted, data_vocabulary)));
+  model.erase("preset");
+  model.erase("swiglu");
+  return model;
+}
+
+void require_shape(const Settings& given) {
+  if (given.has("preset")) return;
+  for (const char* name : {"num-layers", "hidden-size", "num-attention-heads"}) {
+    check(given.has(name), "path",
+          "a new path needs --preset, or --num-layers, --hidden-size and "
+          "--num-attention-heads; --{} is missing",
+          name);
+  }
+}
+
+void check_schedule_options(const Settings& s, const char* decay_meaning) {
+  const auto style = decay_style_named(s.text("lr-decay-style"));
+  check(style == DecayStyle::constant || s.has("lr-decay-iters"), "path",
+        "--lr-decay-style {} without --lr-decay-iters; give {}", name_of(style), decay_meaning);
+  check(style != DecayStyle::constant || !s.has("lr-decay-iters"), "path",
+        "--lr-decay-iters {} with --lr-decay-style constant; it is for cosine, linear and 1-sqrt",
+        s.has("lr-decay-iters") ? s.text("lr-decay-iters") : "");
+}
+
+void check_numbers(const Settings& s) {
+  const auto at_least = [&](const char* name, double least) {
+    check(s.real(name) >= least, "path", "--{} {}; at least {} is allowed", name, s.text(name),
+          least);
+  };
+  for (const char* name : {"seq-length", "global-batch-size"}) at_least(name, 1);
+  for (const char* name :
+       {"lr", "min-lr", "lr-warmup-iters", "weight-decay", "clip-grad", "seed"}) {
+    at_least(name, 0);
+  }
+  for (const char* name : {"adam-beta1", "adam-beta2"}) {
+    check(s.real(name) >= 0 && s.real(name) < 1, "path", "--{} {}; 0 <= beta < 1 is allowed", name,
+          s.text(name));
+  }
+  check(s.real("adam-eps") > 0, "path", "--adam-eps {}; a positive number is allowed",
+        s.text("adam-eps"));
+}
+
+void check_positions(const PathSpecification& path) {
+  const auto& m = path.model;
+  check(m.positions == Positions::rotary || path.sequence_length() <= m.max_positions, "path",
+        "--seq-length {} with {} learned positions; at most as many are allowed",
+        path.sequence_length(), m.max_positions);
+}
+
+std::string absolute(const std::string& prefix) {
+  return std::filesystem::absolute(prefix).lexically_normal().string();
+}
+
+std::string show(const std::vector<std::string>& values) {
+  return fmt::format("{}", fmt::join(values, " "));
+}
+
+// The number of training options in one Settings, defaults filled in.
+Settings training_settings(const Settings& given) {
+  Settings all;
+  for (const auto& spec : training_options()) {
+    if (given.has(spec.name)) all.set(spec, given.list(spec.name));
+  }
+  return with_fallbacks(training_options(), all);
+}
+
+void adopt_model(PathSpecification& path, const Settings& model) {
+  for (const auto& [name, values] : model.all()) path.settings.set_text(name, values.front());
+  path.model = config_of(path.settings);
+  path.model.validate();
+  const Settings resolved = settings_of(path.model);
+  for (const auto& [name, values] : resolved.all()) path.settings.set_text(name, values.front());
+}
+
+}  // namespace
+
+int64_t PathSpecification::decay_end() const {
+  return schedule.style == DecayStyle::constant ? 0 : schedule.decay_begin + schedule.decay_iters;
+}
+
+std::vector<DataSource> parse_sources(const std::vector<std::string>& values) {
+  const std::string allowed = "one PREFIX, or pairs of a positive weight and a PREFIX, are allowed";
+  if (values.size() == 1) return {{absolute(values[0]), 1.0, ""}};
+  check(!values.empty() && values.size() % 2 == 0, "data", "--data-path {}: {} values; {}",
+        show(values), values.size(), allowed);
+  std::vector<DataSource> sources;
+  for (size_t i = 0; i < values.size(); i += 2) {
+    Settings weight;
+    try {
+      weight.set({"weight", OptionKind::real, OptionGroup::run, "", ""}, {values[i]});
+    } catch (const Error&) {
+      fail("data", "--data-path {}: '{}' is not a weight; {}", show(values), values[i], allowed);
+    }
+    sources.push_back({absolute(values[i + 1]), weight.real("weight"), ""});
+  }
+  return sources;
+}
+
+TrainingData open_training_data(const PathSpecification& path) {
+  return TrainingData(path.stages, path.sequence_length(), path.seed(), path.split,
+                      path.model.vocabulary);
+}
+
+PathSpecification new_path(const Settings& given) {
+  check(given.has("data-path"), "path",
+        "this path does not exist; a new one needs --data-path (is the name right?)");
+  require_shape(given);
+  PathSpecification path;
+  path.settings = training_settings(given);
+  if (!path.settings.has("seq-length") && given.has("preset")) {
+    path.settings.set_text("seq-length",
+                           std::to_string(preset_sequence_length(given.text("preset"))));
+  }
+  for (const char* name : {"seq-length", "global-batch-size", "lr"}) {
+    check(path.settings.has(name), "path", "a new path needs --{}", name);
+  }
+  check_numbers(path.settings);
+  check_schedule_options(path.settings, "the step at which the decay ends");
+  path.stages = {{0, parse_sources(given.list("data-path"))}};
+  path.split = Split::parse(path.settings.text("split"));
+  const TrainingData data(path.stages, path.sequence_length(), path.seed(), path.split,
+                          given.has("vocab-size") ? given.integer("vocab-size") : 0);
+  path.stages = data.stages();
+  path.tokenizer = data.info().tokenizer;
+  Settings with_positions = given;
+  if (!given.has("max-position-embeddings") && !given.has("preset")) {
+    with_positions.set_text("max-position-embeddings", path.settings.text("seq-length"));
+  }
+  adopt_model(path, resolve_model(with_positions, data.info().vocabulary));
+  check_positions(path);
+  const auto& s = path.settings;
+  path.schedule =
+      schedule_from_scratch(s.real("lr"), s.real("min-lr"), s.integer("lr-warmup-iters"),
+                            decay_style_named(s.text("lr-decay-style")),
+                            s.has("lr-decay-iters") ? s.integer("lr-decay-iters") : 0);
+  path.settings.erase("data-path");
+  return path;
+}
+
+namespace {
+
+void fork_data(PathSpecification& path, int64_t samples, const Settings& given) {
+  if (!given.has("data-path")) {
+    for (const char* name : {"seq-length", "split"}) {
+      check(!given.has(name) || given.text(name) == path.settings.text(name), "fork",
+            "--{} {} over a parent's {} would read its data anew in other windows; give the "
+            "branch its own --data-path with it",
+            name, given.has(name) ? given.text(name) : "", path.settings.text(name));
+    }
+    return;
+  }
+  std::erase_if(path.stages, [&](const DataStage& s) { return s.first_sample > samples; });
+  path.stages.push_back({samples, parse_sources(given.list("data-path"))});
+}
+
+void fork_settings(PathSpecification& path, const Settings& given) {
+  for (const auto& spec : model_options()) {
+    if (!given.has(spec.name) || spec.name == "preset" || spec.name == "swiglu") continue;
+    const bool same =
+        path.settings.has(spec.name) && path.settings.list(spec.name) == given.list(spec.name);
+    check(same || free_model_options.contains(spec.name), "fork",
+          "--{} {}, but the parent has {}; a branch keeps its parent's tensors", spec.name,
+          show(given.list(spec.name)),
+          path.settings.has(spec.name) ? path.settings.text(spec.name) : "none");
+    path.settings.set(spec, given.list(spec.name));
+  }
+  check(!given.has("preset") && !given.flag("swiglu"), "fork",
+        "--preset and --swiglu are for new paths; a branch keeps its parent's tensors");
+  check(!given.has("bf16") || path.settings.flag("bf16"), "fork",
+        "--bf16 over a parent in fp32; a branch keeps its parent's tensors");
+  for (const auto& spec : training_options()) {
+    if (given.has(spec.name)) path.settings.set(spec, given.list(spec.name));
+  }
+  path.model = config_of(path.settings);
+  path.model.validate();
+}
+
+void fork_schedule(PathSpecification& path, const LineageEntry& entry, const Settings& given,
+                   const Schedule& parent) {
+  const bool changed =
+      std::ranges::any_of(std::initializer_list<const char*>{"lr", "min-lr", "lr-warmup-iters",
+                                                             "lr-decay-style", "lr-decay-iters"},
+                          [&](const char* name) { return given.has(name); });
+  if (!changed) return;
+  auto& s = path.settings;
+  if (given.has("lr-decay-style") && given.text("lr-decay-style") == "constant") {
+    s.erase("lr-decay-iters");
+  } else if (!given.has("lr-decay-iters")) {
+    // The parent's own count of steps means another stretch than this branch's.
+    s.erase("lr-decay-iters");
+  }
+  if (given.has("lr-decay-iters")) s.set_text("lr-decay-iters", given.text("lr-decay-iters"));
+  check_schedule_options(s, "the steps that the branch decays");
+  path.schedule =
+      schedule_from_fork(parent, entry.step, s.real("lr"), s.real("min-lr"),
+                         s.integer("lr-warmup-iters"), decay_style_named(s.text("lr-decay-style")),
+                         s.has("lr-decay-iters") ? s.integer("lr-decay-iters") : 0);
+}
+
+}  // namespace
+
+PathSpecification fork_path(const PathSpecification& parent, const LineageEntry& entry,
+                            const Settings& given) {
+  PathSpecification path = parent;
+  check(parent.kind == "path", "fork", "an average has weights only; fork a path's saved step");
+  fork_data(path, entry.samples, given);
+  fork_settings(path, given);
+  path.settings.erase("data-path");
+  check_numbers(path.settings);
+  check_positions(path);
+  fork_schedule(path, entry, given, parent.schedule);
+  path.split = Split::parse(path.settings.text("split"));
+  path.lineage.push_back(entry);
+  const TrainingData data = open_training_data(path);
+  path.stages = data.stages();
+  return path;
+}
+
+namespace {
+
+// A data set given anew must be one of the path's, by identity; its place may be another.
+void check_data(PathSpecification& path, const Settings& given) {
+  for (const auto& source : parse_sources(given.list("data-path"))) {
+    const auto set = TokenDataset::open(source.prefix, path.model.vocabulary);
+    bool known = false;
+    for (auto& stage : path.stages) {
+      for (auto& mine : stage.sources) {
+        if (mine.identity != set.identity()) continue;
+        mine.prefix = source.prefix;
+        known = true;
+      }
+    }
+    check(known, "path",
+          "--data-path {} is another set than the path's {} (identity {}, not {}); "
+          "use fork or extend for other data",
+          source.prefix, path.stages.back().sources.front().prefix, set.identity(),
+          path.stages.back().sources.front().identity);
+  }
+}
+
+}  // namespace
+
+void check_against(PathSpecification& path, const Settings& given) {
+  auto specs = model_options();
+  const auto training = training_options();
+  specs.insert(specs.end(), training.begin(), training.end());
+  Settings wanted = given;
+  if (given.has("preset")) {
+    wanted = resolve_model(given, path.model.vocabulary);
+    for (const auto& [name, values] : given.all()) {
+      if (name != "preset") wanted.set_text(name, values.front());
+    }
+  }
+  if (given.flag("swiglu")) wanted.set_text("activation", "swiglu");
+  for (const auto& spec : specs) {
+    if (!wanted.has(spec.name) || spec.name == "data-path" || spec.name == "swiglu") continue;
+    const std::string now =
+        path.settings.has(spec.name) ? show(path.settings.list(spec.name)) : "none";
+    check(show(wanted.list(spec.name)) == now, "path",
+          "--{} {}, but the path was made with {}; a path never changes: fork it", spec.name,
+          show(wanted.list(spec.name)), now);
+  }
+  if (given.has("data-path")) check_data(path, given);
+}
+
+}  // namespace switchyard

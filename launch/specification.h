@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/training_data.h"
+#include "launch/options.h"
+#include "model/config.h"
+#include "optim/schedule.h"
+
+namespace switchyard {
+
+// A fork point behind a path: which saved step of which path it continues from.
+struct LineageEntry {
+  std::string path;        // of the parent's folder, relative to the child's
+  std::string checkpoint;  // id of the parent's checkpoint
+  int64_t step = 0;
+  int64_t samples = 0;
+};
+
+// What a path is made of. Written once into RUN/path.json and into every checkpoint.
+struct PathSpecification {
+  std::string kind = "path";  // "path", or "average": weights only, never trained on
+  Settings settings;          // every model and training option that has a value
+  GptConfig model;
+  Schedule schedule;
+  std::vector<DataStage> stages;
+  Split split;
+  std::string tokenizer;              // of the data; empty: unknown
+  std::vector<LineageEntry> lineage;  // from the random start to the parent
+
+  int64_t sequence_length() const { return settings.integer("seq-length"); }
+  int64_t global_batch() const { return settings.integer("global-batch-size"); }
+  uint64_t seed() const { return static_cast<uint64_t>(settings.integer("seed")); }
+  DType dtype() const { return settings.flag("bf16") ? DType::bf16 : DType::f32; }
+  int64_t start_step() const { return lineage.empty() ? 0 : lineage.back().step; }
+  int64_t start_samples() const { return lineage.empty() ? 0 : lineage.back().samples; }
+  int64_t samples_at(int64_t step) const {
+    return start_samples() + (step - start_step()) * global_batch();
+  }
+  // The last step of a decaying schedule; 0 when there is none.
+  int64_t decay_end() const;
+
+  std::string to_json() const;
+  static PathSpecification from_json(const std::string& text, const std::string& origin);
+};
+
+// A new path from the options given. Opens the data sets; throws Error for everything that can be
+// known to be wrong before a rank starts.
+PathSpecification new_path(const Settings& given);
+
+// The specification of a branch of `parent` forked at `entry`, whose settings change to those
+// given. Options that change a tensor's shape or name are refused.
+PathSpecification fork_path(const PathSpecification& parent, const LineageEntry& entry,
+                            const Settings& given);
+
+// Refuses options that contradict the path, naming both values. Data sets that were given under
+// another name but are the same (by identity) move there.
+void check_against(PathSpecification& path, const Settings& given);
+
+// The sources of a --data-path: one PREFIX, or WEIGHT PREFIX pairs. Throws Error.
+std::vector<DataSource> parse_sources(const std::vector<std::string>& values);
+
+// The path's training data, opened and checked against the specification.
+TrainingData open_training_data(const PathSpecification& path);
+
+// Model settings as options of the same names, and back.
+Settings settings_of(const GptConfig& config);
+GptConfig config_of(const Settings& settings);
+
+}  // namespace switchyard

@@ -1,0 +1,151 @@
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "launch/specification.h"
+
+using nlohmann::ordered_json;
+
+namespace switchyard {
+
+namespace {
+
+constexpr int format_version = 1;
+
+// Numbers become numbers and flags booleans, so that a reader of path.json finds what is meant.
+ordered_json value_json(const OptionSpec& spec, const std::vector<std::string>& values) {
+  switch (spec.kind) {
+    case OptionKind::integer:
+      return std::stoll(values.front());
+    case OptionKind::real:
+      return std::stod(values.front());
+    case OptionKind::flag:
+      return values.front() == "true";
+    case OptionKind::text:
+      return values.front();
+    case OptionKind::list:
+      return values;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> value_text(const OptionSpec& spec, const ordered_json& value) {
+  switch (spec.kind) {
+    case OptionKind::integer:
+      return {std::to_string(value.get<int64_t>())};
+    case OptionKind::real:
+      return {canonical_real(value.get<double>())};
+    case OptionKind::flag:
+      return {value.get<bool>() ? "true" : "false"};
+    case OptionKind::text:
+      return {value.get<std::string>()};
+    case OptionKind::list:
+      return value.get<std::vector<std::string>>();
+  }
+  return {};
+}
+
+std::vector<OptionSpec> path_options() {
+  auto specs = model_options();
+  const auto training = training_options();
+  specs.insert(specs.end(), training.begin(), training.end());
+  return specs;
+}
+
+ordered_json schedule_json(const Schedule& s) {
+  return {{"maximum", s.maximum},         {"minimum", s.minimum},
+          {"warmup", s.warmup},           {"style", std::string(name_of(s.style))},
+          {"decay_begin", s.decay_begin}, {"decay_from", s.decay_from},
+          {"decay_iters", s.decay_iters}};
+}
+
+Schedule schedule_from(const ordered_json& j) {
+  return {j.at("maximum"),     j.at("minimum"),
+          j.at("warmup"),      decay_style_named(j.at("style").get<std::string>()),
+          j.at("decay_begin"), j.at("decay_from"),
+          j.at("decay_iters")};
+}
+
+ordered_json stages_json(const std::vector<DataStage>& stages) {
+  ordered_json all = ordered_json::array();
+  for (const auto& stage : stages) {
+    ordered_json sources = ordered_json::array();
+    for (const auto& s : stage.sources) {
+      sources.push_back({{"prefix", s.prefix}, {"weight", s.weight}, {"identity", s.identity}});
+    }
+    all.push_back({{"first_sample", stage.first_sample}, {"sources", sources}});
+  }
+  return all;
+}
+
+std::vector<DataStage> stages_from(const ordered_json& j) {
+  std::vector<DataStage> stages;
+  for (const auto& stage : j) {
+    DataStage made{stage.at("first_sample"), {}};
+    for (const auto& s : stage.at("sources")) {
+      made.sources.push_back({s.at("prefix"), s.at("weight"), s.at("identity")});
+    }
+    stages.push_back(std::move(made));
+  }
+  return stages;
+}
+
+ordered_json lineage_json(const std::vector<LineageEntry>& lineage) {
+  ordered_json all = ordered_json::array();
+  for (const auto& e : lineage) {
+    all.push_back(
+        {{"path", e.path}, {"checkpoint", e.checkpoint}, {"step", e.step}, {"samples", e.samples}});
+  }
+  return all;
+}
+
+PathSpecification parse(const ordered_json& j) {
+  PathSpecification path;
+  const int version = j.at("format_version");
+  check(version == format_version, "path", "format version {}; this program reads {}", version,
+        format_version);
+  path.kind = j.at("kind");
+  for (const auto& spec : path_options()) {
+    if (j.at("settings").contains(spec.name)) {
+      path.settings.set(spec, value_text(spec, j.at("settings").at(spec.name)));
+    }
+  }
+  path.model = GptConfig::from_json(j.at("model").dump());
+  path.schedule = schedule_from(j.at("schedule"));
+  path.stages = stages_from(j.at("data_stages"));
+  path.split = Split::parse(j.at("split").get<std::string>());
+  path.tokenizer = j.at("tokenizer");
+  for (const auto& e : j.at("lineage")) {
+    path.lineage.push_back({e.at("path"), e.at("checkpoint"), e.at("step"), e.at("samples")});
+  }
+  return path;
+}
+
+}  // namespace
+
+std::string PathSpecification::to_json() const {
+  ordered_json all;
+  all["format_version"] = format_version;
+  all["kind"] = kind;
+  for (const auto& spec : path_options()) {
+    if (settings.has(spec.name)) {
+      all["settings"][spec.name] = value_json(spec, settings.list(spec.name));
+    }
+  }
+  all["model"] = ordered_json::parse(model.to_json());
+  all["schedule"] = schedule_json(schedule);
+  all["data_stages"] = stages_json(stages);
+  all["split"] = split.to_string();
+  all["tokenizer"] = tokenizer;
+  all["lineage"] = lineage_json(lineage);
+  return all.dump(2);
+}
+
+PathSpecification PathSpecification::from_json(const std::string& text, const std::string& origin) {
+  try {
+    return parse(ordered_json::parse(text));
+  } catch (const nlohmann::json::exception& problem) {
+    fail("path", "{} is not a path specification: {}", origin, problem.what());
+  }
+}
+
+}  // namespace switchyard

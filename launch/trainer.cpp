@@ -1,0 +1,216 @@
+#include "launch/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/error.h"
+#include "core/logging.h"
+#include "launch/matrix_rate.h"
+#include "launch/training_loop.h"
+#include "launch/world.h"
+
+namespace switchyard {
+
+namespace {
+
+std::vector<int> parse_stage_layers(const Settings& run) {
+  std::vector<int> layers;
+  if (!run.has("pipeline-layers")) return layers;
+  const std::string& text = run.text("pipeline-layers");
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    Settings one;
+    one.set({"pipeline-layers", OptionKind::integer, OptionGroup::run, "", ""},
+            {text.substr(begin, end - begin)});
+    layers.push_back(static_cast<int>(one.integer("pipeline-layers")));
+    begin = end + 1;
+  }
+  return layers;
+}
+
+void check_run_options(const Settings& run) {
+  for (const char* name : {"save-interval", "keep-checkpoints", "eval-interval"}) {
+    check(run.integer(name) >= 0, "options", "--{} {}; 0 or more is allowed", name, run.text(name));
+  }
+  for (const char* name : {"log-interval", "eval-iters"}) {
+    check(run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed", name,
+          run.text(name));
+  }
+  for (const char* name : {"train-iters", "load-step"}) {
+    check(!run.has(name) || run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed",
+          name, run.has(name) ? run.text(name) : "");
+  }
+  const Device device = device_named(run.text("device"));
+  check(is_available(device), "options", "--device {}; this build and machine have: cpu",
+        name_of(device));
+}
+
+// Rank 0 locks and reads the path, or makes a new one; every rank gets the same text.
+PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool& is_new,
+                              std::unique_ptr<PathLock>& lock, Communicator& world) {
+  std::string text;
+  agree(world, [&] {
+    if (world.rank() != 0) return;
+    if (run.exists()) {
+      lock = std::make_unique<PathLock>(run);
+      auto path = run.read();
+      check(path.kind == "path", "train",
+            "'{}' is an average; it has weights only and is never "
+            "trained on",
+            run.folder().string());
+      check_against(path, given);
+      text = path.to_json();
+    } else {
+      text = "new " + new_path(given).to_json();
+    }
+  });
+  text = broadcast_text(world, text);
+  is_new = text.starts_with("new ");
+  return PathSpecification::from_json(is_new ? text.substr(4) : text, "the path of rank 0");
+}
+
+// Everything was checked: a new path is written, an old one if its data moved.
+void settle(const RunFolder& run, const PathSpecification& path, bool is_new,
+            std::unique_ptr<PathLock>& lock) {
+  if (is_new) {
+    lock = std::make_unique<PathLock>(run);
+    check(!run.exists(), "path", "'{}' was made by another process at this moment",
+          run.folder().string());
+  }
+  if (is_new || run.read().to_json() != path.to_json()) run.write(path);
+}
+
+// Where this start goes on from; nothing for a random start.
+struct Origin {
+  RunFolder folder{""};
+  CheckpointEntry entry;
+  bool is_parent = false;
+};
+
+std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification& path,
+                                  const Settings& given) {
+  const std::optional<int64_t> wanted =
+      given.has("load-step") ? std::optional(given.integer("load-step")) : std::nullopt;
+  if (wanted || run.latest()) return Origin{run, run.checkpoint(wanted), false};
+  if (path.lineage.empty()) return std::nullopt;
+  const auto& fork = path.lineage.back();
+  const RunFolder parent((run.folder() / fork.path).lexically_normal());
+  const auto entry = parent.checkpoint(fork.step);
+  const std::string id = CheckpointReader(entry.folder).info().id;
+  check(id == fork.checkpoint, "fork",
+        "step {} of '{}' is checkpoint {}; this branch was forked "
+        "from {}",
+        fork.step, parent.folder().string(), id, fork.checkpoint);
+  return Origin{parent, entry, true};
+}
+
+void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
+  const auto step = origin.entry.step;
+  try {
+    agree(*mesh.world, [&] {
+      const CheckpointReader reader(origin.entry.folder);
+      reader.verify(mesh.world->rank(), mesh.world->size());
+      engine.load_training_state(reader);
+    });
+  } catch (const AgreedError&) {
+    if (mesh.world->rank() == 0) {
+      const auto good = origin.folder.newest_good_below(step);
+      log::error(
+          "step {} of '{}' cannot be used; {}", step, origin.folder.folder().string(),
+          good ? fmt::format("the newest good one is step {}: give --load-step {}", *good, *good)
+               : "no older step is good");
+    }
+    throw;
+  }
+  engine.gather_after_load();
+}
+
+// The sum of all ranks' rates while all of them compute, which is what the machine gives this job.
+double measure_peak(const Mesh& mesh, Engine& engine, DType dtype) {
+  MatrixRate rate(1024, dtype);
+  mesh.world->barrier({"matrix rate"});
+  for (int i = 0; i < 4; ++i) rate.measure(engine.context());
+  double total = rate.best();
+  Stream stream;
+  mesh.world->all_reduce(std::span<double>(&total, 1), ReduceOp::sum, stream, {"matrix rate"})
+      .wait(stream);
+  return total;
+}
+
+void report_start(const PathSpecification& path, const TrainingData& data, const Mesh& mesh,
+                  const std::optional<Origin>& origin) {
+  log::info("{} parameters, {}, {} tokens a step", path.model.parameters(), mesh.layout.to_string(),
+            path.global_batch() * path.sequence_length());
+  for (const auto& line : data.describe()) log::info("{}", line);
+  if (!origin) {
+    log::info("starting from random weights, seed {}", path.seed());
+  } else {
+    log::info("going on from step {} of '{}'", origin->entry.step,
+              origin->folder.folder().string());
+  }
+}
+
+}  // namespace
+
+EngineOptions engine_options(const PathSpecification& path, const Settings& run, bool training) {
+  EngineOptions o;
+  o.model = path.model;
+  o.dtype = path.dtype();
+  o.sequence_length = path.sequence_length();
+  o.micro_batch = run.integer("micro-batch-size");
+  o.global_batch = path.global_batch();
+  o.pipeline_layers = parse_stage_layers(run);
+  o.seed = path.seed();
+  o.training = training;
+  o.optimizer.clip_norm = path.settings.real("clip-grad");
+  auto& adam = o.optimizer.adamw;
+  adam.beta1 = static_cast<float>(path.settings.real("adam-beta1"));
+  adam.beta2 = static_cast<float>(path.settings.real("adam-beta2"));
+  adam.epsilon = static_cast<float>(path.settings.real("adam-eps"));
+  adam.weight_decay = static_cast<float>(path.settings.real("weight-decay"));
+  return o;
+}
+
+void train(const std::string& folder, const Settings& given, Communicator& world) {
+  const StopSignal signals;
+  const RunFolder run(folder);
+  Settings settings;
+  Layout layout;
+  agree(world, [&] {
+    settings = with_fallbacks(run_options(), given);
+    check_run_options(settings);
+    layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
+                       settings.integer("pipeline-model-parallel-size"));
+  });
+  bool is_new = false;
+  std::unique_ptr<PathLock> lock;
+  const auto path = obtain_path(run, given, is_new, lock, world);
+  std::unique_ptr<TrainingData> data;
+  std::optional<Origin> origin;
+  agree(world, [&] {
+    check_engine(engine_options(path, settings, true), layout);
+    data = std::make_unique<TrainingData>(open_training_data(path));
+    if (!is_new) origin = find_origin(run, path, given);
+    if (world.rank() == 0) settle(run, path, is_new, lock);
+  });
+  const Mesh mesh = make_mesh(layout, world);
+  if (world.size() > 1) {
+    set_thread_label(fmt::format("rank {}: tp {} pp {} dp {}", world.rank(), mesh.place.tp,
+                                 mesh.place.pp, mesh.place.dp));
+  }
+  std::unique_ptr<Engine> engine;
+  agree(world, [&] {
+    engine = std::make_unique<Engine>(engine_options(path, settings, true), mesh);
+    if (!origin) engine->initialize();
+  });
+  if (origin) load(*origin, mesh, *engine);
+  agree(world, [&] {
+    if (world.rank() == 0 && origin && !origin->is_parent) run.discard_behind(origin->entry.step);
+  });
+  if (world.rank() == 0) report_start(path, *data, mesh, origin);
+  const double peak = measure_peak(mesh, *engine, path.dtype());
+  TrainingLoop loop(run, path, settings, mesh, *engine, *data, peak);
+  loop.run(origin ? origin->entry.step : path.start_step());
+}
+
+}  // namespace switchyard

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "launch/engine.h"
+#include "launch/metrics.h"
+#include "launch/options.h"
+#include "launch/run_folder.h"
+#include "launch/specification.h"
+#include "launch/stop_signal.h"
+#include "parallel/communicator.h"
+
+namespace switchyard {
+
+// Starts or continues the path in `folder` with the options given, until its last step or a signal.
+// Collective over the world; every error is agreed on or ends the job. New paths are written only
+// after everything that can be checked was checked.
+void train(const std::string& folder, const Settings& given, Communicator& world);
+
+// Options of an engine for a path, run with these settings. Checked by check_engine.
+EngineOptions engine_options(const PathSpecification& path, const Settings& run, bool training);
+
+}  // namespace switchyard

@@ -1,0 +1,174 @@
+#include "launch/training_loop.h"
+
+#include "core/error.h"
+#include "core/logging.h"
+#include "launch/stop_signal.h"
+#include "launch/world.h"
+
+namespace switchyard {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// A main path has no end; a decaying one ends with its decay unless told otherwise.
+int64_t last_step(const PathSpecification& path, const Settings& settings) {
+  return settings.has("train-iters") ? settings.integer("train-iters") : path.decay_end();
+}
+
+std::string lineage_document(const PathSpecification& path) {
+  std::string text = "random start";
+  for (const auto& e : path.lineage) {
+    text +=
+        fmt::format("\n{}@{} (checkpoint {}, {} samples)", e.path, e.step, e.checkpoint, e.samples);
+  }
+  return text;
+}
+
+}  // namespace
+
+TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path,
+                           const Settings& settings, const Mesh& mesh, Engine& engine,
+                           const TrainingData& data, double peak_flops)
+    : folder_(run),
+      path_(path),
+      settings_(settings),
+      mesh_(mesh),
+      engine_(engine),
+      data_(data),
+      peak_flops_(peak_flops),
+      last_step_(last_step(path, settings)),
+      writer_(run.checkpoints(), *mesh.checkpoint) {
+  agree(*mesh.world, [&] {
+    if (!settings.has("valid-data-path")) return;
+    std::vector<std::string> prefixes;
+    for (const auto& source : parse_sources(settings.list("valid-data-path"))) {
+      prefixes.push_back(source.prefix);
+    }
+    validation_ =
+        std::make_unique<EvaluationData>(prefixes, path.sequence_length(), path.model.vocabulary);
+  });
+}
+
+TrainingLoop::~TrainingLoop() = default;
+
+bool TrainingLoop::is_due(const char* interval, int64_t step) const {
+  const int64_t every = settings_.integer(interval);
+  return every > 0 && step % every == 0;
+}
+
+StepMetrics TrainingLoop::do_step(int64_t step) {
+  const auto begin = Clock::now();
+  StepMetrics m;
+  m.step = step;
+  m.learning_rate = learning_rate(path_.schedule, step);
+  const int64_t consumed = path_.samples_at(step - 1);
+  const auto result = engine_.train_step(
+      step, m.learning_rate,
+      [&](int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) {
+        data_.read(consumed + sample, tokens, targets);
+      });
+  m.loss = result.loss;
+  m.grad_norm = result.grad_norm;
+  m.samples = path_.samples_at(step);
+  m.tokens = m.samples * path_.sequence_length();
+  const double seconds = seconds_since(begin);
+  const auto tokens = static_cast<double>(path_.global_batch() * path_.sequence_length());
+  m.milliseconds = 1e3 * seconds;
+  m.tokens_per_second = tokens / seconds;
+  m.peak_gflops = peak_flops_ / 1e9;
+  m.mfu = path_.model.causal_flops_per_token(path_.sequence_length()) * m.tokens_per_second /
+          peak_flops_;
+  return m;
+}
+
+// All ranks leave the loop after the same step, whichever of them got the signal.
+bool TrainingLoop::agree_on_end(StepMetrics& m) const {
+  double most[2] = {StopSignal::requested() ? 1.0 : 0.0,
+                    static_cast<double>(memory_statistics().peak_bytes)};
+  Stream stream;
+  mesh_.world->all_reduce(std::span<double>(most), ReduceOp::max, stream, {"agreement on stopping"})
+      .wait(stream);
+  m.memory_bytes = static_cast<int64_t>(most[1]);
+  return most[0] != 0;
+}
+
+double TrainingLoop::validate(int64_t step) {
+  const int64_t consumed = path_.samples_at(step);
+  const int64_t wanted = settings_.integer("eval-iters") * path_.global_batch();
+  const int64_t there = validation_ ? validation_->windows() : data_.validation_samples(consumed);
+  const auto score =
+      engine_.score(std::min(wanted, there),
+                    [&](int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) {
+                      if (validation_) {
+                        validation_->read(sample, tokens, targets);
+                      } else {
+                        data_.read_validation(consumed, sample, tokens, targets);
+                      }
+                    });
+  return score.loss_sum / static_cast<double>(score.tokens);
+}
+
+void TrainingLoop::save(const StepMetrics& m) {
+  const auto begin = Clock::now();
+  CheckpointInfo info;
+  info.step = m.step;
+  info.samples = m.samples;
+  info.loss = m.loss;
+  info.documents = {{"specification", path_.to_json()},
+                    {"lineage", lineage_document(path_)},
+                    {"model", path_.model.to_json()}};
+  const auto state = engine_.state_to_save();
+  agree(*mesh_.world, [&] { writer_.stage(info, state); });
+  agree(*mesh_.world, [&] { writer_.commit(); });
+  agree(*mesh_.world, [&] {
+    if (mesh_.world->rank() == 0) folder_.retain(settings_.integer("keep-checkpoints"));
+  });
+  if (mesh_.world->rank() == 0) {
+    log::info("saved step {} in {:.1f} s", m.step, seconds_since(begin));
+  }
+}
+
+void TrainingLoop::report(const StepMetrics& m, MetricsLog* log) const {
+  if (log != nullptr) log->write(m);
+  if (mesh_.world->rank() != 0) return;
+  if (!is_due("log-interval", m.step) && m.step != last_step_) return;
+  const double each = seconds_since(begin_) / static_cast<double>(m.step - first_step_);
+  log::info("{}", console_line(m, last_step_, each * static_cast<double>(last_step_ - m.step)));
+}
+
+void TrainingLoop::run(int64_t step) {
+  const bool leads = mesh_.world->rank() == 0;
+  std::unique_ptr<MetricsLog> log;
+  agree(*mesh_.world, [&] {
+    const bool can_validate =
+        validation_ != nullptr || data_.validation_samples(path_.samples_at(step)) > 0;
+    check(
+        settings_.integer("eval-interval") == 0 || can_validate, "train",
+        "--eval-interval {} without validation data; give --valid-data-path, or --split for a new "
+        "path",
+        settings_.text("eval-interval"));
+    if (leads) log = std::make_unique<MetricsLog>(folder_.folder(), step);
+  });
+  if (last_step_ > 0 && step >= last_step_) {
+    if (leads) log::info("step {} of {} is reached; nothing is left to do", step, last_step_);
+    return;
+  }
+  begin_ = Clock::now();
+  first_step_ = step;
+  for (bool ends = false; !ends;) {
+    auto metrics = do_step(++step);
+    const bool asked = agree_on_end(metrics);
+    ends = asked || step == last_step_;
+    if (is_due("eval-interval", step)) metrics.validation_loss = validate(step);
+    agree(*mesh_.world, [&] { report(metrics, log.get()); });
+    if (ends || is_due("save-interval", step)) save(metrics);
+    if (asked && leads) log::info("stopping after step {}, as a signal asked", step);
+  }
+}
+
+}  // namespace switchyard

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "core/error.h"
+#include "parallel/communicators.h"
+#include "parallel/mesh.h"
+
+namespace switchyard {
+
+// The ranks of this job: MPI's when started by mpirun or srun, else this process alone.
+class World {
+ public:
+  explicit World(std::chrono::milliseconds timeout);
+  Communicator& communicator() { return *communicator_; }
+
+ private:
+  std::unique_ptr<MpiEnvironment> mpi_;
+  std::unique_ptr<Communicator> self_;
+  Communicator* communicator_ = nullptr;
+};
+
+// An error that all ranks know of. It was printed by the lowest rank that met it.
+class AgreedError : public Error {
+ public:
+  using Error::Error;
+};
+
+// Runs `body` on every rank and agrees on the outcome, so that an error that only some ranks meet
+// ends all of them at once, without a rank waiting for another. Collective.
+void agree(Communicator& world, const std::function<void()>& body);
+
+// Starts a world, runs `body` in it, prints errors, and returns the exit code: 0, or 1. An error
+// that was not agreed on ends the other ranks through MPI.
+int run_in_world(std::chrono::milliseconds timeout,
+                 const std::function<void(Communicator& world)>& body);
+
+// Divides the world by tensor and pipeline parallel sizes; throws Error when it does not divide.
+Layout layout_of(int world, int64_t tp, int64_t pp);
+
+std::string broadcast_text(Communicator& world, const std::string& text);  // rank 0's
+
+// Unless OMP_NUM_THREADS says otherwise, the cores are shared among the ranks of this machine.
+void share_cores_among_local_ranks();
+
+}  // namespace switchyard

@@ -1,0 +1,56 @@
+#include "tools/command_support.h"
+
+#include <cstdio>
+#include <exception>
+
+#include "core/error.h"
+
+namespace switchyard {
+
+std::vector<OptionSpec> joined(std::initializer_list<std::vector<OptionSpec>> tables) {
+  std::vector<OptionSpec> all;
+  for (const auto& table : tables) all.insert(all.end(), table.begin(), table.end());
+  return all;
+}
+
+std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Arguments arguments,
+                                     const char* usage) {
+  auto command = parse_command(specs, arguments);
+  if (!command.help) return command;
+  std::printf("usage: switchyard %s\n\n%s", usage, help_text(specs).c_str());
+  return std::nullopt;
+}
+
+namespace {
+
+std::chrono::milliseconds timeout_of(const std::optional<Command>& command) {
+  int64_t minutes = 10;
+  const char* name = "distributed-timeout-minutes";
+  if (command && command->given.has(name)) minutes = command->given.integer(name);
+  check(minutes >= 1, "options", "--{} {}; at least 1 is allowed", name, minutes);
+  return std::chrono::minutes(minutes);
+}
+
+}  // namespace
+
+int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, const char* usage,
+                     const std::function<void(Command&, Communicator&)>& body) {
+  std::optional<Command> command;
+  std::exception_ptr problem;
+  std::chrono::milliseconds timeout = std::chrono::minutes(10);
+  try {
+    command = parse_or_help(specs, arguments, usage);
+    if (!command) return 0;
+    timeout = timeout_of(command);
+  } catch (const Error&) {
+    problem = std::current_exception();
+  }
+  return run_in_world(timeout, [&](Communicator& world) {
+    agree(world, [&] {
+      if (problem) std::rethrow_exception(problem);
+    });
+    body(*command, world);
+  });
+}
+
+}  // namespace switchyard

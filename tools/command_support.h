@@ -1,0 +1,24 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/options.h"
+#include "launch/world.h"
+#include "tools/commands.h"
+
+namespace switchyard {
+
+std::vector<OptionSpec> joined(std::initializer_list<std::vector<OptionSpec>> tables);
+
+// Parses, or prints usage and options for --help and returns nothing.
+std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Arguments arguments,
+                                     const char* usage);
+
+// Runs a subcommand that uses all ranks: parse errors, too, are agreed on and printed once.
+int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, const char* usage,
+                     const std::function<void(Command&, Communicator&)>& body);
+
+}  // namespace switchyard

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <span>
+#include <string>
+
+namespace switchyard {
+
+// A subcommand: its arguments (without program and name) to an exit code. Throws Error.
+using Arguments = std::span<const std::string>;
+int train_command(Arguments arguments);
+int fork_command(Arguments arguments);
+int extend_command(Arguments arguments);
+int tokenize_command(Arguments arguments);
+int eval_command(Arguments arguments);
+int generate_command(Arguments arguments);
+int inspect_command(Arguments arguments);
+int average_command(Arguments arguments);
+int bench_command(Arguments arguments);
+int byte_model_command(Arguments arguments);
+
+}  // namespace switchyard

@@ -1,0 +1,52 @@
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "launch/evaluate.h"
+#include "tools/command_support.h"
+
+namespace switchyard {
+
+namespace {
+
+void print(const Evaluation& e, const std::string& run, bool json) {
+  if (json) {
+    nlohmann::ordered_json all = {{"run", run},
+                                  {"step", e.step},
+                                  {"checkpoint", e.checkpoint},
+                                  {"loss", e.loss},
+                                  {"perplexity", e.perplexity},
+                                  {"bits_per_byte", nullptr},
+                                  {"tokens", e.tokens},
+                                  {"text_bytes", e.text_bytes}};
+    if (e.text_bytes > 0) all["bits_per_byte"] = e.bits_per_byte;
+    std::printf("%s\n", all.dump().c_str());
+    return;
+  }
+  std::printf("%s, step %lld: loss %.5f, perplexity %.4f", run.c_str(),
+              static_cast<long long>(e.step), e.loss, e.perplexity);
+  if (e.text_bytes > 0) std::printf(", %.4f bits per byte", e.bits_per_byte);
+  std::printf(" over %lld tokens\n", static_cast<long long>(e.tokens));
+}
+
+}  // namespace
+
+int eval_command(Arguments arguments) {
+  const auto group = OptionGroup::run;
+  const auto specs =
+      joined({{{"data-path", OptionKind::list, group, "", "PREFIX of one or several token sets"},
+               {"json", OptionKind::flag, group, "", "print one JSON object"}},
+              layout_options()});
+  return run_on_all_ranks(specs, arguments, "eval RUN[@STEP] --data-path PREFIX...",
+                          [](Command& command, Communicator& world) {
+                            std::string run;
+                            std::vector<std::string> data;
+                            agree(world, [&] {
+                              run = take_run(command, "data-path", "RUN[@STEP]");
+                              data = command.given.list("data-path");
+                            });
+                            const auto result = evaluate(run, data, command.given, world);
+                            if (world.rank() == 0) print(result, run, command.given.flag("json"));
+                          });
+}
+
+}  // namespace switchyard

@@ -1,0 +1,52 @@
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "launch/generate.h"
+#include "tools/command_support.h"
+
+namespace switchyard {
+
+int generate_command(Arguments arguments) {
+  using enum OptionKind;
+  const auto group = OptionGroup::run;
+  const std::vector<OptionSpec> specs = {
+      {"prompt", OptionKind::text, group, "", "the text to continue"},
+      {"max-new-tokens", integer, group, "256", "tokens to generate at most"},
+      {"temperature", real, group, "1", "0: always the likeliest token"},
+      {"top-k", integer, group, "0", "only the likeliest k; 0: all"},
+      {"top-p", real, group, "1", "only the likeliest that make up this probability"},
+      {"seed", integer, group, "1234", "of the choices"},
+      {"json", flag, group, "", "print one JSON object"}};
+  auto command = parse_or_help(specs, arguments, "generate RUN[@STEP] --prompt TEXT");
+  if (!command) return 0;
+  GenerationRequest request;
+  request.run = take_run(*command, "", "RUN[@STEP]");
+  const auto s = with_fallbacks(specs, command->given);
+  request.prompt = s.text("prompt");
+  request.new_tokens = s.integer("max-new-tokens");
+  request.sampling.temperature = s.real("temperature");
+  request.sampling.top_k = s.integer("top-k");
+  request.sampling.top_p = s.real("top-p");
+  request.sampling.seed = static_cast<uint64_t>(s.integer("seed"));
+  check(request.new_tokens >= 0, "generate", "--max-new-tokens {}; 0 or more is allowed",
+        request.new_tokens);
+  const bool json = s.flag("json");
+  std::string generated;
+  if (!json) std::printf("%s", request.prompt.c_str());
+  generate(request, [&](const std::string& piece) {
+    generated += piece;
+    if (json) return;
+    std::fwrite(piece.data(), 1, piece.size(), stdout);
+    std::fflush(stdout);
+  });
+  if (json) {
+    const nlohmann::ordered_json all = {{"prompt", request.prompt}, {"text", generated}};
+    std::printf("%s\n", all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  } else {
+    std::printf("\n");
+  }
+  return 0;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,66 @@
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "launch/world.h"
+#include "tools/commands.h"
+
+namespace switchyard {
+
+namespace {
+
+struct Subcommand {
+  const char* name;
+  int (*run)(Arguments);
+  const char* help;
+};
+
+constexpr Subcommand subcommands[] = {
+    {"train", train_command, "start or continue a path: train RUN --data-path PREFIX ..."},
+    {"fork", fork_command, "make a branch: fork MAIN@STEP NEW --lr-decay-style cosine ..."},
+    {"extend", extend_command, "add data to a path: extend RUN --at-step N --data-path PREFIX"},
+    {"tokenize", tokenize_command, "text to tokens: tokenize --input FILE... --output-prefix P"},
+    {"eval", eval_command, "score held-out text: eval RUN[@STEP] --data-path PREFIX"},
+    {"generate", generate_command, "continue a prompt: generate RUN[@STEP] --prompt TEXT"},
+    {"inspect", inspect_command, "what a checkpoint is: inspect RUN[@STEP]"},
+    {"average", average_command, "mean of weights: average RUN --steps A:B:EVERY --output NEW"},
+    {"bench", bench_command, "time training steps: bench --preset gpt2-124m"},
+    {"byte-model", byte_model_command, "an order-2 byte model's bits per byte, as a baseline"},
+};
+
+void print_usage(std::FILE* to) {
+  std::fprintf(to, "switchyard: trains GPT models along paths\n\n");
+  for (const auto& s : subcommands) std::fprintf(to, "  %-11s %s\n", s.name, s.help);
+  std::fprintf(to, "\nswitchyard SUBCOMMAND --help lists its options.\n");
+}
+
+int dispatch(const std::vector<std::string>& words) {
+  if (words.empty()) {
+    print_usage(stderr);
+    return 1;
+  }
+  if (words[0] == "--help" || words[0] == "help") {
+    print_usage(stdout);
+    return 0;
+  }
+  for (const auto& s : subcommands) {
+    if (words[0] == s.name) return s.run(Arguments(words).subspan(1));
+  }
+  fail("switchyard", "'{}' is not a subcommand; see switchyard --help", words[0]);
+}
+
+}  // namespace
+
+}  // namespace switchyard
+
+int main(int argc, char** argv) {
+  try {
+    switchyard::share_cores_among_local_ranks();
+    return switchyard::dispatch({argv + 1, argv + argc});
+  } catch (const std::exception& problem) {
+    std::fprintf(stderr, "switchyard: %s\n", problem.what());
+    return 1;
+  }
+}
