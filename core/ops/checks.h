@@ -1,11 +1,9 @@
 #pragma once
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <initializer_list>
+#include <string>
 #include <string_view>
-#include <vector>
 
 #include "core/error.h"
 #include "core/tensor.h"
@@ -27,9 +25,12 @@ inline void check_shape(std::string_view where, std::string_view name, const Ten
 inline void check_dtype(std::string_view where, std::string_view name, const Tensor& t,
                         std::initializer_list<DType> allowed) {
   if (std::find(allowed.begin(), allowed.end(), t.dtype) != allowed.end()) return;
-  std::vector<std::string_view> names;
-  for (const DType dtype : allowed) names.push_back(name_of(dtype));
-  fail(where, "{} is {}; allowed: {}", name, name_of(t.dtype), fmt::join(names, ", "));
+  std::string names;
+  for (const DType dtype : allowed) {
+    if (!names.empty()) names += ", ";
+    names += name_of(dtype);
+  }
+  fail(where, "{} is {}; allowed: {}", name, name_of(t.dtype), names);
 }
 
 inline void check_device(std::string_view where, std::string_view name, const Tensor& t,

@@ -1,1 +1,54 @@
 #include "core/ops/matmul.h"
+
+#include "core/ops/backends.h"
+#include "core/ops/checks.h"
+
+namespace switchyard::ops {
+
+namespace {
+
+constexpr std::string_view where = "matmul";
+
+void check_operand(std::string_view name, const Tensor& t, Device device) {
+  check_rank(where, name, t, 2);
+  check_dense_last_axis(where, name, t);
+  check_device(where, name, t, device);
+  check(t.shape[0] <= 1 || t.stride[0] >= t.shape[1], where,
+        "rows of {} lie {} elements apart; at least their length {} is allowed", name, t.stride[0],
+        t.shape[1]);
+}
+
+void check_dtypes(const Tensor& a, const Tensor& b, const Tensor& c, const MatmulOptions& options) {
+  check_dtype(where, "a", a, {DType::f32, DType::bf16});
+  check_dtype(where, "b", b, {a.dtype});
+  check_dtype(where, "c", c, {DType::f32, a.dtype});
+  if (options.bias) check_dtype(where, "bias", options.bias, {c.dtype, a.dtype});
+}
+
+void check_bias(const Tensor& bias, int64_t n, const MatmulOptions& options, Device device) {
+  check(!options.accumulate, where, "a bias together with accumulate; one of them is allowed");
+  check_shape(where, "bias", bias, {n});
+  check_contiguous(where, "bias", bias);
+  check_device(where, "bias", bias, device);
+}
+
+}  // namespace
+
+void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,
+            const MatmulOptions& options) {
+  check_operand("a", a, c.device);
+  check_operand("b", b, c.device);
+  check_operand("c", c, c.device);
+  check_dtypes(a, b, c, options);
+  const int64_t m = c.shape[0], n = c.shape[1];
+  const int64_t k = a.shape[options.transpose_a ? 0 : 1];
+  check_shape(where, "a", a, options.transpose_a ? Shape{k, m} : Shape{m, k});
+  check_shape(where, "b", b, options.transpose_b ? Shape{n, k} : Shape{k, n});
+  if (options.bias) check_bias(options.bias, n, options, c.device);
+  if (m == 0 || n == 0 || (k == 0 && options.accumulate)) return;
+  check(k > 0, where, "a has shape {}: a sum over nothing; only accumulate allows it",
+        a.shape.to_string());
+  on_device(c.device, cpu::matmul, cuda::matmul)(context, a, b, c, options);
+}
+
+}  // namespace switchyard::ops
