@@ -1,0 +1,145 @@
+#include "core/ops/adamw.h"
+
+#include <omp.h>
+
+#include "tests/core/ops/op_test.h"
+
+namespace switchyard::ops::test {
+namespace {
+
+using Numbers = std::vector<double>;
+
+class AdamWTest : public testing::TestWithParam<Device> {
+ protected:
+  AdamWTensors tensors(int64_t count) {
+    return {bench.random({count}, DType::f32), bench.zeros({count}, DType::f32),
+            bench.zeros({count}, DType::f32), bench.zeros({count}, DType::f32),
+            bench.zeros({count}, DType::bf16)};
+  }
+
+  Tensor scalars(const AdamWOptions& options, double rate, double scale, int step) {
+    return bench.holding(
+        {rate, scale, 1 - std::pow(options.beta1, step), 1 - std::pow(options.beta2, step)}, {4},
+        DType::f32);
+  }
+
+  Workbench bench{GetParam()};
+};
+
+// Loshchilov and Hutter 2019, algorithm 2, in float64.
+struct AdamWReference {
+  Numbers weight, exp_avg, exp_avg_sq;
+
+  void step(const Numbers& gradient, const AdamWOptions& o, double rate, double scale, int t) {
+    for (size_t i = 0; i < weight.size(); ++i) {
+      const double g = gradient[i] * scale;
+      exp_avg[i] = o.beta1 * exp_avg[i] + (1.0 - o.beta1) * g;
+      exp_avg_sq[i] = o.beta2 * exp_avg_sq[i] + (1.0 - o.beta2) * g * g;
+      const double m = exp_avg[i] / (1 - std::pow(o.beta1, t));
+      const double v = exp_avg_sq[i] / (1 - std::pow(o.beta2, t));
+      weight[i] -= rate * o.weight_decay * weight[i];
+      weight[i] -= rate * m / (std::sqrt(v) + o.epsilon);
+    }
+  }
+};
+
+TEST_P(AdamWTest, FiftyStepsFollowTheReference) {
+  const AdamWOptions options{0.9f, 0.95f, 1e-8f, 0.1f};
+  for (const int64_t count : {1, 16, 1003}) {
+    const AdamWTensors t = tensors(count);
+    const Numbers none(static_cast<size_t>(count), 0.0);
+    AdamWReference reference{values(t.weight), none, none};
+    for (int step = 1; step <= 50; ++step) {
+      const double rate = 1e-2 * std::min(1.0, step / 10.0);
+      bench.randomize(t.gradient, 1e-3 * step);
+      adamw(bench.context(), t, scalars(options, rate, 0.5, step), options);
+      reference.step(values(t.gradient), options, rate, 0.5, step);
+    }
+    expect_near(values(t.weight), reference.weight, 2e-6, 2e-6, "weight");
+    expect_near(values(t.exp_avg), reference.exp_avg, 1e-5, 1e-8, "exp_avg");
+    expect_near(values(t.exp_avg_sq), reference.exp_avg_sq, 1e-5, 1e-10, "exp_avg_sq");
+  }
+}
+
+TEST_P(AdamWTest, RoundedIsTheWeightRounded) {
+  const AdamWTensors t = tensors(131);
+  bench.randomize(t.gradient);
+  adamw(bench.context(), t, scalars({}, 1e-2, 1, 1), {});
+  Numbers reference = values(t.weight);
+  for (double& v : reference) v = static_cast<float>(bf16(static_cast<float>(v)));
+  EXPECT_EQ(values(t.rounded), reference);
+}
+
+TEST_P(AdamWTest, RoundedMayBeNone) {
+  AdamWTensors with = tensors(77);
+  bench.randomize(with.gradient);
+  AdamWTensors without = tensors(77);
+  assign(without.weight, values(with.weight));
+  without.gradient = with.gradient;
+  without.rounded = {};
+  const Tensor s = scalars({}, 1e-2, 1, 1);
+  adamw(bench.context(), with, s, {});
+  adamw(bench.context(), without, s, {});
+  EXPECT_EQ(values(with.weight), values(without.weight));
+}
+
+TEST_P(AdamWTest, RateZeroMovesNoWeightButTheMoments) {
+  const AdamWTensors t = tensors(40);
+  bench.randomize(t.gradient);
+  const Numbers before = values(t.weight);
+  adamw(bench.context(), t, scalars({}, 0, 1, 1), {0.9f, 0.999f, 1e-8f, 0.1f});
+  EXPECT_EQ(values(t.weight), before);
+  EXPECT_NE(values(t.exp_avg), Numbers(40, 0.0));
+}
+
+TEST_P(AdamWTest, ThreadsAndShardsDoNotChangeBits) {
+  if (GetParam() != Device::cpu) GTEST_SKIP() << "threads are the CPU's";
+  constexpr int64_t count = 200003;
+  const Tensor s = scalars({}, 1e-2, 1, 1);
+  const AdamWTensors one = tensors(count);
+  bench.randomize(one.gradient);
+  AdamWTensors many = tensors(count);
+  assign(many.weight, values(one.weight));
+  assign(many.gradient, values(one.gradient));
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
+  adamw(bench.context(), one, s, {});
+  omp_set_num_threads(3);
+  const auto allocations = memory_statistics().allocations;
+  const auto shard = [&](int64_t begin, int64_t end) {
+    adamw(bench.context(),
+          {many.weight.slice(0, begin, end), many.gradient.slice(0, begin, end),
+           many.exp_avg.slice(0, begin, end), many.exp_avg_sq.slice(0, begin, end),
+           many.rounded.slice(0, begin, end)},
+          s, {});
+  };
+  shard(0, 1237);
+  shard(1237, count);
+  EXPECT_EQ(memory_statistics().allocations, allocations);
+  omp_set_num_threads(threads);
+  EXPECT_EQ(values(many.weight), values(one.weight));
+  EXPECT_EQ(values(many.exp_avg_sq), values(one.exp_avg_sq));
+}
+
+TEST_P(AdamWTest, NamesWhatIsWrong) {
+  const AdamWTensors good = tensors(10);
+  const Tensor s = scalars({}, 1e-2, 1, 1);
+  AdamWTensors t = good;
+  t.gradient = t.gradient.slice(0, 0, 9);
+  expect_error([&] { adamw(bench.context(), t, s, {}); },
+               "[adamw] gradient has shape [9]; [10] is allowed");
+  t = good;
+  t.exp_avg = t.rounded;
+  expect_error([&] { adamw(bench.context(), t, s, {}); }, "exp_avg is bf16; allowed: f32");
+  t = good;
+  t.rounded = t.weight;
+  expect_error([&] { adamw(bench.context(), t, s, {}); }, "rounded is f32; allowed: bf16");
+  expect_error([&] { adamw(bench.context(), good, s.slice(0, 0, 3), {}); }, "scalars has shape");
+  expect_error([&] { adamw(bench.context(), good, s, {1.0f}); }, "0 <= beta < 1");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, AdamWTest, testing::ValuesIn(devices()),
+                         [](const auto& tested) { return std::string(name_of(tested.param)); });
+
+}  // namespace
+}  // namespace switchyard::ops::test
