@@ -1,0 +1,112 @@
+#include "core/ops/embedding.h"
+
+#include <omp.h>
+
+#include "tests/core/ops/op_test.h"
+
+namespace switchyard::ops::test {
+namespace {
+
+const std::vector<double> tokens{4, 0, 9, 4, 4, 2, 9, 7, 3};
+
+class EmbeddingTest : public OpTest {
+ protected:
+  Tensor ids() { return bench.holding(tokens, {9}, DType::i32); }
+};
+
+TEST_P(EmbeddingTest, PartsOfTheTableAddUpToTheWhole) {
+  for (const int64_t hidden : {1, 13, 64, 101}) {
+    const Tensor table = bench.random({10, hidden}, dtype());
+    const std::vector<double> rows = values(table);
+    std::vector<double> sum(tokens.size() * static_cast<size_t>(hidden));
+    for (const auto& [begin, end] : {std::pair{0, 3}, {3, 4}, {4, 10}}) {
+      const Tensor y = bench.random({9, hidden}, dtype());  // zeros must be written, too
+      embedding_forward(context(), ids(), table.slice(0, begin, end), begin, y);
+      bench.wait();
+      const std::vector<double> part = values(y);
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += part[i];
+    }
+    std::vector<double> wanted;
+    for (const double token : tokens) {
+      const auto row = rows.begin() + static_cast<int64_t>(token) * hidden;
+      wanted.insert(wanted.end(), row, row + hidden);
+    }
+    EXPECT_EQ(sum, wanted);
+  }
+}
+
+TEST_P(EmbeddingTest, BackwardAddsEveryTokenToItsRow) {
+  for (const int64_t hidden : {1, 13, 64, 101}) {
+    for (const auto& [begin, end] : {std::pair{0, 10}, {0, 3}, {4, 10}}) {
+      const Tensor dy = bench.random({9, hidden}, dtype());
+      const Tensor dtable = bench.random({end - begin, hidden}, DType::f32);
+      std::vector<double> wanted = values(dtable);
+      const std::vector<double> gradient = values(dy);
+      const auto width = static_cast<size_t>(hidden);
+      for (size_t t = 0; t < tokens.size(); ++t) {
+        const auto row = static_cast<int64_t>(tokens[t]) - begin;
+        if (row < 0 || row >= end - begin) continue;
+        for (size_t i = 0; i < width; ++i) {
+          wanted[static_cast<size_t>(row) * width + i] += gradient[t * width + i];
+        }
+      }
+      embedding_backward(context(), ids(), dy, begin, dtable);
+      bench.wait();
+      expect_near(values(dtable), wanted, 1e-6, 1e-6);
+    }
+  }
+}
+
+TEST_P(EmbeddingTest, RowsMayBeStrided) {
+  const Tensor table = bench.strided({10, 18}, dtype(), 3);
+  const Tensor y = bench.strided({9, 18}, dtype(), 5);
+  bench.randomize(table);
+  embedding_forward(context(), ids(), table, 0, y);
+  bench.wait();
+  for (int64_t t = 0; t < 9; ++t) {
+    const auto row = static_cast<int64_t>(tokens[static_cast<size_t>(t)]);
+    EXPECT_EQ(values(y.slice(0, t, t + 1)), values(table.slice(0, row, row + 1)));
+  }
+  const Tensor dtable = bench.strided({10, 18}, DType::f32, 7);
+  const Tensor dense = bench.zeros({10, 18}, DType::f32);
+  embedding_backward(context(), ids(), y, 0, dtable);
+  embedding_backward(context(), ids(), y, 0, dense);
+  bench.wait();
+  EXPECT_EQ(values(dtable), values(dense));
+}
+
+TEST_P(EmbeddingTest, ThreadsDoNotChangeBits) {
+  const Tensor many = bench.zeros({500}, DType::i32);
+  std::vector<double> picked(500);
+  for (size_t i = 0; i < picked.size(); ++i) picked[i] = static_cast<double>(i * i % 23);
+  assign(many, picked);
+  const Tensor dy = bench.random({500, 83}, dtype());
+  const Tensor one = bench.zeros({23, 83}, DType::f32);
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
+  embedding_backward(context(), many, dy, 0, one);
+  for (const int count : {2, 3, 5, 16}) {
+    const Tensor other = bench.zeros({23, 83}, DType::f32);
+    omp_set_num_threads(count);
+    embedding_backward(context(), many, dy, 0, other);
+    bench.wait();
+    EXPECT_EQ(values(one), values(other)) << count << " threads";
+  }
+  omp_set_num_threads(threads);
+}
+
+TEST_P(EmbeddingTest, ErrorsNameWhatWasGiven) {
+  const auto& c = context();
+  const Tensor table = bench.zeros({10, 8}, dtype());
+  const Tensor y = bench.zeros({9, 7}, dtype());
+  const Tensor half = bench.zeros({10, 8}, DType::bf16);
+  expect_error([&] { embedding_forward(c, ids(), table, 0, y); }, "y has shape [9, 7]; [9, 8]");
+  expect_error([&] { embedding_forward(c, table, table, 0, y); }, "ids has shape [10, 8]");
+  expect_error([&] { embedding_forward(c, ids(), table, -1, y); }, "first_row -1");
+  expect_error([&] { embedding_backward(c, ids(), y, 0, half); }, "dtable is bf16");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EmbeddingTest, testing::ValuesIn(cases()), case_name);
+
+}  // namespace
+}  // namespace switchyard::ops::test
