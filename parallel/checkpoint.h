@@ -2,9 +2,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,11 +17,12 @@ namespace switchyard {
 // What a checkpoint says of itself, besides its tensors.
 struct CheckpointInfo {
   int format_version = 1;
-  std::string id;             // random, 32 hexadecimal digits; also in every shard
+  std::string id;  // random, 32 hexadecimal digits; also in every shard. Chosen while
+                   // saving when it is empty; else the same on every rank
   int64_t step = 0;
-  int64_t samples = 0;        // consumed: the data position
-  double loss = 0;            // of that step's global batch
-  // JSON texts, stored as string datasets: "specification", "lineage", "model", ...
+  int64_t samples = 0;  // consumed: the data position
+  double loss = 0;      // of that step's global batch
+  // JSON texts, stored as string datasets: "specification", "lineage", "model", ... Rank 0's count.
   std::map<std::string, std::string> documents;
 };
 
@@ -34,6 +35,18 @@ struct CheckpointEntry {
 std::filesystem::path checkpoint_folder(const std::filesystem::path& checkpoints, int64_t step);
 // All of a run's checkpoint folders, by ascending step; an absent `checkpoints` has none.
 std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& checkpoints);
+
+// Removes a checkpoint of either kind, its master first: a kill on the way leaves an incomplete
+// one. An absent folder is no error; one that is not named as checkpoint_folder names them is.
+void remove_checkpoint(const std::filesystem::path& folder);
+
+std::string random_checkpoint_id();
+
+struct StoredTensor {
+  std::string name;
+  Shape shape;
+  DType dtype = DType::f32;
+};
 
 // Writes a checkpoint in two calls: stage() copies what is to be written and takes no part in any
 // collective; commit() writes it and is collective over `comm`. Each rank writes its pieces into
@@ -53,10 +66,24 @@ class CheckpointWriter {
   std::unique_ptr<State> state_;
 };
 
-struct StoredTensor {
-  std::string name;
-  Shape shape;
-  DType dtype = DType::f32;
+// Writes a checkpoint from one process, tensor by tensor, never holding more than a part of one.
+// Without finish() nothing is left of it. A complete checkpoint of that step is an Error.
+class CheckpointStreamWriter {
+ public:
+  // Gives the elements of a part of the tensor (whole but for axis 0), row-major.
+  using Fill = std::function<void(const Box& part, void* out)>;
+
+  // Parts have at most part_bytes, or are a single row.
+  CheckpointStreamWriter(const std::filesystem::path& checkpoints, CheckpointInfo info,
+                         int64_t part_bytes = int64_t{64} << 20);
+  ~CheckpointStreamWriter();
+  void add(const StoredTensor& tensor, const void* data, std::vector<std::string> aliases = {});
+  void add(const StoredTensor& tensor, const Fill& fill, std::vector<std::string> aliases = {});
+  void finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 // Reads a complete checkpoint. Opening checks that every shard is there, belongs to it and has the
@@ -68,14 +95,16 @@ class CheckpointReader {
   CheckpointReader(CheckpointReader&&) noexcept;
 
   const CheckpointInfo& info() const;
-  const std::vector<StoredTensor>& tensors() const;  // by name
+  const std::vector<StoredTensor>& tensors() const;         // by name
   const StoredTensor* find(const std::string& name) const;  // null when there is none
-  // Reads a box of a tensor into dense memory of that tensor's own dtype.
+  // Reads a box of a tensor into dense memory of that tensor's own dtype. Reads may run in several
+  // threads at once.
   void read(const std::string& name, const Box& box, void* out) const;
   // Reads the pieces of each tensor, whose dtype and global shape must be as stored.
   void read(std::span<const ShardedTensor> tensors) const;
   // Compares the checksums of the shards part, part + parts, part + 2 parts, ... with their
-  // contents; throws Error naming the damaged file and dataset.
+  // contents, and for part 0 the master's virtual datasets with the shards; throws Error naming the
+  // damaged file and dataset.
   void verify(int part = 0, int parts = 1) const;
 
  private:

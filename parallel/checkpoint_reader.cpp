@@ -1,1 +1,124 @@
-// To be written.
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "core/error.h"
+#include "parallel/checkpoint.h"
+#include "parallel/checkpoint_box.h"
+#include "parallel/checkpoint_files.h"
+#include "parallel/checkpoint_master.h"
+#include "parallel/checkpoint_verify.h"
+
+namespace switchyard {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// The shards as open files, opened when first read; so many stay open at most.
+class OpenShards {
+ public:
+  std::shared_ptr<const ReadableFile> get(const fs::path& path, const StoredShard& shard) {
+    const std::lock_guard lock(mutex_);
+    if (const auto known = files_.find(shard.rank); known != files_.end()) return known->second;
+    if (files_.size() >= most_open) files_.clear();
+    auto file = std::make_shared<const ReadableFile>(path);
+    check_size(*file, shard);
+    files_.emplace(shard.rank, file);
+    return file;
+  }
+
+ private:
+  static constexpr size_t most_open = 128;
+  std::mutex mutex_;
+  std::map<int, std::shared_ptr<const ReadableFile>> files_;
+};
+
+}  // namespace
+
+struct CheckpointReader::State {
+  fs::path folder;
+  CheckpointInfo info;
+  CheckpointIndex index;
+  std::vector<StoredTensor> names;         // aliases among them, by name
+  std::map<std::string, size_t> entry_of;  // of a name or alias: number in index.tensors
+  OpenShards shards;
+
+  explicit State(fs::path path) : folder(std::move(path)) {
+    std::tie(info, index) = read_master(folder);
+    for (const StoredShard& shard : index.shards) check_shard(folder, shard, info);
+    for (size_t i = 0; i < index.tensors.size(); ++i) {
+      entry_of[index.tensors[i].tensor.name] = i;
+      for (const std::string& alias : index.tensors[i].aliases) entry_of[alias] = i;
+    }
+    for (const auto& [name, i] : entry_of) {
+      const StoredTensor& tensor = index.tensors[i].tensor;
+      names.push_back({name, tensor.shape, tensor.dtype});
+    }
+  }
+
+  const IndexedTensor& entry(const std::string& name) const {
+    const auto known = entry_of.find(name);
+    check(known != entry_of.end(), "checkpoint", "{} is not in {}, which has {} tensors", name,
+          folder.string(), names.size());
+    return index.tensors[known->second];
+  }
+  void read(const IndexedTensor& entry, const Box& box, void* out);
+};
+
+void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, void* out) {
+  check_box(entry.tensor, box);
+  const int64_t element_bytes = size_of(entry.tensor.dtype);
+  int64_t elements = 0;
+  for (const StoredPiece& piece : entry.pieces) {
+    if (intersection(piece.box, box).empty()) continue;
+    const StoredShard& shard = index.shards[static_cast<size_t>(piece.shard)];
+    const auto file = shards.get(shard_path(folder, shard), shard);
+    elements += read_common({file.get(), piece.address, piece.box}, box, element_bytes, out);
+  }
+  check(elements == box.extent.elements(), "checkpoint", "{} of {} elements of {} are stored in {}",
+        elements, box.extent.elements(), entry.tensor.name, folder.string());
+}
+
+CheckpointReader::CheckpointReader(const fs::path& folder)
+    : state_(std::make_unique<State>(folder)) {}
+CheckpointReader::~CheckpointReader() = default;
+CheckpointReader::CheckpointReader(CheckpointReader&&) noexcept = default;
+
+const CheckpointInfo& CheckpointReader::info() const { return state_->info; }
+
+const std::vector<StoredTensor>& CheckpointReader::tensors() const { return state_->names; }
+
+const StoredTensor* CheckpointReader::find(const std::string& name) const {
+  const auto& names = state_->names;
+  const auto at = std::ranges::lower_bound(names, name, {}, &StoredTensor::name);
+  return at != names.end() && at->name == name ? &*at : nullptr;
+}
+
+void CheckpointReader::read(const std::string& name, const Box& box, void* out) const {
+  state_->read(state_->entry(name), box, out);
+}
+
+void CheckpointReader::read(std::span<const ShardedTensor> tensors) const {
+  for (const ShardedTensor& tensor : tensors) {
+    const IndexedTensor& entry = state_->entry(tensor.name);
+    check(entry.tensor.shape == tensor.global && entry.tensor.dtype == tensor.dtype, "checkpoint",
+          "{} is stored as {} of {} in {}; {} of {} was asked for", tensor.name,
+          entry.tensor.shape.to_string(), name_of(entry.tensor.dtype), state_->folder.string(),
+          tensor.global.to_string(), name_of(tensor.dtype));
+    for (const Piece& piece : tensor.pieces) state_->read(entry, piece.box, piece.data);
+  }
+}
+
+void CheckpointReader::verify(int part, int parts) const {
+  check(parts >= 1 && part >= 0 && part < parts, "checkpoint",
+        "part {} of {} was to be verified; parts are 0 to one less than their number", part, parts);
+  if (part == 0) verify_master(state_->folder, state_->index);
+  for (size_t i = static_cast<size_t>(part); i < state_->index.shards.size();
+       i += static_cast<size_t>(parts)) {
+    verify_shard(state_->folder, state_->index, static_cast<int>(i));
+  }
+}
+
+}  // namespace switchyard

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "core/error.h"
+
+namespace switchyard {
+
+// Names inside a checkpoint's folder.
+inline constexpr const char* master_name = "checkpoint.h5";
+inline constexpr const char* shards_name = "shards";
+std::string shard_name(int rank);  // "rank-00003.h5", within shards/
+
+// The steps of writing durably; each throws Error with strerror's text.
+void sync_folder(const std::filesystem::path& folder);
+// Gives a written and synced file its final name, durably.
+void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& final_name);
+std::filesystem::path temporary_of(const std::filesystem::path& file);
+
+// Makes an empty folder with shards/ for a step: an incomplete one is removed first; throws Error
+// when the step is complete.
+void prepare_checkpoint_folder(const std::filesystem::path& folder);
+// Takes the master away first, so that what a kill leaves behind is incomplete.
+void discard_checkpoint_folder(const std::filesystem::path& folder);
+// After a failed save: never a complete one, and a failure is logged, not thrown.
+void discard_incomplete(const std::filesystem::path& folder);
+
+// Runs `body` with the file's name added to its errors.
+template <class Body>
+auto naming(const std::filesystem::path& path, Body body) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}, in {}", error.what(), path.string()));
+  }
+}
+
+// A file open for reading.
+class ReadableFile {
+ public:
+  explicit ReadableFile(std::filesystem::path path);
+  ~ReadableFile();
+  ReadableFile(const ReadableFile&) = delete;
+  ReadableFile& operator=(const ReadableFile&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+  int64_t bytes() const;
+  // Reads exactly `bytes` from `position` on; a file that ends before throws Error.
+  void read(int64_t position, int64_t bytes, void* out) const;
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
+}  // namespace switchyard

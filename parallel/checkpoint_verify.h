@@ -1,0 +1,23 @@
+#pragma once
+
+#include <filesystem>
+
+#include "parallel/checkpoint_files.h"
+#include "parallel/checkpoint_index.h"
+
+namespace switchyard {
+
+std::filesystem::path shard_path(const std::filesystem::path& folder, const StoredShard& shard);
+
+// Throws Error unless the file has the size that the index gives.
+void check_size(const ReadableFile& file, const StoredShard& shard);
+
+// What is cheap: the shard is there, has its size, and is the one that this checkpoint wrote.
+void check_shard(const std::filesystem::path& folder, const StoredShard& shard,
+                 const CheckpointInfo& info);
+
+// All of a shard: its datasets are those of the index, at the place where it says, and their
+// contents have its checksums.
+void verify_shard(const std::filesystem::path& folder, const CheckpointIndex& index, int shard);
+
+}  // namespace switchyard
