@@ -8,8 +8,8 @@ namespace switchyard::ops {
 // Cross entropy over logits whose columns are split over ranks, in two passes over the logits.
 // targets is i32 [rows] of global columns; a target of -1 is left out: loss 0, gradient 0.
 struct VocabularyPart {
-  int64_t first_column = 0;  // the global column of the local column 0
-  int64_t valid_columns = 0; // local columns that exist; the rest pads the vocabulary
+  int64_t first_column = 0;   // the global column of the local column 0
+  int64_t valid_columns = 0;  // local columns that exist; the rest pads the vocabulary
 };
 
 // Pass 1: statistics [rows, 3] f32 = (max, sum of exp(logit - max), target's logit or 0 when it is
