@@ -38,11 +38,11 @@ size_t InputFile::read(std::string& text, size_t most) {
 
 std::optional<int64_t> input_size(const std::string& path) {
   struct stat status {};
-  check(stat(path.c_str(), &status) == 0, "tokenize", "{} cannot be opened: {}", path,
-        std::strerror(errno));
+  const bool there = stat(path.c_str(), &status) == 0;
+  check(there, "tokenize", "{} cannot be opened: {}", path, std::strerror(errno));
   check(!S_ISDIR(status.st_mode), "tokenize", "{} is a folder; files are needed", path);
-  check(access(path.c_str(), R_OK) == 0, "tokenize", "{} cannot be read: {}", path,
-        std::strerror(errno));
+  const bool readable = access(path.c_str(), R_OK) == 0;
+  check(readable, "tokenize", "{} cannot be read: {}", path, std::strerror(errno));
   if (!S_ISREG(status.st_mode)) return std::nullopt;
   return status.st_size;
 }

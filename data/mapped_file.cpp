@@ -37,8 +37,8 @@ MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
   const Descriptor file{open(path_.c_str(), O_RDONLY | O_CLOEXEC)};
   check(file.number >= 0, "data", "{} cannot be opened: {}", path_, std::strerror(errno));
   struct stat status {};
-  check(fstat(file.number, &status) == 0, "data", "{} cannot be examined: {}", path_,
-        std::strerror(errno));
+  const bool known = fstat(file.number, &status) == 0;
+  check(known, "data", "{} cannot be examined: {}", path_, std::strerror(errno));
   check(S_ISREG(status.st_mode), "data", "{} is not a regular file; a token set is made of two",
         path_);
   size_ = status.st_size;

@@ -44,8 +44,8 @@ void OutputFile::open_and_lock() {
     fail("tokenize", "{} is being written by another process; one writer at a time is allowed",
          partial_);
   }
-  check(ftruncate(file_, 0) == 0, "tokenize", "{} cannot be emptied: {}", partial_,
-        std::strerror(errno));
+  const bool emptied = ftruncate(file_, 0) == 0;
+  check(emptied, "tokenize", "{} cannot be emptied: {}", partial_, std::strerror(errno));
 }
 
 void OutputFile::append(std::span<const std::byte> bytes) {
@@ -92,13 +92,14 @@ void OutputFile::read_at(int64_t offset, std::span<std::byte> bytes) {
 
 void OutputFile::sync() {
   flush();
-  check(fsync(file_) == 0, "tokenize", "{} cannot be brought to the disk: {}", partial_,
-        std::strerror(errno));
+  const bool synced = fsync(file_) == 0;
+  check(synced, "tokenize", "{} cannot be brought to the disk: {}", partial_, std::strerror(errno));
 }
 
 void OutputFile::publish() {
-  check(std::rename(partial_.c_str(), path_.c_str()) == 0, "tokenize",
-        "{} cannot be renamed to {}: {}", partial_, path_, std::strerror(errno));
+  const bool renamed = std::rename(partial_.c_str(), path_.c_str()) == 0;
+  check(renamed, "tokenize", "{} cannot be renamed to {}: {}", partial_, path_,
+        std::strerror(errno));
   close(std::exchange(file_, -1));
 }
 

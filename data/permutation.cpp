@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 
 #include "core/error.h"
@@ -26,9 +27,10 @@ Permutation::Permutation(uint64_t size, uint64_t seed, uint32_t stage, uint32_t 
   half_bits_ = (static_cast<int>(std::bit_width(size - 1)) + 1) / 2;
   static const uint32_t purpose = random_purpose("sample order");
   const RandomKey key{seed, set, purpose + stage};
-  const auto first = key.block(2 * epoch);
-  const auto second = key.block(2 * epoch + 1);
-  keys_ = {first[0], first[1], first[2], first[3], second[0], second[1]};
+  for (size_t block = 0; block < 3; ++block) {
+    const auto words = key.block(4 * epoch + block);
+    std::copy(words.begin(), words.end(), keys_.begin() + 4 * static_cast<std::ptrdiff_t>(block));
+  }
 }
 
 uint64_t Permutation::operator()(uint64_t index) const {

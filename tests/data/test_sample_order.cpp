@@ -1,0 +1,225 @@
+#include "data/sample_order.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <numeric>
+#include <set>
+
+#include "core/error.h"
+
+namespace switchyard {
+namespace {
+
+std::vector<uint64_t> images(const Permutation& permutation, uint64_t count) {
+  std::vector<uint64_t> all;
+  for (uint64_t i = 0; i < count; ++i) all.push_back(permutation(i));
+  return all;
+}
+
+// Pearson's statistic of counts that should be equal; its mean is the number of cells less one.
+double chi_square(const std::vector<int64_t>& counts) {
+  const double expected =
+      static_cast<double>(std::accumulate(counts.begin(), counts.end(), int64_t{0})) /
+      static_cast<double>(counts.size());
+  double sum = 0;
+  for (const int64_t count : counts) {
+    const double off = static_cast<double>(count) - expected;
+    sum += off * off / expected;
+  }
+  return sum;
+}
+
+TEST(Permutation, HitsEveryNumberOnceForEverySizeUpTo5000) {
+  for (uint64_t size = 1; size <= 5000; ++size) {
+    std::vector<bool> hit(size, false);
+    for (const uint64_t image : images(Permutation(size, 7, 1, 2, size), size)) {
+      ASSERT_LT(image, size);
+      ASSERT_FALSE(hit[image]) << "size " << size;
+      hit[image] = true;
+    }
+  }
+}
+
+TEST(Permutation, HitsNothingTwiceInLargeSizes) {
+  for (const uint64_t size : {uint64_t{65'536}, uint64_t{1'000'003}, (uint64_t{1} << 32) + 1,
+                              (uint64_t{1} << 40) - 3, uint64_t{1} << 62}) {
+    const auto all = images(Permutation(size, 7, 0, 0, 0), 200'000 < size ? 200'000 : size);
+    const std::set<uint64_t> distinct(all.begin(), all.end());
+    EXPECT_EQ(distinct.size(), all.size()) << size;
+    EXPECT_LT(*distinct.rbegin(), size);
+    EXPECT_GT(*distinct.rbegin(), size / 10 * 9);
+  }
+}
+
+TEST(Permutation, SendsTheFirstPositionsEverywhereAlike) {
+  for (const uint64_t size : {2, 3, 5, 7, 9, 16, 17, 60}) {
+    for (const uint64_t position : {uint64_t{0}, uint64_t{1}, size - 1}) {
+      std::vector<int64_t> counts(size);
+      for (uint64_t epoch = 0; epoch < 20'000; ++epoch) {
+        ++counts[Permutation(size, 3, 0, 0, epoch)(position)];
+      }
+      const double freedom = static_cast<double>(size - 1);
+      EXPECT_LT(chi_square(counts), freedom + 5 * std::sqrt(2 * freedom) + 5)
+          << "size " << size << ", position " << position;
+    }
+  }
+}
+
+TEST(Permutation, NeighboursLandIndependently) {
+  constexpr size_t cells = 8;
+  const Permutation permutation(1 << 20, 11, 0, 0, 0);
+  std::vector<int64_t> counts(cells * cells);
+  for (uint64_t i = 0; i + 1 < 1 << 18; ++i) {
+    ++counts[(permutation(i) >> 17) * cells + (permutation(i + 1) >> 17)];
+  }
+  EXPECT_LT(chi_square(counts), 63 + 5 * std::sqrt(2.0 * 63));
+}
+
+TEST(Permutation, EveryPartOfTheKeyMatters) {
+  const auto reference = images(Permutation(1000, 1, 2, 3, 4), 1000);
+  EXPECT_EQ(images(Permutation(1000, 1, 2, 3, 4), 1000), reference);
+  for (const Permutation& other :
+       {Permutation(1000, 9, 2, 3, 4), Permutation(1000, 1 + (uint64_t{1} << 32), 2, 3, 4),
+        Permutation(1000, 1, 9, 3, 4), Permutation(1000, 1, 2, 9, 4), Permutation(1000, 1, 2, 3, 9),
+        Permutation(1000, 1, 2, 3, 4 + (uint64_t{1} << 32))}) {
+    const auto all = images(other, 1000);
+    int64_t equal = 0;
+    for (size_t i = 0; i < all.size(); ++i) equal += all[i] == reference[i];
+    EXPECT_LT(equal, 12);  // about one is chance
+  }
+}
+
+TEST(Permutation, RefusesWhatItCannotPermute) {
+  EXPECT_THROW(Permutation(0, 1, 0, 0, 0), Error);
+  EXPECT_THROW(Permutation((uint64_t{1} << 62) + 1, 1, 0, 0, 0), Error);
+  EXPECT_THROW(Permutation(5, 1, 0, 0, 0)(5), Error);
+}
+
+TEST(BlendQuotas, FillTheBlockByLargestRemainder) {
+  using Quotas = std::vector<int64_t>;
+  EXPECT_EQ(blend_quotas({3.0}), Quotas{65'536});
+  EXPECT_EQ(blend_quotas({1, 1}), (Quotas{32'768, 32'768}));
+  EXPECT_EQ(blend_quotas({0.7, 0.3}), (Quotas{45'875, 19'661}));
+  EXPECT_EQ(blend_quotas({1, 1, 1}), (Quotas{21'846, 21'845, 21'845}));
+  EXPECT_EQ(blend_quotas({1e308, 1e308}), (Quotas{32'768, 32'768}));
+  EXPECT_EQ(blend_quotas({65'535, 1}), (Quotas{65'535, 1}));
+  std::vector<double> many;
+  for (int i = 0; i < 1000; ++i) many.push_back(1.0 / (i + 1));
+  const Quotas quotas = blend_quotas(many);
+  EXPECT_EQ(std::accumulate(quotas.begin(), quotas.end(), int64_t{0}), blend_block);
+}
+
+TEST(BlendQuotas, RefuseWeightsThatMeanNothing) {
+  for (const std::vector<double>& weights :
+       {std::vector<double>{}, std::vector<double>{0.0}, std::vector<double>{1, -1},
+        std::vector<double>{1, std::numeric_limits<double>::infinity()},
+        std::vector<double>{std::numeric_limits<double>::quiet_NaN()},
+        std::vector<double>{1, 1e-6}}) {
+    EXPECT_THROW(blend_quotas(weights), Error);
+  }
+}
+
+TEST(SampleOrder, KeepsTheQuotasInEveryBlock) {
+  const SampleOrder order(5, 0, {0.5, 0.3, 0.2}, {1000, 70'000, 31});
+  for (int64_t block = 0; block < 3; ++block) {
+    std::vector<int64_t> counts(3);
+    for (int64_t i = 0; i < blend_block; ++i) {
+      ++counts[static_cast<size_t>(order.at(block * blend_block + i).set)];
+    }
+    EXPECT_EQ(counts, order.quotas());
+  }
+}
+
+// Over whole blocks the numbers of a set are 0 ... n - 1: every epoch but the last is complete.
+TEST(SampleOrder, ReadsEachWindowOncePerEpoch) {
+  const std::vector<int64_t> windows{1000, 70'000, 31};
+  const SampleOrder order(5, 1, {0.5, 0.3, 0.2}, windows);
+  std::map<std::pair<int, int64_t>, std::vector<int64_t>> read;
+  constexpr int64_t blocks = 5;
+  for (int64_t position = 0; position < blocks * blend_block; ++position) {
+    const SamplePlace place = order.at(position);
+    read[{place.set, place.epoch}].push_back(place.window);
+  }
+  for (auto& [key, seen] : read) {
+    const auto [set, epoch] = key;
+    const auto d = static_cast<size_t>(set);
+    std::sort(seen.begin(), seen.end());
+    EXPECT_EQ(std::adjacent_find(seen.begin(), seen.end()), seen.end()) << set << " " << epoch;
+    EXPECT_GE(seen.front(), 0);
+    EXPECT_LT(seen.back(), windows[d]);
+    if (epoch < blocks * order.quotas()[d] / windows[d]) {
+      EXPECT_EQ(static_cast<int64_t>(seen.size()), windows[d]) << set << " " << epoch;
+    }
+  }
+}
+
+TEST(SampleOrder, ReadsOneSetAloneLikeABlendOfOne) {
+  const SampleOrder order(5, 0, {2.0}, {100'000});
+  std::vector<int64_t> seen;
+  for (int64_t position = 0; position < 2 * blend_block; ++position) {
+    const SamplePlace place = order.at(position);
+    EXPECT_EQ(place.set, 0);
+    if (place.epoch == 0) seen.push_back(place.window);
+  }
+  std::sort(seen.begin(), seen.end());
+  std::vector<int64_t> every(100'000);
+  std::iota(every.begin(), every.end(), 0);
+  EXPECT_EQ(seen, every);
+}
+
+TEST(SampleOrder, StartsEachEpochInANewOrder) {
+  const SampleOrder order(5, 0, {1.0}, {blend_block});
+  int64_t equal = 0;
+  for (int64_t i = 0; i < 1000; ++i) {
+    const SamplePlace second = order.at(blend_block + i);
+    EXPECT_EQ(second.epoch, 1);
+    equal += order.at(i).window == second.window;
+  }
+  EXPECT_LT(equal, 12);
+}
+
+TEST(SampleOrder, DependsOnSeedAndStage) {
+  const auto windows = [](uint64_t seed, int stage) {
+    const SampleOrder order(seed, stage, {1, 1}, {5000, 5000});
+    std::vector<int64_t> all;
+    for (int64_t i = 0; i < 100; ++i) all.push_back(order.at(i).window);
+    return all;
+  };
+  EXPECT_EQ(windows(1, 0), windows(1, 0));
+  EXPECT_NE(windows(1, 0), windows(2, 0));
+  EXPECT_NE(windows(1, 0), windows(1, 1));
+}
+
+// A path must read on as it began after any change of this code. The numbers come from a separate
+// program written from docs/design.md.
+TEST(SampleOrder, StaysWhatItIs) {
+  const SampleOrder order(1234, 3, {0.7, 0.3}, {1'000'000, 12'345});
+  std::vector<std::vector<int64_t>> places;
+  for (const int64_t position : {int64_t{0}, int64_t{1}, int64_t{65'535}, int64_t{123'456'789}}) {
+    const SamplePlace place = order.at(position);
+    places.push_back({place.set, place.epoch, place.window});
+  }
+  const std::vector<std::vector<int64_t>> expected{
+      {1, 0, 2897}, {0, 0, 889'327}, {0, 0, 424'696}, {0, 86, 81'517}};
+  EXPECT_EQ(places, expected);
+}
+
+TEST(SampleOrder, WorksFarOut) {
+  const SampleOrder order(1, 0, {1.0}, {3});
+  const SamplePlace place = order.at(std::numeric_limits<int64_t>::max() / 4);
+  EXPECT_GE(place.window, 0);
+  EXPECT_LT(place.window, 3);
+}
+
+TEST(SampleOrder, RefusesWhatHasNoOrder) {
+  EXPECT_THROW(SampleOrder(1, 0, {1.0}, {0}), Error);
+  EXPECT_THROW(SampleOrder(1, 0, {1.0, 1.0}, {5}), Error);
+  EXPECT_THROW(SampleOrder(1, -1, {1.0}, {5}), Error);
+  EXPECT_THROW(SampleOrder(1, 0, {1.0}, {5}).at(-1), Error);
+}
+
+}  // namespace
+}  // namespace switchyard

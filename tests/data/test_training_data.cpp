@@ -1,0 +1,212 @@
+#include "data/training_data.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <set>
+
+#include "tests/data/reference_set.h"
+#include "tests/support/temporary_folder.h"
+
+namespace switchyard {
+namespace {
+
+using test::message_of;
+using test::write_counting_set;
+using testing::AllOf;
+using testing::HasSubstr;
+
+struct Sample {
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> targets;
+  friend bool operator==(const Sample&, const Sample&) = default;
+};
+
+class Training : public testing::Test {
+ protected:
+  Training() {
+    write_counting_set(prefix("a"), 1003);
+    write_counting_set(prefix("b"), 505, 200);
+  }
+  std::string prefix(const std::string& name) const { return (folder_.path() / name).string(); }
+  DataStage stage(int64_t first, const std::vector<std::string>& names) const {
+    DataStage made{first, {}};
+    for (const auto& name : names) made.sources.push_back({prefix(name), 1.0, ""});
+    return made;
+  }
+  static Sample read(const TrainingData& data, int64_t sample, size_t length = 10) {
+    Sample got{std::vector<int32_t>(length), std::vector<int32_t>(length)};
+    data.read(sample, got.tokens, got.targets);
+    return got;
+  }
+  test::TemporaryFolder folder_;
+};
+
+std::vector<int32_t> counting(int64_t first, size_t length, int64_t modulus) {
+  std::vector<int32_t> tokens;
+  for (size_t i = 0; i < length; ++i) {
+    tokens.push_back(static_cast<int32_t>((first + static_cast<int64_t>(i)) % modulus));
+  }
+  return tokens;
+}
+
+TEST_F(Training, ReadsTheWindowThatTheOrderNames) {
+  const TrainingData data({stage(0, {"a", "b"})}, 10, 42, {}, 0);
+  const SampleOrder order(42, 0, {1, 1}, {100, 50});
+  for (int64_t sample = 0; sample < 500; ++sample) {
+    const SamplePlace place = order.at(sample);
+    const int64_t modulus = place.set == 0 ? 251 : 200;
+    const Sample got = read(data, sample);
+    EXPECT_EQ(got.tokens, counting(place.window * 10, 10, modulus));
+    EXPECT_EQ(got.targets, counting(place.window * 10 + 1, 10, modulus));
+  }
+}
+
+TEST_F(Training, AStageBeginsAtItsFirstSample) {
+  const TrainingData data({stage(0, {"a"}), stage(64, {"b"}), stage(100, {"a", "b"})}, 10, 42, {},
+                          0);
+  for (const auto& [sample, expected, first] : {std::tuple<int64_t, int, int64_t>{0, 0, 0},
+                                                {63, 0, 0},
+                                                {64, 1, 64},
+                                                {99, 1, 64},
+                                                {100, 2, 100},
+                                                {5000, 2, 100}}) {
+    const auto [stage_number, place] = data.place(sample);
+    EXPECT_EQ(stage_number, expected);
+    const auto windows = expected == 2
+                             ? std::vector<int64_t>{100, 50}
+                             : std::vector<int64_t>{expected == 0 ? int64_t{100} : int64_t{50}};
+    const SampleOrder order(42, expected, std::vector<double>(windows.size(), 1.0), windows);
+    EXPECT_EQ(place.window, order.at(sample - first).window);
+    EXPECT_EQ(place.set, order.at(sample - first).set);
+  }
+}
+
+// A branch given the data that its parent is later extended with reads the same samples.
+TEST_F(Training, AppendedStagesChangeNothingBefore) {
+  const TrainingData before({stage(0, {"a"})}, 10, 42, {}, 0);
+  const TrainingData after({stage(0, {"a"}), stage(50, {"b"})}, 10, 42, {}, 0);
+  for (int64_t sample = 0; sample < 50; ++sample)
+    EXPECT_EQ(read(before, sample), read(after, sample));
+}
+
+TEST_F(Training, ValidationIsTheSecondPartInOrder) {
+  const TrainingData data({stage(0, {"a", "b"})}, 10, 42, Split::parse("90,10"), 0);
+  ASSERT_EQ(data.validation_samples(7), 15);
+  for (int64_t index = 0; index < 15; ++index) {
+    Sample got{std::vector<int32_t>(10), std::vector<int32_t>(10)};
+    data.read_validation(7, index, got.tokens, got.targets);
+    const int64_t first = index < 10 ? (90 + index) * 10 : (45 + index - 10) * 10;
+    EXPECT_EQ(got.tokens, counting(first, 10, index < 10 ? 251 : 200));
+    EXPECT_EQ(got.targets, counting(first + 1, 10, index < 10 ? 251 : 200));
+  }
+  Sample none{std::vector<int32_t>(10), std::vector<int32_t>(10)};
+  EXPECT_THROW(data.read_validation(7, 15, none.tokens, none.targets), Error);
+  EXPECT_THROW(data.read_validation(7, -1, none.tokens, none.targets), Error);
+  for (int64_t sample = 0; sample < 3000; ++sample) {
+    const SamplePlace place = data.place(sample).second;
+    EXPECT_LT(place.window, place.set == 0 ? 90 : 45);
+  }
+  EXPECT_EQ(TrainingData({stage(0, {"a"})}, 10, 42, {}, 0).validation_samples(0), 0);
+}
+
+TEST_F(Training, DescribesEverySet) {
+  const TrainingData data({stage(0, {"a"}), stage(9, {"b"})}, 10, 42, Split::parse("90,10"), 0);
+  const auto lines = data.describe();
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_THAT(lines[0],
+              AllOf(HasSubstr("stage 0 from sample 0"), HasSubstr("65536 of 65536"),
+                    HasSubstr("90 windows of sequence length 10 for training, 10 for validation"),
+                    HasSubstr("2 tokens of a last short window left out")));
+  EXPECT_THAT(lines[1], AllOf(HasSubstr("stage 1 from sample 9"), HasSubstr("4 tokens of a last")));
+}
+
+TEST_F(Training, FillsInAndChecksIdentities) {
+  const TrainingData data({stage(0, {"a"})}, 10, 42, {}, 0);
+  auto stages = data.stages();
+  const std::string identity = TokenDataset::open(prefix("a")).identity();
+  EXPECT_EQ(stages[0].sources[0].identity, identity);
+  EXPECT_NO_THROW(TrainingData(stages, 10, 42, {}, 0));
+  write_counting_set(prefix("a"), 1004);
+  EXPECT_THAT(message_of([&] { TrainingData(stages, 10, 42, {}, 0); }),
+              AllOf(HasSubstr(prefix("a")), HasSubstr(identity),
+                    HasSubstr(TokenDataset::open(prefix("a")).identity())));
+}
+
+TEST_F(Training, TheVocabularyIsTheLargest) {
+  test::ReferenceSet(8, {std::vector<int64_t>(50, 299)}).write(prefix("bare"));
+  EXPECT_EQ(TrainingData({stage(0, {"a"})}, 10, 42, {}, 0).info().vocabulary, 257);
+  EXPECT_EQ(TrainingData({stage(0, {"a", "bare"})}, 10, 42, {}, 300).info().vocabulary, 300);
+  EXPECT_EQ(TrainingData({stage(0, {"a", "bare"})}, 10, 42, {}, 300).info().tokenizer, "byte");
+  EXPECT_THAT(message_of([&] { TrainingData({stage(0, {"a"})}, 10, 42, {}, 256); }),
+              AllOf(HasSubstr("a vocabulary of 256"), HasSubstr("needs at least 257")));
+  EXPECT_THAT(message_of([&] {
+                TrainingData({stage(0, {"a", "bare"})}, 10, 42, {}, 0);
+              }),
+              AllOf(HasSubstr(prefix("bare")), HasSubstr("--vocab-size")));
+}
+
+TEST_F(Training, NamesTheTokenBeyondTheVocabulary) {
+  test::ReferenceSet(8, {std::vector<int64_t>(50, 299)}).write(prefix("bare"));
+  const TrainingData data({stage(0, {"bare"})}, 10, 42, {}, 299);
+  EXPECT_THAT(message_of([&] { read(data, 0); }), AllOf(HasSubstr("bare.bin"), HasSubstr("299")));
+}
+
+TEST_F(Training, RefusesSetsThatDoNotGoTogether) {
+  test::ReferenceSet other(8, {std::vector<int64_t>(50, 1)});
+  other.json = R"({"tokenizer": "gpt2", "vocabulary_size": 50257})";
+  other.write(prefix("other"));
+  for (const auto& stages :
+       {std::vector{stage(0, {"a", "other"})}, std::vector{stage(0, {"a"}), stage(5, {"other"})}}) {
+    EXPECT_THAT(message_of([&] { TrainingData(stages, 10, 42, {}, 0); }),
+                AllOf(HasSubstr("'byte'"), HasSubstr("'gpt2'"), HasSubstr(prefix("a")),
+                      HasSubstr(prefix("other"))));
+  }
+}
+
+TEST_F(Training, RefusesStagesAndSetsWithoutSamples) {
+  const auto make = [&](std::vector<DataStage> stages, int64_t length, const char* split) {
+    return message_of([&] { TrainingData(stages, length, 42, Split::parse(split), 0); });
+  };
+  EXPECT_THAT(make({}, 10, "1"), HasSubstr("no data"));
+  EXPECT_THAT(make({stage(0, {})}, 10, "1"), HasSubstr("names no set"));
+  EXPECT_THAT(make({stage(1, {"a"})}, 10, "1"), HasSubstr("begins with sample 1"));
+  EXPECT_THAT(make({stage(0, {"a"}), stage(0, {"b"})}, 10, "1"), HasSubstr("stage 1"));
+  EXPECT_THAT(make({stage(0, {"a"})}, 1003, "1"), HasSubstr("1003 tokens, 0 windows"));
+  EXPECT_THAT(make({stage(0, {"a"})}, 1000, "1,99"), HasSubstr("none of them is for training"));
+  EXPECT_THAT(make({stage(0, {"a"})}, 0, "1"), HasSubstr("a sequence length of 0"));
+  EXPECT_EQ(read(TrainingData({stage(0, {"a"})}, 1002, 42, {}, 0), 3, 1002).tokens,
+            counting(0, 1002, 251));
+}
+
+TEST_F(Training, LogsANewEpochOnceAndOnlyWhenAsked) {
+  write_counting_set(prefix("long"), 70'001);  // 70,000 windows: epoch 1 begins in block 1
+  TrainingData data({stage(0, {"long"})}, 1, 42, {}, 0);
+  const auto logged = [&](int64_t sample) {
+    testing::internal::CaptureStderr();
+    read(data, sample, 1);
+    return testing::internal::GetCapturedStderr();
+  };
+  const int64_t second = 80'000;
+  const auto first_of_second_epoch = [&] {
+    int64_t sample = blend_block;
+    while (data.place(sample).second.epoch == 0) ++sample;
+    return sample;
+  }();
+  EXPECT_EQ(logged(first_of_second_epoch), "");
+  data.log_epochs(true);
+  EXPECT_EQ(logged(0), "");
+  EXPECT_THAT(logged(first_of_second_epoch),
+              AllOf(HasSubstr("long starts epoch 2"), HasSubstr("stage 0")));
+  EXPECT_EQ(logged(first_of_second_epoch), "");
+  EXPECT_EQ(logged(second), "");
+}
+
+TEST_F(Training, RefusesRoomOfAnotherLength) {
+  const TrainingData data({stage(0, {"a"})}, 10, 42, {}, 0);
+  EXPECT_THROW(read(data, 0, 9), Error);
+  EXPECT_THROW(read(data, -1), Error);
+}
+
+}  // namespace
+}  // namespace switchyard
