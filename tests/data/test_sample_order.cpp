@@ -32,8 +32,8 @@ double chi_square(const std::vector<int64_t>& counts) {
   return sum;
 }
 
-TEST(Permutation, HitsEveryNumberOnceForEverySizeUpTo5000) {
-  for (uint64_t size = 1; size <= 5000; ++size) {
+TEST(Permutation, HitsEveryNumberOnceInManySizes) {
+  for (uint64_t size = 1; size <= 5000; size += size < 1000 ? 1 : 17) {
     std::vector<bool> hit(size, false);
     for (const uint64_t image : images(Permutation(size, 7, 1, 2, size), size)) {
       ASSERT_LT(image, size);
