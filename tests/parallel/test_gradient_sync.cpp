@@ -1,0 +1,207 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+#include "parallel/communicators.h"
+#include "parallel/gradient_sync.h"
+#include "tests/parallel/random_parameters.h"
+
+namespace switchyard {
+namespace {
+
+ThreadRanksOptions delayed(uint64_t seed) {
+  ThreadRanksOptions options;
+  options.delay_and_poison = true;
+  options.seed = seed;
+  return options;
+}
+
+// What one rank of the mesh has at hand.
+struct Rank {
+  Rank(const Layout& layout, Communicator& world, uint32_t seed)
+      : mesh(make_mesh(layout, world)),
+        list(parameters_of(mesh, seed)),
+        buffers(list, {.dp = layout.dp, .dp_rank = mesh.place.dp, .bucket_elements = 150}),
+        sync(buffers, mesh, {stream, scratch}) {}
+
+  // The tied matrix is on the first and on the last stage alone.
+  static std::vector<Parameter> parameters_of(const Mesh& mesh, uint32_t seed) {
+    auto parameters =
+        random_parameters({.tp = mesh.layout.tp, .tp_rank = mesh.place.tp, .seed = seed});
+    if (!mesh.first_stage() && !mesh.last_stage()) parameters.erase(parameters.begin());
+    return parameters;
+  }
+
+  Mesh mesh;
+  Stream stream;
+  Scratch scratch;
+  std::vector<Parameter> list;
+  FlatBuffers buffers;
+  GradientSync sync;
+};
+
+// The gradient that a rank computes for an element of a parameter: small whole numbers, whose sums
+// are exact. Different on every rank.
+float gradient_of(const Coordinates& place, const Parameter& p, int64_t element, int step) {
+  const int64_t row_length = p.local.rank() == 2 ? p.local[1] : 1;
+  const int64_t global = p.box.offset[0] * row_length + element;
+  const int64_t rank = place.tp + 3 * place.dp + 17 * place.pp + 5 * step;
+  return static_cast<float>((global * 7 + rank * 31 + static_cast<int64_t>(p.name.size())) % 1009);
+}
+
+float expected_sum(const Layout& layout, const Coordinates& place, const Parameter& p,
+                   int64_t element, int step) {
+  float sum = 0;
+  for (int dp = 0; dp < layout.dp; ++dp) {
+    for (int tp = 0; tp < layout.tp; ++tp) {
+      for (int pp = 0; pp < layout.pp; ++pp) {
+        const bool here = (p.replicated || tp == place.tp) &&
+                          (pp == place.pp || (p.tied && (pp == 0 || pp == layout.pp - 1)));
+        if (here) sum += gradient_of({.tp = tp, .dp = dp, .pp = pp}, p, element, step);
+      }
+    }
+  }
+  return sum;
+}
+
+void fill_gradients(Rank& rank, int step) {
+  // Backward's order, with the tied matrix first on the last stage.
+  std::vector<int> order(rank.list.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::reverse(order.begin(), order.end());
+  if (rank.mesh.last_stage()) std::rotate(order.begin(), order.end() - 1, order.end());
+  for (const int i : order) {
+    Parameter& p = rank.list[static_cast<size_t>(i)];
+    for (int64_t e = 0; e < p.local.elements(); ++e) {
+      p.gradient.as<float>()[e] += gradient_of(rank.mesh.place, p, e, step);
+    }
+    rank.sync.parameter_ready(i);
+  }
+}
+
+void expect_sums(const Rank& rank, int step) {
+  for (const OwnedSegment& s : rank.buffers.owned()) {
+    const Parameter& p = rank.list[static_cast<size_t>(s.parameter)];
+    for (int64_t e = 0; e < s.elements; ++e) {
+      ASSERT_EQ(rank.buffers.gradients().as<float>()[s.flat_begin + e],
+                expected_sum(rank.mesh.layout, rank.mesh.place, p, s.parameter_begin + e, step))
+          << p.name << " element " << s.parameter_begin + e;
+    }
+  }
+}
+
+TEST(GradientSync, SumsOverEveryRankThatSharesAParameter) {
+  for (int dp = 1; dp <= 4; ++dp) {
+    for (int tp = 1; tp <= 2; ++tp) {
+      for (int pp = 1; pp <= 3; ++pp) {
+        const Layout layout{.tp = tp, .dp = dp, .pp = pp};
+        SCOPED_TRACE(layout.to_string());
+        const auto seed = static_cast<uint32_t>(dp * 100 + tp * 10 + pp);
+        run_thread_ranks(layout.ranks(), delayed(seed), [&](Communicator& world) {
+          Rank rank(layout, world, seed);
+          for (int step = 1; step <= 2; ++step) {
+            rank.sync.begin_step();
+            fill_gradients(rank, step);
+            rank.sync.finish();
+            expect_sums(rank, step);
+          }
+        });
+      }
+    }
+  }
+}
+
+// With gradients whose sums do round, both stages still hold the same bits of what they share.
+TEST(GradientSync, TiedCopiesHoldTheSameBits) {
+  const Layout layout{.tp = 2, .dp = 2, .pp = 3};
+  std::vector<std::vector<float>> sums(static_cast<size_t>(layout.ranks()));
+  run_thread_ranks(layout.ranks(), delayed(3), [&](Communicator& world) {
+    Rank rank(layout, world, 3);
+    rank.sync.begin_step();
+    for (size_t i = rank.list.size(); i-- > 0;) {
+      for (float& g : rank.list[i].gradient.span<float>()) {
+        g = std::sin(static_cast<float>(&g - rank.list[i].gradient.as<float>()) +
+                     1.7f * static_cast<float>(world.rank()));
+      }
+      rank.sync.parameter_ready(static_cast<int>(i));
+    }
+    rank.sync.finish();
+    for (const Bucket& bucket : rank.buffers.buckets()) {
+      if (bucket.kind != BucketKind::tied) continue;
+      const Tensor own = rank.buffers.own_part(rank.buffers.gradients(), bucket);
+      sums[static_cast<size_t>(world.rank())].assign(own.as<float>(),
+                                                     own.as<float>() + own.elements());
+    }
+  });
+  for (int rank = 0; rank < layout.tp * layout.dp; ++rank) {
+    const auto first = static_cast<size_t>(rank);
+    const auto last = first + static_cast<size_t>(layout.tp * layout.dp * (layout.pp - 1));
+    EXPECT_FALSE(sums[first].empty());
+    EXPECT_EQ(sums[first], sums[last]);
+  }
+}
+
+TEST(GradientSync, GathersEveryOwnersWeights) {
+  for (int dp = 1; dp <= 4; ++dp) {
+    const Layout layout{.dp = dp};
+    run_thread_ranks(dp, delayed(static_cast<uint64_t>(dp)), [&](Communicator& world) {
+      Rank rank(layout, world, 11);
+      const auto weights = rank.buffers.weights().span<float>();
+      std::fill(weights.begin(), weights.end(), -1.0f);
+      for (const Bucket& bucket : rank.buffers.buckets()) {
+        for (float& w : rank.buffers.own_part(rank.buffers.weights(), bucket).span<float>()) {
+          w = static_cast<float>(&w - weights.data());
+        }
+      }
+      rank.sync.gather_weights();
+      for (size_t e = 0; e < weights.size(); ++e) ASSERT_EQ(weights[e], static_cast<float>(e));
+    });
+  }
+}
+
+TEST(GradientSync, BeginsEachStepWithZeros) {
+  run_thread_ranks(1, {}, [](Communicator& world) {
+    Rank rank({}, world, 1);
+    rank.list[0].gradient.as<float>()[0] = 5.0f;
+    rank.sync.begin_step();
+    EXPECT_THAT(rank.buffers.gradients().span<float>(), testing::Each(0.0f));
+  });
+}
+
+TEST(GradientSync, RefusesAParameterThatIsMissingOrReadyTwice) {
+  run_thread_ranks(1, {}, [](Communicator& world) {
+    Rank rank({}, world, 1);
+    EXPECT_THROW(rank.sync.parameter_ready(0), Error);  // before begin_step
+    rank.sync.begin_step();
+    rank.sync.parameter_ready(1);
+    EXPECT_THROW(rank.sync.parameter_ready(1), Error);
+    EXPECT_THROW(rank.sync.parameter_ready(static_cast<int>(rank.list.size())), Error);
+    try {
+      rank.sync.finish();
+      FAIL() << "the embedding was not ready";
+    } catch (const Error& e) {
+      EXPECT_THAT(e.what(), testing::HasSubstr("embedding.weight"));
+    }
+  });
+}
+
+TEST(GradientSync, RefusesATiedParameterOnAStageBetween) {
+  const Layout layout{.pp = 3};
+  EXPECT_THROW(run_thread_ranks(3, {},
+                                [&](Communicator& world) {
+                                  const Mesh mesh = make_mesh(layout, world);
+                                  auto list = random_parameters({});
+                                  FlatBuffers buffers(list, {});
+                                  Stream stream;
+                                  Scratch scratch;
+                                  GradientSync(buffers, mesh, {stream, scratch});
+                                }),
+               Error);
+}
+
+}  // namespace
+}  // namespace switchyard
