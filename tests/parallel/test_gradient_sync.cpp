@@ -9,6 +9,7 @@
 #include "parallel/communicators.h"
 #include "parallel/gradient_sync.h"
 #include "tests/parallel/random_parameters.h"
+#include "tests/parallel/recording_communicator.h"
 
 namespace switchyard {
 namespace {
@@ -161,6 +162,31 @@ TEST(GradientSync, GathersEveryOwnersWeights) {
       for (size_t e = 0; e < weights.size(); ++e) ASSERT_EQ(weights[e], static_cast<float>(e));
     });
   }
+}
+
+// Replicated buckets, which tp sums first, alone wait for finish().
+TEST(GradientSync, StartsABucketAsSoonAsItsLastParameterIsReady) {
+  run_thread_ranks(1, {}, [](Communicator& world) {
+    Rank rank({}, world, 2);
+    RecordingCommunicator::Counts counts;
+    rank.mesh.dp = std::make_unique<RecordingCommunicator>(std::move(rank.mesh.dp), counts);
+    rank.sync.begin_step();
+    int complete = 0;
+    int replicated = 0;
+    for (const Bucket& bucket : rank.buffers.buckets()) {
+      for (const int i : bucket.parameters) {
+        EXPECT_EQ(counts.reduce_scatters, complete - replicated);
+        rank.sync.parameter_ready(i);
+      }
+      ++complete;
+      replicated += bucket.kind == BucketKind::replicated ? 1 : 0;
+      EXPECT_EQ(counts.reduce_scatters, complete - replicated);
+    }
+    EXPECT_GT(complete, 3);
+    EXPECT_GT(replicated, 0);
+    rank.sync.finish();
+    EXPECT_EQ(counts.reduce_scatters, complete);
+  });
 }
 
 TEST(GradientSync, BeginsEachStepWithZeros) {

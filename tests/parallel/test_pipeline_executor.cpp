@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "parallel/communicators.h"
 #include "parallel/pipeline_executor.h"
+#include "tests/parallel/recording_communicator.h"
 
 namespace switchyard {
 namespace {
@@ -237,6 +238,33 @@ TEST(PipelineExecutor, EqualsASerialRunWithoutDelays) {
     const Case c{.stages = stages, .microbatches = 9, .rows = 16, .hidden = 64};
     EXPECT_EQ(run_as_pipeline(c, {}), run_serially(c, 2));
   }
+}
+
+// While the last stage computes its first microbatch, the next one can already arrive.
+TEST(PipelineExecutor, PostsReceivesAheadOfTheComputation) {
+  const Case c{.stages = 2, .microbatches = 4, .rows = 2, .hidden = 3};
+  struct Watcher : StageWorker {
+    Watcher(const Case& shape, int stage, int slots, const RecordingCommunicator::Counts& seen)
+        : StageWorker(shape, stage, slots), counts(seen) {}
+    void forward(const Place& place, const Tensor& input, const Tensor& output) override {
+      posted.push_back(counts.receives);
+      StageWorker::forward(place, input, output);
+    }
+    const RecordingCommunicator::Counts& counts;
+    std::vector<int> posted;
+  };
+  run_thread_ranks(c.stages, {}, [&](Communicator& world) {
+    Mesh mesh = make_mesh({.pp = c.stages}, world);
+    RecordingCommunicator::Counts counts;
+    mesh.pp = std::make_unique<RecordingCommunicator>(std::move(mesh.pp), counts);
+    Stream stream;
+    const auto actions = schedule_1f1b(c.stages, c.microbatches, world.rank());
+    PipelineExecutor executor(mesh, c.shape(), c.dtype, peak_live(actions), stream);
+    Watcher worker(c, world.rank(), executor.slots(), counts);
+    executor.run(actions, worker);
+    if (mesh.first_stage()) return;
+    EXPECT_THAT(worker.posted, testing::ElementsAre(2, 3, 4, 4));
+  });
 }
 
 TEST(PipelineExecutor, AllocatesNoTensorMemoryInRun) {
