@@ -84,10 +84,8 @@ class MatmulTest : public OpTest {
     for (Problem p : problems) {
       for (int layout = 0; layout < 8; ++layout) {
         p.options = {(layout & 1) != 0, (layout & 2) != 0, (layout & 4) != 0};
-        for (const int64_t gap : {0, 3}) {
-          p.gap = gap;
-          expect_product(multiply, bench, p, operands(bench, p, dtype(), output));
-        }
+        p.gap = (layout + p.m) % 2 * 3;
+        expect_product(multiply, bench, p, operands(bench, p, dtype(), output));
       }
     }
   }
