@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "core/ops/elementwise.h"
 #include "core/ops/rotary.h"
 
 namespace switchyard {
@@ -17,12 +18,17 @@ ParameterGroup qkv_group(std::span<const Parameter> parameters, int64_t layer, c
   return ParameterGroup(parameters, {name("q"), name("k"), name("v")});
 }
 
-// Heads [first, first + count) of rows [rows, width] as [batch, sequence, count, head_dim].
-Tensor heads_of(const Tensor& rows, const LocalSizes& s, int64_t first, int64_t count) {
-  Tensor view = rows.slice(1, first * s.head_dim, (first + count) * s.head_dim);
-  view.shape = {s.batch, s.sequence, count, s.head_dim};
-  view.stride = {s.sequence * rows.stride[0], rows.stride[0], s.head_dim, 1};
+// Heads [first, first + count) of rows [rows, width] as [batch, length, count, head_dim].
+Tensor heads_of(const Tensor& rows, int64_t batch, int64_t head_dim, int64_t first, int64_t count) {
+  const int64_t length = rows.shape[0] / batch;
+  Tensor view = rows.slice(1, first * head_dim, (first + count) * head_dim);
+  view.shape = {batch, length, count, head_dim};
+  view.stride = {length * rows.stride[0], rows.stride[0], head_dim, 1};
   return view;
+}
+
+Tensor heads_of(const Tensor& rows, const LocalSizes& s, int64_t first, int64_t count) {
+  return heads_of(rows, s.batch, s.head_dim, first, count);
 }
 
 struct HeadViews {
@@ -65,16 +71,40 @@ void AttentionLayer::rotate(const Tensor& qkv, bool inverse) const {
               context_.positions, inverse);
 }
 
-void AttentionLayer::forward(BlockStash& stash, const Tensor& branch) const {
-  const LocalSizes& s = context_.sizes;
+void AttentionLayer::forward(BlockStash& stash, const Tensor& branch, KeyValueCache* cache) const {
   auto input = context_.exchange.gather(stash.attention_input, context_.work.gathered,
                                         {"all-gather of attention inputs"});
   qkv_.forward(input.rows(), stash.qkv);
   rotate(stash.qkv, false);
+  if (cache != nullptr) {
+    attend(stash, *cache);
+  } else {
+    attend(stash);
+  }
+  output_.forward(stash.attended, context_.work.gathered, branch);
+}
+
+void AttentionLayer::attend(BlockStash& stash) const {
+  const LocalSizes& s = context_.sizes;
   const HeadViews heads = split_heads(stash.qkv, s);
   ops::attention_forward(context_.ops, heads.q, heads.k, heads.v,
                          heads_of(stash.attended, s, 0, s.heads), stash.log_sum, options());
-  output_.forward(stash.attended, context_.work.gathered, branch);
+}
+
+void AttentionLayer::attend(BlockStash& stash, KeyValueCache& cache) const {
+  const LocalSizes& s = context_.sizes;
+  const int64_t end = cache.length + s.rows;
+  const int64_t keys = s.heads * s.head_dim, width = s.groups * s.head_dim;
+  ops::copy(context_.ops, stash.qkv.slice(1, keys, keys + width),
+            cache.keys.slice(0, cache.length, end));
+  ops::copy(context_.ops, stash.qkv.slice(1, keys + width, keys + 2 * width),
+            cache.values.slice(0, cache.length, end));
+  ops::AttentionOptions with_cache = options();
+  with_cache.key_positions = cache.positions.slice(0, 0, end);
+  ops::attention_forward(context_.ops, heads_of(stash.qkv, s, 0, s.heads),
+                         heads_of(cache.keys.slice(0, 0, end), s, 0, s.groups),
+                         heads_of(cache.values.slice(0, 0, end), s, 0, s.groups),
+                         heads_of(stash.attended, s, 0, s.heads), stash.log_sum, with_cache);
 }
 
 void AttentionLayer::attention_backward(const BlockStash& stash) const {

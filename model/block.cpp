@@ -36,13 +36,14 @@ Block::Block(StageContext& context, std::span<const Parameter> parameters, int64
       mlp_branch_{optional_bias(context, parameters, layer_name(layer, "mlp.down.bias")),
                   random_purpose(layer_name(layer, "mlp.dropout"))} {}
 
-void Block::forward(BlockStash& stash, const Tensor& input, const Tensor& output) const {
+void Block::forward(BlockStash& stash, const Tensor& input, const Tensor& output,
+                    KeyValueCache* cache) const {
   ops::ResidualNorm first;
   first.residual = input;
   attention_norm_.add_to(first);
   add_attention_statistics(first, stash);
   ops::residual_norm_forward(context_.ops, first);
-  attention_.forward(stash, context_.work.branch);
+  attention_.forward(stash, context_.work.branch, cache);
   if (context_.config.parallel_residual) return forward_parallel(stash, input, output);
   forward_serial(stash, input, output);
 }

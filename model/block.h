@@ -13,7 +13,8 @@ class Block {
  public:
   Block(StageContext& context, std::span<const Parameter> parameters, int64_t layer);
 
-  void forward(BlockStash& stash, const Tensor& input, const Tensor& output) const;
+  void forward(BlockStash& stash, const Tensor& input, const Tensor& output,
+               KeyValueCache* cache = nullptr) const;
   // From the gradient of the output, `above`, to the gradient of the input, `below`; both may be
   // the same memory. `above` is not written otherwise.
   void backward(const BlockStash& stash, const Tensor& input, const Tensor& above,

@@ -30,9 +30,9 @@ class GptStage : public PipelineWorker {
     DType dtype = DType::f32;  // of weights and activations
     int64_t micro_batch = 1;
     int64_t sequence_length = 0;
-    std::vector<int> layers_of_stages;  // empty: balance_stages by cost
-    int slots = 1;                      // live microbatches; activations are allocated for these
-    bool training = true;               // false: forward only, no stash, no dropout
+    std::vector<int> layers_of_stages = {};  // empty: balance_stages by cost
+    int slots = 1;         // live microbatches; activations are allocated for these
+    bool training = true;  // false: forward only, no stash, no dropout
     uint64_t seed = 0;
   };
   // Throws Error where the model cannot be laid out so (heads by tp, layers by pp, rows by tp...).

@@ -16,8 +16,10 @@ class HeadLayer {
   // Writes the gradient of the input [own_rows, hidden].
   void backward(const HeadStash& stash, const Tensor& input, const Tensor& input_gradient) const;
 
- private:
+  // The final norm and stash.logits alone.
   void logits(HeadStash& stash, const Tensor& input) const;
+
+ private:
   double losses(HeadStash& stash, const Tensor& targets) const;
 
   StageContext& context_;

@@ -1,0 +1,224 @@
+#include "tests/model/model_run.h"
+
+#include <omp.h>
+
+#include <mutex>
+
+#include "core/random.h"
+#include "parallel/gradient_sync.h"
+
+namespace switchyard::test {
+
+namespace {
+
+GptConfig tiny(double dropout) {
+  GptConfig c;
+  c.layers = 3;
+  c.hidden = 32;
+  c.heads = 4;
+  c.ffn_hidden = 48;
+  c.vocabulary = 150;  // padded to 256: the second half of it is mostly padding
+  c.max_positions = 11;
+  c.init_deviation = 0.15;
+  c.hidden_dropout = c.attention_dropout = dropout;
+  return c;
+}
+
+int32_t token_at(int64_t sample, int64_t position, int64_t vocabulary) {
+  const RandomKey key{99, 0, 1};
+  return static_cast<int32_t>(key.word(static_cast<uint64_t>(sample * 1000 + position)) %
+                              static_cast<uint64_t>(vocabulary));
+}
+
+// Calls visit(element of the global tensor, element of the storage) for the box of a parameter.
+template <class Visit>
+void visit_box(const Parameter& p, const Visit& visit) {
+  const bool matrix = p.global.rank() == 2;
+  const int64_t columns = matrix ? p.box.extent[1] : 1;
+  for (int64_t i = 0; i < p.box.extent[0]; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      const int64_t global =
+          matrix ? (p.box.offset[0] + i) * p.global[1] + p.box.offset[1] + j : p.box.offset[0] + i;
+      visit(static_cast<size_t>(global), static_cast<size_t>(i * columns + j));
+    }
+  }
+}
+
+// Norms and biases away from ones and zeros, so that mistakes in them show.
+void shake(Parameter& p) {
+  if (p.initial == Initial::normal) return;
+  const RandomKey key{5, 0, random_purpose(p.name)};
+  visit_box(p, [&](size_t global, size_t local) {
+    const float shift = 0.2f * random_normal(key, global);
+    if (p.weight.dtype == DType::bf16) {
+      auto& value = p.weight.span<bf16>()[local];
+      value = bf16(float(value) + shift);
+    } else {
+      p.weight.span<float>()[local] += shift;
+    }
+  });
+}
+
+double value_at(const Tensor& t, size_t i) {
+  return t.dtype == DType::bf16 ? double{float(t.span<bf16>()[i])} : double{t.span<float>()[i]};
+}
+
+// One rank of a run.
+class Rank {
+ public:
+  Rank(const ModelRun& run, Communicator& world)
+      : run_(run),
+        mesh_(make_mesh(run.layout, world)),
+        schedule_(schedule()),
+        stage_(run.config, mesh_, options(), {stream_, scratch_}),
+        buffers_(stage_.parameters(), {.dp = run.layout.dp,
+                                       .dp_rank = mesh_.place.dp,
+                                       .dtype = run.dtype,
+                                       .bucket_elements = 4096,
+                                       .gradients = run.training}),
+        sync_(buffers_, mesh_, {stream_, scratch_}),
+        executor_(mesh_, stage_.exchanged(), run.dtype, peak_live(schedule_), stream_) {
+    stage_.initialize();
+    for (Parameter& p : stage_.parameters()) shake(p);
+    for (int i = mesh_.place.dp; i < run.microbatches; i += run.layout.dp) add_batch(i);
+  }
+
+  double repeat() {
+    if (run_.training) {
+      sync_.begin_step();
+      stage_.begin(batches_, run_.step, [&](int i) { sync_.parameter_ready(i); });
+    } else {
+      stage_.begin_evaluation(batches_);
+    }
+    executor_.run(schedule_, stage_);
+    if (run_.training) sync_.finish();
+    return stage_.loss_sum();
+  }
+
+  void collect(ModelResult& result) {
+    const bool counts = mesh_.last_stage() && mesh_.place.tp == 0;
+    if (counts) result.loss_sum += stage_.loss_sum();
+    if (counts) result.scored += stage_.scored_tokens();
+    for (const Parameter& p : stage_.parameters()) {
+      if (!p.stored) continue;
+      take(p, p.weight, result.weights[p.name]);
+      if (run_.training) take(p, p.gradient, result.gradients[p.name]);
+    }
+  }
+
+ private:
+  std::vector<Action> schedule() const {
+    const int count = (run_.microbatches - mesh_.place.dp + run_.layout.dp - 1) / run_.layout.dp;
+    return run_.training ? schedule_1f1b(run_.layout.pp, count, mesh_.place.pp)
+                         : schedule_forward_only(run_.layout.pp, count, mesh_.place.pp);
+  }
+
+  GptStage::Options options() const {
+    GptStage::Options o;
+    o.dtype = run_.dtype;
+    o.micro_batch = run_.samples;
+    o.sequence_length = run_.length;
+    o.layers_of_stages = run_.layers_of_stages;
+    o.slots = peak_live(schedule_);
+    o.training = run_.training;
+    o.seed = run_.seed;
+    return o;
+  }
+
+  void add_batch(int microbatch) {
+    const int64_t first = microbatch * run_.samples;
+    data_.push_back(reference_batch(run_, first, run_.samples));
+    ReferenceBatch& b = data_.back();
+    const Shape shape{run_.samples, run_.length};
+    batches_.push_back({Tensor(b.tokens.data(), DType::i32, shape),
+                        Tensor(b.targets.data(), DType::i32, shape), first});
+  }
+
+  static void take(const Parameter& p, const Tensor& from, std::vector<double>& to) {
+    to.resize(static_cast<size_t>(p.global.elements()));
+    visit_box(p, [&](size_t global, size_t local) { to[global] = value_at(from, local); });
+  }
+
+  ModelRun run_;
+  Stream stream_;
+  Scratch scratch_;
+  Mesh mesh_;
+  std::vector<Action> schedule_;
+  GptStage stage_;
+  FlatBuffers buffers_;
+  GradientSync sync_;
+  PipelineExecutor executor_;
+  std::vector<ReferenceBatch> data_;
+  std::vector<TokenBatch> batches_;
+};
+
+}  // namespace
+
+GptConfig tiny_gpt2(double dropout) { return tiny(dropout).completed(); }
+
+GptConfig tiny_llama(double dropout) {
+  GptConfig c = tiny(dropout);
+  c.query_groups = 2;
+  c.positions = Positions::rotary;
+  c.norm = ops::Norm::rms;
+  c.activation = ops::Activation::swiglu;
+  c.linear_bias = c.norm_bias = c.tied_output = false;
+  return c.completed();
+}
+
+GptConfig tiny_neox(double dropout) {
+  GptConfig c = tiny(dropout);
+  c.positions = Positions::rotary;
+  c.rotary_percent = 0.5;
+  c.activation = ops::Activation::gelu_erf;
+  c.parallel_residual = true;
+  c.tied_output = false;
+  return c.completed();
+}
+
+ReferenceBatch reference_batch(const ModelRun& run, int64_t first_sample, int64_t samples) {
+  ReferenceBatch batch;
+  batch.samples = samples;
+  batch.length = run.length;
+  batch.first_sample = first_sample;
+  batch.dropout = run.training;
+  batch.seed = run.seed;
+  batch.step = run.step;
+  for (int64_t s = first_sample; s < first_sample + samples; ++s) {
+    for (int64_t t = 0; t < run.length; ++t) {
+      batch.tokens.push_back(token_at(s, t, run.config.vocabulary));
+      const bool scored = (s * run.length + t) % 7 != 6;
+      batch.targets.push_back(scored ? token_at(s, t + 1, run.config.vocabulary) : -1);
+    }
+  }
+  return batch;
+}
+
+ModelResult run_model(const ModelRun& run, int repetitions) {
+  ModelResult result;
+  std::mutex mutex;
+  const auto body = [&](Communicator& world) {
+    if (world.size() > 1) omp_set_num_threads(1);  // ranks share the cores
+    Rank rank(run, world);
+    for (int i = 0; i < repetitions; ++i) {
+      const double loss = rank.repeat();
+      world.barrier({"end of repetition"});
+      if (world.rank() == world.size() - 1) {
+        result.losses.push_back(loss);
+        result.allocations.push_back(memory_statistics().allocations);
+      }
+      world.barrier({"allocations counted"});
+    }
+    const std::lock_guard lock(mutex);
+    rank.collect(result);
+  };
+  if (run.layout.ranks() == 1) {
+    const auto world = make_self_communicator();
+    body(*world);
+  } else {
+    run_thread_ranks(run.layout.ranks(), {.delay_and_poison = true}, body);
+  }
+  return result;
+}
+
+}  // namespace switchyard::test

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "model/gpt_stage.h"
+#include "parallel/communicators.h"
+#include "tests/model/reference_model.h"
+
+namespace switchyard::test {
+
+// Tiny models of the three families, with every dropout at `dropout`.
+GptConfig tiny_gpt2(double dropout);
+GptConfig tiny_llama(double dropout);
+GptConfig tiny_neox(double dropout);
+
+// What is computed: `microbatches` of `samples` each, dealt to the data-parallel ranks in turn.
+struct ModelRun {
+  GptConfig config;
+  Layout layout;
+  int64_t samples = 2;
+  int64_t length = 8;
+  int microbatches = 2;
+  DType dtype = DType::f32;
+  uint64_t seed = 7;
+  int64_t step = 3;
+  bool training = true;
+  std::vector<int> layers_of_stages;
+};
+
+struct ModelResult {
+  double loss_sum = 0;
+  int64_t scored = 0;
+  Weights weights, gradients;        // whole tensors, gradients summed over all microbatches (dp 1)
+  std::vector<int64_t> allocations;  // of the process after each repetition, rank 0
+  std::vector<double> losses;        // of each repetition
+};
+
+// Token `position` of sample `sample` of the stream that the tests use; targets are the next ones,
+// every seventh left out.
+ReferenceBatch reference_batch(const ModelRun& run, int64_t first_sample, int64_t samples);
+
+// Runs the model on thread ranks (delayed, poisoned) or, for one rank, on the self communicator.
+ModelResult run_model(const ModelRun& run, int repetitions = 1);
+
+}  // namespace switchyard::test

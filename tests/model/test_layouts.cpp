@@ -1,0 +1,170 @@
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "core/error.h"
+#include "tests/model/model_run.h"
+
+namespace switchyard::test {
+namespace {
+
+struct Case {
+  const char* name;
+  GptConfig config;
+  Layout layout;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
+class Layouts : public testing::TestWithParam<Case> {};
+
+double length_of(const std::vector<double>& v) {
+  double sum = 0;
+  for (const double x : v) sum += x * x;
+  return std::sqrt(sum);
+}
+
+double distance(std::vector<double> a, const std::vector<double>& b) {
+  for (size_t i = 0; i < a.size(); ++i) a[i] -= b.at(i);
+  return length_of(a);
+}
+
+TEST_P(Layouts, HaveTheWeightsLossAndGradientsOfOneRank) {
+  ModelRun run;
+  run.config = GetParam().config;
+  run.microbatches = 5;
+  const ModelResult one = run_model(run);
+  run.layout = GetParam().layout;
+  const ModelResult many = run_model(run, 2);
+  EXPECT_EQ(many.weights, one.weights);
+  EXPECT_NEAR(many.loss_sum, one.loss_sum, 1e-5 * one.loss_sum);
+  EXPECT_EQ(many.scored, one.scored);
+  if (run.layout.dp > 1) return;
+  ASSERT_EQ(many.gradients.size(), one.gradients.size());
+  double whole = 0;
+  for (const auto& [name, gradient] : one.gradients) whole = std::max(whole, length_of(gradient));
+  for (const auto& [name, gradient] : one.gradients) {
+    EXPECT_LE(distance(many.gradients.at(name), gradient),
+              1e-5 * length_of(gradient) + 1e-7 * whole)
+        << name;
+  }
+}
+
+TEST_P(Layouts, EvaluateAlike) {
+  ModelRun run;
+  run.config = GetParam().config;
+  run.training = false;
+  run.microbatches = 3;
+  const ModelResult one = run_model(run);
+  run.layout = GetParam().layout;
+  EXPECT_NEAR(run_model(run).loss_sum, one.loss_sum, 1e-5 * one.loss_sum);
+}
+
+TEST_P(Layouts, AllocateNothingAfterTheFirstStep) {
+  ModelRun run;
+  run.config = GetParam().config;
+  run.layout = GetParam().layout;
+  run.microbatches = 3;
+  const std::vector<int64_t> counts = run_model(run, 4).allocations;
+  for (size_t i = 1; i < counts.size(); ++i) EXPECT_EQ(counts[i], counts[0]) << i;
+}
+
+const Case cases[] = {
+    {"gpt2_tp2", tiny_gpt2(0.1), {.tp = 2}},
+    {"gpt2_pp2", tiny_gpt2(0.1), {.pp = 2}},
+    {"gpt2_pp3", tiny_gpt2(0.1), {.pp = 3}},
+    {"gpt2_dp2", tiny_gpt2(0.1), {.dp = 2}},
+    {"gpt2_tp4", tiny_gpt2(0.1), {.tp = 4}},
+    {"gpt2_tp2_pp2", tiny_gpt2(0.1), {.tp = 2, .pp = 2}},
+    {"gpt2_tp2_pp2_dp2", tiny_gpt2(0.1), {.tp = 2, .dp = 2, .pp = 2}},
+    {"llama_tp2", tiny_llama(0.1), {.tp = 2}},
+    {"llama_tp2_pp2", tiny_llama(0.1), {.tp = 2, .pp = 2}},
+    {"neox_tp2", tiny_neox(0.1), {.tp = 2}},
+    {"neox_tp2_pp3", tiny_neox(0.1), {.tp = 2, .pp = 3}},
+};
+INSTANTIATE_TEST_SUITE_P(Cases, Layouts, testing::ValuesIn(cases),
+                         [](const auto& instance) { return std::string(instance.param.name); });
+
+TEST(Layout, UnevenStagesMayBeGiven) {
+  ModelRun run;
+  run.config = tiny_gpt2(0);
+  const double expected = run_model(run).loss_sum;
+  run.layout.pp = 2;
+  run.layers_of_stages = {1, 2};
+  EXPECT_NEAR(run_model(run).loss_sum, expected, 1e-5 * expected);
+}
+
+// A vocabulary that leaves the last ranks nothing but padding.
+TEST(Layout, ARankMayHoldPaddingAlone) {
+  ModelRun run;
+  run.config = tiny_gpt2(0);
+  run.config.vocabulary = 60;
+  const ModelResult one = run_model(run);
+  run.layout.tp = 4;
+  const ModelResult many = run_model(run);
+  EXPECT_EQ(many.weights, one.weights);
+  EXPECT_NEAR(many.loss_sum, one.loss_sum, 1e-5 * one.loss_sum);
+}
+
+TEST(Layout, ErrorsNameBothNumbers) {
+  struct Refused {
+    Layout layout;
+    std::vector<int> stages;
+    int64_t length;
+    const char* given;
+    const char* allowed;
+  };
+  const Refused cases_refused[] = {
+      {{.tp = 3}, {}, 8, "heads is 4", "tp is 3"},
+      {{.tp = 4}, {}, 8, "query groups is 2", "tp is 4"},
+      {{.pp = 4}, {}, 8, "pp is 4", "3 layers"},
+      {{.pp = 2}, {1, 1}, 8, "1, 1, together 2", "3 layers"},
+      {{.pp = 2}, {3}, 8, "1 stages", "pp is 2"},
+      {{.pp = 2}, {0, 3}, 8, "0, 3", "1 or more"},
+      {{.tp = 2}, {}, 0, "sequence length is 0", "1 or more"},
+  };
+  for (const Refused& c : cases_refused) {
+    GptStage::Options options;
+    options.sequence_length = c.length;
+    options.layers_of_stages = c.stages;
+    EXPECT_THAT([&] { GptStage::check_layout(tiny_llama(0), c.layout, options); },
+                testing::ThrowsMessage<Error>(
+                    testing::AllOf(testing::HasSubstr(c.given), testing::HasSubstr(c.allowed))));
+  }
+}
+
+TEST(Layout, MoreTokensThanLearnedPositionsAreRefused) {
+  GptStage::Options options;
+  options.sequence_length = 12;
+  EXPECT_THAT([&] { GptStage::check_layout(tiny_gpt2(0), {}, options); },
+              testing::ThrowsMessage<Error>(testing::HasSubstr("11 learned positions")));
+}
+
+TEST(Layout, ATokenBeyondTheVocabularyIsNamed) {
+  ModelRun run;
+  run.config = tiny_gpt2(0);
+  Stream stream;
+  Scratch scratch;
+  const auto world = make_self_communicator();
+  const Mesh mesh = make_mesh({}, *world);
+  GptStage stage(run.config, mesh, {.micro_batch = 2, .sequence_length = 8}, {stream, scratch});
+  ReferenceBatch batch = reference_batch(run, 0, 2);
+  batch.tokens[3] = 150;
+  const TokenBatch tokens{Tensor(batch.tokens.data(), DType::i32, {2, 8}),
+                          Tensor(batch.targets.data(), DType::i32, {2, 8})};
+  EXPECT_THAT(
+      [&] {
+        stage.begin({&tokens, 1}, 1, {});
+      },
+      testing::ThrowsMessage<Error>(testing::HasSubstr("contain 150; the vocabulary has")));
+}
+
+TEST(Layout, StagesAreBalancedByCost) {
+  GptConfig c = preset("gpt2-124m");
+  const auto layers = GptStage::stage_layers(c, {.pp = 4}, {.sequence_length = 512});
+  EXPECT_EQ(layers.size(), 4u);
+  EXPECT_LT(layers.back(), layers.front()) << "the head costs as much as several layers";
+}
+
+}  // namespace
+}  // namespace switchyard::test
