@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <span>
 #include <vector>
 
 namespace switchyard {
@@ -28,6 +29,42 @@ struct Runs {
   int64_t file_stride = 0;
   int64_t out_stride = 0;
 };
+
+// Bytes from one place to another; an axis that `from` lacks begins at 0.
+int64_t distance(const Shape& to, const Shape& from, const Strides& strides) {
+  int64_t bytes = 0;
+  for (int i = 0; i < to.rank(); ++i) bytes += (to[i] - from[i]) * strides[static_cast<size_t>(i)];
+  return bytes;
+}
+
+// The place of element `number` of a row-major box.
+Shape coordinates(int64_t number, const Shape& extent) {
+  Shape at = extent;
+  for (int i = extent.rank() - 1; i >= 0; --i) {
+    at[i] = number % extent[i];
+    number /= extent[i];
+  }
+  return at;
+}
+
+// A run grows over the axes, innermost first, while it stays in one piece on both sides; the next
+// axis makes runs at a stride. `extent` keeps the axes that are left to be counted through.
+Runs take_runs(Shape& extent, const Strides& in_file, const Strides& in_memory,
+               int64_t element_bytes) {
+  Runs runs{1, element_bytes, 0, 0};
+  auto axis = static_cast<size_t>(extent.rank());
+  while (axis > 0 && in_file[axis - 1] == runs.bytes && in_memory[axis - 1] == runs.bytes) {
+    runs.bytes *= extent[static_cast<int>(--axis)];
+  }
+  if (axis > 0) {
+    --axis;
+    runs = {extent[static_cast<int>(axis)], runs.bytes, in_file[axis], in_memory[axis]};
+  }
+  std::array<int64_t, Shape::max_rank> left{};
+  for (size_t i = 0; i < axis; ++i) left[i] = extent[static_cast<int>(i)];
+  extent = Shape(std::span<const int64_t>(left.data(), axis));
+  return runs;
+}
 
 // Short runs are cheaper cut out of one larger read than read one by one, as long as not too much
 // is read in vain.
@@ -74,38 +111,14 @@ int64_t read_common(const BoxInFile& stored, const Box& wanted, int64_t element_
   if (common.empty()) return 0;
   const Strides in_file = byte_strides(stored.box.extent, element_bytes);
   const Strides in_memory = byte_strides(wanted.extent, element_bytes);
-  int64_t position = stored.address;
-  auto* to = static_cast<char*>(out);
-  for (size_t i = 0; i < static_cast<size_t>(common.extent.rank()); ++i) {
-    const int axis = static_cast<int>(i);
-    position += (common.offset[axis] - stored.box.offset[axis]) * in_file[i];
-    to += (common.offset[axis] - wanted.offset[axis]) * in_memory[i];
-  }
-  // A run grows over the axes, innermost first, while it stays in one piece on both sides. The next
-  // axis makes runs at a stride, the others are counted through.
-  int axis = common.extent.rank();
-  Runs runs{1, element_bytes, 0, 0};
-  while (axis > 0 && in_file[static_cast<size_t>(axis - 1)] == runs.bytes &&
-         in_memory[static_cast<size_t>(axis - 1)] == runs.bytes) {
-    runs.bytes *= common.extent[--axis];
-  }
-  if (axis > 0) {
-    --axis;
-    runs.count = common.extent[axis];
-    runs.file_stride = in_file[static_cast<size_t>(axis)];
-    runs.out_stride = in_memory[static_cast<size_t>(axis)];
-  }
-  int64_t outer = 1;
-  for (int i = 0; i < axis; ++i) outer *= common.extent[i];
-  for (int64_t number = 0; number < outer; ++number) {
-    int64_t rest = number, file_offset = 0, out_offset = 0;
-    for (int i = axis - 1; i >= 0; --i) {
-      const int64_t at = rest % common.extent[i];
-      rest /= common.extent[i];
-      file_offset += at * in_file[static_cast<size_t>(i)];
-      out_offset += at * in_memory[static_cast<size_t>(i)];
-    }
-    read_runs(*stored.file, position + file_offset, runs, to + out_offset);
+  const int64_t position = stored.address + distance(common.offset, stored.box.offset, in_file);
+  char* to = static_cast<char*>(out) + distance(common.offset, wanted.offset, in_memory);
+  Shape outer = common.extent;
+  const Runs runs = take_runs(outer, in_file, in_memory, element_bytes);
+  for (int64_t number = 0; number < outer.elements(); ++number) {
+    const Shape at = coordinates(number, outer);
+    read_runs(*stored.file, position + distance(at, {}, in_file), runs,
+              to + distance(at, {}, in_memory));
   }
   return common.extent.elements();
 }

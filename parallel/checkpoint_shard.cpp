@@ -15,16 +15,13 @@ namespace {
 using hdf5::Id;
 using hdf5::require;
 
-// A new dataset that is written whole: no fill values, and no times, so equal contents give equal
+// For datasets that are written whole: no fill values, and no times, so equal contents give equal
 // files.
-Id create_dataset(const Id& file, const std::string& name, DType dtype, const Shape& extent) {
-  const Id creation(require(H5Pcreate(H5P_DATASET_CREATE), "HDF5 gives no properties"), H5Pclose);
+Id plain_creation() {
+  Id creation(require(H5Pcreate(H5P_DATASET_CREATE), "HDF5 gives no properties"), H5Pclose);
   require(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), "HDF5 insists on fill values");
   require(H5Pset_obj_track_times(creation, false), "HDF5 insists on times");
-  return {require(H5Dcreate2(file, name.c_str(), hdf5::file_type(dtype), hdf5::dataspace(extent),
-                             hdf5::intermediate_groups(), creation, H5P_DEFAULT),
-                  "cannot create dataset {}", name),
-          H5Dclose};
+  return creation;
 }
 
 // Rows [begin, begin + part.extent[0]) of a dataset of extent `whole`.
@@ -55,6 +52,8 @@ ShardWriter::ShardWriter(const std::filesystem::path& folder, int rank, const Ch
       rank_(rank) {
   const hdf5::Session session;
   file_ = hdf5::create_file(temporary_);
+  links_ = hdf5::intermediate_groups();
+  creation_ = plain_creation();
   hdf5::write_attribute(file_, "format_version", int64_t{info.format_version});
   hdf5::write_attribute(file_, "id", info.id);
   hdf5::write_attribute(file_, "step", info.step);
@@ -64,6 +63,8 @@ ShardWriter::ShardWriter(const std::filesystem::path& folder, int rank, const Ch
 ShardWriter::~ShardWriter() {
   const hdf5::Session session;
   file_ = Id();
+  links_ = Id();
+  creation_ = Id();
 }
 
 uint64_t ShardWriter::write_parts(const Id& dataset, const StoredTensor& tensor, const Box& box,
@@ -92,7 +93,10 @@ StoredPiece ShardWriter::add(const StoredTensor& tensor, int number, const Box& 
   StoredPiece piece;
   piece.dataset = number == 0 ? tensor.name : fmt::format("{}#{}", tensor.name, number);
   piece.box = box;
-  Id dataset = create_dataset(file_, piece.dataset, tensor.dtype, box.extent);
+  Id dataset(require(H5Dcreate2(file_, piece.dataset.c_str(), hdf5::file_type(tensor.dtype),
+                                hdf5::dataspace(box.extent), links_, creation_, H5P_DEFAULT),
+                     "cannot create dataset {}", piece.dataset),
+             H5Dclose);
   piece.checksum = write_parts(dataset, tensor, box, source, part_bytes);
   piece.address = address_of(dataset);
   hdf5::write_attribute(dataset, "global_shape", tensor.shape);

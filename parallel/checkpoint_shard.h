@@ -41,6 +41,7 @@ class ShardWriter {
   int rank_ = 0;
   int64_t written_ = 0;
   hdf5::Id file_;
+  hdf5::Id links_, creation_;  // properties of every dataset
 };
 
 }  // namespace switchyard
