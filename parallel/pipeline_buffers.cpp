@@ -61,6 +61,14 @@ void PipelineInbox::release(int microbatch) {
   post_ahead();
 }
 
+void PipelineInbox::finish() const {
+  const auto left = std::find_if(expected_.begin(), expected_.end(),
+                                 [&](int microbatch) { return expects(microbatch); });
+  if (left != expected_.end()) {
+    fail(link_.label.what, "received for microbatch {}, which is never computed", *left);
+  }
+}
+
 PipelineOutbox::PipelineOutbox(const PipelineLink& link, int buffers, Arena& arena)
     : link_(link),
       buffers_(allocate(link, buffers, arena)),

@@ -31,6 +31,7 @@ class PipelineInbox {
   void post_ahead();
   Tensor take(int microbatch);   // waits; the message stays in place until release
   void release(int microbatch);  // and posts the next receive into its buffer
+  void finish() const;           // throws if a message was not taken and released
 
  private:
   static constexpr int absent = -2, not_posted = -1;  // else the index of its buffer

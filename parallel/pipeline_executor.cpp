@@ -100,6 +100,8 @@ void PipelineExecutor::run(std::span<const Action> actions, PipelineWorker& work
   for (const Action& action : actions) perform(action, worker);
   outputs_.finish();
   input_gradients_.finish();
+  inputs_.finish();
+  output_gradients_.finish();
 }
 
 // Receives are posted ahead and waited for where their message is used.

@@ -29,7 +29,9 @@ struct Action {
 // One forward, one backward (Narayanan et al., "Efficient large-scale language model training on
 // GPU clusters", 2021, section 2.2; PipeDream-Flush): rank r warms up with
 // min(microbatches, stages - 1 - r) forwards, then alternates, so that at most
-// min(microbatches, stages - r) activations live. Throws Error for stages or microbatches below 1.
+// min(microbatches, stages - r) activations live. Neighbours agree on one order of all exchanges
+// between them, so that even blocking sends cannot hang. Throws Error for stages or microbatches
+// below 1.
 std::vector<Action> schedule_1f1b(int stages, int microbatches, int rank);
 // Only forwards, for evaluation.
 std::vector<Action> schedule_forward_only(int stages, int microbatches, int rank);

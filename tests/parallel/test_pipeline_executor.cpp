@@ -320,6 +320,26 @@ std::string error_of(const std::vector<Action>& actions) {
   return text;
 }
 
+TEST(PipelineExecutor, RefusesAMessageThatNobodyUses) {
+  const Case c{.stages = 2};
+  const auto run = [&](Communicator& world) {
+    const Mesh mesh = make_mesh({.pp = c.stages}, world);
+    Stream stream;
+    auto actions = schedule_forward_only(c.stages, 2, world.rank());
+    if (mesh.last_stage()) actions.pop_back();  // the second forward
+    PipelineExecutor executor(mesh, c.shape(), c.dtype, 1, stream);
+    StageWorker worker({.stages = 2, .microbatches = mesh.last_stage() ? 1 : 2}, world.rank(), 1);
+    worker.training = false;
+    executor.run(actions, worker);
+  };
+  try {
+    run_thread_ranks(c.stages, {}, run);
+    FAIL() << "the second message was received for nothing";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), testing::HasSubstr("never computed"));
+  }
+}
+
 TEST(PipelineExecutor, NamesWhatCannotBeRun) {
   using enum ActionKind;
   using testing::HasSubstr;
