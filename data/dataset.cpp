@@ -68,7 +68,7 @@ bool copy_tokens(const T* from, std::span<int32_t> out, int64_t limit) {
   const auto highest = static_cast<Wide>(limit);
   Wide beyond = 0;
   for (size_t i = 0; i < out.size(); ++i) {
-    out[i] = static_cast<int32_t>(from[i]);
+    out[i] = static_cast<int32_t>(static_cast<Wide>(from[i]));
     beyond |= static_cast<Wide>(static_cast<Wide>(from[i]) >= highest);
   }
   return beyond == 0;
