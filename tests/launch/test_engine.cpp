@@ -1,0 +1,107 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "launch/engine.h"
+#include "launch/world.h"
+#include "parallel/communicators.h"
+
+namespace switchyard {
+namespace {
+
+TEST(Share, DealsMicrobatchesWithCountsDifferingByOne) {
+  for (int64_t count = 1; count <= 20; ++count) {
+    for (int parts = 1; parts <= count; ++parts) {
+      int64_t next = 0;
+      for (int part = 0; part < parts; ++part) {
+        const auto share = share_of(count, parts, part);
+        EXPECT_EQ(share.begin, next);
+        EXPECT_GE(share.end - share.begin, count / parts);
+        EXPECT_LE(share.end - share.begin, count / parts + 1);
+        next = share.end;
+      }
+      EXPECT_EQ(next, count);
+    }
+  }
+}
+
+TEST(LayoutOf, DividesTheWorld) {
+  EXPECT_EQ(layout_of(8, 2, 2).dp, 2);
+  EXPECT_THROW(layout_of(6, 4, 1), Error);
+  EXPECT_THROW(layout_of(4, 0, 1), Error);
+}
+
+EngineOptions small() {
+  EngineOptions o;
+  o.model = preset("gpt2-tiny");
+  o.sequence_length = 16;
+  o.micro_batch = 1;
+  o.global_batch = 4;
+  return o;
+}
+
+void fill(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) {
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    tokens[i] = static_cast<int32_t>((static_cast<size_t>(sample) * 7 + i * 3) % 257);
+    targets[i] = static_cast<int32_t>((static_cast<size_t>(sample) * 7 + i * 3 + 3) % 257);
+  }
+}
+
+TEST(Engine, AllocatesNothingAfterTheFirstStep) {
+  const auto world = make_self_communicator();
+  const Mesh mesh = make_mesh({}, *world);
+  Engine engine(small(), mesh);
+  engine.initialize();
+  engine.train_step(1, 1e-3, fill);
+  const auto first = memory_statistics();
+  for (int step = 2; step < 5; ++step) engine.train_step(step, 1e-3, fill);
+  EXPECT_EQ(memory_statistics().allocations, first.allocations);
+  EXPECT_EQ(memory_statistics().bytes, first.bytes);
+}
+
+TEST(Engine, MoreRanksThanMicrobatchesAreRefused) {
+  Layout layout;
+  layout.dp = 5;
+  EXPECT_THROW(check_engine(small(), layout), Error);
+  auto odd = small();
+  odd.micro_batch = 3;
+  EXPECT_THROW(check_engine(odd, {}), Error);
+}
+
+TEST(Engine, ANonFiniteLossNamesTheStep) {
+  const auto world = make_self_communicator();
+  const Mesh mesh = make_mesh({}, *world);
+  Engine engine(small(), mesh);
+  engine.initialize();
+  engine.stage().parameters().front().weight.as<float>()[0] =
+      std::numeric_limits<float>::infinity();
+  try {
+    engine.train_step(17, 1e-3, [](int64_t, auto tokens, auto targets) {
+      std::ranges::fill(tokens, 0);
+      std::ranges::fill(targets, 0);
+    });
+    FAIL() << "the step went through";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("step 17"));
+  }
+}
+
+TEST(Engine, ScoresTheSameHoweverSamplesAreCut) {
+  const auto world = make_self_communicator();
+  const Mesh mesh = make_mesh({}, *world);
+  auto one = small();
+  auto three = small();
+  three.micro_batch = 3;
+  three.training = false;
+  Engine a(one, mesh), b(three, mesh);
+  a.initialize();
+  b.initialize();
+  const auto x = a.score(7, fill);
+  const auto y = b.score(7, fill);
+  EXPECT_EQ(x.tokens, 7 * 16);
+  EXPECT_EQ(y.tokens, x.tokens);
+  EXPECT_NEAR(x.loss_sum, y.loss_sum, 1e-5 * x.loss_sum);
+}
+
+}  // namespace
+}  // namespace switchyard

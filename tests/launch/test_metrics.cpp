@@ -1,0 +1,63 @@
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "launch/metrics.h"
+#include "launch/run_folder.h"
+#include "tests/support/temporary_folder.h"
+
+namespace switchyard {
+namespace {
+
+std::vector<nlohmann::json> lines_of(const std::filesystem::path& file) {
+  std::vector<nlohmann::json> all;
+  if (!std::filesystem::exists(file)) return all;
+  std::istringstream stream(read_file(file));
+  for (std::string line; std::getline(stream, line);)
+    all.push_back(nlohmann::json::parse(line, nullptr, false));
+  return all;
+}
+
+void write_steps(const std::filesystem::path& run, int64_t from, int64_t to) {
+  MetricsLog log(run, from - 1);
+  for (int64_t step = from; step <= to; ++step) {
+    StepMetrics m;
+    m.step = step;
+    m.loss = 1.0 / 3.0 / static_cast<double>(step);
+    log.write(m);
+  }
+}
+
+TEST(Metrics, NumbersReadBackToTheSameBits) {
+  const test::TemporaryFolder run;
+  write_steps(run.path(), 1, 3);
+  const auto lines = lines_of(run.path() / "metrics.jsonl");
+  ASSERT_EQ(lines.size(), 3u);
+  for (int step = 1; step <= 3; ++step) {
+    EXPECT_EQ(lines[static_cast<size_t>(step - 1)].at("loss").get<double>(), 1.0 / 3.0 / step);
+  }
+}
+
+TEST(Metrics, ResumingMovesLaterLinesAside) {
+  const test::TemporaryFolder run;
+  write_steps(run.path(), 1, 5);
+  write_steps(run.path(), 4, 6);
+  const auto lines = lines_of(run.path() / "metrics.jsonl");
+  ASSERT_EQ(lines.size(), 6u);
+  for (size_t i = 0; i < 6; ++i) EXPECT_EQ(lines[i].at("step"), i + 1);
+  EXPECT_EQ(lines_of(run.path() / "metrics.discarded.jsonl").size(), 2u);
+}
+
+TEST(Metrics, ATornLastLineMovesAside) {
+  const test::TemporaryFolder run;
+  write_steps(run.path(), 1, 2);
+  std::ofstream(run.path() / "metrics.jsonl", std::ios::app) << "{\"step\": 3, \"lo";
+  write_steps(run.path(), 3, 3);
+  const auto lines = lines_of(run.path() / "metrics.jsonl");
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[2].at("step"), 3);
+}
+
+}  // namespace
+}  // namespace switchyard

@@ -1,0 +1,112 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "core/error.h"
+#include "launch/options.h"
+#include "tests/support/temporary_folder.h"
+
+namespace switchyard {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::vector<OptionSpec> all_options() {
+  auto all = model_options();
+  for (const auto& table : {training_options(), run_options()}) {
+    all.insert(all.end(), table.begin(), table.end());
+  }
+  return all;
+}
+
+Command parse(const std::vector<std::string>& arguments) {
+  return parse_command(all_options(), arguments);
+}
+
+std::string error_of(const std::vector<std::string>& arguments) {
+  try {
+    parse(arguments);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Options, ReadsNamesOfMegatronAndShortForms) {
+  const auto c = parse({"--tp", "2", "--pipeline-model-parallel-size", "3", "--lr", "1e-3"});
+  EXPECT_EQ(c.given.integer("tensor-model-parallel-size"), 2);
+  EXPECT_EQ(c.given.integer("pipeline-model-parallel-size"), 3);
+  EXPECT_EQ(c.given.real("lr"), 1e-3);
+  EXPECT_EQ(c.given.text("lr"), "0.001");
+}
+
+TEST(Options, RefusesAbbreviationsUnknownNamesAndRepetition) {
+  EXPECT_THAT(error_of({"--tensor-model", "2"}), HasSubstr("tensor-model"));
+  EXPECT_THAT(error_of({"--hidden", "2"}), HasSubstr("hidden"));
+  EXPECT_THAT(error_of({"--no-such-thing"}), HasSubstr("no-such-thing"));
+  EXPECT_NE(error_of({"--lr", "1", "--lr", "2"}), "no error");
+  EXPECT_THAT(error_of({"--tp", "1", "--tensor-model-parallel-size", "2"}), HasSubstr("both"));
+}
+
+TEST(Options, NamesOptionAndValueOfWrongKind) {
+  EXPECT_THAT(error_of({"--tp", "two"}), testing::AllOf(HasSubstr("two"), HasSubstr("whole")));
+  EXPECT_THAT(error_of({"--lr", "fast"}), testing::AllOf(HasSubstr("--lr"), HasSubstr("fast")));
+  EXPECT_THAT(error_of({"--lr", "nan"}), HasSubstr("finite"));
+  EXPECT_THAT(error_of({"--tp", "2.5"}), HasSubstr("2.5"));
+}
+
+TEST(Options, RunMayStandBeforeOrBehindAListOfValues) {
+  for (const auto& line : std::vector<std::vector<std::string>>{
+           {"RUN", "--data-path", "0.7", "A", "0.3", "B"},
+           {"--data-path", "0.7", "A", "0.3", "B", "RUN"},
+           {"--data-path", "0.7", "A", "0.3", "B", "--lr", "1", "RUN"}}) {
+    auto c = parse(line);
+    EXPECT_EQ(take_run(c, "data-path", "RUN"), "RUN");
+    EXPECT_THAT(c.given.list("data-path"), ElementsAre("0.7", "A", "0.3", "B"));
+  }
+  auto c = parse({"--data-path", "A", "RUN"});
+  EXPECT_EQ(take_run(c, "data-path", "RUN"), "RUN");
+  EXPECT_THAT(c.given.list("data-path"), ElementsAre("A"));
+}
+
+TEST(Options, RefusesMissingOrSecondRun) {
+  auto none = parse({"--data-path", "A"});
+  EXPECT_THROW(take_run(none, "data-path", "RUN"), Error);
+  auto two = parse({"R1", "R2"});
+  EXPECT_THROW(take_run(two, "data-path", "RUN"), Error);
+}
+
+TEST(Options, ConfigurationFileIsOverriddenByTheLine) {
+  const test::TemporaryFolder folder;
+  const std::string file = folder.path() / "run.cfg";
+  std::ofstream(file) << "lr = 2e-3\nseed = 7\ndata-path = 0.5 A 0.5 B\nbf16 = true\n# remark\n";
+  const auto c = parse({"--config", file, "--lr", "1e-3"});
+  EXPECT_EQ(c.given.real("lr"), 1e-3);
+  EXPECT_EQ(c.given.integer("seed"), 7);
+  EXPECT_TRUE(c.given.flag("bf16"));
+  EXPECT_THAT(c.given.list("data-path"), ElementsAre("0.5", "A", "0.5", "B"));
+  std::ofstream(file) << "learning = 1\n";
+  EXPECT_THAT(error_of({"--config", file}), HasSubstr("learning"));
+  EXPECT_THAT(error_of({"--config", "absent.cfg"}), HasSubstr("absent.cfg"));
+}
+
+TEST(Options, HelpShowsTheTwoKindsApart) {
+  const auto text = help_text(all_options());
+  const auto made = text.find("made of");
+  const auto run = text.find("How it is run");
+  ASSERT_NE(made, std::string::npos);
+  ASSERT_NE(run, std::string::npos);
+  EXPECT_LT(text.find("--hidden-size"), run);
+  EXPECT_GT(text.find("--micro-batch-size"), run);
+}
+
+TEST(Options, CanonicalNumbersReadBackToTheSameBits) {
+  for (const double value : {0.1, 1.0 / 3.0, 6.02e23, 5e-324, 0.001}) {
+    EXPECT_EQ(std::stod(canonical_real(value)), value);
+  }
+}
+
+}  // namespace
+}  // namespace switchyard

@@ -1,0 +1,178 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "core/error.h"
+#include "data/tokenizer.h"
+#include "launch/specification.h"
+#include "tests/support/temporary_folder.h"
+
+namespace switchyard {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+class SpecificationTest : public testing::Test {
+ protected:
+  std::string make_set(const std::string& name, size_t bytes = 20'000) {
+    const auto file = (folder_.path() / (name + ".txt")).string();
+    std::ofstream(file) << std::string(bytes, name.front());
+    TokenizeOptions options;
+    options.inputs = {file};
+    options.output_prefix = (folder_.path() / name).string();
+    options.progress = false;
+    tokenize(options);
+    return options.output_prefix;
+  }
+
+  static Settings given(const std::vector<std::string>& line) {
+    auto all = model_options();
+    const auto training = training_options();
+    all.insert(all.end(), training.begin(), training.end());
+    return parse_command(all, line).given;
+  }
+
+  Settings small(std::vector<std::string> more = {}) {
+    std::vector<std::string> line = {"--num-layers",          "2", "--hidden-size", "32",
+                                     "--num-attention-heads", "4", "--seq-length",  "16",
+                                     "--global-batch-size",   "8", "--lr",          "1e-3"};
+    line.insert(line.end(), more.begin(), more.end());
+    line.insert(line.end(), {"--data-path", old_});
+    return given(line);
+  }
+
+  template <class F>
+  static std::string error_of(F&& f) {
+    try {
+      f();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  test::TemporaryFolder folder_;
+  std::string old_ = make_set("old");
+  std::string new_ = make_set("new");
+};
+
+TEST_F(SpecificationTest, SurvivesItsJson) {
+  const auto path = new_path(small({"--hidden-dropout", "0.1", "--weight-decay", "0.1"}));
+  const auto text = path.to_json();
+  const auto again = PathSpecification::from_json(text, "test");
+  EXPECT_EQ(again.to_json(), text);
+  EXPECT_EQ(again.settings, path.settings);
+  EXPECT_EQ(again.model, path.model);
+  EXPECT_EQ(again.schedule, path.schedule);
+  EXPECT_EQ(path.model.vocabulary, 257);
+  EXPECT_EQ(path.tokenizer, "byte");
+  EXPECT_EQ(path.model.max_positions, 16);
+  EXPECT_EQ(path.settings.integer("ffn-hidden-size"), 128);
+}
+
+TEST_F(SpecificationTest, ANewPathNeedsDataAndShape) {
+  EXPECT_THAT(error_of([&] { new_path(given({"--lr", "1"})); }), HasSubstr("--data-path"));
+  EXPECT_THAT(error_of([&] { new_path(given({"--data-path", old_})); }), HasSubstr("--preset"));
+  EXPECT_THAT(error_of([&] {
+                new_path(small({"--vocab-size", "100"}));
+              }),
+              AllOf(HasSubstr("100"), HasSubstr("257")));
+  EXPECT_EQ(new_path(small({"--vocab-size", "300"})).model.vocabulary, 300);
+}
+
+TEST_F(SpecificationTest, ADecayNeedsItsLength) {
+  EXPECT_THAT(error_of([&] {
+                new_path(small({"--lr-decay-style", "cosine"}));
+              }),
+              HasSubstr("--lr-decay-iters"));
+  EXPECT_THAT(error_of([&] { new_path(small({"--lr-decay-iters", "5"})); }), HasSubstr("constant"));
+  const auto path = new_path(small({"--lr-decay-style", "linear", "--lr-decay-iters", "20"}));
+  EXPECT_EQ(path.decay_end(), 20);
+}
+
+TEST_F(SpecificationTest, ContradictionsNameBothValues) {
+  auto path = new_path(small());
+  EXPECT_NO_THROW(check_against(path, small()));
+  EXPECT_NO_THROW(check_against(path, given({"--lr", "0.001"})));
+  EXPECT_THAT(error_of([&] {
+                check_against(path, given({"--lr", "0.002"}));
+              }),
+              AllOf(HasSubstr("0.002"), HasSubstr("0.001")));
+  EXPECT_THAT(error_of([&] {
+                check_against(path, given({"--hidden-size", "64"}));
+              }),
+              AllOf(HasSubstr("64"), HasSubstr("32")));
+  EXPECT_THAT(error_of([&] {
+                check_against(path, given({"--data-path", new_}));
+              }),
+              HasSubstr("another set"));
+  EXPECT_THAT(error_of([&] {
+                check_against(path, given({"--preset", "gpt2-tiny"}));
+              }),
+              HasSubstr("num-layers"));
+}
+
+TEST_F(SpecificationTest, DataMayMove) {
+  auto path = new_path(small());
+  for (const char* suffix : {".bin", ".idx", ".json"}) {
+    std::filesystem::rename(old_ + suffix, old_ + "-moved" + suffix);
+  }
+  check_against(path, given({"--data-path", old_ + "-moved"}));
+  EXPECT_EQ(path.stages.front().sources.front().prefix, old_ + "-moved");
+  EXPECT_NO_THROW(open_training_data(path));
+}
+
+TEST_F(SpecificationTest, AForkInheritsOrChanges) {
+  const auto parent = new_path(small({"--lr-warmup-iters", "4"}));
+  const LineageEntry at{"../main", "id", 10, 80};
+  const auto same = fork_path(parent, at, {});
+  EXPECT_EQ(same.schedule, parent.schedule);
+  EXPECT_EQ(same.stages.size(), 1u);
+  const auto branch = fork_path(
+      parent, at,
+      given({"--lr-decay-style", "1-sqrt", "--lr-decay-iters", "6", "--data-path", new_}));
+  EXPECT_EQ(branch.decay_end(), 16);
+  EXPECT_EQ(branch.schedule.decay_from, 1e-3);
+  ASSERT_EQ(branch.stages.size(), 2u);
+  EXPECT_EQ(branch.stages[1].first_sample, 80);
+  EXPECT_EQ(branch.samples_at(11), 88);
+  EXPECT_EQ(branch.lineage.size(), 1u);
+  const auto wider = fork_path(parent, at, given({"--global-batch-size", "16"}));
+  EXPECT_EQ(wider.samples_at(11), 96);
+}
+
+TEST_F(SpecificationTest, AForkKeepsItsParentsTensors) {
+  const auto parent = new_path(small());
+  const LineageEntry at{"../main", "id", 10, 80};
+  EXPECT_THAT(error_of([&] {
+                fork_path(parent, at, given({"--hidden-size", "64"}));
+              }),
+              HasSubstr("tensors"));
+  EXPECT_THAT(error_of([&] { fork_path(parent, at, given({"--bf16"})); }), HasSubstr("fp32"));
+  EXPECT_THAT(error_of([&] {
+                fork_path(parent, at, given({"--seq-length", "8"}));
+              }),
+              HasSubstr("--data-path"));
+  EXPECT_THAT(error_of([&] {
+                fork_path(parent, at, given({"--lr-decay-style", "cosine"}));
+              }),
+              HasSubstr("--lr-decay-iters"));
+  EXPECT_EQ(fork_path(parent, at, given({"--hidden-dropout", "0.1"})).model.hidden_dropout, 0.1);
+}
+
+TEST_F(SpecificationTest, SourcesArePathsOrPairs) {
+  EXPECT_EQ(parse_sources({"A"}).size(), 1u);
+  EXPECT_EQ(parse_sources({"0.7", "A", "0.3", "B"})[1].weight, 0.3);
+  EXPECT_THROW(parse_sources({"A", "B"}), Error);
+  EXPECT_THROW(parse_sources({"0.7", "A", "0.3"}), Error);
+}
+
+TEST(ModelSettings, EveryPresetSurvives) {
+  for (const auto& name : preset_names())
+    EXPECT_EQ(config_of(settings_of(preset(name))), preset(name)) << name;
+}
+
+}  // namespace
+}  // namespace switchyard
