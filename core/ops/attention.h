@@ -10,9 +10,9 @@ namespace switchyard::ops {
 // Dao et al., FlashAttention, 2022): a query sees the keys whose position is not after its own.
 // Scores never exist as a whole query_length x key_length matrix.
 struct AttentionOptions {
-  float scale = 1.0f;         // usually 1 / sqrt(head_dim)
-  Tensor query_positions;     // i32 [query_length], ascending
-  Tensor key_positions;       // i32 [key_length], ascending
+  float scale = 1.0f;      // usually 1 / sqrt(head_dim)
+  Tensor query_positions;  // i32 [query_length], ascending
+  Tensor key_positions;    // i32 [key_length], ascending
   // Dropout of attention weights, p > 0 only in training. An element's index is
   // ((sample * all_heads + head) * sequence_length + query position) * sequence_length + key
   // position, with sample = first_sample + batch index and head = first_head + head index.
