@@ -1,0 +1,99 @@
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "core/error.h"
+#include "core/random.h"
+#include "model/parameters.h"
+#include "parallel/flat_buffers.h"
+#include "tests/model/model_run.h"
+
+namespace switchyard::test {
+namespace {
+
+const Parameter& named(const std::vector<Parameter>& all, const std::string& name) {
+  for (const Parameter& p : all) {
+    if (p.name == name) return p;
+  }
+  throw Error("no parameter " + name);
+}
+
+std::vector<Parameter> whole_model(const GptConfig& config) {
+  return make_parameters(config, {}, 0, {.first_layer = 0, .last_layer = config.layers});
+}
+
+TEST(Parameters, CoverTheModelOnce) {
+  for (const GptConfig& config : {tiny_gpt2(0), tiny_llama(0), tiny_neox(0), preset("llama-1b")}) {
+    int64_t elements = 0;
+    for (const Parameter& p : whole_model(config)) elements += p.global.elements();
+    EXPECT_EQ(elements, config.parameters());
+  }
+}
+
+TEST(Parameters, OfAllRanksTileEachTensor) {
+  const GptConfig config = tiny_gpt2(0);
+  std::map<std::string, int64_t> covered;
+  for (int pp = 0; pp < 3; ++pp) {
+    for (int tp = 0; tp < 2; ++tp) {
+      const StagePart part{pp, pp + 1, pp == 0, pp == 2};
+      for (const Parameter& p : make_parameters(config, {.tp = 2, .pp = 3}, tp, part)) {
+        if (p.stored && !(p.replicated && tp > 0)) covered[p.name] += p.box.extent.elements();
+      }
+    }
+  }
+  for (const Parameter& p : whole_model(config)) {
+    EXPECT_EQ(covered[p.name], p.global.elements()) << p.name;
+  }
+}
+
+TEST(Parameters, DecayLeavesNormsAndBiasesOut) {
+  for (const Parameter& p : whole_model(tiny_gpt2(0))) {
+    EXPECT_EQ(p.decay, p.global.rank() == 2) << p.name;
+  }
+}
+
+TEST(Parameters, StartAsNormalNumbersOfTheirGlobalElements) {
+  const GptConfig config = tiny_gpt2(0);
+  std::vector<Parameter> all =
+      make_parameters(config, {.tp = 2}, 1, {.first_layer = 0, .last_layer = 3});
+  const FlatBuffers buffers(all, {.gradients = false});
+  for (const Parameter& p : all) initialize_parameter(p, 11);
+  const Parameter& down = named(all, "layers.1.mlp.down.weight");  // columns 24 ... 47 of 48
+  const RandomKey key{11, 0, random_purpose(down.name)};
+  const float deviation = 0.15f / std::sqrt(6.0f);
+  for (const auto& [row, column] : {std::pair{0, 0}, {0, 1}, {1, 23}, {31, 7}}) {
+    const float normal = random_normal(key, static_cast<uint64_t>(row * 48 + 24 + column));
+    EXPECT_NEAR(down.weight.span<float>()[static_cast<size_t>(row * 24 + column)],
+                deviation * normal, 1e-7f);
+  }
+  EXPECT_EQ(named(all, "layers.0.mlp.norm.weight").weight.span<float>()[3], 1.0f);
+  EXPECT_EQ(named(all, "layers.0.attention.k.bias").weight.span<float>()[3], 0.0f);
+}
+
+TEST(Parameters, PaddingOfTheVocabularyIsZero) {
+  std::vector<Parameter> all = whole_model(tiny_gpt2(0));
+  const FlatBuffers buffers(all, {.gradients = false});
+  const auto words = named(all, "embedding.word.weight").weight.span<float>();
+  std::fill(words.begin(), words.end(), 5.0f);
+  initialize_parameter(named(all, "embedding.word.weight"), 11);
+  ASSERT_EQ(words.size(), 256u * 32);
+  EXPECT_NE(words[149 * 32 + 31], 0.0f);
+  for (size_t i = 150 * 32; i < words.size(); ++i) ASSERT_EQ(words[i], 0.0f);
+}
+
+TEST(Parameters, GroupsAreOneMatrix) {
+  std::vector<Parameter> all = whole_model(tiny_llama(0));
+  const ParameterGroup group(all, {"layers.2.attention.q.weight", "layers.2.attention.k.weight",
+                                   "layers.2.attention.v.weight"});
+  EXPECT_THAT([&] { group.weight(); },
+              testing::ThrowsMessage<Error>(testing::HasSubstr("has no memory")));
+  const FlatBuffers buffers(all, {});
+  EXPECT_EQ(group.weight().shape, Shape({64, 32}));
+  EXPECT_EQ(group.gradient().data, named(all, "layers.2.attention.q.weight").gradient.data);
+  EXPECT_FALSE(ParameterGroup());
+  EXPECT_THAT([&] { ParameterGroup(all, {"layers.9.mlp.up.weight"}); },
+              testing::ThrowsMessage<Error>(testing::HasSubstr("layers.9.mlp.up.weight")));
+}
+
+}  // namespace
+}  // namespace switchyard::test
