@@ -69,7 +69,7 @@ class Rank {
   Rank(const ModelRun& run, Communicator& world)
       : run_(run),
         mesh_(make_mesh(run.layout, world)),
-        schedule_(schedule()),
+        schedule_(schedule(run.training)),
         stage_(run.config, mesh_, options(), {stream_, scratch_}),
         buffers_(stage_.parameters(), {.dp = run.layout.dp,
                                        .dp_rank = mesh_.place.dp,
@@ -81,6 +81,12 @@ class Rank {
     stage_.initialize();
     for (Parameter& p : stage_.parameters()) shake(p);
     for (int i = mesh_.place.dp; i < run.microbatches; i += run.layout.dp) add_batch(i);
+  }
+
+  double evaluate() {
+    stage_.begin_evaluation(batches_);
+    executor_.run(schedule(false), stage_);
+    return stage_.loss_sum();
   }
 
   double repeat() {
@@ -107,10 +113,10 @@ class Rank {
   }
 
  private:
-  std::vector<Action> schedule() const {
+  std::vector<Action> schedule(bool training) const {
     const int count = (run_.microbatches - mesh_.place.dp + run_.layout.dp - 1) / run_.layout.dp;
-    return run_.training ? schedule_1f1b(run_.layout.pp, count, mesh_.place.pp)
-                         : schedule_forward_only(run_.layout.pp, count, mesh_.place.pp);
+    return training ? schedule_1f1b(run_.layout.pp, count, mesh_.place.pp)
+                    : schedule_forward_only(run_.layout.pp, count, mesh_.place.pp);
   }
 
   GptStage::Options options() const {
@@ -201,10 +207,12 @@ ModelResult run_model(const ModelRun& run, int repetitions) {
     if (world.size() > 1) omp_set_num_threads(1);  // ranks share the cores
     Rank rank(run, world);
     for (int i = 0; i < repetitions; ++i) {
+      const double evaluated = run.evaluate_between ? rank.evaluate() : 0;
       const double loss = rank.repeat();
       world.barrier({"end of repetition"});
       if (world.rank() == world.size() - 1) {
         result.losses.push_back(loss);
+        result.evaluated.push_back(evaluated);
         result.allocations.push_back(memory_statistics().allocations);
       }
       world.barrier({"allocations counted"});

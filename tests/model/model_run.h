@@ -26,6 +26,7 @@ struct ModelRun {
   int64_t step = 3;
   bool training = true;
   std::vector<int> layers_of_stages;
+  bool evaluate_between = false;  // a forward pass without dropout before each training step
 };
 
 struct ModelResult {
@@ -33,7 +34,8 @@ struct ModelResult {
   int64_t scored = 0;
   Weights weights, gradients;        // whole tensors, gradients summed over all microbatches (dp 1)
   std::vector<int64_t> allocations;  // of the process after each repetition, rank 0
-  std::vector<double> losses;        // of each repetition
+  std::vector<double> losses;        // of each repetition, last rank
+  std::vector<double> evaluated;     // with evaluate_between
 };
 
 // Token `position` of sample `sample` of the stream that the tests use; targets are the next ones,

@@ -85,6 +85,31 @@ const Case cases[] = {
 INSTANTIATE_TEST_SUITE_P(Cases, Layouts, testing::ValuesIn(cases),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
+TEST(Layout, HasTheSameBitsEveryTime) {
+  ModelRun run;
+  run.config = tiny_llama(0.1);
+  run.layout = {.tp = 2, .pp = 2};
+  const ModelResult first = run_model(run), second = run_model(run, 3);
+  EXPECT_EQ(first.gradients, second.gradients);
+  EXPECT_EQ(first.losses[0], second.losses[2]);
+}
+
+TEST(Layout, EvaluationBetweenStepsChangesNothing) {
+  ModelRun run;
+  run.config = tiny_gpt2(0.1);
+  for (const int pp : {1, 2}) {
+    run.layout.pp = pp;
+    run.evaluate_between = false;
+    const ModelResult plain = run_model(run, 2);
+    run.evaluate_between = true;
+    const ModelResult mixed = run_model(run, 2);
+    EXPECT_EQ(mixed.gradients, plain.gradients);
+    ModelRun evaluation = run;
+    evaluation.training = evaluation.evaluate_between = false;
+    EXPECT_DOUBLE_EQ(mixed.evaluated[1], run_model(evaluation).loss_sum);
+  }
+}
+
 TEST(Layout, UnevenStagesMayBeGiven) {
   ModelRun run;
   run.config = tiny_gpt2(0);
