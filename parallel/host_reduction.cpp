@@ -23,8 +23,9 @@ struct Accumulator<bf16> {
 template <ReduceOp op, class A>
 A combine(A a, A b) {
   if constexpr (op == ReduceOp::max) {
-    if constexpr (std::is_floating_point_v<A>) return a > b || a != a ? a : b;
-    return a > b ? a : b;
+    const A larger = a > b ? a : b;  // b when either is NaN
+    if constexpr (std::is_floating_point_v<A>) return a != a ? a : larger;
+    return larger;
   } else if constexpr (std::is_integral_v<A>) {
     using U = std::make_unsigned_t<A>;
     return static_cast<A>(static_cast<U>(static_cast<U>(a) + static_cast<U>(b)));

@@ -79,8 +79,22 @@ struct Pieces {
 
 }  // namespace
 
+namespace {
+
+// A broadcast is passed on by ranks between; everything short is the library's at once.
+bool needs_turns(const Operation& operation) {
+  constexpr int64_t eager_bytes = 4096;  // the lowest limit among Open MPI's transports
+  return operation.kind == OperationKind::broadcast ||
+         std::max(operation.in.bytes(), operation.out.bytes()) > eager_bytes;
+}
+
+}  // namespace
+
 MpiTask::MpiTask(std::shared_ptr<MpiGroup> group, const Operation& operation)
-    : group_(std::move(group)), operation_(operation), messages_(std::make_unique<Messages>()) {}
+    : ProgressTask(needs_turns(operation)),
+      group_(std::move(group)),
+      operation_(operation),
+      messages_(std::make_unique<Messages>()) {}
 
 MpiTask::~MpiTask() { group_->scratch.give_back(std::move(scratch_)); }
 

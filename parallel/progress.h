@@ -13,6 +13,9 @@ namespace switchyard {
 // Something that goes on only while it is polled, such as a non-blocking exchange.
 class ProgressTask {
  public:
+  // in_background: it needs turns while nobody waits. Short messages do not, the library has
+  // taken them when they were posted; without them a small collective wakes no thread.
+  explicit ProgressTask(bool in_background) : in_background_(in_background) {}
   virtual ~ProgressTask() = default;
   bool finished() const { return finished_.load(std::memory_order_acquire); }
 
@@ -24,13 +27,14 @@ class ProgressTask {
   void finish() { finished_.store(true, std::memory_order_release); }
 
  private:
+  const bool in_background_;
   std::atomic<bool> finished_ = false;
 };
 
 // Polls tasks until they are finished: a thread that waits for one polls all of them itself, which
 // is quickest; else a thread of the engine does, so that exchanges go on while others compute.
-// That thread sleeps while nothing is outstanding or somebody waits. Whoever polls yields at first
-// and then sleeps ever longer, so that waiting takes no core from a rank that computes.
+// That thread sleeps while nothing is outstanding for it or somebody waits. Whoever polls yields at
+// first and then sleeps ever longer, so that waiting takes no core from a rank that computes.
 class ProgressEngine {
  public:
   ProgressEngine();
@@ -56,6 +60,7 @@ class ProgressEngine {
   bool asleep_ = false;
   bool stop_ = false;
   std::atomic<int> outstanding_ = 0;
+  std::atomic<int> background_ = 0;  // those of them that want the engine's thread
   std::atomic<int> waiting_ = 0;
   std::thread thread_;
 };
