@@ -25,7 +25,7 @@ COMMON = {"layers": 4, "hidden": 32, "heads": 4, "query_groups": 4, "head_dim": 
           "positions": "rotary", "rotary_base": 10000.0, "rotary_percent": 1.0, "norm": "layer",
           "norm_epsilon": 1e-5, "activation": "gelu_tanh", "parallel_residual": False,
           "linear_bias": True, "norm_bias": True, "tied_output": False, "hidden_dropout": 0.0,
-          "attention_dropout": 0.0, "init_deviation": 0.02}
+          "attention_dropout": 0.0, "init_deviation": 0.05}  # steps with and without clipping
 MODELS = {
     "gpt2": {**COMMON, "positions": "learned", "tied_output": True},
     "llama": {**COMMON, "query_groups": 2, "ffn_hidden": 96, "norm": "rms",

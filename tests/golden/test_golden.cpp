@@ -133,12 +133,13 @@ std::vector<double> train(const GoldenFile& golden, const Layout& layout) {
 using Case = std::tuple<const char*, Layout>;
 class Golden : public testing::TestWithParam<Case> {};
 
+// Measured: 2e-7. The bound shows a norm that is decayed or a clip that is left out.
 TEST_P(Golden, EveryLossFollowsPyTorch) {
   const auto& [name, layout] = GetParam();
   const GoldenFile golden = read_golden(std::string(GOLDEN_FOLDER) + "/" + name + ".h5");
   const std::vector<double> losses = train(golden, layout);
   for (size_t i = 0; i < losses.size(); ++i) {
-    EXPECT_NEAR(losses[i], golden.losses[i], 1e-4 * golden.losses[i]) << "step " << i + 1;
+    EXPECT_NEAR(losses[i], golden.losses[i], 1e-5 * golden.losses[i]) << "step " << i + 1;
   }
 }
 
