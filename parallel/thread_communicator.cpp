@@ -44,10 +44,6 @@ class ThreadCommunicator final : public HostCommunicator {
     exchange->wait(side);
     const ThreadSplit& mine = exchange->split(side);
     if (!mine.group) return nullptr;
-    {
-      const std::lock_guard lock(group_->world->mutex);
-      mine.group->world = group_->world;
-    }
     return std::make_unique<ThreadCommunicator>(
         Member{.rank = mine.rank,
                .size = static_cast<int>(mine.group->world_ranks.size()),

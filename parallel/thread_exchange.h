@@ -17,7 +17,7 @@ namespace switchyard {
 
 // What all threads share. The one mutex guards everything here and in the groups and exchanges,
 // except while an exchange is carried out.
-struct ThreadWorld {
+struct ThreadWorld : std::enable_shared_from_this<ThreadWorld> {
   ThreadWorld(int ranks, const ThreadRanksOptions& given)
       : options(given), ended(static_cast<size_t>(ranks)) {}
   void fail_with(std::exception_ptr error, const std::string& text);

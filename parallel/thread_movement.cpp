@@ -72,7 +72,9 @@ void Exchange::make_groups() {
     ThreadSplit& split = sides_[i].split;
     if (split.color < 0) continue;
     auto& group = groups[split.color];
-    if (!group) group = std::make_shared<ThreadGroup>(ThreadGroup{.name = split.name});
+    if (!group)
+      group = std::make_shared<ThreadGroup>(
+          ThreadGroup{.world = world_.shared_from_this(), .name = split.name});
     split.group = group;
     split.rank = static_cast<int>(group->world_ranks.size());
     group->world_ranks.push_back(sides_[i].world_rank);
