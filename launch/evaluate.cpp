@@ -48,7 +48,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
   PathSpecification path;
   std::unique_ptr<CheckpointReader> reader;
   std::unique_ptr<EvaluationData> data;
-  agree(world, [&] {
+  agree_on_errors(world, [&] {
     settings = with_fallbacks(layout_options(), given);
     layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
                        settings.integer("pipeline-model-parallel-size"));
@@ -62,7 +62,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
   });
   const Mesh mesh = make_mesh(layout, world);
   std::unique_ptr<Engine> engine;
-  agree(world, [&] {
+  agree_on_errors(world, [&] {
     engine = std::make_unique<Engine>(engine_options(path, settings, false), mesh);
     engine->load_weights(*reader);
   });

@@ -49,7 +49,7 @@ void check_run_options(const Settings& run) {
 PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool& is_new,
                               std::unique_ptr<PathLock>& lock, Communicator& world) {
   std::string text;
-  agree(world, [&] {
+  agree_on_errors(world, [&] {
     if (world.rank() != 0) return;
     if (run.exists()) {
       lock = std::make_unique<PathLock>(run);
@@ -107,7 +107,7 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
 void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
   const auto step = origin.entry.step;
   try {
-    agree(*mesh.world, [&] {
+    agree_on_errors(*mesh.world, [&] {
       const CheckpointReader reader(origin.entry.folder);
       reader.verify(mesh.world->rank(), mesh.world->size());
       engine.load_training_state(reader);
@@ -176,7 +176,7 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   const RunFolder run(folder);
   Settings settings;
   Layout layout;
-  agree(world, [&] {
+  agree_on_errors(world, [&] {
     settings = with_fallbacks(run_options(), given);
     check_run_options(settings);
     layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
@@ -187,7 +187,7 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   const auto path = obtain_path(run, given, is_new, lock, world);
   std::unique_ptr<TrainingData> data;
   std::optional<Origin> origin;
-  agree(world, [&] {
+  agree_on_errors(world, [&] {
     check_engine(engine_options(path, settings, true), layout);
     data = std::make_unique<TrainingData>(open_training_data(path));
     if (!is_new) origin = find_origin(run, path, given);
@@ -199,12 +199,12 @@ void train(const std::string& folder, const Settings& given, Communicator& world
                                  mesh.place.pp, mesh.place.dp));
   }
   std::unique_ptr<Engine> engine;
-  agree(world, [&] {
+  agree_on_errors(world, [&] {
     engine = std::make_unique<Engine>(engine_options(path, settings, true), mesh);
     if (!origin) engine->initialize();
   });
   if (origin) load(*origin, mesh, *engine);
-  agree(world, [&] {
+  agree_on_errors(world, [&] {
     if (world.rank() == 0 && origin && !origin->is_parent) run.discard_behind(origin->entry.step);
   });
   if (world.rank() == 0) report_start(path, *data, mesh, origin);

@@ -43,7 +43,7 @@ TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path,
       peak_flops_(peak_flops),
       last_step_(last_step(path, settings)),
       writer_(run.checkpoints(), *mesh.checkpoint) {
-  agree(*mesh.world, [&] {
+  agree_on_errors(*mesh.world, [&] {
     if (!settings.has("valid-data-path")) return;
     std::vector<std::string> prefixes;
     for (const auto& source : parse_sources(settings.list("valid-data-path"))) {
@@ -123,9 +123,9 @@ void TrainingLoop::save(const StepMetrics& m) {
                     {"lineage", lineage_document(path_)},
                     {"model", path_.model.to_json()}};
   const auto state = engine_.state_to_save();
-  agree(*mesh_.world, [&] { writer_.stage(info, state); });
-  agree(*mesh_.world, [&] { writer_.commit(); });
-  agree(*mesh_.world, [&] {
+  agree_on_errors(*mesh_.world, [&] { writer_.stage(info, state); });
+  agree_on_errors(*mesh_.world, [&] { writer_.commit(); });
+  agree_on_errors(*mesh_.world, [&] {
     if (mesh_.world->rank() == 0) folder_.retain(settings_.integer("keep-checkpoints"));
   });
   if (mesh_.world->rank() == 0) {
@@ -144,7 +144,7 @@ void TrainingLoop::report(const StepMetrics& m, MetricsLog* log) const {
 void TrainingLoop::run(int64_t step) {
   const bool leads = mesh_.world->rank() == 0;
   std::unique_ptr<MetricsLog> log;
-  agree(*mesh_.world, [&] {
+  agree_on_errors(*mesh_.world, [&] {
     const bool can_validate =
         validation_ != nullptr || data_.validation_samples(path_.samples_at(step)) > 0;
     check(
@@ -165,7 +165,7 @@ void TrainingLoop::run(int64_t step) {
     const bool asked = agree_on_end(metrics);
     ends = asked || step == last_step_;
     if (is_due("eval-interval", step)) metrics.validation_loss = validate(step);
-    agree(*mesh_.world, [&] { report(metrics, log.get()); });
+    agree_on_errors(*mesh_.world, [&] { report(metrics, log.get()); });
     if (ends || is_due("save-interval", step)) save(metrics);
     if (asked && leads) log::info("stopping after step {}, as a signal asked", step);
   }

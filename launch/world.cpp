@@ -22,7 +22,7 @@ World::World(std::chrono::milliseconds timeout) {
   if (communicator_->size() > 1) set_thread_label(fmt::format("rank {}", communicator_->rank()));
 }
 
-void agree(Communicator& world, const std::function<void()>& body) {
+void agree_on_errors(Communicator& world, const std::function<void()>& body) {
   std::string message;
   try {
     body();

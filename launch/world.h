@@ -30,7 +30,7 @@ class AgreedError : public Error {
 
 // Runs `body` on every rank and agrees on the outcome, so that an error that only some ranks meet
 // ends all of them at once, without a rank waiting for another. Collective.
-void agree(Communicator& world, const std::function<void()>& body);
+void agree_on_errors(Communicator& world, const std::function<void()>& body);
 
 // Starts a world, runs `body` in it, prints errors, and returns the exit code: 0, or 1. An error
 // that was not agreed on ends the other ranks through MPI.

@@ -46,7 +46,7 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
     problem = std::current_exception();
   }
   return run_in_world(timeout, [&](Communicator& world) {
-    agree(world, [&] {
+    agree_on_errors(world, [&] {
       if (problem) std::rethrow_exception(problem);
     });
     body(*command, world);

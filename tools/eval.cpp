@@ -40,7 +40,7 @@ int eval_command(Arguments arguments) {
                           [](Command& command, Communicator& world) {
                             std::string run;
                             std::vector<std::string> data;
-                            agree(world, [&] {
+                            agree_on_errors(world, [&] {
                               run = take_run(command, "data-path", "RUN[@STEP]");
                               data = command.given.list("data-path");
                             });

@@ -7,12 +7,12 @@ namespace switchyard {
 int train_command(Arguments arguments) {
   const auto specs = joined({model_options(), training_options(), run_options()});
   const StopSignal signals;  // from here on: USR1 during the start must not end the process
-  return run_on_all_ranks(specs, arguments, "train RUN [options]",
-                          [](Command& command, Communicator& world) {
-                            std::string run;
-                            agree(world, [&] { run = take_run(command, "data-path", "RUN"); });
-                            train(run, command.given, world);
-                          });
+  return run_on_all_ranks(
+      specs, arguments, "train RUN [options]", [](Command& command, Communicator& world) {
+        std::string run;
+        agree_on_errors(world, [&] { run = take_run(command, "data-path", "RUN"); });
+        train(run, command.given, world);
+      });
 }
 
 int fork_command(Arguments arguments) {
