@@ -39,12 +39,12 @@ void ReferenceModel::add_dropped(Matrix& sum, const Matrix& branch, const std::s
 ReferenceModel::Matrix ReferenceModel::embedding() const {
   Matrix embedded(at(rows_ * c_.hidden));
   const auto& words = w_.at("embedding.word.weight");
+  const auto positions = w_.find("embedding.position.weight");
   for (int64_t r = 0; r < rows_; ++r) {
     for (int64_t i = 0; i < c_.hidden; ++i) {
       double& value = embedded[at(r * c_.hidden + i)];
       value = words[at(b_.tokens[at(r)] * c_.hidden + i)];
-      if (c_.positions == Positions::rotary) continue;
-      value += w_.at("embedding.position.weight")[at(r % b_.length * c_.hidden + i)];
+      if (positions != w_.end()) value += positions->second[at(r % b_.length * c_.hidden + i)];
     }
   }
   Matrix h(embedded.size(), 0.0);
@@ -56,6 +56,8 @@ ReferenceModel::Matrix ReferenceModel::norm(const Matrix& h, const std::string& 
   Matrix y(h.size());
   const int64_t n = c_.hidden;
   const bool layer = c_.norm == ops::Norm::layer;
+  const auto& weight = w_.at(name + ".weight");
+  const auto shift = w_.find(name + ".bias");
   for (int64_t r = 0; r < rows_; ++r) {
     double mean = 0, square = 0;
     for (int64_t i = 0; layer && i < n; ++i) mean += h[at(r * n + i)] / static_cast<double>(n);
@@ -64,9 +66,9 @@ ReferenceModel::Matrix ReferenceModel::norm(const Matrix& h, const std::string& 
     }
     for (int64_t i = 0; i < n; ++i) {
       double& value = y[at(r * n + i)];
-      value = (h[at(r * n + i)] - mean) / std::sqrt(square + double{c_.norm_epsilon}) *
-              w_.at(name + ".weight")[at(i)];
-      if (layer && c_.norm_bias) value += w_.at(name + ".bias")[at(i)];
+      value =
+          (h[at(r * n + i)] - mean) / std::sqrt(square + double{c_.norm_epsilon}) * weight[at(i)];
+      if (shift != w_.end()) value += shift->second[at(i)];
     }
   }
   return y;
@@ -76,11 +78,11 @@ ReferenceModel::Matrix ReferenceModel::linear(const Matrix& x, const std::string
                                               int64_t out) const {
   const int64_t in = static_cast<int64_t>(x.size()) / rows_;
   const auto& weight = w_.at(name + ".weight");
-  const bool bias = w_.contains(name + ".bias");
+  const auto bias = w_.find(name + ".bias");
   Matrix y(at(rows_ * out));
   for (int64_t r = 0; r < rows_; ++r) {
     for (int64_t o = 0; o < out; ++o) {
-      double sum = bias ? w_.at(name + ".bias")[at(o)] : 0.0;
+      double sum = bias == w_.end() ? 0.0 : bias->second[at(o)];
       for (int64_t i = 0; i < in; ++i) sum += x[at(r * in + i)] * weight[at(o * in + i)];
       y[at(r * out + o)] = sum;
     }
