@@ -11,9 +11,6 @@ namespace switchyard {
 
 namespace {
 
-// The permutation of a block of positions takes the place of a set's number.
-constexpr uint32_t set_of_blocks = 0xffffffffu;
-
 double largest_weight(const std::vector<double>& weights) {
   check(!weights.empty(), "data", "a blend of no sets was given; one or more is needed");
   for (const double weight : weights) {
@@ -59,25 +56,35 @@ SampleOrder::SampleOrder(uint64_t seed, int stage, std::vector<double> weights,
   check(stage >= 0, "data", "stage {} of the data was given; 0 or more is allowed", stage);
   check(windows_.size() == quotas_.size(), "data", "{} weights and {} sets were given",
         quotas_.size(), windows_.size());
-  int64_t first = 0;
   for (size_t d = 0; d < quotas_.size(); ++d) {
     check(windows_[d] >= 1, "data", "set {} has {} windows; 1 or more is needed", d, windows_[d]);
-    first_.push_back(std::exchange(first, first + quotas_[d]));
   }
+  by_quota_.resize(quotas_.size());
+  std::iota(by_quota_.begin(), by_quota_.end(), size_t{0});
+  std::stable_sort(by_quota_.begin(), by_quota_.end(),
+                   [&](size_t a, size_t b) { return quotas_[a] > quotas_[b]; });
+}
+
+// Of q + 1 positions that are left, the set has taken floor((q + 1) n / m); it takes position q
+// when that number rises there.
+std::pair<size_t, int64_t> SampleOrder::turn(int64_t place_in_block) const {
+  int64_t q = place_in_block;
+  int64_t m = blend_block;
+  for (const size_t set : by_quota_) {
+    const int64_t n = quotas_[set];
+    const int64_t taken = q * n / m;
+    if ((q + 1) * n / m > taken) return {set, taken};
+    q -= taken;
+    m -= n;
+  }
+  fail("data", "place {} in a block was asked for; 0 to {} is allowed", place_in_block,
+       blend_block - 1);
 }
 
 SamplePlace SampleOrder::at(int64_t position) const {
   check(position >= 0, "data", "position {} was asked for; 0 or more is allowed", position);
-  const int64_t block = position / blend_block;
-  const Permutation within_block(static_cast<uint64_t>(blend_block), seed_,
-                                 static_cast<uint32_t>(stage_), set_of_blocks,
-                                 static_cast<uint64_t>(block));
-  const auto slot =
-      static_cast<int64_t>(within_block(static_cast<uint64_t>(position % blend_block)));
-  const auto set = static_cast<size_t>(std::upper_bound(first_.begin(), first_.end(), slot) -
-                                       first_.begin() - 1);
-
-  const int64_t number = block * quotas_[set] + (slot - first_[set]);
+  const auto [set, turn_in_block] = turn(position % blend_block);
+  const int64_t number = position / blend_block * quotas_[set] + turn_in_block;
   const int64_t epoch = number / windows_[set];
   const Permutation within_epoch(static_cast<uint64_t>(windows_[set]), seed_,
                                  static_cast<uint32_t>(stage_), static_cast<uint32_t>(set),

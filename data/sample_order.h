@@ -1,7 +1,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace switchyard {
@@ -36,7 +38,15 @@ struct SamplePlace {
 };
 
 // Which window of which set is read at a position of a stage of data: a pure function of (seed,
-// stage, position), O(1). See docs/design.md, "Sample order".
+// stage, position), O(number of sets) in time and memory. See docs/design.md, "Sample order".
+//
+// Sets are interleaved evenly and alike in every block: the set with the largest quota n takes n of
+// the block's m = 65,536 positions, at even distances; the next set takes its n of the m' = m - n
+// positions that are left, counted without those taken, and so on (equal quotas: the earlier set
+// first). The k-th position (from 0) that a set takes in block b is its number b * n + k, which
+// counts its windows strictly in order of position: every window is read once before any is read
+// twice. A permutation keyed by (seed, stage, set, epoch) maps the number within its epoch to a
+// window.
 class SampleOrder {
  public:
   // windows[d]: the training windows of set d, at least 1.
@@ -45,10 +55,13 @@ class SampleOrder {
   const std::vector<int64_t>& quotas() const { return quotas_; }
 
  private:
+  // The set that has this place in every block, and how many places it has before.
+  std::pair<size_t, int64_t> turn(int64_t place_in_block) const;
+
   uint64_t seed_;
   int stage_;
   std::vector<int64_t> quotas_;
-  std::vector<int64_t> first_;  // where a set's stretch of the block begins
+  std::vector<size_t> by_quota_;  // sets, the largest quota first
   std::vector<int64_t> windows_;
 };
 

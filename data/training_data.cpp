@@ -131,7 +131,8 @@ SamplePlace TrainingData::State::place_in(size_t stage, int64_t sample) const {
   return stages[stage].order->at(sample - specification[stage].first_sample);
 }
 
-// Epochs of a small set overlap within a block of the order, so only a new highest one is told.
+// Samples are not always read in order (microbatches, validation), so only a new highest epoch is
+// told.
 void TrainingData::State::note_epoch(size_t stage, const SamplePlace& place) const {
   const Source& source = stages[stage].sources[static_cast<size_t>(place.set)];
   int64_t newest = source.newest_epoch->load(std::memory_order_relaxed);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
 #include <numeric>
 #include <set>
 
@@ -133,41 +132,62 @@ TEST(SampleOrder, KeepsTheQuotasInEveryBlock) {
   }
 }
 
-// Over whole blocks the numbers of a set are 0 ... n - 1: every epoch but the last is complete.
-TEST(SampleOrder, ReadsEachWindowOncePerEpoch) {
-  const std::vector<int64_t> windows{1000, 70'000, 31};
-  const SampleOrder order(5, 1, {0.5, 0.3, 0.2}, windows);
-  std::map<std::pair<int, int64_t>, std::vector<int64_t>> read;
-  constexpr int64_t blocks = 5;
-  for (int64_t position = 0; position < blocks * blend_block; ++position) {
+// In order of position a set's epoch k is read to its end before epoch k + 1 begins, and holds each
+// window once.
+void expect_whole_epochs(const std::vector<double>& weights, const std::vector<int64_t>& windows,
+                         int64_t positions) {
+  const SampleOrder order(5, 1, weights, windows);
+  std::vector<int64_t> epoch(windows.size());
+  std::vector<std::set<int64_t>> read(windows.size());
+  for (int64_t position = 0; position < positions; ++position) {
     const SamplePlace place = order.at(position);
-    read[{place.set, place.epoch}].push_back(place.window);
-  }
-  for (auto& [key, seen] : read) {
-    const auto [set, epoch] = key;
-    const auto d = static_cast<size_t>(set);
-    std::sort(seen.begin(), seen.end());
-    EXPECT_EQ(std::adjacent_find(seen.begin(), seen.end()), seen.end()) << set << " " << epoch;
-    EXPECT_GE(seen.front(), 0);
-    EXPECT_LT(seen.back(), windows[d]);
-    if (epoch < blocks * order.quotas()[d] / windows[d]) {
-      EXPECT_EQ(static_cast<int64_t>(seen.size()), windows[d]) << set << " " << epoch;
+    const auto d = static_cast<size_t>(place.set);
+    if (static_cast<int64_t>(read[d].size()) == windows[d]) {
+      read[d].clear();
+      ++epoch[d];
     }
+    ASSERT_EQ(place.epoch, epoch[d]) << "set " << d << ", position " << position;
+    ASSERT_TRUE(place.window >= 0 && place.window < windows[d]);
+    ASSERT_TRUE(read[d].insert(place.window).second) << "set " << d << ", position " << position;
   }
 }
 
-TEST(SampleOrder, ReadsOneSetAloneLikeABlendOfOne) {
-  const SampleOrder order(5, 0, {2.0}, {100'000});
-  std::vector<int64_t> seen;
-  for (int64_t position = 0; position < 2 * blend_block; ++position) {
-    const SamplePlace place = order.at(position);
-    EXPECT_EQ(place.set, 0);
-    if (place.epoch == 0) seen.push_back(place.window);
+TEST(SampleOrder, ReadsEachWindowOnceBeforeAnyTwice) {
+  for (const int64_t windows : {1, 2, 100, 10'007, 100'000}) {
+    expect_whole_epochs({2.0}, {windows}, 3 * blend_block);
   }
-  std::sort(seen.begin(), seen.end());
-  std::vector<int64_t> every(100'000);
-  std::iota(every.begin(), every.end(), 0);
-  EXPECT_EQ(seen, every);
+  expect_whole_epochs({0.7, 0.3}, {100, 1000}, 3 * blend_block);
+  expect_whole_epochs({0.5, 0.3, 0.2}, {1000, 70'000, 31}, 5 * blend_block);
+  expect_whole_epochs(std::vector<double>(50, 1.0), std::vector<int64_t>(50, 333), blend_block);
+}
+
+// Over all stretches of positions, the most that a set's count is off its share.
+double worst_unevenness(const std::vector<double>& weights) {
+  const SampleOrder order(1, 0, weights, std::vector<int64_t>(weights.size(), 1'000'000));
+  std::vector<double> count(weights.size()), lowest(weights.size()), highest(weights.size());
+  for (int64_t position = 0; position < 2 * blend_block; ++position) {
+    ++count[static_cast<size_t>(order.at(position).set)];
+    for (size_t d = 0; d < weights.size(); ++d) {
+      const double share = static_cast<double>((position + 1) * order.quotas()[d]) /
+                           static_cast<double>(blend_block);
+      lowest[d] = std::min(lowest[d], count[d] - share);
+      highest[d] = std::max(highest[d], count[d] - share);
+    }
+  }
+  double worst = 0;
+  for (size_t d = 0; d < weights.size(); ++d) worst = std::max(worst, highest[d] - lowest[d]);
+  return worst;
+}
+
+TEST(SampleOrder, InterleavesSetsEvenly) {
+  EXPECT_EQ(worst_unevenness({1.0}), 0);
+  EXPECT_LT(worst_unevenness({0.7, 0.3}), 1);
+  EXPECT_LT(worst_unevenness({1, 1, 1}), 1);
+  EXPECT_LT(worst_unevenness({1, 1, 1, 65'533}), 1);  // the rare ones do not cluster
+  EXPECT_LT(worst_unevenness({0.5, 0.3, 0.2}), 2);
+  std::vector<double> many;
+  for (int i = 0; i < 40; ++i) many.push_back(1.0 / (i + 1));
+  EXPECT_LT(worst_unevenness(many), 3);
 }
 
 TEST(SampleOrder, StartsEachEpochInANewOrder) {
@@ -196,15 +216,20 @@ TEST(SampleOrder, DependsOnSeedAndStage) {
 // A path must read on as it began after any change of this code. The numbers come from a separate
 // program written from docs/design.md.
 TEST(SampleOrder, StaysWhatItIs) {
-  const SampleOrder order(1234, 3, {0.7, 0.3}, {1'000'000, 12'345});
-  std::vector<std::vector<int64_t>> places;
-  for (const int64_t position : {int64_t{0}, int64_t{1}, int64_t{65'535}, int64_t{123'456'789}}) {
-    const SamplePlace place = order.at(position);
-    places.push_back({place.set, place.epoch, place.window});
-  }
-  const std::vector<std::vector<int64_t>> expected{
-      {1, 0, 2897}, {0, 0, 889'327}, {0, 0, 424'696}, {0, 86, 81'517}};
-  EXPECT_EQ(places, expected);
+  using Places = std::vector<std::vector<int64_t>>;
+  const auto places = [](const SampleOrder& order, const std::vector<int64_t>& positions) {
+    Places all;
+    for (const int64_t position : positions) {
+      const SamplePlace place = order.at(position);
+      all.push_back({place.set, place.epoch, place.window});
+    }
+    return all;
+  };
+  EXPECT_EQ(places({1234, 3, {0.7, 0.3}, {1'000'000, 12'345}}, {0, 1, 65'535, 123'456'789}),
+            (Places{{1, 0, 4613}, {0, 0, 854'908}, {0, 0, 366'965}, {0, 86, 979'873}}));
+  EXPECT_EQ(places({1234, 3, {33'000, 100, 22'000, 10'436}, {1'000'000, 12'345, 77, 5}},
+                   {0, 2, 65'535, 123'456'789}),
+            (Places{{1, 0, 4613}, {2, 0, 56}, {0, 0, 269'083}, {2, 538'228, 42}}));
 }
 
 TEST(SampleOrder, WorksFarOut) {
