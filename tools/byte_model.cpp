@@ -1,7 +1,55 @@
-#include "tools/commands.h"
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "data/order2_byte_model.h"
+#include "tools/command_support.h"
 
 namespace switchyard {
 
-int byte_model_command(Arguments) { return 1; }
+namespace {
+
+void print(const std::vector<std::string>& train, const TokenDataset& set, double bits_per_byte,
+           bool json) {
+  const auto tokens = static_cast<long long>(set.tokens());
+  if (json) {
+    nlohmann::ordered_json all = {{"train", train},
+                                        {"eval", set.prefix()},
+                                        {"bits_per_byte", bits_per_byte},
+                                        {"tokens", set.tokens()},
+                                        {"text_bytes", set.info().text_bytes}};
+    std::printf("%s\n", all.dump().c_str());
+  } else {
+    std::printf("%s: %.4f bits per byte over %lld tokens\n", set.prefix().c_str(), bits_per_byte,
+                tokens);
+  }
+}
+
+}  // namespace
+
+int byte_model_command(Arguments arguments) {
+  using enum OptionKind;
+  const auto group = OptionGroup::run;
+  const std::vector<OptionSpec> specs = {
+      {"train", list, group, "", "PREFIX of one or several sets of bytes: their counts are added"},
+      {"eval", list, group, "", "PREFIX of one or several sets of bytes, each scored by itself"},
+      {"strength", real, group, "4", "counts that the order below is worth"},
+      {"json", flag, group, "", "print one JSON object a line"}};
+  const auto command = parse_or_help(specs, arguments, "byte-model --train PREFIX --eval PREFIX");
+  if (!command) return 0;
+  check(command->positional.empty(), "options",
+        "'{}' was given; sets belong behind --train, --eval",
+        command->positional.empty() ? "" : command->positional.front());
+  const auto settings = with_fallbacks(specs, command->given);
+  const auto& train = settings.list("train");
+  std::vector<TokenDataset> sets;  // opened first: a wrong name is told before the counting
+  for (const auto& prefix : settings.list("eval")) sets.push_back(TokenDataset::open(prefix));
+  Order2ByteModel model(settings.real("strength"));
+  for (const auto& prefix : train) model.train(TokenDataset::open(prefix));
+  for (const auto& set : sets) {
+    print(train, set, model.bits_per_byte(set), settings.flag("json"));
+  }
+  return 0;
+}
 
 }  // namespace switchyard
