@@ -188,7 +188,8 @@ void fork_data(PathSpecification& path, int64_t samples, const Settings& given) 
     }
     return;
   }
-  std::erase_if(path.stages, [&](const DataStage& s) { return s.first_sample > samples; });
+  // A stage with which the parent was extended at this very step has been read by nobody yet.
+  std::erase_if(path.stages, [&](const DataStage& s) { return s.first_sample >= samples; });
   path.stages.push_back({samples, parse_sources(given.list("data-path"))});
 }
 

@@ -55,7 +55,7 @@ class SpecificationTest : public testing::Test {
 
   test::TemporaryFolder folder_;
   std::string old_ = make_set("old");
-  std::string new_ = make_set("new");
+  std::string new_ = make_set("new", 24'000);  // a set is known by its sizes
 };
 
 TEST_F(SpecificationTest, SurvivesItsJson) {
@@ -141,6 +141,16 @@ TEST_F(SpecificationTest, AForkInheritsOrChanges) {
   EXPECT_EQ(branch.lineage.size(), 1u);
   const auto wider = fork_path(parent, at, given({"--global-batch-size", "16"}));
   EXPECT_EQ(wider.samples_at(11), 96);
+}
+
+TEST_F(SpecificationTest, AForksDataTakeThePlaceOfWhatTheParentReadsFromThereOn) {
+  auto parent = new_path(small());
+  parent.stages.push_back({80, parse_sources({old_})});
+  parent.stages.push_back({800, parse_sources({old_})});
+  const auto branch = fork_path(parent, {"../main", "id", 10, 80}, given({"--data-path", new_}));
+  ASSERT_EQ(branch.stages.size(), 2u);
+  EXPECT_EQ(branch.stages[1].first_sample, 80);
+  EXPECT_EQ(branch.stages[1].sources.front().prefix, std::filesystem::absolute(new_).string());
 }
 
 TEST_F(SpecificationTest, AForkKeepsItsParentsTensors) {
