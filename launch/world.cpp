@@ -60,10 +60,9 @@ int run_in_world(std::chrono::milliseconds timeout,
 
 Layout layout_of(int world, int64_t tp, int64_t pp) {
   check(tp >= 1 && pp >= 1, "layout", "--tp {} --pp {}; at least 1 of each is allowed", tp, pp);
-  check(world % (tp * pp) == 0, "layout",
-        "{} ranks with --tp {} and --pp {}; a multiple of {} ranks "
-        "is allowed",
-        world, tp, pp, tp * pp);
+  check(tp <= world && pp <= world && world % (tp * pp) == 0, "layout",
+        "{} {} with --tp {} and --pp {}; a multiple of tp x pp ranks is allowed", world,
+        world == 1 ? "rank" : "ranks", tp, pp);
   Layout layout;
   layout.tp = static_cast<int>(tp);
   layout.pp = static_cast<int>(pp);

@@ -9,8 +9,12 @@ namespace {
 constexpr int64_t vocabulary_multiple = 128;
 constexpr const char* where = "model configuration";
 
-void check_positive(const char* field, int64_t value) {
-  check(value > 0, where, "{} is {}; it must be 1 or more", field, value);
+// Far above any model, and low enough that no product of three sizes overflows.
+constexpr int64_t largest_size = int64_t{1} << 20;
+
+void check_size(const char* field, int64_t value) {
+  check(value > 0 && value <= largest_size, where, "{} is {}; 1 to {} is allowed", field, value,
+        largest_size);
 }
 
 void check_probability(const char* field, double value) {
@@ -18,13 +22,13 @@ void check_probability(const char* field, double value) {
 }
 
 void check_sizes(const GptConfig& c) {
-  check_positive("layers", c.layers);
-  check_positive("hidden", c.hidden);
-  check_positive("heads", c.heads);
-  check_positive("vocabulary", c.vocabulary);
-  check_positive("ffn_hidden", c.ffn_hidden);
-  check_positive("head_dim", c.head_dim);
-  check_positive("query_groups", c.query_groups);
+  check_size("layers", c.layers);
+  check_size("hidden", c.hidden);
+  check_size("heads", c.heads);
+  check(c.vocabulary > 0, where, "vocabulary is {}; it must be 1 or more", c.vocabulary);
+  check_size("ffn_hidden", c.ffn_hidden);
+  check_size("head_dim", c.head_dim);
+  check_size("query_groups", c.query_groups);
   check(c.heads % c.query_groups == 0, where,
         "query_groups is {} and heads is {}; heads must be a multiple of query_groups",
         c.query_groups, c.heads);
@@ -33,7 +37,10 @@ void check_sizes(const GptConfig& c) {
 }
 
 void check_positions(const GptConfig& c) {
-  if (c.positions == Positions::learned) return check_positive("max_positions", c.max_positions);
+  if (c.positions == Positions::learned) {
+    return check(c.max_positions > 0 && c.max_positions <= INT32_MAX, where,
+                 "max_positions is {}; 1 to {} is allowed", c.max_positions, INT32_MAX);
+  }
   check(c.rotary_percent > 0 && c.rotary_percent <= 1, where,
         "rotary_percent is {}; above 0 and up to 1 is allowed", c.rotary_percent);
   check(c.rotary_base > 1, where, "rotary_base is {}; above 1 is allowed", c.rotary_base);

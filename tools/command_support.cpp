@@ -27,7 +27,9 @@ std::chrono::milliseconds timeout_of(const std::optional<Command>& command) {
   int64_t minutes = 10;
   const char* name = "distributed-timeout-minutes";
   if (command && command->given.has(name)) minutes = command->given.integer(name);
-  check(minutes >= 1, "options", "--{} {}; at least 1 is allowed", name, minutes);
+  constexpr int64_t most = 60 * 24 * 365;
+  check(minutes >= 1 && minutes <= most, "options", "--{} {}; 1 to {} is allowed", name, minutes,
+        most);
   return std::chrono::minutes(minutes);
 }
 
