@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/ops/elementwise.h"
+#include "launch/world.h"
 #include "parallel/pipeline_schedule.h"
 
 namespace switchyard {
@@ -140,11 +141,21 @@ Engine::Score Engine::sum_over_ranks(double loss_sum, int64_t tokens) {
   return {sums[0], static_cast<int64_t>(sums[1])};
 }
 
+// Every rank has the same value, so that all meet the error at once.
+void Engine::stop_unless_finite(const char* what, int64_t step, double value) {
+  if (std::isfinite(value)) return;
+  agree_on_errors(*mesh_.world, [&] {
+    fail("train", "the {} of step {} is {}; nothing of this step was saved", what, step, value);
+  });
+}
+
 Engine::StepResult Engine::train_step(int64_t step, double learning_rate, const ReadSample& read) {
   set_current_step(step);
   const auto share =
       share_of(options_.global_batch / options_.micro_batch, mesh_.layout.dp, mesh_.place.dp);
-  const auto batches = read_microbatches(share, options_.global_batch, read);
+  std::span<TokenBatch> batches;
+  agree_on_errors(*mesh_.world,
+                  [&] { batches = read_microbatches(share, options_.global_batch, read); });
   sync_->begin_step();
   stage_.begin(batches, step, [this](int parameter) { sync_->parameter_ready(parameter); });
   run(batches, false);
@@ -152,11 +163,9 @@ Engine::StepResult Engine::train_step(int64_t step, double learning_rate, const 
   const Score score = sum_over_ranks(stage_.loss_sum(), stage_.scored_tokens());
   const double tokens = static_cast<double>(score.tokens);
   const StepResult result{score.loss_sum / tokens, 0};
-  check(std::isfinite(result.loss), "train", "the loss of step {} is {}; nothing was saved", step,
-        result.loss);
+  stop_unless_finite("loss", step, result.loss);
   const auto update = optimizer_->step(step, learning_rate, 1.0 / tokens);
-  check(update.finite, "train", "the gradient norm of step {} is {}; nothing was saved", step,
-        update.gradient_norm);
+  if (!update.finite) stop_unless_finite("gradient norm", step, update.gradient_norm);
   sync_->gather_weights();
   return {result.loss, update.gradient_norm};
 }
@@ -164,10 +173,15 @@ Engine::StepResult Engine::train_step(int64_t step, double learning_rate, const 
 Engine::Score Engine::score(int64_t samples, const ReadSample& read) {
   const int64_t count = (samples + options_.micro_batch - 1) / options_.micro_batch;
   const Share share = share_of(count, mesh_.layout.dp, mesh_.place.dp);
+  // As many rounds on every rank, though some have nothing left to do in the last: they agree.
+  const Share largest = share_of(count, mesh_.layout.dp, 0);
   Score mine;
-  for (int64_t begin = share.begin; begin < share.end; begin += evaluation_run) {
+  for (int64_t done = 0; done < largest.end; done += evaluation_run) {
+    const int64_t begin = std::min(share.begin + done, share.end);
     const Share part{begin, std::min(begin + evaluation_run, share.end)};
-    const auto batches = read_microbatches(part, samples, read);
+    std::span<TokenBatch> batches;
+    agree_on_errors(*mesh_.world, [&] { batches = read_microbatches(part, samples, read); });
+    if (batches.empty()) continue;
     stage_.begin_evaluation(batches);
     run(batches, true);
     mine.loss_sum += stage_.loss_sum();

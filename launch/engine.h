@@ -77,6 +77,7 @@ class Engine {
  private:
   std::span<TokenBatch> read_microbatches(Share share, int64_t samples, const ReadSample& read);
   void run(std::span<const TokenBatch> batches, bool forward_only);
+  void stop_unless_finite(const char* what, int64_t step, double value);
   Score sum_over_ranks(double loss_sum, int64_t tokens);
 
   EngineOptions options_;
