@@ -1,6 +1,7 @@
 #include "launch/trainer.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 
 #include "core/error.h"
@@ -19,10 +20,11 @@ std::vector<int> parse_stage_layers(const Settings& run) {
   const std::string& text = run.text("pipeline-layers");
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find(',', begin), text.size());
-    Settings one;
-    one.set({"pipeline-layers", OptionKind::integer, OptionGroup::run, "", ""},
-            {text.substr(begin, end - begin)});
-    layers.push_back(static_cast<int>(one.integer("pipeline-layers")));
+    int count = 0;
+    const auto [stop, problem] = std::from_chars(text.data() + begin, text.data() + end, count);
+    check(problem == std::errc() && stop == text.data() + end && count >= 0, "options",
+          "--pipeline-layers {}; numbers of layers with commas between them are allowed", text);
+    layers.push_back(count);
     begin = end + 1;
   }
   return layers;
@@ -61,6 +63,12 @@ PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool&
       check_against(path, given);
       text = path.to_json();
     } else {
+      check(given.has("data-path"), "path",
+            "there is no path in '{}'; a new one needs --data-path (is the name right?)",
+            run.folder().string());
+      check(!given.has("load-step"), "path",
+            "--load-step {}, but there is no path in '{}' yet; leave it out for a new one",
+            given.has("load-step") ? given.text("load-step") : "", run.folder().string());
       text = "new " + new_path(given).to_json();
     }
   });
@@ -82,7 +90,7 @@ void settle(const RunFolder& run, const PathSpecification& path, bool is_new,
 
 // Where this start goes on from; nothing for a random start.
 struct Origin {
-  RunFolder folder{""};
+  RunFolder folder;
   CheckpointEntry entry;
   bool is_parent = false;
 };
@@ -104,24 +112,25 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
   return Origin{parent, entry, true};
 }
 
+[[noreturn]] void refuse_damaged(const Origin& origin, const Error& problem) {
+  const auto good = origin.folder.newest_good_below(origin.entry.step);
+  throw Error(fmt::format(
+      "{}; step {} of '{}' cannot be used, {}", problem.what(), origin.entry.step,
+      origin.folder.folder().string(),
+      good ? fmt::format("the newest good one is step {}: give --load-step {}", *good, *good)
+           : "and no older step is good"));
+}
+
 void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
-  const auto step = origin.entry.step;
-  try {
-    agree_on_errors(*mesh.world, [&] {
+  agree_on_errors(*mesh.world, [&] {
+    try {
       const CheckpointReader reader(origin.entry.folder);
       reader.verify(mesh.world->rank(), mesh.world->size());
       engine.load_training_state(reader);
-    });
-  } catch (const AgreedError&) {
-    if (mesh.world->rank() == 0) {
-      const auto good = origin.folder.newest_good_below(step);
-      log::error(
-          "step {} of '{}' cannot be used; {}", step, origin.folder.folder().string(),
-          good ? fmt::format("the newest good one is step {}: give --load-step {}", *good, *good)
-               : "no older step is good");
+    } catch (const Error& problem) {
+      refuse_damaged(origin, problem);
     }
-    throw;
-  }
+  });
   engine.gather_after_load();
 }
 
@@ -186,12 +195,15 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   std::unique_ptr<PathLock> lock;
   const auto path = obtain_path(run, given, is_new, lock, world);
   std::unique_ptr<TrainingData> data;
+  std::unique_ptr<EvaluationData> validation;
   std::optional<Origin> origin;
+  int64_t step = path.start_step();
   agree_on_errors(world, [&] {
     check_engine(engine_options(path, settings, true), layout);
     data = std::make_unique<TrainingData>(open_training_data(path));
     if (!is_new) origin = find_origin(run, path, given);
-    if (world.rank() == 0) settle(run, path, is_new, lock);
+    if (origin) step = origin->entry.step;
+    validation = open_validation(path, settings, *data, step);
   });
   const Mesh mesh = make_mesh(layout, world);
   if (world.size() > 1) {
@@ -203,14 +215,17 @@ void train(const std::string& folder, const Settings& given, Communicator& world
     engine = std::make_unique<Engine>(engine_options(path, settings, true), mesh);
     if (!origin) engine->initialize();
   });
+  agree_on_errors(world, [&] {
+    if (world.rank() == 0) settle(run, path, is_new, lock);
+  });
   if (origin) load(*origin, mesh, *engine);
   agree_on_errors(world, [&] {
     if (world.rank() == 0 && origin && !origin->is_parent) run.discard_behind(origin->entry.step);
   });
   if (world.rank() == 0) report_start(path, *data, mesh, origin);
   const double peak = measure_peak(mesh, *engine, path.dtype());
-  TrainingLoop loop(run, path, settings, mesh, *engine, *data, peak);
-  loop.run(origin ? origin->entry.step : path.start_step());
+  TrainingLoop loop(run, path, settings, mesh, *engine, *data, validation.get(), peak);
+  loop.run(step);
 }
 
 }  // namespace switchyard

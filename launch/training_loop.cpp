@@ -29,11 +29,40 @@ std::string lineage_document(const PathSpecification& path) {
   return text;
 }
 
+// A set each, as eval takes them; weights have no meaning here.
+std::vector<std::string> validation_sets(const Settings& settings) {
+  std::vector<std::string> prefixes;
+  for (const auto& source : parse_sources(settings.list("valid-data-path"))) {
+    prefixes.push_back(source.prefix);
+  }
+  return prefixes;
+}
+
 }  // namespace
+
+std::unique_ptr<EvaluationData> open_validation(const PathSpecification& path,
+                                                const Settings& settings, const TrainingData& data,
+                                                int64_t step) {
+  if (settings.has("valid-data-path")) {
+    return std::make_unique<EvaluationData>(validation_sets(settings), path.sequence_length(),
+                                            path.model.vocabulary);
+  }
+  if (settings.integer("eval-interval") == 0) return nullptr;
+  const int64_t consumed = path.samples_at(step);
+  for (const auto& stage : path.stages) {
+    const int64_t sample = std::max(stage.first_sample, consumed);
+    check(data.validation_samples(sample) > 0, "train",
+          "--eval-interval {} without validation data from sample {} on; give --valid-data-path, "
+          "or --split for a new path",
+          settings.text("eval-interval"), sample);
+  }
+  return nullptr;
+}
 
 TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path,
                            const Settings& settings, const Mesh& mesh, Engine& engine,
-                           const TrainingData& data, double peak_flops)
+                           const TrainingData& data, const EvaluationData* validation,
+                           double peak_flops)
     : folder_(run),
       path_(path),
       settings_(settings),
@@ -42,17 +71,8 @@ TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path,
       data_(data),
       peak_flops_(peak_flops),
       last_step_(last_step(path, settings)),
-      writer_(run.checkpoints(), *mesh.checkpoint) {
-  agree_on_errors(*mesh.world, [&] {
-    if (!settings.has("valid-data-path")) return;
-    std::vector<std::string> prefixes;
-    for (const auto& source : parse_sources(settings.list("valid-data-path"))) {
-      prefixes.push_back(source.prefix);
-    }
-    validation_ =
-        std::make_unique<EvaluationData>(prefixes, path.sequence_length(), path.model.vocabulary);
-  });
-}
+      writer_(run.checkpoints(), *mesh.checkpoint),
+      validation_(validation) {}
 
 TrainingLoop::~TrainingLoop() = default;
 
@@ -99,10 +119,11 @@ bool TrainingLoop::agree_on_end(StepMetrics& m) const {
 
 double TrainingLoop::validate(int64_t step) {
   const int64_t consumed = path_.samples_at(step);
-  const int64_t wanted = settings_.integer("eval-iters") * path_.global_batch();
   const int64_t there = validation_ ? validation_->windows() : data_.validation_samples(consumed);
+  const int64_t batches =
+      std::min(settings_.integer("eval-iters"), there / path_.global_batch() + 1);
   const auto score =
-      engine_.score(std::min(wanted, there),
+      engine_.score(std::min(batches * path_.global_batch(), there),
                     [&](int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) {
                       if (validation_) {
                         validation_->read(sample, tokens, targets);
@@ -145,13 +166,6 @@ void TrainingLoop::run(int64_t step) {
   const bool leads = mesh_.world->rank() == 0;
   std::unique_ptr<MetricsLog> log;
   agree_on_errors(*mesh_.world, [&] {
-    const bool can_validate =
-        validation_ != nullptr || data_.validation_samples(path_.samples_at(step)) > 0;
-    check(
-        settings_.integer("eval-interval") == 0 || can_validate, "train",
-        "--eval-interval {} without validation data; give --valid-data-path, or --split for a new "
-        "path",
-        settings_.text("eval-interval"));
     if (leads) log = std::make_unique<MetricsLog>(folder_.folder(), step);
   });
   if (last_step_ > 0 && step >= last_step_) {

@@ -11,11 +11,18 @@
 
 namespace switchyard {
 
+// The sets of --valid-data-path; null when there are none. Throws Error when validation is wanted
+// but a stage of data behind `step` has none.
+std::unique_ptr<EvaluationData> open_validation(const PathSpecification& path,
+                                                const Settings& settings, const TrainingData& data,
+                                                int64_t step);
+
 // Steps of a path that is loaded: metrics, validation, saving, stopping.
 class TrainingLoop {
  public:
   TrainingLoop(const RunFolder& run, const PathSpecification& path, const Settings& settings,
-               const Mesh& mesh, Engine& engine, const TrainingData& data, double peak_flops);
+               const Mesh& mesh, Engine& engine, const TrainingData& data,
+               const EvaluationData* validation, double peak_flops);
   ~TrainingLoop();
   // From the step behind `step` to the last one, or to the end of the step in which a signal came.
   void run(int64_t step);
@@ -37,7 +44,7 @@ class TrainingLoop {
   double peak_flops_;
   int64_t last_step_;  // 0: none
   CheckpointWriter writer_;
-  std::unique_ptr<EvaluationData> validation_;
+  const EvaluationData* validation_;  // null: the split's second part
   std::chrono::steady_clock::time_point begin_;
   int64_t first_step_ = 0;
 };
