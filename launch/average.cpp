@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* model_group = "/model/";
 constexpr const char* master_group = "/optimizer/master/";
+constexpr int64_t most_steps = 1000;
 
 std::vector<CheckpointReader> open_all(const RunFolder& run, const std::vector<int64_t>& steps) {
   std::vector<CheckpointReader> readers;
@@ -105,8 +106,11 @@ std::vector<int64_t> parse_steps(const std::string& text) {
   check((numbers[1] - numbers[0]) % numbers[2] == 0, "average",
         "--steps {}: {} is not met from {} by steps of {}", text, numbers[1], numbers[0],
         numbers[2]);
+  const int64_t count = (numbers[1] - numbers[0]) / numbers[2] + 1;
+  check(count <= most_steps, "average", "--steps {} are {} steps; at most {} are allowed", text,
+        count, most_steps);
   std::vector<int64_t> steps;
-  for (int64_t step = numbers[0]; step <= numbers[1]; step += numbers[2]) steps.push_back(step);
+  for (int64_t i = 0; i < count; ++i) steps.push_back(numbers[0] + i * numbers[2]);
   return steps;
 }
 
@@ -114,8 +118,7 @@ void average(const std::string& run_name, const std::vector<int64_t>& steps,
              const std::string& output) {
   const RunFolder run(run_name);
   const RunFolder made(output);
-  check(!fs::exists(made.folder()) || fs::is_empty(made.folder()), "average",
-        "'{}' exists already; an average needs a new folder", output);
+  check(!made.taken(), "average", "'{}' exists already; an average needs a new folder", output);
   auto path = run.read();
   const auto readers = open_all(run, steps);
   path.kind = "average";

@@ -13,8 +13,7 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   check(reference.step.has_value(), "fork", "'{}'; MAIN@STEP is allowed", parent_at_step);
   const RunFolder parent(reference.folder);
   const RunFolder branch(child);
-  check(!fs::exists(branch.folder()) || fs::is_empty(branch.folder()), "fork",
-        "'{}' exists already; a branch needs a new folder", child);
+  check(!branch.taken(), "fork", "'{}' exists already; a branch needs a new folder", child);
   const auto entry = parent.checkpoint(reference.step);
   const auto specification = parent.read();
   check(specification.kind == "path", "fork",
@@ -27,6 +26,7 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
       fs::proximate(fs::weakly_canonical(parent.folder()), fs::weakly_canonical(branch.folder()));
   const auto path =
       fork_path(specification, {relative.string(), info.id, info.step, info.samples}, given);
+  make_folder(branch.folder());  // may fail, and a pin would be left
   parent.pin(info.step, branch.folder());
   branch.write(path);
   log::info("'{}' continues from step {} of '{}' ({} samples)", child, info.step,

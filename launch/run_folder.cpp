@@ -43,7 +43,17 @@ void write_file_atomically(const fs::path& file, const std::string& text) {
   const int cause = errno;
   check(::close(fd) == 0 && synced, "file", "{} cannot be written: {}", temporary.string(),
         std::strerror(cause));
-  fs::rename(temporary, file);
+  std::error_code problem;
+  fs::rename(temporary, file, problem);
+  check(!problem, "file", "{} cannot be renamed to {}: {}", temporary.string(), file.string(),
+        problem.message());
+}
+
+void make_folder(const fs::path& folder) {
+  std::error_code problem;
+  fs::create_directories(folder, problem);
+  check(!problem && fs::is_directory(folder), "file", "the folder '{}' cannot be made: {}",
+        folder.string(), problem ? problem.message() : "a file has its name");
 }
 
 std::string read_file(const fs::path& file) {
@@ -54,7 +64,22 @@ std::string read_file(const fs::path& file) {
   return text.str();
 }
 
-bool RunFolder::exists() const { return fs::exists(folder_ / "path.json"); }
+RunFolder::RunFolder(fs::path folder) : folder_(std::move(folder)) {
+  check(!folder_.empty(), "path", "an empty name was given; the name of a folder is allowed");
+}
+
+bool RunFolder::exists() const {
+  std::error_code problem;
+  const bool found = fs::exists(folder_ / "path.json", problem);
+  check(!problem, "path", "'{}' cannot be looked into: {}", folder_.string(), problem.message());
+  return found;
+}
+
+bool RunFolder::taken() const {
+  std::error_code ignored;  // what cannot be looked into cannot be made either
+  if (!fs::exists(folder_, ignored)) return false;
+  return !fs::is_directory(folder_, ignored) || !fs::is_empty(folder_, ignored);
+}
 
 std::string RunFolder::read_text() const {
   check(exists(), "path", "there is no path in '{}' (it has no path.json)", folder_.string());
@@ -66,9 +91,7 @@ PathSpecification RunFolder::read() const {
 }
 
 void RunFolder::write(const PathSpecification& path) const {
-  std::error_code problem;
-  fs::create_directories(folder_, problem);
-  check(!problem, "path", "{} cannot be made: {}", folder_.string(), problem.message());
+  make_folder(folder_);
   write_file_atomically(folder_ / "path.json", path.to_json() + "\n");
 }
 
@@ -111,7 +134,7 @@ std::optional<int64_t> RunFolder::newest_good_below(int64_t step) const {
 
 void RunFolder::pin(int64_t step, const fs::path& child) const {
   const fs::path pins = folder_ / "pins";
-  fs::create_directories(pins);
+  make_folder(pins);
   const fs::path relative = fs::proximate(fs::absolute(child), fs::absolute(pins));
   std::string name = fs::absolute(child).lexically_normal().filename().string();
   if (name.empty()) name = fs::absolute(child).lexically_normal().parent_path().filename().string();
@@ -157,7 +180,7 @@ void RunFolder::discard_behind(int64_t step) const {
     behind.push_back(entry);
   }
   for (const auto& entry : behind) {
-    fs::create_directories(folder_ / "discarded");
+    make_folder(folder_ / "discarded");
     fs::path to = folder_ / "discarded" / entry.folder.filename();
     for (int i = 1; fs::exists(to); ++i) {
       to = folder_ / "discarded" / fmt::format("{}.{}", entry.folder.filename().string(), i);
@@ -169,7 +192,7 @@ void RunFolder::discard_behind(int64_t step) const {
 }
 
 PathLock::PathLock(const RunFolder& run) {
-  fs::create_directories(run.folder());
+  make_folder(run.folder());
   const fs::path file = run.folder() / "lock";
   descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   check(descriptor_ >= 0, "path", "{} cannot be opened: {}", file.string(), std::strerror(errno));

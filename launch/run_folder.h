@@ -26,11 +26,12 @@ RunReference parse_run_reference(const std::string& text);  // throws Error for 
 //   lock                     held by the trainer, let go with its process
 class RunFolder {
  public:
-  explicit RunFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  explicit RunFolder(std::filesystem::path folder);  // throws Error for an empty name
 
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path checkpoints() const { return folder_ / "checkpoints"; }
   bool exists() const;  // whether path.json is there
+  bool taken() const;   // whether anything but an empty folder is there
 
   PathSpecification read() const;  // throws Error when there is no path here
   std::string read_text() const;
@@ -69,6 +70,7 @@ class PathLock {
 
 // Writes a small file under a temporary name, syncs it and renames it. Throws Error.
 void write_file_atomically(const std::filesystem::path& file, const std::string& text);
+void make_folder(const std::filesystem::path& folder);     // with those above it; throws Error
 std::string read_file(const std::filesystem::path& file);  // throws Error
 
 }  // namespace switchyard
