@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/error.h"
 #include "launch/generate.h"
@@ -33,13 +34,19 @@ int generate_command(Arguments arguments) {
         request.new_tokens);
   const bool json = s.flag("json");
   std::string generated;
-  if (!json) std::printf("%s", request.prompt.c_str());
+  bool started = false;
+  const auto print = [&](const std::string& piece) {
+    std::fwrite(piece.data(), 1, piece.size(), stdout);
+    std::fflush(stdout);
+  };
   generate(request, [&](const std::string& piece) {
     generated += piece;
     if (json) return;
-    std::fwrite(piece.data(), 1, piece.size(), stdout);
-    std::fflush(stdout);
+    // Not before: a request that is refused prints its error alone.
+    if (!std::exchange(started, true)) print(request.prompt);
+    print(piece);
   });
+  if (!json && !started) print(request.prompt);
   if (json) {
     const nlohmann::ordered_json all = {{"prompt", request.prompt}, {"text", generated}};
     std::printf("%s\n", all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
