@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <set>
 
@@ -72,11 +73,13 @@ void check_numbers(const Settings& s) {
     at_least(name, 0);
   }
   for (const char* name : {"adam-beta1", "adam-beta2"}) {
-    check(s.real(name) >= 0 && s.real(name) < 1, "path", "--{} {}; 0 <= beta < 1 is allowed", name,
+    const auto beta = static_cast<float>(s.real(name));
+    check(beta >= 0 && beta < 1, "path", "--{} {}; 0 <= beta < 1 (in fp32) is allowed", name,
           s.text(name));
   }
-  check(s.real("adam-eps") > 0, "path", "--adam-eps {}; a positive number is allowed",
-        s.text("adam-eps"));
+  const auto epsilon = static_cast<float>(s.real("adam-eps"));
+  check(epsilon > 0 && std::isfinite(epsilon), "path",
+        "--adam-eps {}; a positive number (in fp32) is allowed", s.text("adam-eps"));
 }
 
 void check_positions(const PathSpecification& path) {

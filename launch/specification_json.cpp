@@ -12,12 +12,13 @@ namespace {
 constexpr int format_version = 1;
 
 // Numbers become numbers and flags booleans, so that a reader of path.json finds what is meant.
-ordered_json value_json(const OptionSpec& spec, const std::vector<std::string>& values) {
+ordered_json value_json(const OptionSpec& spec, const Settings& settings) {
+  const auto& values = settings.list(spec.name);
   switch (spec.kind) {
     case OptionKind::integer:
-      return std::stoll(values.front());
+      return settings.integer(spec.name);
     case OptionKind::real:
-      return std::stod(values.front());
+      return settings.real(spec.name);
     case OptionKind::flag:
       return values.front() == "true";
     case OptionKind::text:
@@ -128,7 +129,7 @@ std::string PathSpecification::to_json() const {
   all["kind"] = kind;
   for (const auto& spec : path_options()) {
     if (settings.has(spec.name)) {
-      all["settings"][spec.name] = value_json(spec, settings.list(spec.name));
+      all["settings"][spec.name] = value_json(spec, settings);
     }
   }
   all["model"] = ordered_json::parse(model.to_json());
