@@ -56,7 +56,9 @@ TEST(Config, ErrorsNameTheFieldAndWhatIsAllowed) {
       {changed([](GptConfig& c) { c.query_groups = 3; }), "query_groups is 3", "heads is 4"},
       {changed([](GptConfig& c) { c.rotary_percent = 1.5; }), "rotary_percent is 1.5", "up to 1"},
       {changed([](GptConfig& c) { c.rotary_percent = 0.03; }), "rotary_percent", "at least 2"},
-      {changed([](GptConfig& c) { c.layers = 0; }), "layers is 0", "1 or more"},
+      {changed([](GptConfig& c) { c.layers = 0; }), "layers is 0", "1 to 1048576"},
+      {changed([](GptConfig& c) { c.ffn_hidden = int64_t{1} << 40; }), "ffn_hidden is",
+       "to 1048576"},
       {changed([](GptConfig& c) { c.hidden_dropout = 1; }), "hidden_dropout is 1", "0 <= p < 1"},
       {changed([](GptConfig& c) { c.positions = Positions::learned; }), "max_positions is 0", "1"},
   };
