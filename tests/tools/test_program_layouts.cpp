@@ -1,0 +1,66 @@
+// The same run in other layouts: losses within 1e-5 and gradient norms within 1e-4 over 100 steps.
+#include <gtest/gtest.h>
+
+#include "tests/support/temporary_folder.h"
+#include "tests/tools/paths.h"
+
+namespace switchyard::test {
+namespace {
+
+constexpr int steps = 100;
+// Untied, gated, rotated, with half as many key and value heads.
+const std::string llama =
+    " --num-query-groups 2 --untie-embeddings-and-output-weights --swiglu "
+    "--position-embedding-type rope --normalization RMSNorm --disable-bias-linear";
+const std::string neox =
+    " --parallel-residual --untie-embeddings-and-output-weights --activation gelu-erf "
+    "--position-embedding-type rope --rotary-percent 0.25";
+
+std::string name_of(Layout layout) {
+  return std::to_string(layout.tp) + "x" + std::to_string(layout.pp) + "x" +
+         std::to_string(layout.dp);
+}
+
+class Layouts : public ::testing::Test {
+ protected:
+  void compare(const std::string& options, int global_batch, const std::vector<Layout>& layouts) {
+    const std::string all =
+        tiny_path(data_, global_batch) + options + " --train-iters " + std::to_string(steps);
+    const auto reference = folder_.path() / "reference";
+    train(reference, all);
+    expect_whole_log(reference, 1, steps);
+    for (const auto& layout : layouts) {
+      SCOPED_TRACE(layout.to_string());
+      const auto run = folder_.path() / name_of(layout);
+      train(run, all, layout);
+      expect_close_steps(reference, run, 1, steps);
+    }
+  }
+
+  TemporaryFolder folder_;
+  std::string data_ = make_tokens(folder_.path(), "text", 100'000);
+};
+
+TEST_F(Layouts, agree_over_every_axis) {
+  compare("", 6,
+          {{.tp = 2}, {.pp = 2}, {.dp = 2}, {.tp = 2, .dp = 2, .pp = 2}, {.pp = 3}, {.tp = 4}});
+}
+
+TEST_F(Layouts, agree_where_batches_do_not_divide) {
+  compare("", 5, {{.dp = 2}, {.dp = 4}, {.dp = 2, .pp = 3}, {.tp = 2, .dp = 2}});
+}
+
+TEST_F(Layouts, agree_on_llamas) { compare(llama, 4, {{.tp = 2, .pp = 2}, {.dp = 2, .pp = 2}}); }
+
+TEST_F(Layouts, agree_on_neox) { compare(neox, 4, {{.tp = 2, .dp = 2}, {.tp = 2, .pp = 4}}); }
+
+TEST_F(Layouts, do_not_depend_on_the_micro_batch) {
+  const std::string all = tiny_path(data_, 6) + " --train-iters 30";
+  const auto reference = folder_.path() / "reference", run = folder_.path() / "run";
+  train(reference, all);
+  train(run, all + " --micro-batch-size 3", {.pp = 2});
+  expect_close_steps(reference, run, 1, 30);
+}
+
+}  // namespace
+}  // namespace switchyard::test

@@ -1,0 +1,208 @@
+// A run that was stopped, in whatever way, and continued is the run that was never stopped.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "launch/run_folder.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/tools/paths.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard::test {
+namespace {
+
+const Layout mixed{.tp = 2, .dp = 2};
+
+class Resume : public ::testing::Test {
+ protected:
+  fs::path at(const std::string& name) const { return folder_.path() / name; }
+  std::string until(int64_t step) const {
+    return options_ + " --train-iters " + std::to_string(step);
+  }
+
+  // Trains `run` on to `last` and compares with a run that was never stopped.
+  void expect_as_if_never_stopped(const fs::path& run, int64_t last, Layout layout) {
+    train(run, until(last), layout);
+    const fs::path whole = run.string() + "-whole";
+    train(whole, until(last), layout);
+    expect_whole_log(run, 1, last);
+    expect_same_steps(whole, run, 1, last);
+    expect_same_tensors(checkpoint_of(whole, last), checkpoint_of(run, last));
+  }
+
+  void stop_by_steps(const std::string& name, std::initializer_list<int64_t> stops, int64_t last,
+                     Layout layout) {
+    for (const int64_t stop : stops) train(at(name), until(stop), layout);
+    expect_as_if_never_stopped(at(name), last, layout);
+  }
+
+  TemporaryFolder folder_;
+  std::string data_ = make_tokens(folder_.path(), "text", 60'000);
+  std::string options_ = tiny_path(data_, 6);
+};
+
+TEST_F(Resume, stopped_by_steps_repeats_every_bit) {
+  stop_by_steps("serial", {1, 7, 12}, 20, {});
+  stop_by_steps("mixed", {1, 7}, 12, mixed);
+}
+
+TEST_F(Resume, stopped_by_steps_repeats_every_bit_in_bf16) {
+  options_ += " --bf16";
+  stop_by_steps("serial", {7}, 12, {});
+  stop_by_steps("mixed", {7}, 12, {.tp = 2, .pp = 2});
+}
+
+TEST_F(Resume, does_nothing_where_nothing_is_left) {
+  train(at("run"), until(3));
+  const auto tensors = tensors_of(checkpoint_of(at("run"), 3));
+  train(at("run"), until(3));
+  expect_whole_log(at("run"), 1, 3);
+  EXPECT_TRUE(tensors == tensors_of(checkpoint_of(at("run"), 3)));
+}
+
+enum class Target { launcher, rank };
+
+class ResumeAfterSignal : public Resume {
+ protected:
+  void stop_by_signal(int signal, Target target, Layout layout) {
+    const auto run = at("run");
+    Program program(train_words(run, options_, layout), layout.ranks());
+    ASSERT_TRUE(wait_until([&] { return metrics_count(run) >= 4; }, 60)) << program.errors_so_far();
+    const auto ranks = program.rank_pids();
+    const bool to_rank = target == Target::rank && !ranks.empty();
+    ASSERT_EQ(kill(to_rank ? ranks.back() : program.pid(), signal), 0);
+    ASSERT_TRUE(wait_until([&] { return !program.running(); }, 20)) << "it goes on";
+    const auto outcome = program.wait();
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    const int64_t last = metrics_of(run).back().at("step");
+    EXPECT_EQ(saved_steps(run), std::vector<int64_t>{last});
+    expect_as_if_never_stopped(run, last + 5, layout);
+  }
+
+  static size_t metrics_count(const fs::path& run) {
+    if (!fs::exists(run / "metrics.jsonl")) return 0;
+    const std::string text = read_file(run / "metrics.jsonl");
+    return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+  }
+};
+
+TEST_F(ResumeAfterSignal, usr1_to_the_program) { stop_by_signal(SIGUSR1, Target::launcher, {}); }
+TEST_F(ResumeAfterSignal, term_to_the_program) { stop_by_signal(SIGTERM, Target::launcher, {}); }
+TEST_F(ResumeAfterSignal, usr1_to_mpirun) { stop_by_signal(SIGUSR1, Target::launcher, mixed); }
+TEST_F(ResumeAfterSignal, usr1_to_a_rank) { stop_by_signal(SIGUSR1, Target::rank, {.pp = 2}); }
+TEST_F(ResumeAfterSignal, term_to_a_rank) { stop_by_signal(SIGTERM, Target::rank, {.dp = 2}); }
+
+// A signal that comes before the first step is kept until its end.
+TEST_F(ResumeAfterSignal, usr1_while_it_starts) {
+  const auto run = at("run");
+  Program program(train_words(run, options_));
+  ASSERT_TRUE(wait_until([&] { return fs::exists(run / "path.json"); }, 60));
+  kill(program.pid(), SIGUSR1);
+  ASSERT_TRUE(wait_until([&] { return !program.running(); }, 20)) << "it goes on";
+  EXPECT_EQ(program.wait().exit_code, 0);
+  EXPECT_FALSE(saved_steps(run).empty());
+}
+
+class ResumeAfterKill : public ResumeAfterSignal {
+ protected:
+  bool saves_now(const fs::path& run) {
+    for (const auto& entry : list_checkpoints(run / "checkpoints")) {
+      if (!entry.complete && entry.step > 3) return true;
+    }
+    return false;
+  }
+
+  // Kills one rank at the moment that `moment` names; the others must end by themselves.
+  void kill_at(const fs::path& run, const std::function<bool()>& moment, Layout layout) {
+    Program program(train_words(run, options_, layout), layout.ranks());
+    ASSERT_TRUE(wait_until(moment, 60)) << program.errors_so_far();
+    auto victims = program.rank_pids();
+    ASSERT_FALSE(victims.empty());
+    kill(victims.back(), SIGKILL);
+    ASSERT_TRUE(wait_until([&] { return !program.running(); }, 10)) << "the other ranks live on";
+    EXPECT_NE(program.wait().exit_code, 0);
+    ASSERT_TRUE(wait_until([&] { return is_free(run); }, 5)) << "the lock is still held";
+    const auto steps = saved_steps(run);
+    ASSERT_FALSE(steps.empty());
+    last_saved_ = steps.back();
+  }
+
+  static bool is_free(const fs::path& run) {
+    try {
+      const PathLock lock{RunFolder(run)};
+      return true;
+    } catch (const std::exception&) {
+      return false;
+    }
+  }
+
+  void expect_discarded(const fs::path& run, size_t lines) {
+    size_t discarded = 0;
+    if (fs::exists(run / "metrics.discarded.jsonl")) {
+      const std::string text = read_file(run / "metrics.discarded.jsonl");
+      discarded = static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+    }
+    EXPECT_EQ(discarded, lines);
+  }
+
+  int64_t last_saved_ = 0;
+};
+
+TEST_F(ResumeAfterKill, in_the_middle_of_a_save) {
+  options_.replace(options_.rfind("--save-interval"), std::string::npos, "--save-interval 3");
+  const auto run = at("run");
+  kill_at(
+      run, [&] { return saves_now(run); }, mixed);
+  const auto behind = metrics_count(run) - static_cast<size_t>(last_saved_);
+  expect_as_if_never_stopped(run, last_saved_ + 7, mixed);
+  expect_discarded(run, behind);
+}
+
+TEST_F(ResumeAfterKill, between_saves) {
+  options_.replace(options_.rfind("--save-interval"), std::string::npos, "--save-interval 4");
+  const auto run = at("run");
+  kill_at(run, [&] { return metrics_count(run) >= 10 && !saves_now(run); }, {.pp = 2});
+  const auto behind = metrics_count(run) - static_cast<size_t>(last_saved_);
+  expect_as_if_never_stopped(run, last_saved_ + 7, {.pp = 2});
+  expect_discarded(run, behind);
+}
+
+TEST_F(Resume, continues_in_another_layout) {
+  options_ = tiny_path(data_, 4);
+  const Layout cube{.tp = 2, .dp = 2, .pp = 2};
+  train(at("whole"), until(40), cube);
+  train(at("run"), until(20), cube);
+  fs::copy(at("run"), at("other"), fs::copy_options::recursive);
+  train(at("run"), until(40));
+  train(at("other"), until(40), {.dp = 4, .pp = 2});
+  expect_same_steps(at("whole"), at("run"), 1, 20);
+  expect_close_steps(at("whole"), at("run"), 1, 40);
+  expect_close_steps(at("whole"), at("other"), 1, 40);
+}
+
+TEST_F(Resume, going_back_repeats_the_bits_and_keeps_what_is_given_up) {
+  options_.replace(options_.rfind("--save-interval"), std::string::npos, "--save-interval 5");
+  const auto run = at("run");
+  train(run, until(18));
+  train(run, until(18) + " --load-step 5");
+  EXPECT_EQ(saved_steps(run), (std::vector<int64_t>{5, 10, 15, 18}));
+  expect_whole_log(run, 1, 18);
+  for (const int64_t step : {10, 15, 18}) {
+    const auto given_up = run / "discarded" / checkpoint_of(run, step).filename();
+    expect_same_tensors(given_up, checkpoint_of(run, step));
+  }
+  std::ifstream stream(run / "metrics.discarded.jsonl");
+  std::vector<nlohmann::json> discarded;
+  for (std::string line; std::getline(stream, line);) {
+    discarded.push_back(nlohmann::json::parse(line));
+  }
+  ASSERT_EQ(discarded.size(), 13u);
+  const auto lines = metrics_of(run);
+  for (size_t i = 0; i < 13; ++i) EXPECT_EQ(discarded[i].at("loss"), lines[i + 5].at("loss"));
+}
+
+}  // namespace
+}  // namespace switchyard::test
