@@ -33,7 +33,8 @@ class TokenDataset {
   const DatasetInfo& info() const;
   int64_t tokens() const;
   int64_t documents() const;
-  // Hash of the .idx file and the size of the .bin file, in hexadecimal: the set's identity.
+  // Hash of the .idx file, size of the .bin file and hash of up to 256 blocks spread over it, in
+  // hexadecimal: the set's identity, wherever it lies.
   const std::string& identity() const;
   // Tokens [first, first + out.size()); throws Error naming file, position and token for one that
   // is negative or not below the vocabulary.

@@ -217,14 +217,18 @@ TEST_F(Dataset, NeedsAVocabularyFromSomewhere) {
   EXPECT_THAT(error(ReferenceSet(8, texts), int64_t{1} << 31), HasSubstr("2147483648"));
 }
 
-TEST_F(Dataset, IdentityFollowsTheContentOfTheIndexAndTheSize) {
+TEST_F(Dataset, IdentityFollowsIndexSizeAndTokens) {
   ReferenceSet(8, texts).write(prefix());
   const std::string other = (folder_.path() / "moved").string();
   ReferenceSet(8, texts).write(other);
   const std::string identity = TokenDataset::open(prefix(), 1000).identity();
   EXPECT_EQ(TokenDataset::open(other, 2000).identity(), identity);
-  EXPECT_THAT(identity, testing::MatchesRegex("[0-9a-f]{32}-c"));
+  EXPECT_THAT(identity, testing::MatchesRegex("[0-9a-f]{32}-c-[0-9a-f]{16}"));
   ReferenceSet(8, {{5, 6}, {7, 100, 8, 9}}).write(other);
+  EXPECT_NE(TokenDataset::open(other, 1000).identity(), identity);
+  auto same_lengths = texts;
+  same_lengths.back().back() ^= 1;
+  ReferenceSet(8, same_lengths).write(other);
   EXPECT_NE(TokenDataset::open(other, 1000).identity(), identity);
 }
 
