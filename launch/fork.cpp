@@ -35,9 +35,9 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
 
 void extend(const std::string& run, int64_t step, const Settings& given) {
   const RunFolder folder(run);
-  auto path = folder.read();
-  check(path.kind == "path", "extend", "'{}' is an average; it is never trained on", run);
+  check(folder.read().kind == "path", "extend", "'{}' is an average; it is never trained on", run);
   const PathLock lock(folder);
+  auto path = folder.read();  // now nobody else changes it
   const auto latest = folder.latest();
   const int64_t last = latest ? latest->step : path.start_step();
   check(step >= last, "extend",

@@ -22,7 +22,7 @@ RunReference parse_run_reference(const std::string& text);  // throws Error for 
 //   path.json                what the path is made of
 //   metrics.jsonl            one line a step
 //   checkpoints/step-N/      see parallel/checkpoint.h
-//   pins/step-N--CHILD.json  a fork point, never deleted by retention
+//   pins/step-N--CHILD.pin   a fork point, never deleted by retention
 //   lock                     held by the trainer, let go with its process
 class RunFolder {
  public:

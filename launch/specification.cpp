@@ -234,6 +234,13 @@ void fork_schedule(PathSpecification& path, const LineageEntry& entry, const Set
   }
   if (given.has("lr-decay-iters")) s.set_text("lr-decay-iters", given.text("lr-decay-iters"));
   check_schedule_options(s, "the steps that the branch decays");
+  for (const char* name : {"lr", "lr-warmup-iters"}) {
+    check(
+        !given.has(name) || s.text("lr-decay-style") == "constant", "fork",
+        "--{} {} with --lr-decay-style {}; a branch decays from the rate of its parent at the fork "
+        "point, so it is allowed with constant only",
+        name, given.has(name) ? given.text(name) : "", s.text("lr-decay-style"));
+  }
   path.schedule =
       schedule_from_fork(parent, entry.step, s.real("lr"), s.real("min-lr"),
                          s.integer("lr-warmup-iters"), decay_style_named(s.text("lr-decay-style")),

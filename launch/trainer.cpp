@@ -99,7 +99,9 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
                                   const Settings& given) {
   const std::optional<int64_t> wanted =
       given.has("load-step") ? std::optional(given.integer("load-step")) : std::nullopt;
-  if (wanted || run.latest()) return Origin{run, run.checkpoint(wanted), false};
+  const bool at_fork =
+      !path.lineage.empty() && (wanted ? wanted == path.start_step() : !run.latest());
+  if (!at_fork && (wanted || run.latest())) return Origin{run, run.checkpoint(wanted), false};
   if (path.lineage.empty()) return std::nullopt;
   const auto& fork = path.lineage.back();
   const RunFolder parent((run.folder() / fork.path).lexically_normal());
@@ -201,6 +203,7 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   agree_on_errors(world, [&] {
     check_engine(engine_options(path, settings, true), layout);
     data = std::make_unique<TrainingData>(open_training_data(path));
+    data->log_epochs(world.rank() == 0);
     if (!is_new) origin = find_origin(run, path, given);
     if (origin) step = origin->entry.step;
     validation = open_validation(path, settings, *data, step);
@@ -220,7 +223,7 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   });
   if (origin) load(*origin, mesh, *engine);
   agree_on_errors(world, [&] {
-    if (world.rank() == 0 && origin && !origin->is_parent) run.discard_behind(origin->entry.step);
+    if (world.rank() == 0 && origin) run.discard_behind(origin->entry.step);
   });
   if (world.rank() == 0) report_start(path, *data, mesh, origin);
   const double peak = measure_peak(mesh, *engine, path.dtype());
