@@ -37,11 +37,22 @@ double difference(const nlohmann::json& a, const nlohmann::json& b, const char* 
 
 }  // namespace
 
-std::string tiny_path(const std::string& data, int global_batch) {
-  return "--data-path " + data + " --global-batch-size " + std::to_string(global_batch) +
-         " --num-layers 4 --hidden-size 64 --num-attention-heads 4 --seq-length 32 --lr 1e-3 "
-         "--lr-warmup-iters 10 --hidden-dropout 0.1 --attention-dropout 0.1 --clip-grad 1 "
-         "--save-interval 0";
+std::string tiny_path(const std::string& data, int global_batch, const std::string& others) {
+  const std::pair<std::string, std::string> usual[] = {{"--num-layers", "4"},
+                                                       {"--hidden-size", "64"},
+                                                       {"--num-attention-heads", "4"},
+                                                       {"--seq-length", "32"},
+                                                       {"--lr", "1e-3"},
+                                                       {"--lr-warmup-iters", "10"},
+                                                       {"--hidden-dropout", "0.1"},
+                                                       {"--attention-dropout", "0.1"},
+                                                       {"--clip-grad", "1"},
+                                                       {"--save-interval", "0"}};
+  std::string line = "--data-path " + data + " --global-batch-size " + std::to_string(global_batch);
+  for (const auto& [name, value] : usual) {
+    if (others.find(name + " ") == std::string::npos) line += " " + name + " " + value;
+  }
+  return line + " " + others;
 }
 
 std::vector<std::string> train_words(const fs::path& run, const std::string& options,

@@ -12,8 +12,9 @@
 namespace switchyard::test {
 
 // Four layers of 64 channels with dropout at a rate of 1e-3 after 10 steps of warm-up: what
-// training tests of the whole program have in common. Options given behind it add to it.
-std::string tiny_path(const std::string& data, int global_batch);
+// training tests of the whole program have in common; nothing is saved before the end. The other
+// options replace these or add to them.
+std::string tiny_path(const std::string& data, int global_batch, const std::string& others = "");
 
 // `switchyard train RUN OPTIONS` on tp * pp * dp ranks; fails the test unless it ends well.
 void train(const std::filesystem::path& run, const std::string& options, Layout layout = {});

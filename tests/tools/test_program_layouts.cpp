@@ -10,10 +10,10 @@ namespace {
 constexpr int steps = 100;
 // Untied, gated, rotated, with half as many key and value heads.
 const std::string llama =
-    " --num-query-groups 2 --untie-embeddings-and-output-weights --swiglu "
+    "--num-query-groups 2 --untie-embeddings-and-output-weights --swiglu "
     "--position-embedding-type rope --normalization RMSNorm --disable-bias-linear";
 const std::string neox =
-    " --parallel-residual --untie-embeddings-and-output-weights --activation gelu-erf "
+    "--parallel-residual --untie-embeddings-and-output-weights --activation gelu-erf "
     "--position-embedding-type rope --rotary-percent 0.25";
 
 std::string name_of(Layout layout) {
@@ -25,7 +25,7 @@ class Layouts : public ::testing::Test {
  protected:
   void compare(const std::string& options, int global_batch, const std::vector<Layout>& layouts) {
     const std::string all =
-        tiny_path(data_, global_batch) + options + " --train-iters " + std::to_string(steps);
+        tiny_path(data_, global_batch, options) + " --train-iters " + std::to_string(steps);
     const auto reference = folder_.path() / "reference";
     train(reference, all);
     expect_whole_log(reference, 1, steps);

@@ -50,7 +50,7 @@ TEST_F(Resume, stopped_by_steps_repeats_every_bit) {
 }
 
 TEST_F(Resume, stopped_by_steps_repeats_every_bit_in_bf16) {
-  options_ += " --bf16";
+  options_ = tiny_path(data_, 6, "--bf16");
   stop_by_steps("serial", {7}, 12, {});
   stop_by_steps("mixed", {7}, 12, {.tp = 2, .pp = 2});
 }
@@ -152,7 +152,7 @@ class ResumeAfterKill : public ResumeAfterSignal {
 };
 
 TEST_F(ResumeAfterKill, in_the_middle_of_a_save) {
-  options_.replace(options_.rfind("--save-interval"), std::string::npos, "--save-interval 3");
+  options_ = tiny_path(data_, 6, "--save-interval 3");
   const auto run = at("run");
   kill_at(
       run, [&] { return saves_now(run); }, mixed);
@@ -162,7 +162,7 @@ TEST_F(ResumeAfterKill, in_the_middle_of_a_save) {
 }
 
 TEST_F(ResumeAfterKill, between_saves) {
-  options_.replace(options_.rfind("--save-interval"), std::string::npos, "--save-interval 4");
+  options_ = tiny_path(data_, 6, "--save-interval 4");
   const auto run = at("run");
   kill_at(run, [&] { return metrics_count(run) >= 10 && !saves_now(run); }, {.pp = 2});
   const auto behind = metrics_count(run) - static_cast<size_t>(last_saved_);
@@ -184,7 +184,7 @@ TEST_F(Resume, continues_in_another_layout) {
 }
 
 TEST_F(Resume, going_back_repeats_the_bits_and_keeps_what_is_given_up) {
-  options_.replace(options_.rfind("--save-interval"), std::string::npos, "--save-interval 5");
+  options_ = tiny_path(data_, 6, "--save-interval 5");
   const auto run = at("run");
   train(run, until(18));
   train(run, until(18) + " --load-step 5");

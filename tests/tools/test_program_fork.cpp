@@ -1,0 +1,213 @@
+// Branches: their parent's bits, their own schedule, data, batch and layout.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "launch/run_folder.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/tools/paths.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard::test {
+namespace {
+
+class Fork : public ::testing::Test {
+ protected:
+  fs::path at(const std::string& name) const { return folder_.path() / name; }
+  std::string fork_point(const std::string& name, int64_t step) const {
+    return at(name).string() + "@" + std::to_string(step);
+  }
+  void fork(const std::string& parent, int64_t step, const std::string& child,
+            const std::string& options = "") const {
+    run_well("fork " + fork_point(parent, step) + " " + at(child).string() + " " + options);
+  }
+  void go_on(const std::string& name, int64_t last, Layout layout = {}) const {
+    train(at(name), "--save-interval 4 --train-iters " + std::to_string(last), layout);
+  }
+  // The main path, saved every 4 steps; its warm-up ends at step 10.
+  void make_main(int64_t last, const std::string& options = "") const {
+    train(at("main"), tiny_path(data_, 6) + " --train-iters " + std::to_string(last) +
+                          " --min-lr 1e-5 " + options);
+  }
+  void expect_same_end(const std::string& a, const std::string& b, int64_t step) const {
+    expect_same_tensors(checkpoint_of(at(a), step), checkpoint_of(at(b), step));
+  }
+  double rate(const std::string& name, int64_t step) const {
+    for (const auto& line : metrics_of(at(name))) {
+      if (line.at("step") == step) return line.at("learning_rate");
+    }
+    ADD_FAILURE() << "no step " << step << " in " << name;
+    return 0;
+  }
+  // The branch's rates are min + (lr(F) - min) f(n / steps), to the last bit; and it ends there.
+  void expect_decay(const std::string& name, int64_t from, double start, int64_t steps,
+                    double (*f)(double)) const {
+    const double minimum = 1e-5;
+    expect_whole_log(at(name), from + 1, from + steps);
+    for (int64_t n = 1; n <= steps; ++n) {
+      const double x = static_cast<double>(n) / static_cast<double>(steps);
+      const double expected = n == steps ? minimum : minimum + (start - minimum) * f(x);
+      EXPECT_EQ(rate(name, from + n), expected) << name << ", step " << from + n;
+    }
+  }
+
+  TemporaryFolder folder_;
+  std::string data_ = make_tokens(folder_.path(), "text", 60'000);
+};
+
+double cosine(double x) { return (1 + std::cos(std::numbers::pi * x)) / 2; }
+double linear(double x) { return 1 - x; }
+double one_minus_sqrt(double x) { return 1 - std::sqrt(x); }
+
+TEST_F(Fork, with_its_parents_schedule_has_its_parents_bits) {
+  make_main(8);
+  go_on("main", 20);
+  for (const int64_t step : {8, 12}) {
+    const std::string name = "branch" + std::to_string(step);
+    fork("main", step, name);
+    go_on(name, 20);
+    expect_whole_log(at(name), step + 1, 20);
+    expect_same_steps(at("main"), at(name), step + 1, 20);
+    for (int64_t saved = step + 4; saved <= 20; saved += 4) {
+      expect_same_tensors(checkpoint_of(at("main"), saved), checkpoint_of(at(name), saved));
+    }
+  }
+}
+
+TEST_F(Fork, of_a_fork_has_their_bits_and_lineage) {
+  make_main(4);
+  go_on("main", 16);
+  fork("main", 4, "child");
+  go_on("child", 8);
+  fork("child", 8, "grandchild");
+  go_on("grandchild", 16);
+  expect_same_steps(at("main"), at("grandchild"), 9, 16);
+  expect_same_end("main", "grandchild", 16);
+  const auto path = RunFolder(at("grandchild")).read();
+  ASSERT_EQ(path.lineage.size(), 2u);
+  EXPECT_EQ(path.lineage[0].step, 4);
+  EXPECT_EQ(path.lineage[1].step, 8);
+  EXPECT_EQ(path.lineage[1].path, "../child");
+  EXPECT_EQ(path.lineage[1].samples, 48);
+}
+
+TEST_F(Fork, decays_by_the_formula_and_stops_at_the_end) {
+  make_main(16);
+  fork("main", 16, "cosine", "--lr-decay-style cosine --lr-decay-iters 9");
+  fork("main", 16, "linear", "--lr-decay-style linear --lr-decay-iters 7");
+  fork("main", 16, "sqrt", "--lr-decay-style 1-sqrt --lr-decay-iters 6");
+  for (const char* name : {"cosine", "linear", "sqrt"}) train(at(name), "--save-interval 0");
+  expect_decay("cosine", 16, 1e-3, 9, cosine);
+  expect_decay("linear", 16, 1e-3, 7, linear);
+  expect_decay("sqrt", 16, 1e-3, 6, one_minus_sqrt);
+  EXPECT_EQ(saved_steps(at("cosine")), std::vector<int64_t>{25});
+}
+
+TEST_F(Fork, during_warm_up_decays_from_the_rate_there) {
+  make_main(4);
+  fork("main", 4, "branch", "--lr-decay-style linear --lr-decay-iters 5");
+  train(at("branch"), "");
+  expect_decay("branch", 4, 1e-3 * (4.0 / 10.0), 5, linear);
+}
+
+TEST_F(Fork, stopped_and_continued_repeats_its_bits) {
+  make_main(4);
+  for (const char* name : {"whole", "stopped"}) {
+    fork("main", 4, name, "--lr-decay-style cosine --lr-decay-iters 12");
+  }
+  go_on("stopped", 6);
+  go_on("stopped", 11);
+  train(at("stopped"), "");
+  train(at("whole"), "");
+  expect_whole_log(at("stopped"), 5, 16);
+  expect_same_steps(at("whole"), at("stopped"), 5, 16);
+  expect_same_end("whole", "stopped", 16);
+  train(at("stopped"), "--load-step 4");  // back to the fork point
+  expect_same_steps(at("whole"), at("stopped"), 5, 16);
+  expect_same_end("whole", "stopped", 16);
+}
+
+TEST_F(Fork, reads_what_its_parent_is_extended_with) {
+  const auto more = make_tokens(folder_.path(), "more", 40'000, 7);
+  make_main(8);
+  fork("main", 8, "before", "--data-path " + more);
+  fork("main", 8, "old");
+  run_well("extend " + at("main").string() + " --at-step 8 --data-path " + more);
+  fork("main", 8, "inherits");
+  fork("main", 8, "after", "--data-path " + more);
+  for (const char* name : {"main", "before", "inherits", "after", "old"}) go_on(name, 14);
+  EXPECT_NE(metrics_of(at("old"))[0].at("loss"), metrics_of(at("before"))[0].at("loss"));
+  for (const char* name : {"before", "inherits", "after"}) {
+    expect_same_steps(at("main"), at(name), 9, 14);
+    expect_same_end("main", name, 14);
+  }
+}
+
+TEST_F(Fork, with_another_batch_reads_on_where_its_parent_stood) {
+  train(at("main"),
+        tiny_path(data_, 6, "--train-iters 8 --hidden-dropout 0 --attention-dropout 0"));
+  // At a rate of 0 the weights stay, so two steps of 6 samples score what one of 12 does.
+  fork("main", 8, "same", "--lr 0");
+  fork("main", 8, "twice", "--lr 0 --global-batch-size 12");
+  go_on("same", 12);
+  go_on("twice", 10, {.dp = 2});
+  const auto same = metrics_of(at("same")), twice = metrics_of(at("twice"));
+  ASSERT_EQ(same.size(), 4u);
+  ASSERT_EQ(twice.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(twice[i].at("samples"), same[2 * i + 1].at("samples"));
+    const double mean =
+        (same[2 * i].at("loss").get<double>() + same[2 * i + 1].at("loss").get<double>()) / 2;
+    EXPECT_NEAR(twice[i].at("loss").get<double>(), mean, 1e-6 * mean);
+  }
+  EXPECT_NE(same[0].at("loss"), same[1].at("loss"));
+}
+
+TEST_F(Fork, in_another_layout_is_the_same_branch) {
+  make_main(12);
+  for (const char* name : {"serial", "cube"}) {
+    fork("main", 12, name, "--lr-decay-style 1-sqrt --lr-decay-iters 20");
+  }
+  train(at("serial"), "");
+  train(at("cube"), "", {.tp = 2, .dp = 2, .pp = 2});
+  expect_close_steps(at("serial"), at("cube"), 13, 32);
+}
+
+TEST_F(Fork, points_are_never_deleted) {
+  make_main(4);
+  go_on("main", 8);
+  fork("main", 4, "branch");
+  train(at("main"), "--save-interval 2 --keep-checkpoints 2 --train-iters 14");
+  EXPECT_EQ(saved_steps(at("main")), (std::vector<int64_t>{4, 12, 14}));
+  const auto back = run(train_words(at("main"), "--load-step 12 --train-iters 14"));
+  EXPECT_EQ(back.exit_code, 0) << back.err;
+  fork("main", 14, "late");
+  const auto refused = run(train_words(at("main"), "--load-step 12 --train-iters 14"));
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.err.find("fork point"), std::string::npos) << refused.err;
+  EXPECT_EQ(saved_steps(at("main")), (std::vector<int64_t>{4, 12, 14}));
+  go_on("branch", 6);
+}
+
+TEST_F(Fork, refuses_what_would_be_dropped) {
+  make_main(8);
+  const auto expect_refused = [&](const std::string& line, const std::string& part) {
+    const auto outcome = run(words(line));
+    EXPECT_EQ(outcome.exit_code, 1) << line;
+    EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
+  };
+  const std::string make = "fork " + fork_point("main", 8) + " " + at("branch").string();
+  expect_refused(make + " --lr-decay-style cosine --lr-decay-iters 5 --lr 1e-4", "--lr");
+  expect_refused(make + " --lr-decay-style cosine", "--lr-decay-iters");
+  expect_refused(make + " --hidden-size 32", "--hidden-size");
+  expect_refused("fork " + fork_point("main", 7) + " " + at("branch").string(), "nearest");
+  expect_refused("train " + at("new").string() + " " + tiny_path(data_, 6) + " --load-step 5",
+                 "--load-step");
+  EXPECT_FALSE(fs::exists(at("branch")));
+  EXPECT_FALSE(fs::exists(at("new")));
+}
+
+}  // namespace
+}  // namespace switchyard::test

@@ -1,0 +1,146 @@
+// What is done with a path's checkpoints: averages, evaluation, generation, inspection.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "tests/support/temporary_folder.h"
+#include "tests/tools/paths.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard::test {
+namespace {
+
+class Versions : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto data = make_tokens(folder_.path(), "text", 60'000);
+    train(at("main"), tiny_path(data, 6, "--save-interval 4 --train-iters 12" + precision_));
+  }
+  fs::path at(const std::string& name) const { return folder_.path() / name; }
+  nlohmann::json evaluate(const std::string& run, Layout layout = {}) const {
+    return nlohmann::json::parse(run_well("eval " + at(run).string() + " --data-path " + held_out_ +
+                                              " --json --tp " + std::to_string(layout.tp) +
+                                              " --pp " + std::to_string(layout.pp),
+                                          layout.ranks()));
+  }
+  std::string generate(const std::string& options) const {
+    return run_well("generate " + at("main").string() + " --prompt rank --max-new-tokens 60 " +
+                    options);
+  }
+  void average(const std::string& steps, const std::string& output) const {
+    run_well("average " + at("main").string() + " --steps " + steps + " --output " +
+             at(output).string());
+  }
+
+  TemporaryFolder folder_;
+  std::string held_out_ = make_tokens(folder_.path(), "held-out", 5'000, 3);
+  std::string precision_;
+};
+
+class VersionsInBf16 : public Versions {
+ protected:
+  VersionsInBf16() { precision_ = " --bf16"; }
+};
+
+std::vector<float> floats(const std::vector<char>& bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+TEST_F(Versions, average_of_one_checkpoint_is_that_checkpoint) {
+  average("8:8:1", "one");
+  EXPECT_EQ(evaluate("main@8").at("loss"), evaluate("one").at("loss"));
+}
+
+TEST_F(VersionsInBf16, average_of_one_checkpoint_is_that_checkpoint) {
+  average("8:8:1", "one");
+  EXPECT_EQ(evaluate("main@8").at("loss"), evaluate("one").at("loss"));
+}
+
+// Of the fp32 weights, which in bf16 are the master's.
+void expect_mean(const fs::path& main, const fs::path& mean, const std::string& group) {
+  const auto made = tensors_of(checkpoint_of(mean, 12));
+  std::vector<std::map<std::string, std::vector<char>>> parts;
+  for (const int64_t step : {4, 8, 12}) parts.push_back(tensors_of(checkpoint_of(main, step)));
+  int64_t weights = 0;
+  for (const auto& [name, bytes] : made) {
+    const std::string weight = name.substr(std::string("/model/").size());
+    const auto values = floats(bytes);
+    std::vector<double> sums(values.size());
+    for (const auto& part : parts) {
+      const auto one = floats(part.at(group + weight));
+      ASSERT_EQ(one.size(), sums.size()) << name;
+      for (size_t i = 0; i < sums.size(); ++i) sums[i] += one[i];
+    }
+    size_t wrong = 0;
+    for (size_t i = 0; i < sums.size(); ++i)
+      wrong += values[i] != static_cast<float>(sums[i] / 3) ? 1 : 0;
+    EXPECT_EQ(wrong, 0u) << name;
+    ++weights;
+  }
+  EXPECT_GT(weights, 10);
+}
+
+TEST_F(Versions, average_is_the_mean_of_the_weights) {
+  average("4:12:4", "mean");
+  expect_mean(at("main"), at("mean"), "/model/");
+  EXPECT_NE(evaluate("mean").at("loss"), evaluate("main").at("loss"));
+}
+
+TEST_F(VersionsInBf16, average_is_the_mean_of_the_master_weights) {
+  average("4:12:4", "mean");
+  expect_mean(at("main"), at("mean"), "/optimizer/master/");
+}
+
+TEST_F(Versions, evaluation_agrees_in_every_layout) {
+  const auto serial = evaluate("main");
+  EXPECT_EQ(serial.at("step"), 12);
+  EXPECT_EQ(serial.at("tokens").get<int64_t>(), serial.at("text_bytes").get<int64_t>());
+  const double loss = serial.at("loss");
+  EXPECT_NEAR(serial.at("perplexity").get<double>(), std::exp(loss), 1e-9 * std::exp(loss));
+  for (const Layout layout : {Layout{.tp = 2}, {.pp = 3}, {.tp = 2, .dp = 2}, {.dp = 2, .pp = 2}}) {
+    const auto other = evaluate("main", layout);
+    EXPECT_NEAR(other.at("loss").get<double>(), loss, 1e-6 * loss) << layout.to_string();
+    EXPECT_EQ(other.at("tokens"), serial.at("tokens"));
+    EXPECT_EQ(other.at("checkpoint"), serial.at("checkpoint"));
+  }
+}
+
+TEST_F(Versions, generation_repeats_itself) {
+  const auto likeliest = generate("--temperature 0");
+  EXPECT_EQ(likeliest, generate("--temperature 0 --seed 5"));
+  const auto drawn = generate("--seed 1 --top-p 0.95");
+  EXPECT_EQ(drawn, generate("--seed 1 --top-p 0.95"));
+  EXPECT_NE(drawn, generate("--seed 2 --top-p 0.95"));
+  EXPECT_EQ(generate("--top-k 1"), likeliest);
+  EXPECT_TRUE(likeliest.starts_with("rank"));
+  EXPECT_GT(likeliest.size(), 40u);  // more than one context of 32
+}
+
+TEST_F(Versions, inspection_says_what_a_checkpoint_is) {
+  run_well("fork " + at("main").string() + "@8 " + at("branch").string());
+  train(at("branch"), "--train-iters 10");
+  const auto found =
+      nlohmann::json::parse(run_well("inspect " + at("branch").string() + " --json --verify"));
+  EXPECT_EQ(found.at("step"), 10);
+  EXPECT_EQ(found.at("samples"), 60);
+  EXPECT_EQ(found.at("loss"), metrics_of(at("branch")).back().at("loss"));
+  EXPECT_EQ(found.at("id").get<std::string>().size(), 32u);
+  EXPECT_EQ(found.at("specification").at("settings").at("lr"), 1e-3);
+  EXPECT_EQ(found.at("specification").at("lineage").at(0).at("step"), 8);
+  EXPECT_NE(found.at("lineage").get<std::string>().find("../main@8"), std::string::npos);
+  bool weight = false, moment = false;
+  for (const auto& tensor : found.at("tensors")) {
+    const std::string name = tensor.at("name");
+    weight = weight || (name == "/model/layers.3.attention.q.weight" &&
+                        tensor.at("shape") == std::vector<int64_t>{64, 64});
+    moment = moment || name == "/optimizer/exp_avg_sq/layers.3.attention.q.weight";
+  }
+  EXPECT_TRUE(weight && moment);
+}
+
+}  // namespace
+}  // namespace switchyard::test
