@@ -143,6 +143,17 @@ TrainingData open_training_data(const PathSpecification& path) {
                       path.model.vocabulary);
 }
 
+std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
+                                                     const std::vector<std::string>& prefixes) {
+  auto data =
+      std::make_unique<EvaluationData>(prefixes, path.sequence_length(), path.model.vocabulary);
+  const std::string& theirs = data->info().tokenizer;
+  check(theirs.empty() || path.tokenizer.empty() || theirs == path.tokenizer, "data",
+        "{} was made by the tokenizer '{}'; the path's is '{}'", show(prefixes), theirs,
+        path.tokenizer);
+  return data;
+}
+
 PathSpecification new_path(const Settings& given) {
   check(given.has("data-path"), "path",
         "this path does not exist; a new one needs --data-path (is the name right?)");
@@ -234,13 +245,15 @@ void fork_schedule(PathSpecification& path, const LineageEntry& entry, const Set
   }
   if (given.has("lr-decay-iters")) s.set_text("lr-decay-iters", given.text("lr-decay-iters"));
   check_schedule_options(s, "the steps that the branch decays");
-  for (const char* name : {"lr", "lr-warmup-iters"}) {
-    check(
-        !given.has(name) || s.text("lr-decay-style") == "constant", "fork",
-        "--{} {} with --lr-decay-style {}; a branch decays from the rate of its parent at the fork "
-        "point, so it is allowed with constant only",
-        name, given.has(name) ? given.text(name) : "", s.text("lr-decay-style"));
-  }
+  const bool decays = s.text("lr-decay-style") != "constant";
+  const auto keep = [&](const char* name, double parents) {
+    check(!decays || !given.has(name) || given.real(name) == parents, "fork",
+          "--{} {} with --lr-decay-style {}; a branch decays from its parent's rate at the fork "
+          "point, so only the parent's {} is allowed with it",
+          name, given.has(name) ? given.text(name) : "", s.text("lr-decay-style"), parents);
+  };
+  keep("lr", parent.maximum);
+  keep("lr-warmup-iters", static_cast<double>(parent.warmup));
   path.schedule =
       schedule_from_fork(parent, entry.step, s.real("lr"), s.real("min-lr"),
                          s.integer("lr-warmup-iters"), decay_style_named(s.text("lr-decay-style")),
