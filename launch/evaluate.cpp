@@ -19,11 +19,6 @@ std::unique_ptr<CheckpointReader> open_checkpoint(const CheckpointEntry& entry,
   return reader;
 }
 
-std::vector<std::string> absolute_prefixes(const std::vector<std::string>& data) {
-  check(!data.empty(), "eval", "--data-path is needed");
-  return data;
-}
-
 Evaluation summarize(const CheckpointInfo& info, const Engine::Score& score,
                      const EvaluationData& data) {
   Evaluation e;
@@ -56,8 +51,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
     const RunFolder folder(reference.folder);
     path = folder.read();
     check_engine(engine_options(path, settings, false), layout);
-    data = std::make_unique<EvaluationData>(absolute_prefixes(data_prefixes),
-                                            path.sequence_length(), path.model.vocabulary);
+    data = open_evaluation_data(path, data_prefixes);
     reader = open_checkpoint(folder.checkpoint(reference.step), world);
   });
   const Mesh mesh = make_mesh(layout, world);

@@ -41,9 +41,11 @@ void write_file_atomically(const fs::path& file, const std::string& text) {
   }
   const bool synced = written == text.size() && fsync(fd) == 0;
   const int cause = errno;
-  check(::close(fd) == 0 && synced, "file", "{} cannot be written: {}", temporary.string(),
-        std::strerror(cause));
   std::error_code problem;
+  if (::close(fd) != 0 || !synced) {
+    fs::remove(temporary, problem);
+    fail("file", "{} cannot be written: {}", file.string(), std::strerror(cause));
+  }
   fs::rename(temporary, file, problem);
   check(!problem, "file", "{} cannot be renamed to {}: {}", temporary.string(), file.string(),
         problem.message());
@@ -158,12 +160,12 @@ std::vector<int64_t> RunFolder::pinned_steps() const {
 
 void RunFolder::retain(int64_t keep) const {
   if (keep <= 0) return;
-  const auto pinned = pinned_steps();
   auto entries = list_checkpoints(checkpoints());
   std::erase_if(entries, [](const CheckpointEntry& e) { return !e.complete; });
   const auto excess = static_cast<int64_t>(entries.size()) - keep;
   for (int64_t i = 0; i < excess; ++i) {
     const auto& entry = entries[static_cast<size_t>(i)];
+    const auto pinned = pinned_steps();  // each time anew: forks may be made meanwhile
     if (std::ranges::find(pinned, entry.step) == pinned.end()) remove_checkpoint(entry.folder);
   }
 }

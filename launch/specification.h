@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,10 @@ std::vector<DataSource> parse_sources(const std::vector<std::string>& values);
 
 // The path's training data, opened and checked against the specification.
 TrainingData open_training_data(const PathSpecification& path);
+
+// Sets to score the path's weights on; throws Error for another tokenizer or a larger vocabulary.
+std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
+                                                     const std::vector<std::string>& prefixes);
 
 // Model settings as options of the same names, and back.
 Settings settings_of(const GptConfig& config);

@@ -115,6 +115,10 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
 }
 
 [[noreturn]] void refuse_damaged(const Origin& origin, const Error& problem) {
+  if (origin.is_parent) {
+    throw Error(fmt::format("{}; this branch starts at step {} of '{}'", problem.what(),
+                            origin.entry.step, origin.folder.folder().string()));
+  }
   const auto good = origin.folder.newest_good_below(origin.entry.step);
   throw Error(fmt::format(
       "{}; step {} of '{}' cannot be used, {}", problem.what(), origin.entry.step,

@@ -44,8 +44,7 @@ std::unique_ptr<EvaluationData> open_validation(const PathSpecification& path,
                                                 const Settings& settings, const TrainingData& data,
                                                 int64_t step) {
   if (settings.has("valid-data-path")) {
-    return std::make_unique<EvaluationData>(validation_sets(settings), path.sequence_length(),
-                                            path.model.vocabulary);
+    return open_evaluation_data(path, validation_sets(settings));
   }
   if (settings.integer("eval-interval") == 0) return nullptr;
   const int64_t consumed = path.samples_at(step);
