@@ -1,0 +1,37 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tests/support/temporary_folder.h"
+
+namespace switchyard::test {
+
+// Runs the program, which must end with a non-zero exit code of its own and say why in exactly one
+// line "switchyard: [where] ..." that has all of `parts`. Returns the line.
+std::string expect_refused(const std::vector<std::string>& arguments,
+                           const std::vector<std::string>& parts, int ranks = 1);
+std::string expect_refused(const std::string& line, const std::vector<std::string>& parts,
+                           int ranks = 1);
+
+// A folder with two token sets, "a" and "b", and the options of a small new path that reads "a".
+class RefusalFolder {
+ public:
+  RefusalFolder();
+  std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
+  // `train RUN` with the options of a small path, those given in their place or behind them; an
+  // empty value leaves an option out.
+  std::string train(const std::string& run,
+                    const std::vector<std::pair<std::string, std::string>>& changed = {},
+                    const std::string& more = "") const;
+  // Trains `run` to `steps`, saving every second.
+  void make_path(const std::string& run, int steps) const;
+  // Everything below a folder but its lock, as names and contents.
+  std::vector<std::pair<std::string, std::string>> contents(const std::string& run) const;
+
+ private:
+  TemporaryFolder folder_;
+};
+
+}  // namespace switchyard::test

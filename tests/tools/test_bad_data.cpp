@@ -1,0 +1,124 @@
+// Damaged, foreign and missing token sets and texts, by every command that reads them.
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "tests/data/reference_set.h"
+#include "tests/tools/program.h"
+#include "tests/tools/refusal.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard::test {
+namespace {
+
+class BadData : public testing::Test {
+ protected:
+  using Parts = std::vector<std::string>;
+
+  ReferenceSet good_set() const {
+    ReferenceSet set(8, {std::vector<int64_t>(200, 7), std::vector<int64_t>(200, 8)});
+    set.json = R"({"tokenizer": "byte", "vocabulary_size": 257, "end_of_document": 256})";
+    return set;
+  }
+  void refuse(const Parts& parts) {
+    expect_refused(folder.train("new", {{"data-path", folder.at("set")}}), parts);
+    EXPECT_FALSE(fs::exists(folder.at("new")));
+  }
+  void refuse_tokenize(const std::string& line, const Parts& parts) {
+    expect_refused("tokenize --output-prefix " + folder.at("made") + " " + line, parts);
+    for (const auto& entry : fs::directory_iterator(folder.at(""))) {
+      EXPECT_FALSE(entry.path().filename().string().starts_with("made")) << entry.path();
+    }
+  }
+
+  RefusalFolder folder;
+};
+
+TEST_F(BadData, SetsThatAreNotWhole) {
+  good_set().write(folder.at("set"));
+  run_well(folder.train("good", {{"data-path", folder.at("set")}}));
+
+  fs::resize_file(folder.at("set.bin"), 399);
+  refuse({"set.bin"});
+  fs::remove(folder.at("set.bin"));
+  refuse({"set.bin", "No such file"});
+
+  good_set().write(folder.at("set"));
+  fs::resize_file(folder.at("set.idx"), fs::file_size(folder.at("set.idx")) - 3);
+  refuse({"set.idx"});
+  fs::resize_file(folder.at("set.idx"), 5);
+  refuse({"set.idx"});
+  fs::remove(folder.at("set.idx"));
+  refuse({"set.idx", "No such file"});
+}
+
+TEST_F(BadData, SetsThatSaySomethingElse) {
+  auto set = good_set();
+  set.magic[0] = 'X';
+  set.write(folder.at("set"));
+  refuse({"set.idx"});
+  set = good_set();
+  set.version = 2;
+  set.write(folder.at("set"));
+  refuse({"set.idx", "2"});
+  set = good_set();
+  set.lengths[1] = 300;
+  set.write(folder.at("set"));
+  refuse({"set"});
+  set = good_set();
+  set.json = "{";
+  set.write(folder.at("set"));
+  refuse({"set.json"});
+  set = good_set();
+  set.json = R"({"tokenizer": "other", "vocabulary_size": 300})";
+  set.write(folder.at("set"));
+  expect_refused(
+      folder.train("new", {{"data-path", "0.5 " + folder.at("a") + " 0.5 " + folder.at("set")}}),
+      {"'byte'", "'other'"});
+}
+
+TEST_F(BadData, TokensBeyondTheVocabulary) {
+  std::vector<int64_t> tokens(400, 7);
+  tokens[203] = 299;
+  ReferenceSet(8, {tokens}).write(folder.at("set"));
+  refuse({"set", "--vocab-size"});
+  expect_refused(folder.train("new", {{"data-path", folder.at("set")}, {"train-iters", "50"}},
+                              "--vocab-size 299"),
+                 {"set.bin", "299", "203"});
+  run_well(folder.train("run"));
+  expect_refused("eval " + folder.at("run") + " --data-path " + folder.at("set"),
+                 {"set.bin", "299", "203"});
+}
+
+TEST_F(BadData, EvaluationRefusesAnotherTokenizer) {
+  run_well(folder.train("run"));
+  auto set = good_set();
+  set.json = R"({"tokenizer": "other", "vocabulary_size": 100})";
+  set.write(folder.at("set"));
+  expect_refused("eval " + folder.at("run") + " --data-path " + folder.at("set"),
+                 {"'other'", "'byte'"});
+  expect_refused("train " + folder.at("run") + " --valid-data-path " + folder.at("set"),
+                 {"'other'", "'byte'"});
+  set.json = R"({"tokenizer": "byte", "vocabulary_size": 300})";
+  set.write(folder.at("set"));
+  expect_refused("eval " + folder.at("run") + " --data-path " + folder.at("set"),
+                 {"set", "300", "257"});
+  expect_refused("eval " + folder.at("run"), {"--data-path"});
+  expect_refused("eval " + folder.at("run") + " --data-path " + folder.at("none"), {"none.idx"});
+}
+
+TEST_F(BadData, TextsThatCannotBeTokenized) {
+  refuse_tokenize("--input " + folder.at("none.txt"), {"none.txt", "No such file"});
+  refuse_tokenize("--input " + folder.at("a.txt") + " " + folder.at("none.txt"), {"none.txt"});
+  refuse_tokenize("", {"--input"});
+  refuse_tokenize("--input " + folder.at("a.txt") + " --tokenizer-type bpe", {"'bpe'", "'byte'"});
+  std::ofstream(folder.at("x.jsonl")) << "{\"text\": \"a\"}\n{\"text\"\n";
+  refuse_tokenize("--json-keys text --input " + folder.at("x.jsonl"), {"x.jsonl", "line 2"});
+  std::ofstream(folder.at("x.jsonl")) << "{\"text\": \"a\"}\n{\"txt\": \"b\"}\n";
+  refuse_tokenize("--json-keys text --input " + folder.at("x.jsonl"),
+                  {"x.jsonl", "line 2", "'text'"});
+}
+
+}  // namespace
+}  // namespace switchyard::test

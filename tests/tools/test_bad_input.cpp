@@ -1,0 +1,173 @@
+// What cannot be trained is refused in one line before anything is written.
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "tests/tools/program.h"
+#include "tests/tools/refusal.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard::test {
+namespace {
+
+class BadInput : public testing::Test {
+ protected:
+  using Parts = std::vector<std::string>;
+
+  // A new path with one option changed is refused, and nothing is left of it.
+  void refuse(const std::string& name, const std::string& value, const Parts& parts,
+              const std::string& more = "", int ranks = 1) {
+    refuse_all({{name, value}}, parts, more, ranks);
+  }
+  void refuse_all(const std::vector<std::pair<std::string, std::string>>& changed,
+                  const Parts& parts, const std::string& more = "", int ranks = 1) {
+    const std::string line = expect_refused(folder.train("new", changed, more), parts, ranks);
+    if (ranks > 1 && !line.starts_with("switchyard: [options]")) {
+      EXPECT_THAT(line, testing::HasSubstr("(rank "));
+    }
+    EXPECT_FALSE(fs::exists(folder.at("new"))) << line;
+  }
+  void refuse_with(const std::string& more, const Parts& parts, int ranks = 1) {
+    refuse_all({}, parts, more, ranks);
+  }
+
+  RefusalFolder folder;
+};
+
+TEST_F(BadInput, WordsThatAreNoOptions) {
+  refuse_with("--frobnicate 1", {"[options]", "--frobnicate"});
+  refuse_with("--tensor-model-parallel 1", {"[options]", "'--tensor-model-parallel'"});
+  refuse_with("--sequence-length 1", {"[options]", "--sequence-length"});
+  refuse_with("--seed abc", {"[options]", "--seed abc", "whole number"});
+  refuse_with("--seed 1.5", {"--seed 1.5", "whole number"});
+  refuse_with("--seed 99999999999999999999", {"--seed 99999999999999999999", "whole number"});
+  refuse_with("--weight-decay much", {"--weight-decay much", "finite number"});
+  refuse_with("--weight-decay nan", {"--weight-decay nan", "finite number"});
+  refuse_with("--seed", {"[options]", "--seed", "missing"});
+  refuse_with("--seed 1 --seed 2", {"--seed 1 2", "one value"});
+  refuse_with("--tp 1 --tensor-model-parallel-size 1", {"--tensor-model-parallel-size", "--tp"});
+  refuse_with("--config " + folder.at("none"), {"--config", "none", "cannot be read"});
+  std::ofstream(folder.at("config")) << "sed = 1\n";
+  refuse_with("--config " + folder.at("config"), {"--config", "config", "'sed'"});
+  expect_refused("trian run", {"'trian'", "--help"});
+  expect_refused("train", {"RUN is missing"});
+  expect_refused("train one two", {"'one' 'two'", "one RUN"});
+  expect_refused(std::vector<std::string>{"train", ""}, {"empty name"});
+}
+
+TEST_F(BadInput, ModelsThatDoNotExist) {
+  refuse("num-attention-heads", "3", {"hidden is 16", "heads is 3", "multiple"});
+  refuse("hidden-size", "18", {"hidden is 18", "heads is 4"});
+  refuse("hidden-size", "-16", {"hidden is -16"});
+  refuse("hidden-size", "99999999996", {"hidden is 99999999996", "1 to"});
+  refuse("num-layers", "0", {"layers is 0", "1 to"});
+  refuse("num-layers", "99999999999", {"layers is 99999999999", "1 to"});
+  refuse("num-layers", "", {"--num-layers", "missing"});
+  refuse("num-query-groups", "3", {"query_groups is 3", "heads is 4"});
+  refuse("max-position-embeddings", "8", {"--seq-length 16", "8 learned positions"});
+  refuse("hidden-dropout", "1.0", {"hidden_dropout is 1", "0 <= p < 1"});
+  refuse("attention-dropout", "-0.1", {"attention_dropout is -0.1", "0 <= p < 1"});
+  refuse("norm-epsilon", "0", {"norm_epsilon is 0", "above 0"});
+  refuse("init-method-std", "-1", {"init_deviation is -1"});
+  refuse("activation", "relu", {"--activation relu", "gelu-tanh"});
+  refuse("normalization", "BatchNorm", {"--normalization BatchNorm", "RMSNorm"});
+  refuse("preset", "gpt5", {"'gpt5'", "gpt2-124m"});
+  refuse("vocab-size", "5", {"vocabulary of 5", "257"});
+}
+
+TEST_F(BadInput, NumbersThatMeanNothing) {
+  refuse("seq-length", "0", {"--seq-length 0", "at least 1"});
+  refuse("seq-length", "100000", {"windows of sequence length 100000", "1 or more is needed"});
+  refuse("seq-length", "9223372036854775807", {"sequence length 9223372036854775807"});
+  refuse("global-batch-size", "-4", {"--global-batch-size -4", "at least 1"});
+  refuse("global-batch-size", "99999999999999999", {"[memory]", "does not give"});
+  refuse("lr", "-1", {"--lr -1", "at least 0"});
+  refuse("lr", "", {"needs --lr"});
+  refuse("min-lr", "1", {"minimal rate 1", "maximal rate 0.001"});
+  refuse("lr-warmup-iters", "-1", {"--lr-warmup-iters -1", "at least 0"});
+  refuse("lr-decay-style", "cosine", {"--lr-decay-style cosine", "--lr-decay-iters"});
+  refuse("lr-decay-iters", "9", {"--lr-decay-iters 9", "constant"});
+  refuse("lr-decay-style", "sine", {"'sine'", "1-sqrt"});
+  refuse_all({{"lr-decay-style", "linear"}, {"lr-decay-iters", "5"}, {"lr-warmup-iters", "9"}},
+             {"ends at step 5", "9 warm-up steps"});
+  refuse("adam-eps", "0", {"--adam-eps 0", "positive"});
+  refuse("adam-eps", "1e-60", {"--adam-eps", "fp32"});
+  refuse("adam-beta2", "1", {"--adam-beta2 1", "beta < 1"});
+  refuse("clip-grad", "-1", {"--clip-grad -1", "at least 0"});
+  refuse("weight-decay", "-1", {"--weight-decay -1"});
+  refuse("seed", "-1", {"--seed -1"});
+  refuse("train-iters", "0", {"--train-iters 0", "at least 1"});
+  refuse("save-interval", "-1", {"--save-interval -1"});
+  refuse("log-interval", "0", {"--log-interval 0"});
+  refuse("load-step", "4", {"--load-step 4", "no path"});
+  refuse("device", "gpu", {"'gpu'", "cpu"});
+  refuse("distributed-timeout-minutes", "0", {"--distributed-timeout-minutes 0"});
+  refuse("distributed-timeout-minutes", "9223372036854775807", {"--distributed-timeout-minutes"});
+}
+
+TEST_F(BadInput, LayoutsThatDoNotFit) {
+  refuse("tp", "2", {"1 rank with --tp 2"});
+  refuse("tp", "0", {"--tp 0", "at least 1"});
+  refuse_all({{"tp", "4294967296"}, {"pp", "4294967296"}}, {"--tp 4294967296"});
+  refuse("micro-batch-size", "3", {"--global-batch-size 4", "--micro-batch-size 3", "multiple"});
+  refuse("micro-batch-size", "0", {"--micro-batch-size 0", "at least 1"});
+  refuse("pipeline-layers", "3", {"together 3", "2 layers"});
+  refuse("pipeline-layers", "1,", {"--pipeline-layers 1,"});
+  refuse("pipeline-layers", "4294967298", {"--pipeline-layers 4294967298"});
+}
+
+TEST_F(BadInput, ValidationWithoutData) {
+  refuse("eval-interval", "1", {"--eval-interval 1", "--valid-data-path"});
+  refuse("valid-data-path", folder.at("none"), {"none.idx", "No such file"});
+  refuse_all({{"split", "999,0.1"}, {"eval-interval", "1"}}, {"--eval-interval 1"});
+  refuse("split", "0.0001,99", {"none of them is for training", "0.0001,99"});
+  refuse("split", "0,1", {"--split 0,1"});
+  refuse("eval-iters", "0", {"--eval-iters 0"});
+  run_well(folder.train("new", {{"split", "80,20"}},
+                        "--eval-interval 1 --eval-iters 9000000000000000000"));
+  EXPECT_TRUE(metrics_of(folder.at("new")).back().at("validation_loss").is_number());
+}
+
+TEST_F(BadInput, DataThatIsNotThere) {
+  refuse("data-path", folder.at("none"), {"none.idx", "No such file"});
+  refuse("data-path", "0.5 " + folder.at("a") + " 0.5", {"3 values", "pairs"});
+  refuse("data-path", "0 " + folder.at("a") + " 1 " + folder.at("b"), {"weight of 0"});
+  expect_refused("train " + folder.at("new"), {folder.at("new"), "--data-path", "name right"});
+}
+
+TEST_F(BadInput, FoldersThatCannotBe) {
+  std::ofstream(folder.at("file")) << "text";
+  expect_refused(folder.train("file"), {"file", "cannot be"});
+  expect_refused(folder.train("file/below"), {"file/below", "cannot be"});
+  EXPECT_EQ(fs::file_size(folder.at("file")), 4u);
+  const std::string line = folder.train("new");
+  const size_t begin = line.find(folder.at("new"));
+  std::string unwritable = line;
+  unwritable.replace(begin, folder.at("new").size(), "/proc/new");
+  expect_refused(unwritable, {"/proc/new", "cannot be"});
+}
+
+// RUN may stand in front of options, behind them, and behind those that take several values.
+TEST_F(BadInput, TheNameOfThePathMayStandAnywhere) {
+  const std::string front = folder.train("one", {{"data-path", ""}});
+  run_well(front + "--data-path " + folder.at("a"));
+  const std::string options = front.substr(front.find("--"));
+  run_well("train " + options + folder.at("two") + " --data-path " + folder.at("a"));
+  run_well("train " + options + "--data-path " + folder.at("a") + " " + folder.at("three"));
+  run_well("train " + options + "--data-path 0.5 " + folder.at("a") + " 0.5 " + folder.at("b") +
+           " " + folder.at("four"));
+  for (const char* name : {"one", "two", "three", "four"}) {
+    EXPECT_TRUE(fs::exists(folder.at(name) + "/path.json")) << name;
+  }
+}
+
+TEST_F(BadInput, ALossThatIsNotFiniteStopsTheRunUnsaved) {
+  expect_refused(folder.train("hot", {{"lr", "1e30"}, {"clip-grad", "0"}, {"train-iters", "9"}}),
+                 {"[train]", "of step 2 is", "nan"});
+  EXPECT_EQ(metrics_of(folder.at("hot")).size(), 1u);
+  EXPECT_FALSE(fs::exists(folder.at("hot") + "/checkpoints"));
+}
+
+}  // namespace
+}  // namespace switchyard::test

@@ -1,0 +1,222 @@
+// Paths that are there: contradicted, forked from nowhere, held, damaged, on a full disk.
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/mount.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include "tests/tools/program.h"
+#include "tests/tools/refusal.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard::test {
+namespace {
+
+class BadPaths : public testing::Test {
+ protected:
+  using Parts = std::vector<std::string>;
+
+  BadPaths() { folder.make_path("main", 4); }
+  std::string main() const { return folder.at("main"); }
+  std::string shard(int step) const {
+    return main() + "/checkpoints/step-0000000" + std::to_string(step) + "/shards/rank-00000.h5";
+  }
+  std::string master(int step) const {
+    return main() + "/checkpoints/step-0000000" + std::to_string(step) + "/checkpoint.h5";
+  }
+  // A command that names no new folder, and leaves the path as it was.
+  void refuse(const std::string& line, const Parts& parts) {
+    const auto before = folder.contents("main");
+    expect_refused(line, parts);
+    EXPECT_TRUE(folder.contents("main") == before) << line;
+  }
+  void refuse_resume(const std::string& more, const Parts& parts) {
+    refuse("train " + main() + " " + more, parts);
+  }
+  void refuse_fork(const std::string& from, const std::string& more, const Parts& parts) {
+    refuse("fork " + folder.at(from) + " " + folder.at("branch") + " " + more, parts);
+    EXPECT_FALSE(fs::exists(folder.at("branch"))) << from << " " << more;
+  }
+
+  RefusalFolder folder;
+};
+
+TEST_F(BadPaths, ContradictionsNameBothValues) {
+  refuse_resume("--num-layers 4", {"--num-layers 4", "made with 2"});
+  refuse_resume("--hidden-dropout 0.1", {"--hidden-dropout 0.1", "made with 0"});
+  refuse_resume("--normalization RMSNorm", {"RMSNorm", "LayerNorm"});
+  refuse_resume("--swiglu", {"swiglu", "gelu-tanh"});
+  refuse_resume("--preset gpt2-tiny", {"made with"});
+  refuse_resume("--vocab-size 300", {"--vocab-size 300", "257"});
+  refuse_resume("--lr 2e-3", {"--lr 0.002", "made with 0.001"});
+  refuse_resume("--lr-decay-style linear", {"linear", "constant"});
+  refuse_resume("--lr-decay-iters 5", {"--lr-decay-iters 5", "none"});
+  refuse_resume("--global-batch-size 8", {"--global-batch-size 8", "made with 4"});
+  refuse_resume("--seq-length 32", {"--seq-length 32", "made with 16"});
+  refuse_resume("--seed 5", {"--seed 5", "made with 1234"});
+  refuse_resume("--split 9,1", {"--split 9,1", "made with 1"});
+  refuse_resume("--bf16", {"--bf16 true", "none"});
+  refuse_resume("--data-path " + folder.at("b"), {folder.at("b"), folder.at("a"), "identity"});
+  refuse_resume("--load-step 3", {"step 3", "nearest", "4"});
+  run_well(folder.train("main"));  // what it was made with
+}
+
+TEST_F(BadPaths, ForksOfNothing) {
+  refuse_fork("main@1", "", {"step 1", "nearest saved step is 2"});
+  refuse_fork("main@9", "", {"step 9", "nearest saved step is 4"});
+  refuse_fork("main", "", {"MAIN@STEP"});
+  refuse_fork("main@x", "", {"RUN@STEP"});
+  refuse_fork("none@4", "", {"no path", "none"});
+  refuse_fork("main@4", "--num-layers 4", {"--num-layers 4", "parent has 2"});
+  refuse_fork("main@4", "--vocab-size 300", {"--vocab-size 300", "257"});
+  refuse_fork("main@4", "--bf16", {"--bf16"});
+  refuse_fork("main@4", "--lr-decay-style cosine", {"cosine", "--lr-decay-iters"});
+  refuse_fork("main@4", "--lr-decay-style cosine --lr-decay-iters 0", {"0 steps"});
+  refuse_fork("main@4", "--data-path " + folder.at("none"), {"none.idx"});
+  refuse_fork("main@4", "--tp 2", {"--tp"});
+  refuse("fork " + main() + "@4 " + main(), {"exists already"});
+  std::ofstream(folder.at("file")) << "text";
+  refuse("fork " + main() + "@4 " + folder.at("file"), {"file' exists already"});
+  refuse("fork " + main() + "@4 " + folder.at("file/below"), {"cannot be made"});
+}
+
+TEST_F(BadPaths, ExtensionsAndAverages) {
+  refuse("extend " + main() + " --at-step 2 --data-path " + folder.at("b"), {"--at-step 2", "4"});
+  refuse("extend " + main() + " --at-step 4 --data-path " + folder.at("none"), {"none.idx"});
+  refuse("extend " + main() + " --at-step 4", {"--data-path"});
+  const auto average = [&](const std::string& steps, const Parts& parts) {
+    refuse("average " + main() + " --steps " + steps + " --output " + folder.at("mean"), parts);
+    EXPECT_FALSE(fs::exists(folder.at("mean")));
+  };
+  average("2:6:2", {"step 6", "nearest saved step is 4"});
+  average("2:4", {"A:B:EVERY"});
+  average("4:2:1", {"A not above B"});
+  average("1:9000000000000000000:1", {"9000000000000000000 steps"});
+  run_well("average " + main() + " --steps 2:4:2 --output " + folder.at("mean"));
+  refuse("train " + folder.at("mean"), {"average"});
+  refuse("fork " + folder.at("mean") + "@4 " + folder.at("x"), {"average"});
+}
+
+TEST_F(BadPaths, Generation) {
+  const std::string generate = "generate " + main() + " --max-new-tokens 4 --prompt the ";
+  refuse(generate + "--top-p 0", {"top-p is 0"});
+  refuse(generate + "--top-k -1", {"top-k is -1"});
+  refuse(generate + "--temperature -1", {"temperature is -1"});
+  refuse("generate " + main(), {"--prompt"});
+  refuse("generate " + folder.at("none") + " --prompt the", {"no path", "none"});
+  EXPECT_EQ(run(words(generate + "--top-p 0")).out, "");
+  EXPECT_EQ(run({"generate", main(), "--max-new-tokens", "4", "--prompt", ""}).exit_code, 0);
+}
+
+TEST_F(BadPaths, ASecondTrainerIsRefusedAndTheFirstGoesOn) {
+  Program first(words("train " + main() + " --train-iters 100000000 --log-interval 1000"));
+  while (first.running() && metrics_of(main()).size() < 6) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  const std::string holder = "process " + std::to_string(first.pid());
+  expect_refused("train " + main(), {main(), holder});
+  expect_refused("extend " + main() + " --at-step 99999999 --data-path " + folder.at("b"),
+                 {holder});
+  ASSERT_TRUE(first.running());
+  kill(first.pid(), SIGUSR1);
+  EXPECT_EQ(first.wait().exit_code, 0);
+  run_well("eval " + main() + " --data-path " + folder.at("b"));
+}
+
+void flip_byte(const std::string& file, double place) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  const auto at = static_cast<std::streamoff>(place * static_cast<double>(fs::file_size(file)));
+  stream.seekg(at);
+  const int byte = stream.get();
+  stream.seekp(at);
+  stream.put(static_cast<char>(byte ^ 0xff));
+}
+
+TEST_F(BadPaths, ADamagedCheckpointNamesTheNewestGoodOne) {
+  const Parts good = {"step 4", "--load-step 2"};
+  fs::copy(main(), folder.at("kept"), fs::copy_options::recursive);
+  const auto restore = [&] {
+    fs::remove_all(main());
+    fs::copy(folder.at("kept"), main(), fs::copy_options::recursive);
+  };
+  fs::remove(shard(4));
+  refuse_resume("--train-iters 6", good);
+  restore();
+  fs::resize_file(master(4), 1000);
+  refuse_resume("--train-iters 6", good);
+  refuse_fork("main@4", "", {"step-00000004/checkpoint.h5"});
+  restore();
+  flip_byte(shard(4), 0.5);
+  refuse_resume("--train-iters 6", good);
+  refuse("eval " + main() + " --data-path " + folder.at("b"), {"rank-00000.h5", "damaged"});
+  refuse("generate " + main() + " --prompt x", {"rank-00000.h5", "damaged"});
+  run_well("train " + main() + " --train-iters 6 --load-step 2");
+  EXPECT_EQ(metrics_of(main()).back().at("step"), 6);
+  run_well("inspect " + main() + "@6 --verify");
+}
+
+TEST_F(BadPaths, ABranchNamesItsDamagedParent) {
+  const std::string branch = folder.at("branch");
+  run_well("fork " + main() + "@4 " + branch);
+  flip_byte(shard(4), 0.5);
+  expect_refused("train " + branch + " --train-iters 6",
+                 {"damaged", "branch starts at step 4", main()});
+}
+
+TEST_F(BadPaths, NoGoodCheckpointIsSaidToo) {
+  fs::remove(shard(4));
+  fs::remove(shard(2));
+  const std::string line = expect_refused("train " + main(), {"step 4", "no older step is good"});
+}
+
+// A file system of its own, that the test fills.
+class SmallDisk {
+ public:
+  explicit SmallDisk(std::string folder) : folder_(std::move(folder)) {
+    fs::create_directory(folder_);
+    mounted_ = mount("none", folder_.c_str(), "tmpfs", 0, "size=2m") == 0;
+  }
+  ~SmallDisk() {
+    if (mounted_) umount(folder_.c_str());
+  }
+  bool mounted() const { return mounted_; }
+  // Leaves `bytes` free.
+  void fill(uintmax_t bytes) {
+    std::ofstream stream(folder_ + "/filler", std::ios::binary);
+    const std::string page(4096, 'x');
+    while (fs::space(folder_).available > bytes && stream.write(page.data(), 4096).flush()) {
+    }
+  }
+  void make_room() { fs::remove(folder_ + "/filler"); }
+
+ private:
+  std::string folder_;
+  bool mounted_ = false;
+};
+
+TEST_F(BadPaths, AFullDiskEndsTheRunAndSpoilsNothing) {
+  SmallDisk disk(folder.at("disk"));
+  if (!disk.mounted()) GTEST_SKIP() << "mounting a tmpfs is not permitted here";
+  const std::string run = folder.at("disk/run");
+  folder.make_path("disk/run", 2);
+  for (const uintmax_t room : {100'000, 20'000, 4096}) {
+    disk.fill(room);
+    expect_refused("train " + run + " --train-iters 4", {"step-00000004", "No space left"});
+    EXPECT_FALSE(fs::exists(run + "/checkpoints/step-00000004/checkpoint.h5"));
+    disk.make_room();
+    run_well("inspect " + run + "@2 --verify");
+  }
+  disk.fill(0);
+  const std::string line = expect_refused(folder.train("disk/new"), {"disk/new"});
+  EXPECT_TRUE(folder.contents("disk/new").empty()) << line;
+  disk.make_room();
+  run_well("train " + run + " --train-iters 4");
+  EXPECT_EQ(metrics_of(run).size(), 4u);
+}
+
+}  // namespace
+}  // namespace switchyard::test
