@@ -28,6 +28,7 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
       fork_path(specification, {relative.string(), info.id, info.step, info.samples}, given);
   make_folder(branch.folder());  // may fail, and a pin would be left
   parent.pin(info.step, branch.folder());
+  parent.checkpoint(info.step);  // a trainer may have deleted it until the pin was there
   branch.write(path);
   log::info("'{}' continues from step {} of '{}' ({} samples)", child, info.step,
             parent.folder().string(), info.samples);

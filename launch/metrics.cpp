@@ -29,7 +29,10 @@ void discard_behind(const fs::path& run, const fs::path& file, int64_t step) {
     (its_step >= 0 && its_step <= step ? kept : discarded) += line + '\n';
   }
   if (discarded.empty()) return;
-  std::ofstream(run / "metrics.discarded.jsonl", std::ios::app) << discarded;
+  const fs::path aside = run / "metrics.discarded.jsonl";
+  std::ofstream stream(aside, std::ios::app);
+  stream << discarded << std::flush;
+  check(stream.good(), "metrics", "{} cannot be written", aside.string());
   write_file_atomically(file, kept);
 }
 
