@@ -138,7 +138,7 @@ void TrainingData::State::note_epoch(size_t stage, const SamplePlace& place) con
   int64_t newest = source.newest_epoch->load(std::memory_order_relaxed);
   while (place.epoch > newest) {
     if (!source.newest_epoch->compare_exchange_weak(newest, place.epoch)) continue;
-    log::info("data: {} starts epoch {} of its {} training windows in a new order (stage {})",
+    log::info("data: {} reads epoch {} of its {} training windows, in a new order (stage {})",
               source.set->prefix(), place.epoch + 1, source.training.size(), stage);
     return;
   }

@@ -197,7 +197,7 @@ TEST_F(Training, LogsANewEpochOnceAndOnlyWhenAsked) {
   data.log_epochs(true);
   EXPECT_EQ(logged(0), "");
   EXPECT_THAT(logged(first_of_second_epoch),
-              AllOf(HasSubstr("long starts epoch 2"), HasSubstr("stage 0")));
+              AllOf(HasSubstr("long reads epoch 2"), HasSubstr("stage 0")));
   EXPECT_EQ(logged(first_of_second_epoch), "");
   EXPECT_EQ(logged(second), "");
 }
