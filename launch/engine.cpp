@@ -15,6 +15,9 @@ namespace {
 // Microbatches that one evaluation run holds the tokens of.
 constexpr int64_t evaluation_run = 16;
 
+// Tokens of a microbatch; far above what memory holds, and no size of a buffer overflows.
+constexpr int64_t most_rows = int64_t{1} << 31;
+
 GptStage::Options stage_options(const EngineOptions& o, int slots) {
   GptStage::Options options;
   options.dtype = o.dtype;
@@ -66,6 +69,9 @@ Share share_of(int64_t count, int parts, int part) {
 void check_engine(const EngineOptions& o, const Layout& layout) {
   check(o.micro_batch >= 1, "layout", "--micro-batch-size {}; at least 1 is allowed",
         o.micro_batch);
+  check(o.micro_batch <= most_rows / o.sequence_length, "layout",
+        "--micro-batch-size {} of {} tokens each; at most {} tokens together are allowed",
+        o.micro_batch, o.sequence_length, most_rows);
   GptStage::check_layout(o.model, layout, stage_options(o, 1));
   if (!o.training) return;
   check(o.global_batch % o.micro_batch == 0, "layout",

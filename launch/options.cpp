@@ -126,7 +126,10 @@ std::string take_run(Command& command, const std::string& list, const std::strin
       command.given.set({list, OptionKind::list, OptionGroup::run, "", ""}, values);
     }
   }
-  check(!command.positional.empty(), "options", "{} is missing", what);
+  check(!command.positional.empty(), "options", "{} is missing{}", what,
+        list.empty() || !command.given.has(list)
+            ? ""
+            : fmt::format("; it may stand in front of --{} and its values", list));
   check(command.positional.size() == 1, "options", "'{}' were given; one {} is allowed",
         fmt::join(command.positional, "' '"), what);
   return command.positional.front();

@@ -67,7 +67,11 @@ void check_numbers(const Settings& s) {
     check(s.real(name) >= least, "path", "--{} {}; at least {} is allowed", name, s.text(name),
           least);
   };
-  for (const char* name : {"seq-length", "global-batch-size"}) at_least(name, 1);
+  constexpr int64_t most = int64_t{1} << 31;
+  for (const char* name : {"seq-length", "global-batch-size"}) {
+    check(s.integer(name) >= 1 && s.integer(name) <= most, "path", "--{} {}; 1 to {} is allowed",
+          name, s.text(name), most);
+  }
   for (const char* name :
        {"lr", "min-lr", "lr-warmup-iters", "weight-decay", "clip-grad", "seed"}) {
     at_least(name, 0);

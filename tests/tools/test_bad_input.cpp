@@ -77,11 +77,13 @@ TEST_F(BadInput, ModelsThatDoNotExist) {
 }
 
 TEST_F(BadInput, NumbersThatMeanNothing) {
-  refuse("seq-length", "0", {"--seq-length 0", "at least 1"});
+  refuse("seq-length", "0", {"--seq-length 0", "1 to 2147483648"});
   refuse("seq-length", "100000", {"windows of sequence length 100000", "1 or more is needed"});
-  refuse("seq-length", "9223372036854775807", {"sequence length 9223372036854775807"});
-  refuse("global-batch-size", "-4", {"--global-batch-size -4", "at least 1"});
-  refuse("global-batch-size", "99999999999999999", {"[memory]", "does not give"});
+  refuse("seq-length", "9223372036854775807", {"--seq-length 9223372036854775807", "1 to"});
+  refuse("global-batch-size", "-4", {"--global-batch-size -4", "1 to"});
+  refuse("global-batch-size", "99999999999999999",
+         {"--global-batch-size 99999999999999999", "1 to"});
+  refuse("hidden-size", "262144", {"[memory]", "does not give"});
   refuse("lr", "-1", {"--lr -1", "at least 0"});
   refuse("lr", "", {"needs --lr"});
   refuse("min-lr", "1", {"minimal rate 1", "maximal rate 0.001"});
@@ -111,6 +113,7 @@ TEST_F(BadInput, LayoutsThatDoNotFit) {
   refuse("tp", "0", {"--tp 0", "at least 1"});
   refuse_all({{"tp", "4294967296"}, {"pp", "4294967296"}}, {"--tp 4294967296"});
   refuse("micro-batch-size", "3", {"--global-batch-size 4", "--micro-batch-size 3", "multiple"});
+  refuse("micro-batch-size", "9223372036854775807", {"--micro-batch-size 9223372036854775807"});
   refuse("micro-batch-size", "0", {"--micro-batch-size 0", "at least 1"});
   refuse("pipeline-layers", "3", {"together 3", "2 layers"});
   refuse("pipeline-layers", "1,", {"--pipeline-layers 1,"});

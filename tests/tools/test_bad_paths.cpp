@@ -101,6 +101,15 @@ TEST_F(BadPaths, ExtensionsAndAverages) {
   refuse("fork " + folder.at("mean") + "@4 " + folder.at("x"), {"average"});
 }
 
+TEST_F(BadPaths, SpecificationsThatCannotBeRead) {
+  const std::string file = main() + "/path.json";
+  for (const char* text : {"", "{", "{\"format_version\": 1}", "{\"format_version\": 99}"}) {
+    std::ofstream(file) << text;
+    refuse("train " + main(), {"[path]"});
+    refuse("eval " + main() + " --data-path " + folder.at("b"), {"[path]"});
+  }
+}
+
 TEST_F(BadPaths, Generation) {
   const std::string generate = "generate " + main() + " --max-new-tokens 4 --prompt the ";
   refuse(generate + "--top-p 0", {"top-p is 0"});

@@ -35,7 +35,7 @@ TEST_F(BadRanks, OptionsAreRefusedOnce) {
   expect_refused(folder.train("new", {}, "--frobnicate 1"), {"[options]", "--frobnicate"}, 2);
   refuse({{"hidden-dropout", "2"}}, {"hidden_dropout is 2"});
   refuse({{"valid-data-path", folder.at("none")}}, {"none.idx"});
-  refuse({{"global-batch-size", "99999999999999998"}}, {"[memory]"});
+  refuse({{"hidden-size", "262144"}}, {"[memory]"});
 }
 
 TEST_F(BadRanks, LayoutsThatDoNotFit) {
