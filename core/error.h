@@ -21,15 +21,15 @@ const std::string& thread_label();
 [[noreturn]] void throw_error(std::string_view where, const std::string& what);
 
 template <class... Args>
-[[noreturn]] void fail(std::string_view where, fmt::format_string<Args...> format,
-                       Args&&... args) {
+[[noreturn]] void fail(std::string_view where, fmt::format_string<Args...> format, Args&&... args) {
   throw_error(where, fmt::format(format, std::forward<Args>(args)...));
 }
 
 // Throws when `ok` is false; the arguments are formatted only then.
 template <class... Args>
 void check(bool ok, std::string_view where, fmt::format_string<Args...> format, Args&&... args) {
-  if (!ok) [[unlikely]] throw_error(where, fmt::format(format, std::forward<Args>(args)...));
+  if (!ok) [[unlikely]]
+    throw_error(where, fmt::format(format, std::forward<Args>(args)...));
 }
 
 }  // namespace switchyard

@@ -73,9 +73,10 @@ int64_t Arena::footprint(const Shape& shape, DType dtype) {
 
 Tensor Arena::allocate(const Shape& shape, DType dtype, std::string_view name) {
   const int64_t bytes = footprint(shape, dtype);
-  check(used_ + bytes <= capacity(), "arena", "'{}' of shape {} needs {} bytes of arena '{}', "
-        "which has {} of {} left", name, shape.to_string(), bytes, name_, capacity() - used_,
-        capacity());
+  check(used_ + bytes <= capacity(), "arena",
+        "'{}' of shape {} needs {} bytes of arena '{}', "
+        "which has {} of {} left",
+        name, shape.to_string(), bytes, name_, capacity() - used_, capacity());
   Tensor tensor(static_cast<char*>(memory_.data()) + used_, dtype, shape, memory_.device());
   used_ += bytes;
   return tensor;
@@ -87,8 +88,7 @@ Scratch::Scope::Scope(Scratch& scratch)
 Scratch::Scope::~Scope() { scratch_.give_back(block_, used_); }
 
 Tensor Scratch::Scope::allocate(const Shape& shape, DType dtype) {
-  return Tensor(allocate_bytes(shape.elements() * size_of(dtype)), dtype, shape,
-                scratch_.device_);
+  return Tensor(allocate_bytes(shape.elements() * size_of(dtype)), dtype, shape, scratch_.device_);
 }
 
 void* Scratch::Scope::allocate_bytes(int64_t bytes) { return scratch_.take(align_up(bytes)); }

@@ -87,8 +87,8 @@ class Scratch {
 
   Device device_;
   std::vector<Memory> blocks_;
-  size_t block_ = 0;      // the block being filled
-  int64_t used_ = 0;      // bytes used of that block
+  size_t block_ = 0;  // the block being filled
+  int64_t used_ = 0;  // bytes used of that block
 };
 
 }  // namespace switchyard

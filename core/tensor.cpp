@@ -47,9 +47,10 @@ bool Tensor::is_contiguous() const {
 
 Tensor Tensor::view(const Shape& extents) const {
   require_contiguous();
-  check(extents.elements() == elements(), "tensor", "a view of shape {} over shape {}: {} and {} "
-        "elements; they must be equal", extents.to_string(), shape.to_string(),
-        extents.elements(), elements());
+  check(extents.elements() == elements(), "tensor",
+        "a view of shape {} over shape {}: {} and {} "
+        "elements; they must be equal",
+        extents.to_string(), shape.to_string(), extents.elements(), elements());
   return Tensor(data, dtype, extents, device);
 }
 

@@ -23,7 +23,7 @@ class Shape {
   int rank() const { return rank_; }
   int64_t operator[](int i) const { return extents_[static_cast<size_t>(i)]; }
   int64_t& operator[](int i) { return extents_[static_cast<size_t>(i)]; }
-  int64_t elements() const;  // 1 for rank 0
+  int64_t elements() const;       // 1 for rank 0
   std::string to_string() const;  // "[2, 3]"
   friend bool operator==(const Shape&, const Shape&) = default;
 

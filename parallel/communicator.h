@@ -23,9 +23,7 @@ struct Buffer {
   Buffer(const Tensor& tensor);  // NOLINT(google-explicit-constructor): contiguous, else throws
   template <class T>
   Buffer(std::span<T> elements)  // NOLINT(google-explicit-constructor)
-      : data(elements.data()),
-        count(static_cast<int64_t>(elements.size())),
-        dtype(dtype_of<T>) {}
+      : data(elements.data()), count(static_cast<int64_t>(elements.size())), dtype(dtype_of<T>) {}
   int64_t bytes() const { return count * size_of(dtype); }
 };
 

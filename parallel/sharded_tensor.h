@@ -30,8 +30,8 @@ struct ShardedTensor {
   std::string name;
   Shape global;
   DType dtype = DType::f32;
-  std::vector<Piece> pieces;           // may be empty: this rank stores nothing of it
-  std::vector<std::string> aliases;    // further names of the same elements, stored once
+  std::vector<Piece> pieces;         // may be empty: this rank stores nothing of it
+  std::vector<std::string> aliases;  // further names of the same elements, stored once
 };
 
 // The boxes covered by the elements [begin, end) of the box `part` of a tensor, counted row-major

@@ -14,10 +14,10 @@ void print(const std::vector<std::string>& train, const TokenDataset& set, doubl
   const auto tokens = static_cast<long long>(set.tokens());
   if (json) {
     nlohmann::ordered_json all = {{"train", train},
-                                        {"eval", set.prefix()},
-                                        {"bits_per_byte", bits_per_byte},
-                                        {"tokens", set.tokens()},
-                                        {"text_bytes", set.info().text_bytes}};
+                                  {"eval", set.prefix()},
+                                  {"bits_per_byte", bits_per_byte},
+                                  {"tokens", set.tokens()},
+                                  {"text_bytes", set.info().text_bytes}};
     std::printf("%s\n", all.dump().c_str());
   } else {
     std::printf("%s: %.4f bits per byte over %lld tokens\n", set.prefix().c_str(), bits_per_byte,

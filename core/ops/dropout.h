@@ -11,7 +11,7 @@ namespace switchyard::ops {
 struct Dropout {
   double probability = 0.0;  // 0: nothing is dropped, the rest is not read
   RandomKey key;
-  Tensor row_ids;            // i64 [rows]
+  Tensor row_ids;  // i64 [rows]
 };
 
 // y = x * mask / (1 - p) over contiguous [rows, columns], f32 or bf16; its own backward pass. y may

@@ -7,11 +7,13 @@ namespace switchyard::ops {
 
 // All over contiguous tensors of equal element counts, f32 or bf16 as said.
 
-void fill(const Context& context, const Tensor& x, float value);                  // any of both
-void copy(const Context& context, const Tensor& from, const Tensor& to);          // same dtype; strided rows allowed
-void cast(const Context& context, const Tensor& from, const Tensor& to);          // between both
-void scale(const Context& context, const Tensor& x, float factor);                // in place
-void add(const Context& context, const Tensor& x, const Tensor& y, const Tensor& sum);  // sum may be x or y
+void fill(const Context& context, const Tensor& x, float value);  // any of both
+void copy(const Context& context, const Tensor& from,
+          const Tensor& to);  // same dtype; strided rows allowed
+void cast(const Context& context, const Tensor& from, const Tensor& to);  // between both
+void scale(const Context& context, const Tensor& x, float factor);        // in place
+void add(const Context& context, const Tensor& x, const Tensor& y,
+         const Tensor& sum);  // sum may be x or y
 
 // sums f32 [columns] += the column sums of x [rows, columns] (a bias gradient).
 void column_sum(const Context& context, const Tensor& x, const Tensor& sums);

@@ -17,16 +17,16 @@ enum class Norm : uint8_t { layer, rms };
 struct ResidualNorm {
   Norm kind = Norm::layer;
   float epsilon = 1e-5f;
-  Tensor residual;     // [rows, hidden] f32 or bf16
-  Tensor x;            // [rows, hidden], the branch to be added; none: sum = residual
-  Tensor bias;         // [hidden], added to x; may be none
-  Dropout dropout;     // of x + bias
-  Tensor sum;          // [rows, hidden], written if x is given; may be the same memory as residual
-  Tensor weight;       // [hidden]; none: no norm, y and the statistics are not written
-  Tensor shift;        // [hidden]; none for RMSNorm or a norm without bias
-  Tensor y;            // [rows, hidden]
-  Tensor mean;         // [rows] f32, for LayerNorm
-  Tensor reciprocal;   // [rows] f32, 1 / standard deviation (or root mean square)
+  Tensor residual;    // [rows, hidden] f32 or bf16
+  Tensor x;           // [rows, hidden], the branch to be added; none: sum = residual
+  Tensor bias;        // [hidden], added to x; may be none
+  Dropout dropout;    // of x + bias
+  Tensor sum;         // [rows, hidden], written if x is given; may be the same memory as residual
+  Tensor weight;      // [hidden]; none: no norm, y and the statistics are not written
+  Tensor shift;       // [hidden]; none for RMSNorm or a norm without bias
+  Tensor y;           // [rows, hidden]
+  Tensor mean;        // [rows] f32, for LayerNorm
+  Tensor reciprocal;  // [rows] f32, 1 / standard deviation (or root mean square)
 };
 void residual_norm_forward(const Context& context, const ResidualNorm& t);
 
@@ -36,14 +36,14 @@ void residual_norm_forward(const Context& context, const ResidualNorm& t);
 //   dbias    += column sums of dx;  dweight += ...;  dshift += ...
 struct ResidualNormBackward {
   Norm kind = Norm::layer;
-  Tensor sum;           // [rows, hidden], from forward (the residual where x was none)
+  Tensor sum;                       // [rows, hidden], from forward (the residual where x was none)
   Tensor weight, mean, reciprocal;  // from forward; weight none: no norm
-  Tensor dy;            // [rows, hidden]
-  Tensor dsum_above;    // [rows, hidden]; may be none
-  Tensor dsum;          // [rows, hidden]
-  Dropout dropout;      // as in forward
-  Tensor dx;            // [rows, hidden]; may be none
-  Tensor dweight, dshift, dbias;  // [hidden] f32, added to; dshift and dbias may be none
+  Tensor dy;                        // [rows, hidden]
+  Tensor dsum_above;                // [rows, hidden]; may be none
+  Tensor dsum;                      // [rows, hidden]
+  Dropout dropout;                  // as in forward
+  Tensor dx;                        // [rows, hidden]; may be none
+  Tensor dweight, dshift, dbias;    // [hidden] f32, added to; dshift and dbias may be none
 };
 void residual_norm_backward(const Context& context, const ResidualNormBackward& t);
 

@@ -114,7 +114,8 @@ TEST_P(ElementwiseTest, NamesWhatIsWrong) {
   expect_error([&] { scale(context(), x.slice(1, 0, 2), 1); }, "strided");
   expect_error([&] { add(context(), x, y, x); }, "[add] y has shape [2, 3]; 8 elements");
   expect_error([&] { copy(context(), x, ids); }, "[copy] to is i32");
-  expect_error([&] { copy(context(), x.slice(1, 0, 2), y); }, "to has shape [2, 3]; 4 elements are allowed");
+  expect_error([&] { copy(context(), x.slice(1, 0, 2), y); },
+               "to has shape [2, 3]; 4 elements are allowed");
   expect_error([&] { cast(context(), x, ids); }, "[cast] to is i32");
   expect_error([&] { column_sum(context(), x, y); }, "[column_sum] sums");
   expect_error([&] { sum(context(), ids); }, "[sum] x is i32; allowed: f32");
