@@ -14,6 +14,10 @@ class MatrixRate {
   MatrixRate(int64_t size, DType dtype);
   double measure(ops::Context context);  // runs once, returns FLOP a second
   double best() const { return best_; }
+  static double operations(int64_t size) {  // of one product
+    const auto n = static_cast<double>(size);
+    return 2 * n * n * n;
+  }
 
  private:
   int64_t size_;
