@@ -285,23 +285,40 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
 
 namespace {
 
-// A data set given anew must be one of the path's, by identity; its place may be another.
+std::string describe(const std::vector<DataSource>& sources) {
+  std::string text;
+  for (const auto& s : sources) {
+    text += fmt::format("{}{} {} (identity {})", text.empty() ? "" : ", ", s.weight, s.prefix,
+                        s.identity);
+  }
+  return text;
+}
+
+// The same sets with the same weights, wherever they lie.
+bool is_same_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b) {
+  return std::ranges::equal(a, b, [](const DataSource& x, const DataSource& y) {
+    return x.identity == y.identity && x.weight == y.weight;
+  });
+}
+
+// Data given anew must be those of one of the path's stages; they may have moved.
 void check_data(PathSpecification& path, const Settings& given) {
-  for (const auto& source : parse_sources(given.list("data-path"))) {
-    const auto set = TokenDataset::open(source.prefix, path.model.vocabulary);
-    bool known = false;
-    for (auto& stage : path.stages) {
-      for (auto& mine : stage.sources) {
-        if (mine.identity != set.identity()) continue;
-        mine.prefix = source.prefix;
-        known = true;
+  auto sources = parse_sources(given.list("data-path"));
+  for (auto& source : sources) {
+    source.identity = TokenDataset::open(source.prefix, path.model.vocabulary).identity();
+  }
+  const auto stage = std::ranges::find_if(path.stages, [&](const DataStage& candidate) {
+    return is_same_blend(candidate.sources, sources);
+  });
+  check(stage != path.stages.end(), "path",
+        "--data-path {} is another set than the path's {}; use fork or extend for other data",
+        describe(sources), describe(path.stages.back().sources));
+  for (auto& each : path.stages) {
+    for (auto& mine : each.sources) {
+      for (const auto& source : sources) {
+        if (mine.identity == source.identity) mine.prefix = source.prefix;
       }
     }
-    check(known, "path",
-          "--data-path {} is another set than the path's {} (identity {}, not {}); "
-          "use fork or extend for other data",
-          source.prefix, path.stages.back().sources.front().prefix, set.identity(),
-          path.stages.back().sources.front().identity);
   }
 }
 

@@ -114,6 +114,22 @@ TEST_F(SpecificationTest, ContradictionsNameBothValues) {
               HasSubstr("num-layers"));
 }
 
+TEST_F(SpecificationTest, AnotherBlendIsAContradiction) {
+  auto line = small({"--seed", "7"});
+  const auto blend = [&](const std::string& a, const std::string& b) {
+    return given({"--data-path", a, old_, b, new_}).list("data-path");
+  };
+  const OptionSpec data{"data-path", OptionKind::list, OptionGroup::training, "", ""};
+  line.set(data, blend("0.7", "0.3"));
+  auto path = new_path(line);
+  EXPECT_NO_THROW(check_against(path, line));
+  line.set(data, blend("0.5", "0.5"));
+  EXPECT_THAT(error_of([&] { check_against(path, line); }),
+              AllOf(HasSubstr("0.7"), HasSubstr("0.5")));
+  line.set(data, {old_});
+  EXPECT_THAT(error_of([&] { check_against(path, line); }), HasSubstr("another set"));
+}
+
 TEST_F(SpecificationTest, DataMayMove) {
   auto path = new_path(small());
   for (const char* suffix : {".bin", ".idx", ".json"}) {
