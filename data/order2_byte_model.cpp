@@ -13,8 +13,8 @@ namespace {
 constexpr int symbols = 257;
 constexpr int end_of_document = 256;
 
-size_t index(int a, int b) { return static_cast<size_t>(a * symbols + b); }
-size_t index(int a, int b, int c) { return static_cast<size_t>((a * symbols + b) * symbols + c); }
+size_t index(int a, int b) { return static_cast<size_t>(a) * symbols + static_cast<size_t>(b); }
+size_t index(int a, int b, int c) { return index(a, b) * symbols + static_cast<size_t>(c); }
 
 void check_bytes(const TokenDataset& set) {
   check(set.info().tokenizer == "byte" && set.info().vocabulary == symbols, "order-2 model",

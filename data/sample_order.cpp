@@ -50,7 +50,7 @@ std::vector<int64_t> blend_quotas(const std::vector<double>& weights) {
   return quotas;
 }
 
-SampleOrder::SampleOrder(uint64_t seed, int stage, std::vector<double> weights,
+SampleOrder::SampleOrder(uint64_t seed, int stage, const std::vector<double>& weights,
                          std::vector<int64_t> windows)
     : seed_(seed), stage_(stage), quotas_(blend_quotas(weights)), windows_(std::move(windows)) {
   check(stage >= 0, "data", "stage {} of the data was given; 0 or more is allowed", stage);

@@ -50,7 +50,8 @@ struct SamplePlace {
 class SampleOrder {
  public:
   // windows[d]: the training windows of set d, at least 1.
-  SampleOrder(uint64_t seed, int stage, std::vector<double> weights, std::vector<int64_t> windows);
+  SampleOrder(uint64_t seed, int stage, const std::vector<double>& weights,
+              std::vector<int64_t> windows);
   SamplePlace at(int64_t position) const;
   const std::vector<int64_t>& quotas() const { return quotas_; }
 

@@ -241,12 +241,8 @@ void fork_schedule(PathSpecification& path, const LineageEntry& entry, const Set
                           [&](const char* name) { return given.has(name); });
   if (!changed) return;
   auto& s = path.settings;
-  if (given.has("lr-decay-style") && given.text("lr-decay-style") == "constant") {
-    s.erase("lr-decay-iters");
-  } else if (!given.has("lr-decay-iters")) {
-    // The parent's own count of steps means another stretch than this branch's.
-    s.erase("lr-decay-iters");
-  }
+  // The parent's own count of steps means another stretch than this branch's.
+  s.erase("lr-decay-iters");
   if (given.has("lr-decay-iters")) s.set_text("lr-decay-iters", given.text("lr-decay-iters"));
   check_schedule_options(s, "the steps that the branch decays");
   const bool decays = s.text("lr-decay-style") != "constant";

@@ -119,6 +119,7 @@ void CheckpointWriter::State::write_all(const fs::path& folder) {
   agree(comm, [&] {
     if (comm.rank() != 0) return;
     std::vector<CheckpointIndex> parts;
+    parts.reserve(texts.size());
     for (const std::string& text : texts) parts.push_back(index_from_json(text));
     write_master(folder, info, merge(parts));
   });

@@ -10,6 +10,7 @@ namespace {
 
 std::vector<Tensor> allocate(const PipelineLink& link, int buffers, Arena& arena) {
   std::vector<Tensor> tensors;
+  tensors.reserve(static_cast<size_t>(buffers));
   for (int i = 0; i < buffers; ++i) {
     tensors.push_back(arena.allocate(link.shape, link.dtype, link.label.what));
   }

@@ -123,6 +123,7 @@ void run_thread_ranks(int ranks, const ThreadRanksOptions& options,
   for (int rank = 0; rank < ranks; ++rank) group->world_ranks.push_back(rank);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(static_cast<size_t>(ranks));
     for (int rank = 0; rank < ranks; ++rank)
       threads.emplace_back([&group, rank, &body] { run_rank(group, rank, body); });
   }

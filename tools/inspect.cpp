@@ -22,6 +22,7 @@ ordered_json describe(const CheckpointReader& reader, const std::string& folder)
   ordered_json tensors = ordered_json::array();
   for (const auto& t : reader.tensors()) {
     std::vector<int64_t> shape;
+    shape.reserve(static_cast<size_t>(t.shape.rank()));
     for (int i = 0; i < t.shape.rank(); ++i) shape.push_back(t.shape[i]);
     tensors.push_back(
         {{"name", t.name}, {"shape", shape}, {"dtype", std::string(name_of(t.dtype))}});
@@ -51,7 +52,7 @@ int inspect_command(Arguments arguments) {
       {"json", OptionKind::flag, OptionGroup::run, "", "print one JSON object"}};
   auto command = parse_or_help(specs, arguments, "inspect RUN[@STEP]");
   if (!command) return 0;
-  const auto reference = parse_run_reference(take_run(*command, "", "RUN[@STEP]"));
+  const auto reference = parse_run_reference(take_run(*command, "RUN[@STEP]"));
   const auto entry = RunFolder(reference.folder).checkpoint(reference.step);
   const CheckpointReader reader(entry.folder);
   if (command->given.flag("verify")) reader.verify();

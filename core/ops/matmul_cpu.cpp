@@ -21,7 +21,7 @@ struct Kind {
   DType inputs, output, bias;
   bool transpose_a, transpose_b, accumulate, has_bias;
   int threads;
-  auto operator<=>(const Kind&) const = default;
+  auto operator<=>(const Kind&) const = default;  // NOLINT(modernize-use-nullptr): LLVM 14 errs
 };
 
 struct Primitive {
