@@ -24,8 +24,10 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   const auto& info = reader.info();
   const fs::path relative =
       fs::proximate(fs::weakly_canonical(parent.folder()), fs::weakly_canonical(branch.folder()));
-  const auto path =
-      fork_path(specification, {relative.string(), info.id, info.step, info.samples}, given);
+  const auto path = fork_path(
+      specification,
+      {relative.string(), info.id, info.step, info.samples, specification.tokens_at(info.step)},
+      given);
   make_folder(branch.folder());  // may fail, and a pin would be left
   parent.pin(info.step, branch.folder());
   parent.checkpoint(info.step);  // a trainer may have deleted it until the pin was there

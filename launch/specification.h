@@ -18,6 +18,7 @@ struct LineageEntry {
   std::string checkpoint;  // id of the parent's checkpoint
   int64_t step = 0;
   int64_t samples = 0;
+  int64_t tokens = 0;
 };
 
 // What a path is made of. Written once into RUN/path.json and into every checkpoint.
@@ -39,6 +40,11 @@ struct PathSpecification {
   int64_t start_samples() const { return lineage.empty() ? 0 : lineage.back().samples; }
   int64_t samples_at(int64_t step) const {
     return start_samples() + (step - start_step()) * global_batch();
+  }
+  // A sample's tokens are this path's behind its fork; a parent may have had another seq-length.
+  int64_t tokens_at(int64_t step) const {
+    return (lineage.empty() ? 0 : lineage.back().tokens) +
+           (samples_at(step) - start_samples()) * sequence_length();
   }
   // The last step of a decaying schedule; 0 when there is none.
   int64_t decay_end() const;

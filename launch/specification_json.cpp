@@ -93,8 +93,11 @@ std::vector<DataStage> stages_from(const ordered_json& j) {
 ordered_json lineage_json(const std::vector<LineageEntry>& lineage) {
   ordered_json all = ordered_json::array();
   for (const auto& e : lineage) {
-    all.push_back(
-        {{"path", e.path}, {"checkpoint", e.checkpoint}, {"step", e.step}, {"samples", e.samples}});
+    all.push_back({{"path", e.path},
+                   {"checkpoint", e.checkpoint},
+                   {"step", e.step},
+                   {"samples", e.samples},
+                   {"tokens", e.tokens}});
   }
   return all;
 }
@@ -116,7 +119,9 @@ PathSpecification parse(const ordered_json& j) {
   path.split = Split::parse(j.at("split").get<std::string>());
   path.tokenizer = j.at("tokenizer");
   for (const auto& e : j.at("lineage")) {
-    path.lineage.push_back({e.at("path"), e.at("checkpoint"), e.at("step"), e.at("samples")});
+    const int64_t samples = e.at("samples");
+    path.lineage.push_back({e.at("path"), e.at("checkpoint"), e.at("step"), samples,
+                            e.value("tokens", samples * path.sequence_length())});
   }
   return path;
 }

@@ -94,7 +94,7 @@ StepMetrics TrainingLoop::do_step(int64_t step) {
   m.loss = result.loss;
   m.grad_norm = result.grad_norm;
   m.samples = path_.samples_at(step);
-  m.tokens = m.samples * path_.sequence_length();
+  m.tokens = path_.tokens_at(step);
   const double seconds = seconds_since(begin);
   const auto tokens = static_cast<double>(path_.global_batch() * path_.sequence_length());
   m.milliseconds = 1e3 * seconds;

@@ -159,6 +159,17 @@ TEST_F(SpecificationTest, AForkInheritsOrChanges) {
   EXPECT_EQ(wider.samples_at(11), 96);
 }
 
+TEST_F(SpecificationTest, TokensAreCountedAlongTheLineage) {
+  const auto parent = new_path(small());
+  const int64_t before = parent.tokens_at(10);
+  EXPECT_EQ(before, parent.samples_at(10) * parent.sequence_length());
+  const LineageEntry at{"../main", "id", 10, parent.samples_at(10), before};
+  const auto branch = fork_path(parent, at, given({"--seq-length", "8", "--data-path", new_}));
+  EXPECT_EQ(branch.tokens_at(12), before + 2 * branch.global_batch() * 8);
+  const auto text = branch.to_json();
+  EXPECT_EQ(PathSpecification::from_json(text, "test").tokens_at(12), branch.tokens_at(12));
+}
+
 TEST_F(SpecificationTest, AForksDataTakeThePlaceOfWhatTheParentReadsFromThereOn) {
   auto parent = new_path(small());
   parent.stages.push_back({80, parse_sources({old_})});
