@@ -115,24 +115,36 @@ size_t complete_length(const std::vector<std::string>& values) {
   return length;
 }
 
+// Moves at most `missing` values behind a complete list to the names.
+void give_back(Command& command, const std::string& option, size_t missing) {
+  auto values = command.given.list(option);
+  if (is_number(values.back())) return;  // a weight whose path was forgotten
+  const size_t surplus = values.size() - complete_length(values);
+  const auto kept = static_cast<std::ptrdiff_t>(values.size() - std::min(surplus, missing));
+  command.positional.insert(command.positional.end(), values.begin() + kept, values.end());
+  values.erase(values.begin() + kept, values.end());
+  command.given.set({option, OptionKind::list, OptionGroup::run, "", ""}, values);
+}
+
 }  // namespace
 
-std::string take_run(Command& command, const std::string& list, const std::string& what) {
-  if (command.positional.empty() && !list.empty() && command.given.has(list)) {
-    auto values = command.given.list(list);
-    if (complete_length(values) + 1 == values.size() && values.size() > 1) {
-      command.positional.push_back(values.back());
-      values.pop_back();
-      command.given.set({list, OptionKind::list, OptionGroup::run, "", ""}, values);
-    }
+std::vector<std::string> take_names(Command& command, size_t count, const std::string& what) {
+  const auto& names = command.positional;
+  bool has_list = false;
+  for (const auto& [option, values] : command.given.all()) {
+    if (values.size() < 2) continue;
+    has_list = true;
+    if (names.size() < count) give_back(command, option, count - names.size());
   }
-  check(!command.positional.empty(), "options", "{} is missing{}", what,
-        list.empty() || !command.given.has(list)
-            ? ""
-            : fmt::format("; it may stand in front of --{} and its values", list));
-  check(command.positional.size() == 1, "options", "'{}' were given; one {} is allowed",
-        fmt::join(command.positional, "' '"), what);
-  return command.positional.front();
+  check(!names.empty(), "options", "{} is missing{}", what,
+        has_list ? "; it may stand in front of options with several values" : "");
+  check(names.size() == count, "options", "'{}' {} given; {} {} allowed", fmt::join(names, "' '"),
+        names.size() == 1 ? "was" : "were", what, count == 1 ? "is" : "are");
+  return names;
+}
+
+std::string take_run(Command& command, const std::string& what) {
+  return take_names(command, 1, what).front();
 }
 
 }  // namespace switchyard

@@ -55,12 +55,14 @@ struct Command {
 // Parses a command line (without program and subcommand) with Boost.Program_options. --config FILE
 // adds `name = value` lines, which the command line overrides. Abbreviations, unknown options and
 // repeated scalars are refused with Error. A positional argument that an option with several values
-// has swallowed is given back by take_run().
+// has swallowed is given back by take_names().
 Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments);
 
-// The one positional argument `what`, or the last value of list option `list` behind a complete
-// list of paths or of weight and path pairs. Throws Error when there is none or more than one.
-std::string take_run(Command& command, const std::string& list, const std::string& what);
+// The `count` positional arguments `what`: those given, then what an option with several values
+// has swallowed behind a complete list of its own (one path, or weight and path pairs; behind more
+// paths only what is missing). Throws Error when there are fewer or more.
+std::vector<std::string> take_names(Command& command, size_t count, const std::string& what);
+std::string take_run(Command& command, const std::string& what);  // one name
 
 std::string help_text(std::span<const OptionSpec> specs);
 

@@ -11,7 +11,7 @@ int average_command(Arguments arguments) {
       {"output", OptionKind::text, group, "", "the new run folder"}};
   auto command = parse_or_help(specs, arguments, "average RUN --steps A:B:EVERY --output NEW");
   if (!command) return 0;
-  const auto run = take_run(*command, "", "RUN");
+  const auto run = take_run(*command, "RUN");
   average(run, parse_steps(command->given.text("steps")), command->given.text("output"));
   return 0;
 }

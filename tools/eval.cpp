@@ -41,7 +41,7 @@ int eval_command(Arguments arguments) {
                             std::string run;
                             std::vector<std::string> data;
                             agree_on_errors(world, [&] {
-                              run = take_run(command, "data-path", "RUN[@STEP]");
+                              run = take_run(command, "RUN[@STEP]");
                               data = command.given.list("data-path");
                             });
                             const auto result = evaluate(run, data, command.given, world);

@@ -22,7 +22,7 @@ int generate_command(Arguments arguments) {
   auto command = parse_or_help(specs, arguments, "generate RUN[@STEP] --prompt TEXT");
   if (!command) return 0;
   GenerationRequest request;
-  request.run = take_run(*command, "", "RUN[@STEP]");
+  request.run = take_run(*command, "RUN[@STEP]");
   const auto s = with_fallbacks(specs, command->given);
   request.prompt = s.text("prompt");
   request.new_tokens = s.integer("max-new-tokens");

@@ -52,7 +52,7 @@ int inspect_command(Arguments arguments) {
       {"json", OptionKind::flag, OptionGroup::run, "", "print one JSON object"}};
   auto command = parse_or_help(specs, arguments, "inspect RUN[@STEP]");
   if (!command) return 0;
-  const auto reference = parse_run_reference(take_run(*command, "", "RUN[@STEP]"));
+  const auto reference = parse_run_reference(take_run(*command, "RUN[@STEP]"));
   const auto entry = RunFolder(reference.folder).checkpoint(reference.step);
   const CheckpointReader reader(entry.folder);
   if (command->given.flag("verify")) reader.verify();

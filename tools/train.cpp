@@ -7,22 +7,20 @@ namespace switchyard {
 int train_command(Arguments arguments) {
   const auto specs = joined({model_options(), training_options(), run_options()});
   const StopSignal signals;  // from here on: USR1 during the start must not end the process
-  return run_on_all_ranks(
-      specs, arguments, "train RUN [options]", [](Command& command, Communicator& world) {
-        std::string run;
-        agree_on_errors(world, [&] { run = take_run(command, "data-path", "RUN"); });
-        train(run, command.given, world);
-      });
+  return run_on_all_ranks(specs, arguments, "train RUN [options]",
+                          [](Command& command, Communicator& world) {
+                            std::string run;
+                            agree_on_errors(world, [&] { run = take_run(command, "RUN"); });
+                            train(run, command.given, world);
+                          });
 }
 
 int fork_command(Arguments arguments) {
   const auto specs = joined({model_options(), training_options()});
-  const auto command = parse_or_help(specs, arguments, "fork MAIN@STEP NEW [options]");
+  auto command = parse_or_help(specs, arguments, "fork MAIN@STEP NEW [options]");
   if (!command) return 0;
-  check(command->positional.size() == 2, "options",
-        "{} names were given; MAIN@STEP and NEW, in front of --data-path, are allowed",
-        command->positional.size());
-  fork(command->positional[0], command->positional[1], command->given);
+  const auto names = take_names(*command, 2, "MAIN@STEP and NEW");
+  fork(names[0], names[1], command->given);
   return 0;
 }
 
@@ -33,7 +31,7 @@ int extend_command(Arguments arguments) {
       {"data-path", OptionKind::list, group, "", "PREFIX, or WEIGHT PREFIX pairs of a blend"}};
   auto command = parse_or_help(specs, arguments, "extend RUN --at-step N --data-path PREFIX");
   if (!command) return 0;
-  const auto run = take_run(*command, "data-path", "RUN");
+  const auto run = take_run(*command, "RUN");
   extend(run, command->given.integer("at-step"), command->given);
   return 0;
 }

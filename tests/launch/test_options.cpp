@@ -63,19 +63,36 @@ TEST(Options, RunMayStandBeforeOrBehindAListOfValues) {
            {"--data-path", "0.7", "A", "0.3", "B", "RUN"},
            {"--data-path", "0.7", "A", "0.3", "B", "--lr", "1", "RUN"}}) {
     auto c = parse(line);
-    EXPECT_EQ(take_run(c, "data-path", "RUN"), "RUN");
+    EXPECT_EQ(take_run(c, "RUN"), "RUN");
     EXPECT_THAT(c.given.list("data-path"), ElementsAre("0.7", "A", "0.3", "B"));
   }
   auto c = parse({"--data-path", "A", "RUN"});
-  EXPECT_EQ(take_run(c, "data-path", "RUN"), "RUN");
+  EXPECT_EQ(take_run(c, "RUN"), "RUN");
   EXPECT_THAT(c.given.list("data-path"), ElementsAre("A"));
+}
+
+TEST(Options, NamesMayStandBehindAnyListOfValues) {
+  auto valid = parse({"--data-path", "A", "--valid-data-path", "V", "RUN"});
+  EXPECT_EQ(take_run(valid, "RUN"), "RUN");
+  EXPECT_THAT(valid.given.list("valid-data-path"), ElementsAre("V"));
+  auto several = parse({"--data-path", "A", "B", "RUN"});
+  EXPECT_EQ(take_run(several, "RUN"), "RUN");
+  EXPECT_THAT(several.given.list("data-path"), ElementsAre("A", "B"));
+  for (const auto& line : std::vector<std::vector<std::string>>{
+           {"MAIN@1", "--data-path", "A", "NEW"}, {"--data-path", "A", "MAIN@1", "NEW"}}) {
+    auto fork = parse(line);
+    EXPECT_THAT(take_names(fork, 2, "MAIN@STEP and NEW"), ElementsAre("MAIN@1", "NEW"));
+    EXPECT_THAT(fork.given.list("data-path"), ElementsAre("A"));
+  }
+  auto weight = parse({"--data-path", "0.5", "A", "0.5"});
+  EXPECT_THROW(take_run(weight, "RUN"), Error);
 }
 
 TEST(Options, RefusesMissingOrSecondRun) {
   auto none = parse({"--data-path", "A"});
-  EXPECT_THROW(take_run(none, "data-path", "RUN"), Error);
+  EXPECT_THROW(take_run(none, "RUN"), Error);
   auto two = parse({"R1", "R2"});
-  EXPECT_THROW(take_run(two, "data-path", "RUN"), Error);
+  EXPECT_THROW(take_run(two, "RUN"), Error);
 }
 
 TEST(Options, ConfigurationFileIsOverriddenByTheLine) {

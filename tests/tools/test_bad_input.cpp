@@ -160,7 +160,9 @@ TEST_F(BadInput, TheNameOfThePathMayStandAnywhere) {
   run_well("train " + options + "--data-path " + folder.at("a") + " " + folder.at("three"));
   run_well("train " + options + "--data-path 0.5 " + folder.at("a") + " 0.5 " + folder.at("b") +
            " " + folder.at("four"));
-  for (const char* name : {"one", "two", "three", "four"}) {
+  run_well("train " + options + "--data-path " + folder.at("a") + " --valid-data-path " +
+           folder.at("b") + " " + folder.at("five"));
+  for (const char* name : {"one", "two", "three", "four", "five"}) {
     EXPECT_TRUE(fs::exists(folder.at(name) + "/path.json")) << name;
   }
 }
