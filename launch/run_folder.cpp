@@ -83,6 +83,16 @@ bool RunFolder::taken() const {
   return !fs::is_directory(folder_, ignored) || !fs::is_empty(folder_, ignored);
 }
 
+void RunFolder::check_unused() const {
+  for (const fs::path& left : {checkpoints(), folder_ / "metrics.jsonl"}) {
+    std::error_code ignored;
+    check(!fs::exists(left, ignored), "path",
+          "'{}' has no path.json but holds {}, which another path left; a new path needs a folder "
+          "of its own",
+          folder_.string(), left.filename().string());
+  }
+}
+
 std::string RunFolder::read_text() const {
   check(exists(), "path", "there is no path in '{}' (it has no path.json)", folder_.string());
   return read_file(folder_ / "path.json");

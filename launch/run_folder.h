@@ -30,8 +30,9 @@ class RunFolder {
 
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path checkpoints() const { return folder_ / "checkpoints"; }
-  bool exists() const;  // whether path.json is there
-  bool taken() const;   // whether anything but an empty folder is there
+  bool exists() const;        // whether path.json is there
+  bool taken() const;         // whether anything but an empty folder is there
+  void check_unused() const;  // throws Error where checkpoints or metrics lie without a path.json
 
   PathSpecification read() const;  // throws Error when there is no path here
   std::string read_text() const;

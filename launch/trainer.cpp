@@ -60,8 +60,12 @@ PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool&
             "'{}' is an average; it has weights only and is never "
             "trained on",
             run.folder().string());
+      const std::string before = path.to_json();
       check_against(path, given);
       text = path.to_json();
+      // Known by its identity, a set that moved is settled at once: those of another stage may have
+      // moved elsewhere, and only one stage can be given at a time.
+      if (text != before) run.write(path);
     } else {
       check(given.has("data-path"), "path",
             "there is no path in '{}'; a new one needs --data-path (is the name right?)",
@@ -69,6 +73,7 @@ PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool&
       check(!given.has("load-step"), "path",
             "--load-step {}, but there is no path in '{}' yet; leave it out for a new one",
             given.has("load-step") ? given.text("load-step") : "", run.folder().string());
+      run.check_unused();
       text = "new " + new_path(given).to_json();
     }
   });
@@ -77,15 +82,13 @@ PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool&
   return PathSpecification::from_json(is_new ? text.substr(4) : text, "the path of rank 0");
 }
 
-// Everything was checked: a new path is written, an old one if its data moved.
-void settle(const RunFolder& run, const PathSpecification& path, bool is_new,
-            std::unique_ptr<PathLock>& lock) {
-  if (is_new) {
-    lock = std::make_unique<PathLock>(run);
-    check(!run.exists(), "path", "'{}' was made by another process at this moment",
-          run.folder().string());
-  }
-  if (is_new || run.read().to_json() != path.to_json()) run.write(path);
+// Everything was checked: a new path is written.
+void settle_new(const RunFolder& run, const PathSpecification& path,
+                std::unique_ptr<PathLock>& lock) {
+  lock = std::make_unique<PathLock>(run);
+  check(!run.exists(), "path", "'{}' was made by another process at this moment",
+        run.folder().string());
+  run.write(path);
 }
 
 // Where this start goes on from; nothing for a random start.
@@ -230,7 +233,7 @@ void train(const std::string& folder, const Settings& given, Communicator& world
     if (!origin) engine->initialize();
   });
   agree_on_errors(world, [&] {
-    if (world.rank() == 0) settle(run, path, is_new, lock);
+    if (world.rank() == 0 && is_new) settle_new(run, path, lock);
   });
   if (origin) load(*origin, mesh, *engine);
   agree_on_errors(world, [&] {

@@ -65,6 +65,13 @@ TEST_F(BadPaths, ContradictionsNameBothValues) {
   run_well(folder.train("main"));  // what it was made with
 }
 
+TEST_F(BadPaths, NoNewPathOverWhatALostOneLeft) {
+  fs::remove(main() + "/path.json");
+  refuse(folder.train("main"), {"no path.json", "checkpoints", "folder of its own"});
+  fs::remove_all(main() + "/checkpoints");
+  refuse(folder.train("main"), {"no path.json", "metrics.jsonl"});
+}
+
 TEST_F(BadPaths, ForksOfNothing) {
   refuse_fork("main@1", "", {"step 1", "nearest saved step is 2"});
   refuse_fork("main@9", "", {"step 9", "nearest saved step is 4"});

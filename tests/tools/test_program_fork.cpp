@@ -165,6 +165,24 @@ TEST_F(Fork, with_another_batch_reads_on_where_its_parent_stood) {
   EXPECT_NE(same[0].at("loss"), same[1].at("loss"));
 }
 
+TEST_F(Fork, goes_on_when_the_sets_of_several_stages_moved) {
+  make_main(4);
+  const auto more = make_tokens(folder_.path(), "more", 40'000, 7);
+  run_well("extend " + at("main").string() + " --at-step 6 --data-path " + more);
+  for (const auto& prefix : {data_, more}) {
+    for (const char* part : {".bin", ".idx", ".json"}) {
+      fs::rename(prefix + part, prefix + "-moved" + part);
+    }
+  }
+  const auto refused =
+      run(train_words(at("main"), "--train-iters 8 --data-path " + data_ + "-moved"));
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.err.find(more), std::string::npos) << refused.err;
+  train(at("main"), "--train-iters 8 --data-path " + more + "-moved");
+  go_on("main", 9);
+  expect_whole_log(at("main"), 1, 9);
+}
+
 TEST_F(Fork, in_another_layout_is_the_same_branch) {
   make_main(12);
   for (const char* name : {"serial", "cube"}) {
