@@ -138,8 +138,9 @@ std::vector<std::string> take_names(Command& command, size_t count, const std::s
   }
   check(!names.empty(), "options", "{} is missing{}", what,
         has_list ? "; it may stand in front of options with several values" : "");
-  check(names.size() == count, "options", "'{}' {} given; {} {} allowed", fmt::join(names, "' '"),
-        names.size() == 1 ? "was" : "were", what, count == 1 ? "is" : "are");
+  check(names.size() == count, "options", "'{}' {} given; {}{} allowed", fmt::join(names, "' '"),
+        names.size() == 1 ? "was" : "were", count == 1 ? "one " : "",
+        what + (count == 1 ? " is" : " are"));
   return names;
 }
 
