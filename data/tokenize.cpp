@@ -40,6 +40,16 @@ std::optional<int64_t> check_options(const TokenizeOptions& options) {
   return total;
 }
 
+// The prefix, whose folder is made when it is missing.
+const std::string& with_folder(const std::string& prefix) {
+  const auto folder = std::filesystem::path(prefix).parent_path();
+  std::error_code problem;
+  if (!folder.empty()) std::filesystem::create_directories(folder, problem);
+  check(!problem, "tokenize", "the folder '{}' cannot be made: {}", folder.string(),
+        problem.message());
+  return prefix;
+}
+
 bool is_blank(std::string_view line) {
   return line.find_first_not_of(" \t\r") == std::string_view::npos;
 }
@@ -49,7 +59,7 @@ class Job {
   Job(const TokenizeOptions& options, std::optional<int64_t> total_bytes)
       : options_(options),
         tokenizer_(make_tokenizer(options.tokenizer)),
-        writer_(options.output_prefix, tokenizer_->vocabulary()),
+        writer_(with_folder(options.output_prefix), tokenizer_->vocabulary()),
         progress_("tokenize", total_bytes, options.progress) {}
 
   void add(const std::string& path) {

@@ -165,9 +165,16 @@ TEST_F(Tokenize, RefusesUselessInput) {
               HasSubstr("is a folder"));
   EXPECT_THAT(message_of([&] { tokenize(options({input("a", "")})); }), HasSubstr("hold no text"));
   auto lost = options({input("a", "x")});
-  lost.output_prefix = path("missing/set");
-  EXPECT_THAT(message_of([&] { tokenize(lost); }), HasSubstr("set.bin.partial cannot be created"));
+  lost.output_prefix = path("a/set");
+  EXPECT_THAT(message_of([&] { tokenize(lost); }), HasSubstr("a' cannot be made: Not a directory"));
   EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(Tokenize, MakesTheFolderOfItsPrefix) {
+  auto deep = options({input("a", "x")});
+  deep.output_prefix = path("missing/deep/set");
+  tokenize(deep);
+  EXPECT_TRUE(std::filesystem::exists(path("missing/deep/set.idx")));
 }
 
 TEST_F(Tokenize, RefusesToWriteOverItsInput) {
