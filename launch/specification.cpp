@@ -184,6 +184,11 @@ PathSpecification new_path(const Settings& given) {
     with_positions.set_text("max-position-embeddings", path.settings.text("seq-length"));
   }
   adopt_model(path, resolve_model(with_positions, data.info().vocabulary));
+  for (const char* name : {"rotary-base", "rotary-percent"}) {
+    check(!given.has(name) || path.model.positions == Positions::rotary, "path",
+          "--{} {} with learned positions; it is allowed with --position-embedding-type rope", name,
+          given.has(name) ? given.text(name) : "");
+  }
   check_positions(path);
   const auto& s = path.settings;
   path.schedule =

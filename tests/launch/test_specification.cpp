@@ -80,6 +80,7 @@ TEST_F(SpecificationTest, ANewPathNeedsDataAndShape) {
               }),
               AllOf(HasSubstr("100"), HasSubstr("257")));
   EXPECT_EQ(new_path(small({"--vocab-size", "300"})).model.vocabulary, 300);
+  EXPECT_THAT(error_of([&] { new_path(small({"--rotary-percent", "0.5"})); }), HasSubstr("rope"));
 }
 
 TEST_F(SpecificationTest, ADecayNeedsItsLength) {
