@@ -12,19 +12,21 @@ if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
-add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor)
+set(host "$<COMPILE_LANGUAGE:C,CXX>")
+add_compile_options("$<${host}:-Wall;-Wextra;-Wpedantic;-Wshadow>"
+                    "$<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>")
 if(SWITCHYARD_WERROR)
-  add_compile_options(-Werror)
+  add_compile_options("$<${host}:-Werror>")
 endif()
 
 # The baseline of every build; wider instruction sets are chosen at run time, so that a build
 # folder moves between processors of one family.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  add_compile_options(-march=x86-64-v3)
+  add_compile_options("$<${host}:-march=x86-64-v3>")
 endif()
 
 if(SWITCHYARD_SANITIZE)
-  add_compile_options(-fsanitize=${SWITCHYARD_SANITIZE} -fno-omit-frame-pointer
-                      -fno-sanitize-recover=all)
+  add_compile_options("$<${host}:-fsanitize=${SWITCHYARD_SANITIZE};-fno-omit-frame-pointer>"
+                      "$<${host}:-fno-sanitize-recover=all>")
   add_link_options(-fsanitize=${SWITCHYARD_SANITIZE})
 endif()

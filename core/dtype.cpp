@@ -9,6 +9,7 @@ int64_t size_of(DType dtype) {
     case DType::f32:
       return 4;
     case DType::bf16:
+    case DType::f16:
       return 2;
     case DType::f64:
       return 8;
@@ -30,6 +31,8 @@ std::string_view name_of(DType dtype) {
       return "f32";
     case DType::bf16:
       return "bf16";
+    case DType::f16:
+      return "f16";
     case DType::f64:
       return "f64";
     case DType::i32:
@@ -46,10 +49,10 @@ std::string_view name_of(DType dtype) {
 
 DType dtype_named(std::string_view name) {
   for (auto dtype :
-       {DType::f32, DType::bf16, DType::f64, DType::i32, DType::i64, DType::u8, DType::u16}) {
+       {DType::f32, DType::bf16, DType::f16, DType::f64, DType::i32, DType::i64, DType::u8, DType::u16}) {
     if (name_of(dtype) == name) return dtype;
   }
-  fail("dtype", "'{}' is not a dtype; allowed: f32, bf16, f64, i32, i64, u8, u16", name);
+  fail("dtype", "'{}' is not a dtype; allowed: f32, bf16, f16, f64, i32, i64, u8, u16", name);
 }
 
 }  // namespace switchyard

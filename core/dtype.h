@@ -1,32 +1,13 @@
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <string_view>
 
+#include "core/half.h"
+
 namespace switchyard {
 
-// bfloat16: the upper half of an IEEE float32.
-struct bf16 {
-  uint16_t bits = 0;
-
-  bf16() = default;
-  // Rounds to nearest, ties to even; a NaN stays a NaN.
-  explicit bf16(float value) {
-    const auto u = std::bit_cast<uint32_t>(value);
-    if ((u & 0x7fffffffu) > 0x7f800000u) {
-      bits = static_cast<uint16_t>((u >> 16) | 0x40u);
-    } else {
-      bits = static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
-    }
-  }
-  explicit operator float() const {
-    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-  }
-  friend bool operator==(bf16, bf16) = default;
-};
-
-enum class DType : uint8_t { f32, bf16, f64, i32, i64, u8, u16 };
+enum class DType : uint8_t { f32, bf16, f16, f64, i32, i64, u8, u16 };
 
 int64_t size_of(DType dtype);              // bytes of one element
 std::string_view name_of(DType dtype);     // "f32", "bf16", ...
@@ -41,6 +22,10 @@ struct DTypeOf<float> {
 template <>
 struct DTypeOf<bf16> {
   static constexpr DType value = DType::bf16;
+};
+template <>
+struct DTypeOf<f16> {
+  static constexpr DType value = DType::f16;
 };
 template <>
 struct DTypeOf<double> {

@@ -1,6 +1,8 @@
 #pragma once
 
+#ifndef __CUDACC__  // nvcc cannot evaluate fmt's checks of format strings
 #include <fmt/format.h>
+#endif
 
 #include <stdexcept>
 #include <string>
@@ -20,6 +22,7 @@ const std::string& thread_label();
 
 [[noreturn]] void throw_error(std::string_view where, const std::string& what);
 
+#ifndef __CUDACC__
 template <class... Args>
 [[noreturn]] void fail(std::string_view where, fmt::format_string<Args...> format, Args&&... args) {
   throw_error(where, fmt::format(format, std::forward<Args>(args)...));
@@ -31,5 +34,6 @@ void check(bool ok, std::string_view where, fmt::format_string<Args...> format, 
   if (!ok) [[unlikely]]
     throw_error(where, fmt::format(format, std::forward<Args>(args)...));
 }
+#endif
 
 }  // namespace switchyard

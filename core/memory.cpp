@@ -6,6 +6,7 @@
 #include <atomic>
 #include <utility>
 
+#include "core/cuda/device_backend.h"
 #include "core/error.h"
 
 namespace switchyard {
@@ -29,6 +30,23 @@ void count_allocation(int64_t bytes) {
   }
 }
 
+void* map_pages(int64_t bytes) {
+  void* address = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (address == MAP_FAILED) return nullptr;
+  madvise(address, static_cast<size_t>(bytes), MADV_HUGEPAGE);
+  return address;
+}
+
+[[noreturn]] void refuse(std::string_view name, int64_t bytes, Device device) {
+  if (device == Device::cpu) {
+    fail("memory", "'{}' needs {} bytes, which this machine does not give", name, bytes);
+  }
+  const GpuDescription gpu = describe_gpu();
+  fail("memory", "'{}' needs {} bytes of GPU {} ({}), which has {} of {} left", name, bytes,
+       gpu.index, gpu.name, gpu.free_bytes, gpu.total_bytes);
+}
+
 }  // namespace
 
 MemoryStatistics memory_statistics() {
@@ -37,21 +55,33 @@ MemoryStatistics memory_statistics() {
 
 Memory::Memory(int64_t bytes, Device device, std::string_view name)
     : bytes_(bytes), device_(device) {
-  check(device == Device::cpu, "memory", "'{}' on device '{}'; this build allows: cpu", name,
-        name_of(device));
   if (bytes == 0) return;
-  void* address = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  check(address != MAP_FAILED, "memory", "'{}' needs {} bytes, which this machine does not give",
-        name, bytes);
-  madvise(address, static_cast<size_t>(bytes), MADV_HUGEPAGE);
-  data_ = address;
+  data_ = device == Device::cpu ? map_pages(bytes) : cuda::allocate(bytes);
+  if (data_ == nullptr) refuse(name, bytes, device);
   count_allocation(bytes);
+}
+
+Memory Memory::pinned(int64_t bytes, std::string_view name) {
+  if (!is_available(Device::cuda)) return Memory(bytes, Device::cpu, name);
+  Memory memory;
+  memory.bytes_ = bytes;
+  memory.pinned_ = true;
+  if (bytes == 0) return memory;
+  memory.data_ = cuda::allocate_pinned(bytes);
+  if (memory.data_ == nullptr) refuse(name, bytes, Device::cpu);
+  count_allocation(bytes);
+  return memory;
 }
 
 Memory::~Memory() {
   if (data_ == nullptr) return;
-  munmap(data_, static_cast<size_t>(bytes_));
+  if (device_ == Device::cuda) {
+    cuda::release(data_);
+  } else if (pinned_) {
+    cuda::release_pinned(data_);
+  } else {
+    munmap(data_, static_cast<size_t>(bytes_));
+  }
   held_bytes.fetch_sub(bytes_);
 }
 
@@ -61,11 +91,19 @@ Memory& Memory::operator=(Memory&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
   std::swap(device_, other.device_);
+  std::swap(pinned_, other.pinned_);
   return *this;
 }
 
 Arena::Arena(std::string name, int64_t bytes, Device device)
     : name_(std::move(name)), memory_(bytes, device, name_) {}
+
+Arena Arena::pinned(std::string name, int64_t bytes) {
+  Arena arena;
+  arena.memory_ = Memory::pinned(bytes, name);
+  arena.name_ = std::move(name);
+  return arena;
+}
 
 int64_t Arena::footprint(const Shape& shape, DType dtype) {
   return align_up(shape.elements() * size_of(dtype));

@@ -10,7 +10,8 @@
 
 namespace switchyard {
 
-// What this process holds in tensor memory (arenas and operator scratch, oneDNN's included).
+// What this process holds in tensor memory (arenas and operator scratch, oneDNN's included), of
+// host and device together.
 struct MemoryStatistics {
   int64_t bytes = 0;        // held now
   int64_t peak_bytes = 0;   // the most ever held
@@ -18,11 +19,14 @@ struct MemoryStatistics {
 };
 MemoryStatistics memory_statistics();
 
-// One block of memory, aligned to a page, freed with its owner; filled with zeros.
+// One block of memory, aligned to a page (on a GPU to 256 bytes), freed with its owner; filled with
+// zeros. Throws Error naming it where the device has no room.
 class Memory {
  public:
   Memory() = default;
   Memory(int64_t bytes, Device device, std::string_view name);
+  // Host memory that a GPU copies from and to while the host goes on; plain memory without a GPU.
+  static Memory pinned(int64_t bytes, std::string_view name);
   ~Memory();
   Memory(Memory&& other) noexcept;
   Memory& operator=(Memory&& other) noexcept;
@@ -35,6 +39,7 @@ class Memory {
   void* data_ = nullptr;
   int64_t bytes_ = 0;
   Device device_ = Device::cpu;
+  bool pinned_ = false;
 };
 
 // A named block with a fixed size that tensors are cut from, each aligned to 64 bytes. Asking for
@@ -43,6 +48,7 @@ class Arena {
  public:
   Arena() = default;
   Arena(std::string name, int64_t bytes, Device device = Device::cpu);
+  static Arena pinned(std::string name, int64_t bytes);
 
   Tensor allocate(const Shape& shape, DType dtype, std::string_view name);
   void clear() { used_ = 0; }

@@ -8,28 +8,6 @@
 
 namespace switchyard {
 
-std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t product0 = uint64_t{0xD2511F53u} * counter[0];
-    const uint64_t product1 = uint64_t{0xCD9E8D57u} * counter[2];
-    counter = {static_cast<uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
-               static_cast<uint32_t>(product1),
-               static_cast<uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
-               static_cast<uint32_t>(product0)};
-    key[0] += 0x9E3779B9u;
-    key[1] += 0xBB67AE85u;
-  }
-  return counter;
-}
-
-std::array<uint32_t, 4> RandomKey::block(uint64_t index) const {
-  return philox4x32(
-      {static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), step, purpose},
-      {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
-}
-
-uint32_t RandomKey::word(uint64_t element) const { return block(element / 4)[element % 4]; }
-
 uint32_t random_purpose(std::string_view name) {
   uint32_t hash = 2166136261u;
   for (const char c : name) hash = (hash ^ static_cast<uint8_t>(c)) * 16777619u;

@@ -38,7 +38,9 @@ double HeadLayer::losses(HeadStash& stash, const Tensor& targets) const {
                                            {"all-gather of cross-entropy statistics"});
   gathered.rows();
   ops::cross_entropy_combine(context_.ops, all, targets, stash.log_sum, context_.work.losses);
-  return ops::sum(context_.ops, context_.work.losses);
+  double loss = 0;
+  ops::sum(context_.ops, context_.work.losses, Tensor(&loss, DType::f64, {1}));
+  return loss;
 }
 
 double HeadLayer::forward(HeadStash& stash, const Tensor& input) const {

@@ -59,7 +59,7 @@ DistributedOptimizer::DistributedOptimizer(FlatBuffers& buffers, const Mesh& mes
   exp_avg_ = arena_.allocate(shard, DType::f32, "exp_avg");
   exp_avg_sq_ = arena_.allocate(shard, DType::f32, "exp_avg_sq");
   if (has_own_master()) master_ = arena_.allocate(shard, DType::f32, "master weights");
-  scalars_ = arena_.allocate({4}, DType::f32, "scalars of a step");
+  scalars_ = arena_.allocate({ops::adamw_scalar_count}, DType::f32, "scalars of a step");
   decayed_ = runs_where([](const Parameter& p) { return p.decay; });
   plain_ = runs_where([](const Parameter& p) { return !p.decay; });
   counted_ = runs_where([this](const Parameter& p) { return is_counted(p); });
@@ -69,7 +69,7 @@ DistributedOptimizer::DistributedOptimizer(FlatBuffers& buffers, const Mesh& mes
 int64_t DistributedOptimizer::bytes_needed(const FlatBuffers& buffers) {
   const int64_t tensors = buffers.options().dtype == DType::f32 ? 2 : 3;
   return tensors * Arena::footprint({buffers.shard_elements()}, DType::f32) +
-         Arena::footprint({4}, DType::f32);
+         Arena::footprint({ops::adamw_scalar_count}, DType::f32);
 }
 
 Tensor DistributedOptimizer::master(const Run& run) const {
@@ -94,8 +94,8 @@ void DistributedOptimizer::weights_from_master() {
 double DistributedOptimizer::gradient_norm(double gradient_scale) {
   double squares = 0;
   for (const Run& run : counted_) {
-    squares +=
-        ops::sum_of_squares(context_, cut(buffers_.gradients(), run.flat_begin, run.elements));
+    ops::sum_of_squares(context_, cut(buffers_.gradients(), run.flat_begin, run.elements),
+                        Tensor(&squares, DType::f64, {1}));
   }
   mesh_.world
       ->all_reduce(std::span<double>(&squares, 1), ReduceOp::sum, context_.stream,

@@ -37,6 +37,8 @@ void set_fill_value(const Id& creation, DType dtype) {
       return set(std::numeric_limits<double>::quiet_NaN());
     case DType::bf16:
       return set(bf16(std::numeric_limits<float>::quiet_NaN()));
+    case DType::f16:
+      return set(f16(std::numeric_limits<float>::quiet_NaN()));
     case DType::i32:
       return set(std::numeric_limits<int32_t>::min());
     case DType::i64:

@@ -180,13 +180,17 @@ Id file_type(DType dtype) {
     case DType::u16:
       return copy(H5T_STD_U16LE);
     case DType::bf16:
+    case DType::f16:
       break;
   }
   Id type = copy(H5T_IEEE_F32LE);
-  // Sign bit 15, 8 bits of exponent from bit 7 on, 7 bits of mantissa.
-  require(H5Tset_fields(type, 15, 7, 8, 0, 7), "HDF5 refuses the fields of bf16");
-  require(H5Tset_size(type, 2), "HDF5 refuses the size of bf16");
-  require(H5Tset_ebias(type, 127), "HDF5 refuses the exponent of bf16");
+  // Sign bit 15; the exponent above the mantissa, which begins at bit 0.
+  const size_t mantissa = dtype == DType::bf16 ? 7 : 10;
+  const size_t bias = dtype == DType::bf16 ? 127 : 15;
+  require(H5Tset_fields(type, 15, mantissa, 15 - mantissa, 0, mantissa),
+          "HDF5 refuses the fields of {}", name_of(dtype));
+  require(H5Tset_size(type, 2), "HDF5 refuses the size of {}", name_of(dtype));
+  require(H5Tset_ebias(type, bias), "HDF5 refuses the exponent of {}", name_of(dtype));
   return type;
 }
 

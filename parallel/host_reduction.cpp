@@ -10,13 +10,17 @@ namespace switchyard {
 
 namespace {
 
-// What sums are held in: f32 for bf16, unsigned integers (which may wrap) for integers.
+// What sums are held in: f32 for bf16 and f16, unsigned integers (which may wrap) for integers.
 template <class T>
 struct Accumulator {
   using type = T;
 };
 template <>
 struct Accumulator<bf16> {
+  using type = float;
+};
+template <>
+struct Accumulator<f16> {
   using type = float;
 };
 
@@ -73,6 +77,8 @@ void reduce_on_host(std::span<const void* const> parts, void* out, int64_t count
       return dispatch<float>(parts, out, count, op);
     case DType::bf16:
       return dispatch<bf16>(parts, out, count, op);
+    case DType::f16:
+      return dispatch<f16>(parts, out, count, op);
     case DType::f64:
       return dispatch<double>(parts, out, count, op);
     case DType::i32:

@@ -9,7 +9,7 @@ namespace {
 
 void check_input(std::string_view where, Activation kind, const Tensor& x) {
   check_rank(where, "x", x, 2);
-  check_dtype(where, "x", x, {DType::f32, DType::bf16});
+  check_floating(where, "x", x);
   check_dense_last_axis(where, "x", x);
   check(kind != Activation::swiglu || x.shape[1] % 2 == 0, where,
         "x has shape {}; SwiGLU takes an even number of columns, the gate's and as many more",

@@ -28,9 +28,10 @@ void adamw(const Context& context, const AdamWTensors& tensors, const Tensor& sc
   check_flat("exp_avg", tensors.exp_avg, DType::f32, weight.shape, weight.device);
   check_flat("exp_avg_sq", tensors.exp_avg_sq, DType::f32, weight.shape, weight.device);
   if (tensors.rounded) {
-    check_flat("rounded", tensors.rounded, DType::bf16, weight.shape, weight.device);
+    const DType dtype = tensors.rounded.dtype == DType::f16 ? DType::f16 : DType::bf16;
+    check_flat("rounded", tensors.rounded, dtype, weight.shape, weight.device);
   }
-  check_flat("scalars", scalars, DType::f32, {4}, weight.device);
+  check_flat("scalars", scalars, DType::f32, {adamw_scalar_count}, weight.device);
   check(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1, where,
         "betas of {} and {} were given; 0 <= beta < 1 is allowed", options.beta1, options.beta2);
   on_device(weight.device, cpu::adamw, cuda::adamw)(context, tensors, scalars, options);

@@ -12,16 +12,24 @@ struct AdamWOptions {
   float weight_decay = 0.0f;  // decoupled: weight -= learning_rate * weight_decay * weight
 };
 
-// What changes from step to step, in the device's memory: f32 [4] = (learning rate, gradient
-// scale, 1 - beta1^t, 1 - beta2^t). The gradient is multiplied by the scale as it is read.
-enum AdamWScalar { learning_rate, gradient_scale, bias_correction1, bias_correction2 };
+// What changes from step to step, in the device's memory: f32 [5] = (learning rate, gradient scale,
+// 1 - beta1^t, 1 - beta2^t, skip). The gradient is multiplied by the scale as it is read; a skip
+// other than 0 leaves everything as it is. update_control.h writes them.
+enum AdamWScalar {
+  learning_rate,
+  gradient_scale,
+  bias_correction1,
+  bias_correction2,
+  skip_update,
+  adamw_scalar_count
+};
 
 struct AdamWTensors {
   Tensor weight;      // f32 [n], the master weights, updated
   Tensor gradient;    // f32 [n]
   Tensor exp_avg;     // f32 [n]
   Tensor exp_avg_sq;  // f32 [n]
-  Tensor rounded;     // bf16 [n], receives the new weights rounded; may be none
+  Tensor rounded;     // bf16 or f16 [n], receives the new weights rounded; may be none
 };
 
 // AdamW (Loshchilov and Hutter 2019, algorithm 2), in one pass over a flat shard.

@@ -1,6 +1,7 @@
 #include "core/ops/attention.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "core/ops/backends.h"
 #include "core/ops/checks.h"
@@ -11,8 +12,10 @@ namespace {
 
 constexpr std::string_view where = "attention";
 
+std::atomic<AttentionBackend> chosen_backend{AttentionBackend::automatic};
+
 void check_heads(const Tensor& q, const Tensor& k, const Tensor& v) {
-  check_dtype(where, "q", q, {DType::f32, DType::bf16});
+  check_floating(where, "q", q);
   check_rank(where, "q", q, 4);
   check_rank(where, "k", k, 4);
   const int64_t heads = q.shape[2], kv_heads = k.shape[2];
@@ -79,6 +82,10 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v,
 }
 
 }  // namespace
+
+void set_attention_backend(AttentionBackend backend) { chosen_backend = backend; }
+
+AttentionBackend attention_backend() { return chosen_backend; }
 
 void attention_forward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                        const Tensor& out, const Tensor& log_sum, const AttentionOptions& options) {

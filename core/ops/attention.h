@@ -22,11 +22,22 @@ struct AttentionOptions {
   int64_t first_head = 0;
   int64_t all_heads = 0;
   int64_t sequence_length = 0;
+  // Both positions are 0, 1, 2, ... and of one length: what a library's causal mask assumes.
+  bool positions_in_order = false;
+  // Backward gives the same bits each time. Our kernels always do.
+  bool deterministic = true;
 };
 
+// Which body computes attention on a GPU: cuDNN's (bf16 and f16, head sizes that are multiples of 8
+// up to 256, positions in order) or our own, which takes all. Automatic: cuDNN's where it can.
+enum class AttentionBackend : uint8_t { automatic, own, cudnn };
+void set_attention_backend(AttentionBackend backend);  // of this process
+AttentionBackend attention_backend();
+
 // q, out [batch, query_length, heads, head_dim]; k, v [batch, key_length, kv_heads, head_dim]; all
-// of one dtype, f32 or bf16, any strides with a dense last axis; heads is a multiple of kv_heads.
-// log_sum [batch, heads, query_length] f32 receives log(sum(exp(scale * score))), for backward.
+// of one dtype, f32, bf16 or (on a GPU) f16, any strides with a dense last axis; heads is a
+// multiple of kv_heads. log_sum [batch, heads, query_length] f32 receives log(sum(exp(scale *
+// score))), for backward.
 void attention_forward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                        const Tensor& out, const Tensor& log_sum, const AttentionOptions& options);
 

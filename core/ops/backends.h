@@ -10,6 +10,7 @@
 #include "core/ops/matmul.h"
 #include "core/ops/norm.h"
 #include "core/ops/rotary.h"
+#include "core/ops/update_control.h"
 
 // Private to core/ops: each operator once more for each backend, under the same name and with the
 // same arguments. `NAME.cpp` checks all arguments and calls the backend of the tensors' device;
@@ -22,40 +23,44 @@ Operator* on_device(Device device, Operator* cpu, Operator* cuda) {
   return device == Device::cpu ? cpu : cuda;
 }
 
-#define SWITCHYARD_DECLARE_OPERATORS                                                              \
-  void matmul(const Context&, const Tensor& a, const Tensor& b, const Tensor& c,                  \
-              const MatmulOptions&);                                                              \
-  void attention_forward(const Context&, const Tensor& q, const Tensor& k, const Tensor& v,       \
-                         const Tensor& out, const Tensor& log_sum, const AttentionOptions&);      \
-  void attention_backward(const Context&, const AttentionBackward&, const AttentionOptions&);     \
-  void residual_norm_forward(const Context&, const ResidualNorm&);                                \
-  void residual_norm_backward(const Context&, const ResidualNormBackward&);                       \
-  void dropout(const Context&, const Tensor& x, const Tensor& y, const Dropout&);                 \
-  void activation_forward(const Context&, Activation, const Tensor& x, const Tensor& y);          \
-  void activation_backward(const Context&, Activation, const Tensor& x, const Tensor& dy,         \
-                           const Tensor& dx);                                                     \
-  void rotary_table(const Tensor& table, int64_t rotary_dim, double base);                        \
-  void rotary(const Context&, const Tensor& x, const Tensor& table, const Tensor& positions,      \
-              bool inverse);                                                                      \
-  void embedding_forward(const Context&, const Tensor& ids, const Tensor& table,                  \
-                         int64_t first_row, const Tensor& y);                                     \
-  void embedding_backward(const Context&, const Tensor& ids, const Tensor& dy, int64_t first_row, \
-                          const Tensor& dtable);                                                  \
-  void cross_entropy_statistics(const Context&, const Tensor& logits, const Tensor& targets,      \
-                                const VocabularyPart&, const Tensor& statistics);                 \
-  void cross_entropy_combine(const Context&, const Tensor& statistics, const Tensor& targets,     \
-                             const Tensor& log_sum, const Tensor& loss);                          \
-  void cross_entropy_gradient(const Context&, const Tensor& logits, const Tensor& targets,        \
-                              const VocabularyPart&, const Tensor& log_sum);                      \
-  void adamw(const Context&, const AdamWTensors&, const Tensor& scalars, const AdamWOptions&);    \
-  void fill(const Context&, const Tensor& x, float value);                                        \
-  void copy(const Context&, const Tensor& from, const Tensor& to);                                \
-  void cast(const Context&, const Tensor& from, const Tensor& to);                                \
-  void scale(const Context&, const Tensor& x, float factor);                                      \
-  void add(const Context&, const Tensor& x, const Tensor& y, const Tensor& sum);                  \
-  void column_sum(const Context&, const Tensor& x, const Tensor& sums);                           \
-  double sum_of_squares(const Context&, const Tensor& x);                                         \
-  double sum(const Context&, const Tensor& x)
+#define SWITCHYARD_DECLARE_OPERATORS                                                               \
+  void matmul(const Context&, const Tensor& a, const Tensor& b, const Tensor& c,                   \
+              const MatmulOptions&);                                                               \
+  void attention_forward(const Context&, const Tensor& q, const Tensor& k, const Tensor& v,        \
+                         const Tensor& out, const Tensor& log_sum, const AttentionOptions&);       \
+  void attention_backward(const Context&, const AttentionBackward&, const AttentionOptions&);      \
+  void residual_norm_forward(const Context&, const ResidualNorm&);                                 \
+  void residual_norm_backward(const Context&, const ResidualNormBackward&);                        \
+  void dropout(const Context&, const Tensor& x, const Tensor& y, const Dropout&);                  \
+  void activation_forward(const Context&, Activation, const Tensor& x, const Tensor& y);           \
+  void activation_backward(const Context&, Activation, const Tensor& x, const Tensor& dy,          \
+                           const Tensor& dx);                                                      \
+  void rotary_table(const Tensor& table, int64_t rotary_dim, double base);                         \
+  void rotary(const Context&, const Tensor& x, const Tensor& table, const Tensor& positions,       \
+              bool inverse);                                                                       \
+  void embedding_forward(const Context&, const Tensor& ids, const Tensor& table,                   \
+                         int64_t first_row, const Tensor& y);                                      \
+  void embedding_backward(const Context&, const Tensor& ids, const Tensor& dy, int64_t first_row,  \
+                          const Tensor& dtable);                                                   \
+  void cross_entropy_statistics(const Context&, const Tensor& logits, const Tensor& targets,       \
+                                const VocabularyPart&, const Tensor& statistics);                  \
+  void cross_entropy_combine(const Context&, const Tensor& statistics, const Tensor& targets,      \
+                             const Tensor& log_sum, const Tensor& loss);                           \
+  void cross_entropy_gradient(const Context&, const Tensor& logits, const Tensor& targets,         \
+                              const VocabularyPart&, const Tensor& log_sum, const GradientScale&); \
+  void cross_entropy(const Context&, const Tensor& logits, const Tensor& targets,                  \
+                     const VocabularyPart&, const Tensor& loss, const GradientScale&);             \
+  void adamw(const Context&, const AdamWTensors&, const Tensor& scalars, const AdamWOptions&);     \
+  void fill(const Context&, const Tensor& x, float value);                                         \
+  void copy(const Context&, const Tensor& from, const Tensor& to);                                 \
+  void cast(const Context&, const Tensor& from, const Tensor& to);                                 \
+  void scale(const Context&, const Tensor& x, float factor);                                       \
+  void add(const Context&, const Tensor& x, const Tensor& y, const Tensor& sum);                   \
+  void column_sum(const Context&, const Tensor& x, const Tensor& sums);                            \
+  void iota(const Context&, const Tensor& x, int64_t first);                                       \
+  void sum_of_squares(const Context&, const Tensor& x, const Tensor& total);                       \
+  void sum(const Context&, const Tensor& x, const Tensor& total);                                  \
+  void update_control(const Context&, const UpdateControl&, const UpdateControlOptions&)
 
 namespace cpu {
 SWITCHYARD_DECLARE_OPERATORS;

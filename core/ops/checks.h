@@ -33,6 +33,15 @@ inline void check_dtype(std::string_view where, std::string_view name, const Ten
   fail(where, "{} is {}; allowed: {}", name, name_of(t.dtype), names);
 }
 
+// The floats that operators compute with: f32 and bf16, on a GPU f16, too.
+inline void check_floating(std::string_view where, std::string_view name, const Tensor& t) {
+  if (t.device == Device::cuda) {
+    check_dtype(where, name, t, {DType::f32, DType::bf16, DType::f16});
+  } else {
+    check_dtype(where, name, t, {DType::f32, DType::bf16});
+  }
+}
+
 inline void check_device(std::string_view where, std::string_view name, const Tensor& t,
                          Device allowed) {
   check(t.device == allowed, where, "{} is on '{}'; the other tensors are on '{}'", name,

@@ -22,9 +22,13 @@ void check_floats(std::string_view where, std::string_view name, const Tensor& t
   check_device(where, name, t, device);
 }
 
+void check_scale(std::string_view where, const GradientScale& scale, Device device) {
+  if (scale.loss_scale) check_floats(where, "loss_scale", scale.loss_scale, {1}, device);
+}
+
 void check_logits(std::string_view where, const Tensor& logits, const VocabularyPart& part) {
   check_rank(where, "logits", logits, 2);
-  check_dtype(where, "logits", logits, {DType::f32, DType::bf16});
+  check_floating(where, "logits", logits);
   check_dense_last_axis(where, "logits", logits);
   check(part.first_column >= 0, where, "first_column {} was given; 0 or more is allowed",
         part.first_column);
@@ -61,13 +65,28 @@ void cross_entropy_combine(const Context& context, const Tensor& statistics, con
 }
 
 void cross_entropy_gradient(const Context& context, const Tensor& logits, const Tensor& targets,
-                            const VocabularyPart& part, const Tensor& log_sum) {
+                            const VocabularyPart& part, const Tensor& log_sum,
+                            const GradientScale& scale) {
   constexpr std::string_view where = "cross_entropy_gradient";
   check_logits(where, logits, part);
   check_targets(where, targets, logits.shape[0], logits.device);
   check_floats(where, "log_sum", log_sum, {logits.shape[0]}, logits.device);
+  check_scale(where, scale, logits.device);
   on_device(logits.device, cpu::cross_entropy_gradient, cuda::cross_entropy_gradient)(
-      context, logits, targets, part, log_sum);
+      context, logits, targets, part, log_sum, scale);
+}
+
+void cross_entropy(const Context& context, const Tensor& logits, const Tensor& targets,
+                   const VocabularyPart& part, const Tensor& loss, const GradientScale& scale) {
+  constexpr std::string_view where = "cross_entropy";
+  check_logits(where, logits, part);
+  check(part.first_column == 0, where, "first_column {} was given; 0 is allowed",
+        part.first_column);
+  check_targets(where, targets, logits.shape[0], logits.device);
+  check_floats(where, "loss", loss, {logits.shape[0]}, logits.device);
+  check_scale(where, scale, logits.device);
+  on_device(logits.device, cpu::cross_entropy, cuda::cross_entropy)(context, logits, targets, part,
+                                                                    loss, scale);
 }
 
 }  // namespace switchyard::ops

@@ -13,7 +13,8 @@ struct VocabularyPart {
 };
 
 // Pass 1: statistics [rows, 3] f32 = (max, sum of exp(logit - max), target's logit or 0 when it is
-// not here) over the valid columns of logits [rows, columns], f32 or bf16. With valid_columns 0:
+// not here) over the valid columns of logits [rows, columns], f32, bf16 or (on a GPU) f16. With
+// valid_columns 0:
 // (-inf, 0, 0).
 void cross_entropy_statistics(const Context& context, const Tensor& logits, const Tensor& targets,
                               const VocabularyPart& part, const Tensor& statistics);
@@ -23,8 +24,20 @@ void cross_entropy_statistics(const Context& context, const Tensor& logits, cons
 void cross_entropy_combine(const Context& context, const Tensor& statistics, const Tensor& targets,
                            const Tensor& log_sum, const Tensor& loss);
 
-// Pass 2: logits = softmax - one_hot(target), over the logits; padding columns become 0.
+// What gradients are multiplied by as they are written.
+struct GradientScale {
+  Tensor loss_scale;        // f32 [1] in the device's memory; none: 1
+  float multiplier = 1.0f;  // the same in every step
+};
+
+// Pass 2: logits = scale * (softmax - one_hot(target)), over the logits; padding columns become 0.
 void cross_entropy_gradient(const Context& context, const Tensor& logits, const Tensor& targets,
-                            const VocabularyPart& part, const Tensor& log_sum);
+                            const VocabularyPart& part, const Tensor& log_sum,
+                            const GradientScale& scale = {});
+
+// All of it at once where the whole vocabulary is here (first_column 0): loss [rows] f32, and the
+// gradient over the logits. The logits are read from far memory once.
+void cross_entropy(const Context& context, const Tensor& logits, const Tensor& targets,
+                   const VocabularyPart& part, const Tensor& loss, const GradientScale& scale = {});
 
 }  // namespace switchyard::ops

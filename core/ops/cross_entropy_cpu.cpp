@@ -172,12 +172,27 @@ void cpu::cross_entropy_combine(const Context&, const Tensor& statistics, const 
   });
 }
 
-void cpu::cross_entropy_gradient(const Context&, const Tensor& logits, const Tensor& targets,
-                                 const VocabularyPart& part, const Tensor& log_sum) {
+void cpu::cross_entropy_gradient(const Context& context, const Tensor& logits,
+                                 const Tensor& targets, const VocabularyPart& part,
+                                 const Tensor& log_sum, const GradientScale& scale) {
   check_values("cross_entropy_gradient", targets);
   parallel_blocks(logits.shape[0], 4, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(gradient_rows)(logits, targets, part, log_sum, begin, end);
   });
+  const float factor = scale.multiplier * (scale.loss_scale ? *scale.loss_scale.as<float>() : 1.0f);
+  if (factor != 1.0f) cpu::scale(context, logits, factor);
+}
+
+void cpu::cross_entropy(const Context& context, const Tensor& logits, const Tensor& targets,
+                        const VocabularyPart& part, const Tensor& loss,
+                        const GradientScale& scale) {
+  const int64_t rows = logits.shape[0];
+  Scratch::Scope scope(context.scratch);
+  const Tensor statistics = scope.allocate({1, rows, 3}, DType::f32);
+  const Tensor log_sum = scope.allocate({rows}, DType::f32);
+  cpu::cross_entropy_statistics(context, logits, targets, part, statistics.view({rows, 3}));
+  cpu::cross_entropy_combine(context, statistics, targets, log_sum, loss);
+  cpu::cross_entropy_gradient(context, logits, targets, part, log_sum, scale);
 }
 
 }  // namespace switchyard::ops

@@ -8,7 +8,7 @@ namespace switchyard::ops {
 void dropout(const Context& context, const Tensor& x, const Tensor& y, const Dropout& options) {
   constexpr std::string_view where = "dropout";
   check_rank(where, "x", x, 2);
-  check_dtype(where, "x", x, {DType::f32, DType::bf16});
+  check_floating(where, "x", x);
   check_contiguous(where, "x", x);
   check_dtype(where, "y", y, {x.dtype});
   check_shape(where, "y", y, x.shape);

@@ -8,7 +8,7 @@ namespace switchyard::ops {
 namespace {
 
 void check_float(std::string_view where, std::string_view name, const Tensor& t) {
-  check_dtype(where, name, t, {DType::f32, DType::bf16});
+  check_floating(where, name, t);
   check_contiguous(where, name, t);
 }
 
@@ -25,10 +25,17 @@ void check_f32(std::string_view where, const Tensor& x) {
   check_contiguous(where, "x", x);
 }
 
+void check_total(std::string_view where, const Tensor& total, const Tensor& x) {
+  check_dtype(where, "total", total, {DType::f64});
+  check_shape(where, "total", total, {1});
+  check_device(where, "total", total, x.device);
+}
+
 }  // namespace
 
 void fill(const Context& context, const Tensor& x, float value) {
-  check_float("fill", "x", x);
+  if (x.dtype != DType::f64) check_float("fill", "x", x);
+  check_contiguous("fill", "x", x);
   on_device(x.device, cpu::fill, cuda::fill)(context, x, value);
 }
 
@@ -44,8 +51,10 @@ void copy(const Context& context, const Tensor& from, const Tensor& to) {
 }
 
 void cast(const Context& context, const Tensor& from, const Tensor& to) {
-  check_float("cast", "from", from);
-  check_float("cast", "to", to);
+  for (const auto& [name, t] : {std::pair{"from", from}, {"to", to}}) {
+    check_dtype("cast", name, t, {DType::f32, DType::bf16, DType::f16});
+    check_contiguous("cast", name, t);
+  }
   check_equal_counts("cast", "to", to, from);
   on_device(from.device, cpu::cast, cuda::cast)(context, from, to);
 }
@@ -76,14 +85,24 @@ void column_sum(const Context& context, const Tensor& x, const Tensor& sums) {
   on_device(x.device, cpu::column_sum, cuda::column_sum)(context, x, sums);
 }
 
-double sum_of_squares(const Context& context, const Tensor& x) {
-  check_f32("sum_of_squares", x);
-  return on_device(x.device, cpu::sum_of_squares, cuda::sum_of_squares)(context, x);
+void iota(const Context& context, const Tensor& x, int64_t first) {
+  check_dtype("iota", "x", x, {DType::i64, DType::i32});
+  check_contiguous("iota", "x", x);
+  check(x.dtype == DType::i64 || (first >= INT32_MIN && first + x.elements() <= INT32_MAX), "iota",
+        "{} numbers from {} as i32; they must fit", x.elements(), first);
+  on_device(x.device, cpu::iota, cuda::iota)(context, x, first);
 }
 
-double sum(const Context& context, const Tensor& x) {
+void sum_of_squares(const Context& context, const Tensor& x, const Tensor& total) {
+  check_f32("sum_of_squares", x);
+  check_total("sum_of_squares", total, x);
+  on_device(x.device, cpu::sum_of_squares, cuda::sum_of_squares)(context, x, total);
+}
+
+void sum(const Context& context, const Tensor& x, const Tensor& total) {
   check_f32("sum", x);
-  return on_device(x.device, cpu::sum, cuda::sum)(context, x);
+  check_total("sum", total, x);
+  on_device(x.device, cpu::sum, cuda::sum)(context, x, total);
 }
 
 }  // namespace switchyard::ops

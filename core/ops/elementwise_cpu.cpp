@@ -120,6 +120,8 @@ double sum_of_squares_range(const float* x, int64_t begin, int64_t end) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include <numeric>
+
 #include "core/ops/backends.h"
 #include "core/ops/column_partials.h"
 #include "core/ops/parallel_blocks.h"
@@ -202,7 +204,7 @@ void cpu::column_sum(const Context& context, const Tensor& x, const Tensor& sums
   partials.add_to(sums.as<float>(), 0, x.shape[1]);
 }
 
-double cpu::sum_of_squares(const Context& context, const Tensor& x) {
+void cpu::sum_of_squares(const Context& context, const Tensor& x, const Tensor& total) {
   const int64_t blocks = (x.elements() + block_elements - 1) / block_elements;
   Scratch::Scope scope(context.scratch);
   const auto partials = scope.allocate({blocks}, DType::f64).span<double>();
@@ -210,15 +212,23 @@ double cpu::sum_of_squares(const Context& context, const Tensor& x) {
     partials[static_cast<size_t>(begin / block_elements)] =
         HWY_DYNAMIC_DISPATCH(sum_of_squares_range)(x.as<float>(), begin, end);
   });
-  double total = 0;
-  for (const double partial : partials) total += partial;
-  return total;
+  double squares = 0;
+  for (const double partial : partials) squares += partial;
+  *total.as<double>() += squares;
 }
 
-double cpu::sum(const Context&, const Tensor& x) {
-  double total = 0;
-  for (const float value : x.span<float>()) total += static_cast<double>(value);
-  return total;
+void cpu::sum(const Context&, const Tensor& x, const Tensor& total) {
+  double values = 0;
+  for (const float value : x.span<float>()) values += static_cast<double>(value);
+  *total.as<double>() += values;
+}
+
+void cpu::iota(const Context&, const Tensor& x, int64_t first) {
+  if (x.dtype == DType::i64) {
+    std::iota(x.as<int64_t>(), x.as<int64_t>() + x.elements(), first);
+  } else {
+    std::iota(x.as<int32_t>(), x.as<int32_t>() + x.elements(), static_cast<int32_t>(first));
+  }
 }
 
 }  // namespace switchyard::ops

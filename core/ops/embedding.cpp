@@ -31,7 +31,7 @@ void embedding_forward(const Context& context, const Tensor& ids, const Tensor& 
                        int64_t first_row, const Tensor& y) {
   constexpr std::string_view where = "embedding_forward";
   check_embedding(where, ids, "table", table, first_row);
-  check_dtype(where, "table", table, {DType::f32, DType::bf16});
+  check_floating(where, "table", table);
   check_dtype(where, "y", y, {table.dtype});
   check_hidden(where, "y", y, ids, table);
   on_device(ids.device, cpu::embedding_forward, cuda::embedding_forward)(context, ids, table,
@@ -43,7 +43,7 @@ void embedding_backward(const Context& context, const Tensor& ids, const Tensor&
   constexpr std::string_view where = "embedding_backward";
   check_embedding(where, ids, "dtable", dtable, first_row);
   check_dtype(where, "dtable", dtable, {DType::f32});
-  check_dtype(where, "dy", dy, {DType::f32, DType::bf16});
+  check_floating(where, "dy", dy);
   check_hidden(where, "dy", dy, ids, dtable);
   on_device(ids.device, cpu::embedding_backward, cuda::embedding_backward)(context, ids, dy,
                                                                            first_row, dtable);

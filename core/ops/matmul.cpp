@@ -19,7 +19,7 @@ void check_operand(std::string_view name, const Tensor& t, Device device) {
 }
 
 void check_dtypes(const Tensor& a, const Tensor& b, const Tensor& c, const MatmulOptions& options) {
-  check_dtype(where, "a", a, {DType::f32, DType::bf16});
+  check_floating(where, "a", a);
   check_dtype(where, "b", b, {a.dtype});
   check_dtype(where, "c", c, {DType::f32, a.dtype});
   if (options.bias) check_dtype(where, "bias", options.bias, {c.dtype, a.dtype});

@@ -10,11 +10,17 @@ struct MatmulOptions {
   bool transpose_b = false;  // b is [n, k]
   bool accumulate = false;   // c += instead of c =
   Tensor bias = {};          // [n] of c's or a's dtype, added to each row; not with accumulate
+  // Fused with the product where the backend can, otherwise done behind it; all of c's dtype and
+  // layout, never with accumulate.
+  Tensor gelu_input = {};     // [m, n]: c = gelu_tanh(product + bias), and this receives its input
+  Tensor gelu_gradient = {};  // [m, n], a gelu's saved input: c = product * gelu_tanh'(it)
+  // [m] f32 += the sums of op(a) along k: the bias gradient of a weight gradient.
+  Tensor row_sums = {};
 };
 
 // c [m, n] = op(a) [m, k] op(b) [k, n] (+ bias). Rows may be strided, the last axis is dense.
-// a and b have one dtype, f32 or bf16; c is f32 or that dtype; sums are fp32. The three layouts of
-// training, with weights out x in:
+// a and b have one dtype, f32, bf16 or (on a GPU) f16; c is f32 or that dtype; sums are fp32. The
+// three layouts of training, with weights out x in:
 //   forward          y [rows, out] = x W^T       transpose_b
 //   input gradient   dx [rows, in] = dy W
 //   weight gradient  dW [out, in] += dy^T x      transpose_a, accumulate

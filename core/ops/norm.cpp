@@ -14,7 +14,7 @@ class NormChecks {
       : where_(where), first_(first) {
     require(name, first);
     check_rank(where, name, first, 2);
-    check_dtype(where, name, first, {DType::f32, DType::bf16});
+    check_floating(where, name, first);
     check(first.shape[1] > 0, where, "{} has shape {}; a hidden size above 0 is allowed", name,
           first.shape.to_string());
     check_contiguous(where, name, first);

@@ -22,7 +22,7 @@ void rotary(const Context& context, const Tensor& x, const Tensor& table, const 
             bool inverse) {
   constexpr std::string_view where = "rotary";
   check_rank(where, "x", x, 4);
-  check_dtype(where, "x", x, {DType::f32, DType::bf16});
+  check_floating(where, "x", x);
   check_dense_last_axis(where, "x", x);
   check_rank(where, "table", table, 3);
   check_dtype(where, "table", table, {DType::f32});

@@ -27,12 +27,13 @@ inline std::vector<Device> devices() {
   return {Device::cpu};
 }
 
-// Each device with f32 and bf16.
+// Each device with the floats it computes with.
 inline std::vector<Case> cases() {
   std::vector<Case> all;
   for (const Device device : devices()) {
     all.push_back({device, DType::f32});
     all.push_back({device, DType::bf16});
+    if (device == Device::cuda) all.push_back({device, DType::f16});
   }
   return all;
 }
@@ -42,7 +43,10 @@ inline std::string case_name(const testing::TestParamInfo<Case>& info) {
 }
 
 // Half a unit in the last place: the relative error of storing a value in the dtype.
-inline double rounding(DType dtype) { return dtype == DType::bf16 ? 0x1p-8 : 0x1p-24; }
+inline double rounding(DType dtype) {
+  if (dtype == DType::bf16) return 0x1p-8;
+  return dtype == DType::f16 ? 0x1p-11 : 0x1p-24;
+}
 
 // Row-major offsets of all elements of a view, in elements from its start.
 inline std::vector<int64_t> offsets(const Tensor& t) {
@@ -60,14 +64,53 @@ inline std::vector<int64_t> offsets(const Tensor& t) {
   return all;
 }
 
+// The stream of the youngest Workbench: what values and assign are ordered with.
+inline thread_local Stream* stream_at_work = nullptr;
+
+// The memory that a view spans, on the host: itself on the CPU, else a copy that put_back()
+// returns.
+class HostView {
+ public:
+  explicit HostView(const Tensor& t) : original_(t), view_(t) {
+    if (t.device == Device::cpu) return;
+    int64_t last = 0;
+    for (int axis = 0; axis < t.shape.rank(); ++axis) {
+      last += (t.shape[axis] - 1) * t.stride[static_cast<size_t>(axis)];
+    }
+    copy_.resize(static_cast<size_t>(t.elements() == 0 ? 0 : (last + 1) * size_of(t.dtype)));
+    view_.data = copy_.data();
+    view_.device = Device::cpu;
+    transfer(copy_.data(), t.data);
+  }
+  const Tensor& view() const { return view_; }
+  void put_back() {
+    if (original_.device != Device::cpu) transfer(original_.data, copy_.data());
+  }
+
+ private:
+  void transfer(void* to, const void* from) {
+    copy_bytes(to, from, static_cast<int64_t>(copy_.size()), *stream_at_work);
+    stream_at_work->synchronize();
+  }
+
+  Tensor original_, view_;
+  std::vector<std::byte> copy_;
+};
+
 // The elements of a view in row-major order; any strides.
-inline std::vector<double> values(const Tensor& t) {
+inline std::vector<double> values(const Tensor& tensor) {
+  const HostView host(tensor);
+  const Tensor& t = host.view();
   std::vector<double> result;
   for (const int64_t at : offsets(t)) {
     if (t.dtype == DType::f32) {
       result.push_back(t.as<float>()[at]);
     } else if (t.dtype == DType::bf16) {
       result.push_back(static_cast<float>(t.as<bf16>()[at]));
+    } else if (t.dtype == DType::f16) {
+      result.push_back(static_cast<float>(t.as<f16>()[at]));
+    } else if (t.dtype == DType::f64) {
+      result.push_back(t.as<double>()[at]);
     } else if (t.dtype == DType::i32) {
       result.push_back(t.as<int32_t>()[at]);
     } else {
@@ -77,7 +120,9 @@ inline std::vector<double> values(const Tensor& t) {
   return result;
 }
 
-inline void assign(const Tensor& t, const std::vector<double>& from) {
+inline void assign(const Tensor& tensor, const std::vector<double>& from) {
+  HostView host(tensor);
+  const Tensor& t = host.view();
   size_t next = 0;
   for (const int64_t at : offsets(t)) {
     const double value = from.at(next++);
@@ -85,12 +130,17 @@ inline void assign(const Tensor& t, const std::vector<double>& from) {
       t.as<float>()[at] = static_cast<float>(value);
     } else if (t.dtype == DType::bf16) {
       t.as<bf16>()[at] = bf16(static_cast<float>(value));
+    } else if (t.dtype == DType::f16) {
+      t.as<f16>()[at] = f16(static_cast<float>(value));
+    } else if (t.dtype == DType::f64) {
+      t.as<double>()[at] = value;
     } else if (t.dtype == DType::i32) {
       t.as<int32_t>()[at] = static_cast<int32_t>(value);
     } else {
       t.as<int64_t>()[at] = static_cast<int64_t>(value);
     }
   }
+  host.put_back();
 }
 
 // |value - reference| <= absolute + relative * |reference| for every element.
@@ -119,7 +169,9 @@ void expect_error(const Call& call, const std::string& part) {
 class Workbench {
  public:
   explicit Workbench(Device device = Device::cpu)
-      : device_(device), stream_(device), scratch_(device), context_{stream_, scratch_} {}
+      : device_(device), stream_(device), scratch_(device), context_{stream_, scratch_} {
+    stream_at_work = &stream_;
+  }
 
   const Context& context() const { return context_; }
 

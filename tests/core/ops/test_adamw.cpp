@@ -19,8 +19,8 @@ class AdamWTest : public testing::TestWithParam<Device> {
 
   Tensor scalars(const AdamWOptions& options, double rate, double scale, int step) {
     return bench.holding(
-        {rate, scale, 1 - std::pow(options.beta1, step), 1 - std::pow(options.beta2, step)}, {4},
-        DType::f32);
+        {rate, scale, 1 - std::pow(options.beta1, step), 1 - std::pow(options.beta2, step), 0},
+        {adamw_scalar_count}, DType::f32);
   }
 
   Workbench bench{GetParam()};

@@ -12,6 +12,15 @@ namespace {
 
 class ElementwiseTest : public OpTest {};
 
+using Sum = void(const Context&, const Tensor&, const Tensor&);
+
+// What `sum` adds to a total of 0.
+double total_of(Workbench& bench, const Tensor& x, Sum* sum) {
+  const Tensor total = bench.zeros({1}, DType::f64);
+  sum(bench.context(), x, total);
+  return values(total)[0];
+}
+
 // Below, at and above a vector, and more than one block of a thread.
 constexpr int64_t counts[] = {0, 1, 7, 16, 33, 70001};
 
@@ -94,7 +103,7 @@ TEST_P(ElementwiseTest, ThreadsDoNotChangeBitsNorAllocateTwice) {
     fill(context(), sums, 0);
     column_sum(context(), x, sums);
     auto all = values(sums);
-    all.push_back(sum_of_squares(context(), flat));
+    all.push_back(total_of(bench, flat, sum_of_squares));
     return all;
   };
   const int threads = omp_get_max_threads();
@@ -118,7 +127,7 @@ TEST_P(ElementwiseTest, NamesWhatIsWrong) {
                "to has shape [2, 3]; 4 elements are allowed");
   expect_error([&] { cast(context(), x, ids); }, "[cast] to is i32");
   expect_error([&] { column_sum(context(), x, y); }, "[column_sum] sums");
-  expect_error([&] { sum(context(), ids); }, "[sum] x is i32; allowed: f32");
+  expect_error([&] { sum(context(), ids, ids); }, "[sum] x is i32; allowed: f32");
 }
 
 INSTANTIATE_TEST_SUITE_P(All, ElementwiseTest, testing::ValuesIn(cases()), case_name);
@@ -160,12 +169,12 @@ TEST_P(DeviceTest, SumOfSquaresAndSum) {
       squares += v * v;
       total += v;
     }
-    EXPECT_NEAR(sum_of_squares(bench.context(), x), squares, 1e-12 * squares);
-    EXPECT_EQ(sum(bench.context(), x), total);
+    EXPECT_NEAR(total_of(bench, x, sum_of_squares), squares, 1e-12 * squares);
+    EXPECT_EQ(total_of(bench, x, sum), total);
   }
   const Tensor tiny = bench.zeros({100}, DType::f32);
   fill(bench.context(), tiny, 1e-30f);
-  EXPECT_NEAR(sum_of_squares(bench.context(), tiny), 1e-58, 1e-63);
+  EXPECT_NEAR(total_of(bench, tiny, sum_of_squares), 1e-58, 1e-63);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, DeviceTest, testing::ValuesIn(devices()),

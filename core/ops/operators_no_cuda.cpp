@@ -68,8 +68,13 @@ void cross_entropy_combine(const Context&, const Tensor&, const Tensor&, const T
 }
 
 void cross_entropy_gradient(const Context&, const Tensor&, const Tensor&, const VocabularyPart&,
-                            const Tensor&) {
+                            const Tensor&, const GradientScale&) {
   missing("cross_entropy_gradient");
+}
+
+void cross_entropy(const Context&, const Tensor&, const Tensor&, const VocabularyPart&,
+                   const Tensor&, const GradientScale&) {
+  missing("cross_entropy");
 }
 
 void adamw(const Context&, const AdamWTensors&, const Tensor&, const AdamWOptions&) {
@@ -88,8 +93,14 @@ void add(const Context&, const Tensor&, const Tensor&, const Tensor&) { missing(
 
 void column_sum(const Context&, const Tensor&, const Tensor&) { missing("column_sum"); }
 
-double sum_of_squares(const Context&, const Tensor&) { missing("sum_of_squares"); }
+void iota(const Context&, const Tensor&, int64_t) { missing("iota"); }
 
-double sum(const Context&, const Tensor&) { missing("sum"); }
+void sum_of_squares(const Context&, const Tensor&, const Tensor&) { missing("sum_of_squares"); }
+
+void sum(const Context&, const Tensor&, const Tensor&) { missing("sum"); }
+
+void update_control(const Context&, const UpdateControl&, const UpdateControlOptions&) {
+  missing("update_control");
+}
 
 }  // namespace switchyard::ops::cuda

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/device.h"
+
+// Private to core: what device.cpp and memory.cpp ask of the CUDA runtime, handles as void*.
+// device_cuda.cpp defines these, or device_no_cuda.cpp where a build has no CUDA.
+namespace switchyard::cuda {
+
+int count();  // 0 where the runtime reports any error
+void select(int index);
+GpuDescription describe();
+
+void* allocate(int64_t bytes);  // zeroed; null where there is no room
+void release(void* memory);
+void* allocate_pinned(int64_t bytes);  // host memory, zeroed; null where there is no room
+void release_pinned(void* memory);
+
+void* make_stream(Priority priority);
+void destroy_stream(void* stream);
+void synchronize_stream(void* stream);
+
+void* make_event(bool timed);
+void destroy_event(void* event);
+void record_event(void* event, void* stream);
+void wait_event(void* stream, void* event);
+void synchronize_event(void* event);
+bool query_event(void* event);
+double elapsed(void* begin, void* end);  // milliseconds
+
+void copy(void* to, const void* from, int64_t bytes, void* stream);
+
+}  // namespace switchyard::cuda
