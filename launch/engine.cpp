@@ -57,6 +57,14 @@ int64_t most_microbatches(const EngineOptions& o, const Mesh& mesh) {
   return std::max(training, evaluation_run);
 }
 
+int64_t scored_tokens(std::span<const TokenBatch> batches) {
+  int64_t count = 0;
+  for (const TokenBatch& batch : batches) {
+    count += std::ranges::count_if(batch.targets.span<int32_t>(), [](int32_t t) { return t >= 0; });
+  }
+  return count;
+}
+
 }  // namespace
 
 Share share_of(int64_t count, int parts, int part) {
@@ -147,6 +155,13 @@ Engine::Score Engine::sum_over_ranks(double loss_sum, int64_t tokens) {
   return {sums[0], static_cast<int64_t>(sums[1])};
 }
 
+double Engine::read_loss_sum() {
+  double sum = 0;
+  copy_bytes(&sum, stage_.loss_sum().data, sizeof sum, stream_);
+  stream_.synchronize();
+  return sum;
+}
+
 // Every rank has the same value, so that all meet the error at once.
 void Engine::stop_unless_finite(const char* what, int64_t step, double value) {
   if (std::isfinite(value)) return;
@@ -163,10 +178,11 @@ Engine::StepResult Engine::train_step(int64_t step, double learning_rate, const 
   agree_on_errors(*mesh_.world,
                   [&] { batches = read_microbatches(share, options_.global_batch, read); });
   sync_->begin_step();
-  stage_.begin(batches, step, [this](int parameter) { sync_->parameter_ready(parameter); });
+  stage_.begin(batches, {.step = step,
+                         .ready = [this](int parameter) { sync_->parameter_ready(parameter); }});
   run(batches, false);
   sync_->finish();
-  const Score score = sum_over_ranks(stage_.loss_sum(), stage_.scored_tokens());
+  const Score score = sum_over_ranks(read_loss_sum(), scored_tokens(batches));
   const double tokens = static_cast<double>(score.tokens);
   const StepResult result{score.loss_sum / tokens, 0};
   stop_unless_finite("loss", step, result.loss);
@@ -190,8 +206,8 @@ Engine::Score Engine::score(int64_t samples, const ReadSample& read) {
     if (batches.empty()) continue;
     stage_.begin_evaluation(batches);
     run(batches, true);
-    mine.loss_sum += stage_.loss_sum();
-    mine.tokens += stage_.scored_tokens();
+    mine.loss_sum += read_loss_sum();
+    mine.tokens += scored_tokens(batches);
   }
   return sum_over_ranks(mine.loss_sum, mine.tokens);
 }

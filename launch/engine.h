@@ -79,6 +79,7 @@ class Engine {
   void run(std::span<const TokenBatch> batches, bool forward_only);
   void stop_unless_finite(const char* what, int64_t step, double value);
   Score sum_over_ranks(double loss_sum, int64_t tokens);
+  double read_loss_sum();
 
   EngineOptions options_;
   const Mesh& mesh_;

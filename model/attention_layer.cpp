@@ -60,6 +60,8 @@ ops::AttentionOptions AttentionLayer::options() const {
   options.first_head = s.first_head;
   options.all_heads = context_.config.heads;
   options.sequence_length = s.sequence;
+  options.positions_in_order = true;
+  options.deterministic = context_.deterministic;
   return options;
 }
 
@@ -101,6 +103,7 @@ void AttentionLayer::attend(BlockStash& stash, KeyValueCache& cache) const {
             cache.values.slice(0, cache.length, end));
   ops::AttentionOptions with_cache = options();
   with_cache.key_positions = cache.positions.slice(0, 0, end);
+  with_cache.positions_in_order = cache.length == 0;
   ops::attention_forward(context_.ops, heads_of(stash.qkv, s, 0, s.heads),
                          heads_of(cache.keys.slice(0, 0, end), s, 0, s.groups),
                          heads_of(cache.values.slice(0, 0, end), s, 0, s.groups),

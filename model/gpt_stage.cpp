@@ -6,10 +6,11 @@
 #include <optional>
 
 #include "core/error.h"
-#include "core/ops/rotary.h"
+#include "core/ops/elementwise.h"
 #include "model/block.h"
 #include "model/embedding_layer.h"
 #include "model/head_layer.h"
+#include "model/rotary_constants.h"
 #include "model/stage_buffers.h"
 #include "parallel/pipeline_schedule.h"
 
@@ -50,36 +51,65 @@ StageBuffers::Plan make_plan(const GptConfig& config, const Layout& layout,
   plan.dtype = options.dtype;
   plan.tp = layout.tp;
   plan.slots = options.slots;
+  plan.device = options.device;
   plan.training = options.training;
   return plan;
 }
 
+// On the device: positions, the rotary table and the sum of the losses.
 Arena make_constants(const StageBuffers::Plan& plan, StageContext& context) {
   const int64_t length = plan.sizes.sequence;
   const bool rotary = plan.config.positions == Positions::rotary;
-  const Shape table = rotary ? Shape{length, plan.config.rotary_dim() / 2, 2} : Shape{0};
-  Arena arena("positions",
-              Arena::footprint({length}, DType::i32) + Arena::footprint(table, DType::f32));
-  context.positions = arena.allocate({length}, DType::i32, "positions");
-  std::iota(context.positions.as<int32_t>(), context.positions.as<int32_t>() + length, 0);
-  if (rotary) {
-    context.rotary_table = arena.allocate(table, DType::f32, "rotary table");
-    ops::rotary_table(context.rotary_table, plan.config.rotary_dim(), plan.config.rotary_base);
-  }
+  std::vector<BufferLine> lines = {{"positions", &context.positions, {length}, DType::i32},
+                                   {"sum of losses", &context.loss_sum, {1}, DType::f64}};
+  if (rotary) lines.push_back(rotary_line(context, length));
+  Arena arena("constants", bytes_of(lines), plan.device);
+  allocate(lines, arena);
+  ops::iota(context.ops, context.positions, 0);
+  if (rotary) write_rotary_table(context);
   return arena;
 }
 
-void check_tokens(const Tensor& ids, const Shape& shape, const char* what, int64_t lowest,
-                  int64_t vocabulary) {
+// The own rows are consecutive, so each sample's share of them is a stretch of positions.
+void write_row_positions(const StageContext& context) {
+  const LocalSizes& s = context.sizes;
+  for (int64_t row = 0; row < s.own_rows;) {
+    const int64_t position = (s.first_own_row + row) % s.sequence;
+    const int64_t count = std::min(s.sequence - position, s.own_rows - row);
+    ops::iota(context.ops, context.work.row_positions.slice(0, row, row + count), position);
+    row += count;
+  }
+}
+
+// Shape and place; the numbers where they can be read.
+void check_batch(const Tensor& ids, const StageBuffers::Plan& plan, std::string_view what,
+                 int64_t lowest) {
+  const Shape shape{plan.sizes.batch, plan.sizes.sequence};
   check(ids.shape == shape, "microbatch", "{} have shape {}; the stage takes {}", what,
         ids.shape.to_string(), shape.to_string());
-  for (const int32_t id : ids.span<int32_t>()) {
+  check(ids.device == plan.device, "microbatch", "{} are on '{}'; the stage is on '{}'", what,
+        name_of(ids.device), name_of(plan.device));
+  if (ids.device == Device::cpu) {
+    check_tokens(ids.span<int32_t>(), what, lowest, plan.config.vocabulary);
+  }
+}
+
+const GptStage::Options& checked(const GptStage::Options& options, const ops::Context& context) {
+  check(context.stream.device() == options.device, "gpt stage",
+        "a stage on '{}' was given a stream of '{}'; both must be of one device",
+        name_of(options.device), name_of(context.stream.device()));
+  return options;
+}
+
+}  // namespace
+
+void check_tokens(std::span<const int32_t> ids, std::string_view what, int64_t lowest,
+                  int64_t vocabulary) {
+  for (const int32_t id : ids) {
     check(id >= lowest && id < vocabulary, "microbatch",
           "{} contain {}; the vocabulary has {} tokens", what, id, vocabulary);
   }
 }
-
-}  // namespace
 
 struct GptStage::State {
   State(const GptConfig& config, const Mesh& mesh, const Options& options, ops::Context operators);
@@ -95,8 +125,6 @@ struct GptStage::State {
 
   std::vector<TokenBatch> batches;
   bool training_step = false;
-  double loss_sum = 0;
-  int64_t scored_tokens = 0;
 
   void begin(std::span<const TokenBatch> given, bool training);
   void select(const Place& place);
@@ -106,7 +134,7 @@ struct GptStage::State {
 
 GptStage::State::State(const GptConfig& config, const Mesh& mesh, const Options& options,
                        ops::Context operators)
-    : plan(make_plan(config, mesh.layout, mesh.place, options)),
+    : plan(make_plan(config, mesh.layout, mesh.place, checked(options, operators))),
       parameters(make_parameters(plan.config, mesh.layout, mesh.place.tp, plan.part)),
       context{.config = plan.config,
               .sizes = plan.sizes,
@@ -114,13 +142,11 @@ GptStage::State::State(const GptConfig& config, const Mesh& mesh, const Options&
               .exchange = RowExchange(*mesh.tp, operators.stream),
               .positions = {},
               .rotary_table = {},
-              .seed = options.seed},
+              .seed = options.seed,
+              .deterministic = options.deterministic},
       constants(make_constants(plan, context)),
       buffers(plan, context.work) {
-  for (int64_t row = 0; row < plan.sizes.own_rows; ++row) {
-    context.work.row_positions.as<int32_t>()[row] =
-        static_cast<int32_t>((plan.sizes.first_own_row + row) % plan.sizes.sequence);
-  }
+  write_row_positions(context);
   if (plan.part.first) embedding.emplace(context, parameters);
   for (int64_t i = plan.part.first_layer; i < plan.part.last_layer; ++i) {
     blocks.emplace_back(context, parameters, i);
@@ -129,20 +155,14 @@ GptStage::State::State(const GptConfig& config, const Mesh& mesh, const Options&
 }
 
 void GptStage::State::begin(std::span<const TokenBatch> given, bool training) {
-  const Shape shape{plan.sizes.batch, plan.sizes.sequence};
   for (const TokenBatch& batch : given) {
-    if (plan.part.first) {
-      check_tokens(batch.tokens, shape, "tokens", 0, plan.config.vocabulary);
-    }
-    if (plan.part.last) {
-      check_tokens(batch.targets, shape, "targets", -1, plan.config.vocabulary);
-    }
+    if (plan.part.first) check_batch(batch.tokens, plan, "tokens", 0);
+    if (plan.part.last) check_batch(batch.targets, plan, "targets", -1);
   }
   batches.assign(given.begin(), given.end());
   training_step = training;
   context.training = training;
-  loss_sum = 0;
-  scored_tokens = 0;
+  ops::fill(context.ops, context.loss_sum, 0.0f);
 }
 
 // Sets what the layers read of the microbatch at work.
@@ -157,8 +177,7 @@ void GptStage::State::select(const Place& place) {
   if (!context.training || plan.config.hidden_dropout == 0) return;
   const int64_t first =
       context.batch->first_sample * plan.sizes.sequence + plan.sizes.first_own_row;
-  int64_t* ids = context.work.row_ids.as<int64_t>();
-  std::iota(ids, ids + plan.sizes.own_rows, first);
+  ops::iota(context.ops, context.work.row_ids, first);
 }
 
 Tensor GptStage::State::block_input(int slot, int64_t i, const Tensor& stage_input) {
@@ -200,24 +219,20 @@ Shape GptStage::exchanged() const {
   return {state_->plan.sizes.own_rows, state_->plan.sizes.hidden};
 }
 
-void GptStage::begin(std::span<const TokenBatch> batches, int64_t step,
-                     std::function<void(int)> ready) {
+void GptStage::begin(std::span<const TokenBatch> batches, StepInputs inputs) {
   check(state_->plan.training, "gpt stage",
         "a training step was asked of a stage made for "
         "evaluation; make it with training = true");
   state_->begin(batches, true);
-  state_->context.step = step;
-  state_->context.ready = std::move(ready);
+  state_->context.inputs = std::move(inputs);
 }
 
 void GptStage::begin_evaluation(std::span<const TokenBatch> batches) {
   state_->begin(batches, false);
-  state_->context.ready = nullptr;
+  state_->context.inputs = {};
 }
 
-double GptStage::loss_sum() const { return state_->loss_sum; }
-
-int64_t GptStage::scored_tokens() const { return state_->scored_tokens; }
+Tensor GptStage::loss_sum() const { return state_->context.loss_sum; }
 
 void GptStage::forward(const Place& place, const Tensor& input, const Tensor& output) {
   State& s = *state_;
@@ -231,11 +246,7 @@ void GptStage::forward(const Place& place, const Tensor& input, const Tensor& ou
     s.blocks[static_cast<size_t>(i)].forward(stash, s.block_input(slot, i, input),
                                              to_next_stage ? output : stash.output);
   }
-  if (!s.head) return;
-  s.loss_sum += s.head->forward(s.buffers.slot(slot).head, s.block_input(slot, layers, input));
-  const auto targets = s.context.batch->targets.span<int32_t>();
-  s.scored_tokens +=
-      std::count_if(targets.begin(), targets.end(), [](int32_t t) { return t >= 0; });
+  if (s.head) s.head->forward(s.buffers.slot(slot).head, s.block_input(slot, layers, input));
 }
 
 void GptStage::backward(const Place& place, const Tensor& input, const Tensor& output_gradient,

@@ -3,9 +3,11 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "core/ops/context.h"
+#include "core/ops/cross_entropy.h"
 #include "model/config.h"
 #include "parallel/flat_buffers.h"
 #include "parallel/mesh.h"
@@ -14,11 +16,27 @@
 
 namespace switchyard {
 
-// The tokens of one microbatch, [micro_batch, sequence_length] i32; a target of -1 is not scored.
+// The tokens of one microbatch, [micro_batch, sequence_length] i32 on the stage's device; a target
+// of -1 is not scored.
 struct TokenBatch {
   Tensor tokens;
   Tensor targets;
   int64_t first_sample = 0;  // its first sample's number in the global batch
+};
+
+// Throws Error naming a number that is no token: each must be in [lowest, vocabulary), where lowest
+// is 0 for tokens and -1 for targets. Device memory is not looked into: whoever fills it checks.
+void check_tokens(std::span<const int32_t> ids, std::string_view what, int64_t lowest,
+                  int64_t vocabulary);
+
+// What a training step knows besides its microbatches.
+struct StepInputs {
+  int64_t step = 0;                          // keys dropout
+  const uint32_t* step_on_device = nullptr;  // where given, kernels read it here: see RandomKey
+  ops::GradientScale gradient_scale = {};    // of the sum of all tokens' gradients
+  // Called with a parameter's index when its gradient is complete as far as the stage's stream goes
+  // (in the last microbatch's backward).
+  std::function<void(int parameter)> ready = {};
 };
 
 // The layers of one pipeline rank, split over tp with sequence parallelism where tp > 1: between
@@ -30,10 +48,13 @@ class GptStage : public PipelineWorker {
     DType dtype = DType::f32;  // of weights and activations
     int64_t micro_batch = 1;
     int64_t sequence_length = 0;
+    Device device = Device::cpu;  // of everything that the stage holds; the context's stream's
     std::vector<int> layers_of_stages = {};  // empty: balance_stages by cost
     int slots = 1;         // live microbatches; activations are allocated for these
     bool training = true;  // false: forward only, no stash, no dropout
     uint64_t seed = 0;
+    int64_t head_chunk = 0;     // rows whose logits live at once; 0: all of a microbatch
+    bool deterministic = true;  // the same bits each time, of attention's backward pass
   };
   // Throws Error where the model cannot be laid out so (heads by tp, layers by pp, rows by tp...).
   GptStage(const GptConfig& config, const Mesh& mesh, const Options& options, ops::Context context);
@@ -54,14 +75,12 @@ class GptStage : public PipelineWorker {
   void initialize();  // weights from the seed, by global element; after FlatBuffers has bound them
   Shape exchanged() const;  // [rows of this rank, hidden], what stages hand on
 
-  // Before the executor runs: the microbatches, the step (dropout) and what is called with a
-  // parameter's index when its gradient is complete (in the last microbatch's backward).
-  void begin(std::span<const TokenBatch> batches, int64_t step,
-             std::function<void(int parameter)> ready);
+  // Before the executor runs. Tokens in host memory are checked here.
+  void begin(std::span<const TokenBatch> batches, StepInputs inputs);
   void begin_evaluation(std::span<const TokenBatch> batches);
-  // On the last stage: sum of the losses of the microbatches since begin, and their scored tokens.
-  double loss_sum() const;
-  int64_t scored_tokens() const;
+  // f64 [1] on the stage's device: the sum of the losses of the microbatches since begin, on the
+  // last stage; 0 on the others.
+  Tensor loss_sum() const;
 
   void forward(const Place& place, const Tensor& input, const Tensor& output) override;
   void backward(const Place& place, const Tensor& input, const Tensor& output_gradient,

@@ -27,7 +27,7 @@ void HeadLayer::logits(HeadStash& stash, const Tensor& input) const {
 }
 
 // Every rank's statistics of its columns meet before the losses are known on all of them.
-double HeadLayer::losses(HeadStash& stash, const Tensor& targets) const {
+void HeadLayer::losses(HeadStash& stash, const Tensor& targets) const {
   const LocalSizes& s = context_.sizes;
   const Tensor& all = context_.work.statistics;
   const Tensor own =
@@ -38,21 +38,19 @@ double HeadLayer::losses(HeadStash& stash, const Tensor& targets) const {
                                            {"all-gather of cross-entropy statistics"});
   gathered.rows();
   ops::cross_entropy_combine(context_.ops, all, targets, stash.log_sum, context_.work.losses);
-  double loss = 0;
-  ops::sum(context_.ops, context_.work.losses, Tensor(&loss, DType::f64, {1}));
-  return loss;
+  ops::sum(context_.ops, context_.work.losses, context_.loss_sum);
 }
 
-double HeadLayer::forward(HeadStash& stash, const Tensor& input) const {
+void HeadLayer::forward(HeadStash& stash, const Tensor& input) const {
   const LocalSizes& s = context_.sizes;
   const Tensor targets = context_.batch->targets.view({s.rows});
   logits(stash, input);
-  const double loss = losses(stash, targets);
+  losses(stash, targets);
   if (context_.training) {
     ops::cross_entropy_gradient(context_.ops, stash.logits, targets,
-                                {s.first_token, s.valid_tokens}, stash.log_sum);
+                                {s.first_token, s.valid_tokens}, stash.log_sum,
+                                context_.inputs.gradient_scale);
   }
-  return loss;
 }
 
 void HeadLayer::backward(const HeadStash& stash, const Tensor& input,

@@ -11,8 +11,8 @@ class HeadLayer {
  public:
   HeadLayer(StageContext& context, std::span<const Parameter> parameters);
 
-  // Returns the sum of the losses; in training the logits are their gradient afterwards.
-  double forward(HeadStash& stash, const Tensor& input) const;
+  // Adds the losses to the context's sum; in training the logits are their gradient afterwards.
+  void forward(HeadStash& stash, const Tensor& input) const;
   // Writes the gradient of the input [own_rows, hidden].
   void backward(const HeadStash& stash, const Tensor& input, const Tensor& input_gradient) const;
 
@@ -20,7 +20,7 @@ class HeadLayer {
   void logits(HeadStash& stash, const Tensor& input) const;
 
  private:
-  double losses(HeadStash& stash, const Tensor& targets) const;
+  void losses(HeadStash& stash, const Tensor& targets) const;
 
   StageContext& context_;
   NormLayer norm_;

@@ -85,7 +85,7 @@ int64_t StageBuffers::bytes_needed(const Plan& plan) {
 
 StageBuffers::StageBuffers(const Plan& plan, WorkBuffers& work) : slots_(make_slots(plan)) {
   const std::vector<BufferLine> table = whole_table(slots_, work, plan);
-  arena_ = Arena("activations", bytes_of(table));
+  arena_ = Arena("activations", bytes_of(table), plan.device);
   allocate(table, arena_);
 }
 

@@ -18,6 +18,7 @@ class StageBuffers {
     LocalSizes sizes;
     StagePart part;
     DType dtype = DType::f32;
+    Device device = Device::cpu;
     int tp = 1;
     int slots = 1;
     bool training = true;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <string_view>
 
 #include "core/memory.h"
@@ -39,24 +38,25 @@ struct StageContext {
   Tensor rotary_table;  // [sequence, rotary_dim / 2, 2] f32; none for learned positions
   WorkBuffers work = {};
   uint64_t seed = 0;
+  bool deterministic = true;
 
   // The microbatch at work.
   const TokenBatch* batch = nullptr;
-  int64_t step = 0;
+  StepInputs inputs = {};  // of the training step at work
+  Tensor loss_sum = {};    // f64 [1], of the microbatches since begin
   bool training = false;
   bool gradients_complete = false;  // with this microbatch's backward
-  std::function<void(int)> ready = {};
 
   RandomKey random_key(uint32_t purpose) const {
-    return {seed, static_cast<uint32_t>(step), purpose};
+    return {seed, static_cast<uint32_t>(inputs.step), purpose, inputs.step_on_device};
   }
   ops::Dropout hidden_dropout(uint32_t purpose) const {
     if (!training || config.hidden_dropout == 0) return {};
     return {config.hidden_dropout, random_key(purpose), work.row_ids};
   }
   void report_ready(const ParameterGroup& group) const {
-    if (!gradients_complete || !ready) return;
-    for (int i = 0; i < group.count(); ++i) ready(group.first() + i);
+    if (!gradients_complete || !inputs.ready) return;
+    for (int i = 0; i < group.count(); ++i) inputs.ready(group.first() + i);
   }
 };
 

@@ -120,6 +120,7 @@ double sum_of_squares_range(const float* x, int64_t begin, int64_t end) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include <algorithm>
 #include <numeric>
 
 #include "core/ops/backends.h"
@@ -158,6 +159,10 @@ char* strided_row(const Tensor& t, int64_t row) {
 }  // namespace
 
 void cpu::fill(const Context&, const Tensor& x, float value) {
+  if (x.dtype == DType::f64) {  // totals: few elements
+    std::fill_n(x.as<double>(), x.elements(), double{value});
+    return;
+  }
   parallel_blocks(x.elements(), block_elements, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(fill_range)(x, value, begin, end);
   });

@@ -45,14 +45,14 @@ class Trainer {
   double step(int64_t number) {
     std::vector<TokenBatch> batches = read_batches(number);
     sync_.begin_step();
-    stage_.begin(batches, number, [&](int i) { sync_.parameter_ready(i); });
+    stage_.begin(batches, {.step = number, .ready = [&](int i) { sync_.parameter_ready(i); }});
     executor_.run(schedule_, stage_);
     sync_.finish();
     const auto tokens = static_cast<double>(golden_.batch * golden_.length);
     optimizer_.step(number, learning_rate(rate_, number), 1.0 / tokens);
     sync_.gather_weights();
     const bool counts = mesh_.last_stage() && mesh_.place.tp == 0;
-    return counts ? stage_.loss_sum() / tokens : 0.0;
+    return counts ? *stage_.loss_sum().as<double>() / tokens : 0.0;
   }
 
  private:

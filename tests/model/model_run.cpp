@@ -86,25 +86,25 @@ class Rank {
   double evaluate() {
     stage_.begin_evaluation(batches_);
     executor_.run(schedule(false), stage_);
-    return stage_.loss_sum();
+    return loss_sum();
   }
 
   double repeat() {
     if (run_.training) {
       sync_.begin_step();
-      stage_.begin(batches_, run_.step, [&](int i) { sync_.parameter_ready(i); });
+      stage_.begin(batches_,
+                   {.step = run_.step, .ready = [&](int i) { sync_.parameter_ready(i); }});
     } else {
       stage_.begin_evaluation(batches_);
     }
     executor_.run(schedule_, stage_);
     if (run_.training) sync_.finish();
-    return stage_.loss_sum();
+    return loss_sum();
   }
 
   void collect(ModelResult& result) {
     const bool counts = mesh_.last_stage() && mesh_.place.tp == 0;
-    if (counts) result.loss_sum += stage_.loss_sum();
-    if (counts) result.scored += stage_.scored_tokens();
+    if (counts) result.loss_sum += loss_sum();
     for (const Parameter& p : stage_.parameters()) {
       if (!p.stored) continue;
       take(p, p.weight, result.weights[p.name]);
@@ -113,6 +113,8 @@ class Rank {
   }
 
  private:
+  double loss_sum() const { return *stage_.loss_sum().as<double>(); }
+
   std::vector<Action> schedule(bool training) const {
     const int count = (run_.microbatches - mesh_.place.dp + run_.layout.dp - 1) / run_.layout.dp;
     return training ? schedule_1f1b(run_.layout.pp, count, mesh_.place.pp)

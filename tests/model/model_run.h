@@ -31,7 +31,6 @@ struct ModelRun {
 
 struct ModelResult {
   double loss_sum = 0;
-  int64_t scored = 0;
   Weights weights, gradients;        // whole tensors, gradients summed over all microbatches (dp 1)
   std::vector<int64_t> allocations;  // of the process after each repetition, rank 0
   std::vector<double> losses;        // of each repetition, last rank
