@@ -11,7 +11,9 @@
 
 namespace switchyard {
 
-World::World(std::chrono::milliseconds timeout) {
+World::World(std::chrono::milliseconds timeout, Device device) {
+  check(is_available(device), "options", "--device {}; this build and machine have: cpu",
+        name_of(device));
   if (MpiEnvironment::launched()) {
     mpi_ = std::make_unique<MpiEnvironment>(nullptr, nullptr, timeout);
     communicator_ = &mpi_->world();
@@ -43,8 +45,8 @@ void agree_on_errors(Communicator& world, const std::function<void()>& body) {
 }
 
 int run_in_world(std::chrono::milliseconds timeout,
-                 const std::function<void(Communicator& world)>& body) {
-  World world(timeout);
+                 const std::function<void(Communicator& world)>& body, Device device) {
+  World world(timeout, device);
   try {
     body(world.communicator());
     return 0;

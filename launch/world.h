@@ -10,10 +10,11 @@
 
 namespace switchyard {
 
-// The ranks of this job: MPI's when started by mpirun or srun, else this process alone.
+// The ranks of this job: MPI's when started by mpirun or srun, else this process alone. `device` is
+// what the ranks compute and communicate on.
 class World {
  public:
-  explicit World(std::chrono::milliseconds timeout);
+  explicit World(std::chrono::milliseconds timeout, Device device = Device::cpu);
   Communicator& communicator() { return *communicator_; }
 
  private:
@@ -35,7 +36,7 @@ void agree_on_errors(Communicator& world, const std::function<void()>& body);
 // Starts a world, runs `body` in it, prints errors, and returns the exit code: 0, or 1. An error
 // that was not agreed on ends the other ranks through MPI.
 int run_in_world(std::chrono::milliseconds timeout,
-                 const std::function<void(Communicator& world)>& body);
+                 const std::function<void(Communicator& world)>& body, Device device = Device::cpu);
 
 // Divides the world by tensor and pipeline parallel sizes; throws Error when it does not divide.
 Layout layout_of(int world, int64_t tp, int64_t pp);

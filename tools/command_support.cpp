@@ -33,6 +33,11 @@ std::chrono::milliseconds timeout_of(const std::optional<Command>& command) {
   return std::chrono::minutes(minutes);
 }
 
+Device device_of(const std::optional<Command>& command) {
+  if (!command || !command->given.has("device")) return Device::cpu;
+  return device_named(command->given.text("device"));
+}
+
 }  // namespace
 
 int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, const char* usage,
@@ -40,19 +45,22 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
   std::optional<Command> command;
   std::exception_ptr problem;
   std::chrono::milliseconds timeout = std::chrono::minutes(10);
+  Device device = Device::cpu;
   try {
     command = parse_or_help(specs, arguments, usage);
     if (!command) return 0;
     timeout = timeout_of(command);
+    device = device_of(command);
   } catch (const Error&) {
     problem = std::current_exception();
   }
-  return run_in_world(timeout, [&](Communicator& world) {
+  const auto in_world = [&](Communicator& world) {
     agree_on_errors(world, [&] {
       if (problem) std::rethrow_exception(problem);
     });
     body(*command, world);
-  });
+  };
+  return run_in_world(timeout, in_world, device);
 }
 
 }  // namespace switchyard
