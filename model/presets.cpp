@@ -23,6 +23,7 @@ constexpr Preset presets[] = {
     {"gpt2-355m", Family::gpt2, 24, 1024, 16, 0, 0, 50257, 1024},
     {"gpt2-774m", Family::gpt2, 36, 1280, 20, 0, 0, 50257, 1024},
     {"gpt2-1558m", Family::gpt2, 48, 1600, 25, 0, 0, 50257, 1024},
+    {"gpt3-1.3b", Family::gpt2, 24, 2048, 16, 0, 0, 50257, 2048},
     {"llama-1b", Family::llama, 22, 2048, 32, 4, 5632, 32000, 2048},
     {"llama-7b", Family::llama, 32, 4096, 32, 0, 11008, 32000, 4096},
     {"pythia-160m", Family::pythia, 12, 768, 12, 0, 0, 50304, 2048},
@@ -44,7 +45,8 @@ const Preset& find(std::string_view name) {
   fail("preset", "'{}' was given; presets are: {}", name, fmt::join(preset_names(), ", "));
 }
 
-// GPT-2: Radford et al. 2019; its dropout of 0.1 is left to the user.
+// GPT-2: Radford et al. 2019; GPT-3 XL, here with heads of 128: Brown et al. 2020, table 2.1; their
+// dropout of 0.1 is left to the user.
 void make_gpt2(GptConfig& c, const Preset& p) { c.max_positions = p.sequence_length; }
 
 // Llama: Touvron et al. 2023; 7b is Llama 2, 1b is TinyLlama (Zhang et al. 2024).

@@ -17,5 +17,7 @@ int inspect_command(Arguments arguments);
 int average_command(Arguments arguments);
 int bench_command(Arguments arguments);
 int byte_model_command(Arguments arguments);
+int plan_command(Arguments arguments);
+int rates_command(Arguments arguments);
 
 }  // namespace switchyard

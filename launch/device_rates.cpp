@@ -1,0 +1,91 @@
+#include "launch/device_rates.h"
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/matmul.h"
+#include "core/random.h"
+
+namespace switchyard {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Random numbers: a product of zeros runs faster than one of real data.
+void fill_random(ops::Context context, const Tensor& x) {
+  std::vector<float> row(static_cast<size_t>(x.shape[1]));
+  Scratch::Scope scope(context.scratch);
+  const Tensor staged = scope.allocate({x.shape[1]}, DType::f32);
+  const RandomKey key{0, 0, random_purpose("device rates")};
+  for (int64_t i = 0; i < x.shape[0]; ++i) {
+    for (size_t j = 0; j < row.size(); ++j) {
+      row[j] = random_uniform(key, static_cast<uint64_t>(i) * row.size() + j) - 0.5f;
+    }
+    copy_bytes(staged.data, row.data(), staged.bytes(), context.stream);
+    ops::cast(context, staged, x.slice(0, i, i + 1).view({x.shape[1]}));
+  }
+  context.stream.synchronize();
+}
+
+// Calls `body` until `seconds` have passed, in rounds that grow; returns calls a second.
+template <class Body>
+double calls_per_second(Stream& stream, double seconds, const Body& body) {
+  body();
+  stream.synchronize();
+  int64_t calls = 0;
+  const auto begin = Clock::now();
+  double passed = 0;
+  for (int64_t round = 1; passed < seconds; round = std::min<int64_t>(2 * round, 64)) {
+    for (int64_t i = 0; i < round; ++i) body();
+    stream.synchronize();
+    calls += round;
+    passed = std::chrono::duration<double>(Clock::now() - begin).count();
+  }
+  return static_cast<double>(calls) / passed;
+}
+
+double copy_rate(ops::Context context, const DeviceRatesOptions& o) {
+  const int64_t bytes = o.copy_mib << 20;
+  const Memory from(bytes, o.device, "copied from"), to(bytes, o.device, "copied to");
+  const double calls = calls_per_second(context.stream, std::min(o.seconds, 1.0), [&] {
+    ops::copy(context, Tensor(from.data(), DType::u8, {bytes}, o.device),
+              Tensor(to.data(), DType::u8, {bytes}, o.device));
+  });
+  return 2.0 * static_cast<double>(bytes) * calls;
+}
+
+double matrix_rate(ops::Context context, const DeviceRatesOptions& o, DType dtype) {
+  const Shape shape{o.size, o.size};
+  Arena arena("matrix rate", 3 * Arena::footprint(shape, dtype), o.device);
+  const Tensor a = arena.allocate(shape, dtype, "a"), b = arena.allocate(shape, dtype, "b");
+  const Tensor c = arena.allocate(shape, dtype, "c");
+  fill_random(context, a);
+  fill_random(context, b);
+  const double n = static_cast<double>(o.size);
+  return 2 * n * n * n *
+         calls_per_second(context.stream, o.seconds, [&] { ops::matmul(context, a, b, c); });
+}
+
+}  // namespace
+
+DeviceRates measure_device_rates(const DeviceRatesOptions& o) {
+  check(o.size >= 1 && o.seconds > 0 && o.copy_mib >= 1, "rates",
+        "--size {} --seconds {} --copy-mib {}; positive numbers are allowed", o.size, o.seconds,
+        o.copy_mib);
+  Stream stream(o.device);
+  Scratch scratch(o.device);
+  const ops::Context context{stream, scratch};
+  DeviceRates rates;
+  rates.copy_bytes_per_second = copy_rate(context, o);
+  for (const DType dtype : o.dtypes) {
+    rates.matrix.push_back({dtype, matrix_rate(context, o, dtype)});
+  }
+  return rates;
+}
+
+}  // namespace switchyard
