@@ -18,25 +18,6 @@ constexpr int64_t evaluation_run = 16;
 // Tokens of a microbatch; far above what memory holds, and no size of a buffer overflows.
 constexpr int64_t most_rows = int64_t{1} << 31;
 
-GptStage::Options stage_options(const EngineOptions& o, int slots) {
-  GptStage::Options options;
-  options.dtype = o.dtype;
-  options.micro_batch = o.micro_batch;
-  options.sequence_length = o.sequence_length;
-  options.layers_of_stages = o.pipeline_layers;
-  options.slots = slots;
-  options.training = o.training;
-  options.seed = o.seed;
-  return options;
-}
-
-// The activations that live at once on this stage, whatever the dp rank's count of microbatches.
-int slots_of(const EngineOptions& o, const Mesh& mesh) {
-  if (!o.training) return 1;
-  const int64_t most = share_of(o.global_batch / o.micro_batch, mesh.layout.dp, 0).end;
-  return static_cast<int>(std::min<int64_t>(most, mesh.layout.pp - mesh.place.pp));
-}
-
 FlatBuffers::Options buffer_options(const EngineOptions& o, const Mesh& mesh) {
   FlatBuffers::Options options;
   options.dp = mesh.layout.dp;
@@ -74,6 +55,24 @@ Share share_of(int64_t count, int parts, int part) {
   return {begin, begin + each + (part < odd ? 1 : 0)};
 }
 
+int activation_slots(const EngineOptions& o, const Layout& layout, const Coordinates& place) {
+  if (!o.training) return 1;
+  const int64_t most = share_of(o.global_batch / o.micro_batch, layout.dp, 0).end;
+  return static_cast<int>(std::min<int64_t>(most, layout.pp - place.pp));
+}
+
+GptStage::Options stage_options(const EngineOptions& o, int slots) {
+  GptStage::Options options;
+  options.dtype = o.dtype;
+  options.micro_batch = o.micro_batch;
+  options.sequence_length = o.sequence_length;
+  options.layers_of_stages = o.pipeline_layers;
+  options.slots = slots;
+  options.training = o.training;
+  options.seed = o.seed;
+  return options;
+}
+
 void check_engine(const EngineOptions& o, const Layout& layout) {
   check(o.micro_batch >= 1, "layout", "--micro-batch-size {}; at least 1 is allowed",
         o.micro_batch);
@@ -94,7 +93,7 @@ void check_engine(const EngineOptions& o, const Layout& layout) {
 Engine::Engine(const EngineOptions& options, const Mesh& mesh)
     : options_(options),
       mesh_(mesh),
-      slots_(slots_of(options, mesh)),
+      slots_(activation_slots(options, mesh.layout, mesh.place)),
       stage_(options.model, mesh, stage_options(options, slots_), {stream_, scratch_}),
       buffers_(stage_.parameters(), buffer_options(options, mesh)),
       executor_(mesh, stage_.exchanged(), options.dtype, slots_, stream_),

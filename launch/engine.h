@@ -37,6 +37,11 @@ struct Share {
 };
 Share share_of(int64_t count, int parts, int part);
 
+// What planning needs of an engine without making one. The activations of `slots` microbatches live
+// at once on a stage, whatever its dp rank's count of microbatches.
+int activation_slots(const EngineOptions& options, const Layout& layout, const Coordinates& place);
+GptStage::Options stage_options(const EngineOptions& options, int slots);
+
 // Throws Error for a layout, batch or micro-batch that does not fit; needs no rank and no memory.
 void check_engine(const EngineOptions& options, const Layout& layout);
 
