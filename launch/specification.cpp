@@ -158,9 +158,10 @@ std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& pa
   return data;
 }
 
-PathSpecification new_path(const Settings& given) {
-  check(given.has("data-path"), "path",
-        "this path does not exist; a new one needs --data-path (is the name right?)");
+namespace {
+
+// The training options of a new path, checked; `lr` may be missing where nothing is trained.
+PathSpecification begin_path(const Settings& given) {
   require_shape(given);
   PathSpecification path;
   path.settings = training_settings(given);
@@ -173,17 +174,17 @@ PathSpecification new_path(const Settings& given) {
   }
   check_numbers(path.settings);
   check_schedule_options(path.settings, "the step at which the decay ends");
-  path.stages = {{0, parse_sources(given.list("data-path"))}};
   path.split = Split::parse(path.settings.text("split"));
-  const TrainingData data(path.stages, path.sequence_length(), path.seed(), path.split,
-                          given.has("vocab-size") ? given.integer("vocab-size") : 0);
-  path.stages = data.stages();
-  path.tokenizer = data.info().tokenizer;
+  return path;
+}
+
+// The model and the schedule, for data of this vocabulary.
+void finish_path(PathSpecification& path, const Settings& given, int64_t vocabulary) {
   Settings with_positions = given;
   if (!given.has("max-position-embeddings") && !given.has("preset")) {
     with_positions.set_text("max-position-embeddings", path.settings.text("seq-length"));
   }
-  adopt_model(path, resolve_model(with_positions, data.info().vocabulary));
+  adopt_model(path, resolve_model(with_positions, vocabulary));
   for (const char* name : {"rotary-base", "rotary-percent"}) {
     check(!given.has(name) || path.model.positions == Positions::rotary, "path",
           "--{} {} with learned positions; it is allowed with --position-embedding-type rope", name,
@@ -196,6 +197,31 @@ PathSpecification new_path(const Settings& given) {
                             decay_style_named(s.text("lr-decay-style")),
                             s.has("lr-decay-iters") ? s.integer("lr-decay-iters") : 0);
   path.settings.erase("data-path");
+}
+
+}  // namespace
+
+PathSpecification new_path(const Settings& given) {
+  check(given.has("data-path"), "path",
+        "this path does not exist; a new one needs --data-path (is the name right?)");
+  PathSpecification path = begin_path(given);
+  path.stages = {{0, parse_sources(given.list("data-path"))}};
+  const TrainingData data(path.stages, path.sequence_length(), path.seed(), path.split,
+                          given.has("vocab-size") ? given.integer("vocab-size") : 0);
+  path.stages = data.stages();
+  path.tokenizer = data.info().tokenizer;
+  finish_path(path, given, data.info().vocabulary);
+  return path;
+}
+
+PathSpecification path_without_data(Settings given) {
+  if (!given.has("lr")) given.set_text("lr", "0.0");
+  check(given.has("vocab-size") || given.has("preset"), "path",
+        "without --data-path the vocabulary is unknown; give --vocab-size or a --preset");
+  PathSpecification path = begin_path(given);
+  finish_path(path, given,
+              given.has("vocab-size") ? given.integer("vocab-size")
+                                      : preset(given.text("preset")).vocabulary);
   return path;
 }
 

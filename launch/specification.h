@@ -57,6 +57,10 @@ struct PathSpecification {
 // known to be wrong before a rank starts.
 PathSpecification new_path(const Settings& given);
 
+// The same for planning, where --data-path may be missing (the vocabulary is then the preset's or
+// --vocab-size) and --lr, too. Never trained on.
+PathSpecification path_without_data(Settings given);
+
 // The specification of a branch of `parent` forked at `entry`, whose settings change to those
 // given. Options that change a tensor's shape or name are refused.
 PathSpecification fork_path(const PathSpecification& parent, const LineageEntry& entry,

@@ -27,6 +27,7 @@ constexpr Subcommand subcommands[] = {
     {"inspect", inspect_command, "what a checkpoint is: inspect RUN[@STEP]"},
     {"average", average_command, "mean of weights: average RUN --steps A:B:EVERY --output NEW"},
     {"bench", bench_command, "time training steps: bench --preset gpt2-124m"},
+    {"plan", plan_command, "check a configuration without ranks: plan --preset gpt2-124m ..."},
     {"rates", rates_command, "what a device gives: copy and matrix rates, versions"},
     {"byte-model", byte_model_command, "an order-2 byte model's bits per byte, as a baseline"},
 };

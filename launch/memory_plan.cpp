@@ -1,0 +1,117 @@
+#include "launch/memory_plan.h"
+
+#include <algorithm>
+#include <charconv>
+#include <numeric>
+
+#include "core/error.h"
+#include "optim/distributed_optimizer.h"
+#include "parallel/flat_buffers.h"
+#include "parallel/pipeline_executor.h"
+
+namespace switchyard {
+
+namespace {
+
+constexpr int64_t mib = int64_t{1} << 20;
+
+int64_t sum_of(const std::vector<MemoryLine>& lines) {
+  return std::accumulate(lines.begin(), lines.end(), int64_t{0},
+                         [](int64_t sum, const MemoryLine& line) { return sum + line.bytes; });
+}
+
+void add_parameters(MemoryPlan& plan, const EngineOptions& o, const Layout& layout,
+                    const Coordinates& place, const GptStage::Options& stage) {
+  const auto parameters = GptStage::stage_parameters(o.model, layout, place, stage);
+  FlatBuffers::Options flat;
+  flat.dp = layout.dp;
+  flat.dp_rank = place.dp;
+  flat.dtype = o.dtype;
+  flat.gradients = false;
+  const int64_t weights = FlatBuffers::bytes_needed(parameters, flat);
+  plan.ours.push_back({"weights", weights});
+  if (!o.training) return;
+  flat.gradients = true;
+  plan.ours.push_back({"gradients", FlatBuffers::bytes_needed(parameters, flat) - weights});
+  const int64_t elements = weights / size_of(o.dtype);  // a multiple of dp in each bucket
+  plan.ours.push_back(
+      {"optimizer", DistributedOptimizer::bytes_needed(o.dtype, elements / layout.dp)});
+}
+
+// Deterministic attention through cuDNN keeps the gradients of scores' products apart: b h S S * 2.
+int64_t attention_workspace(const EngineOptions& o, const Layout& layout) {
+  const int64_t heads = o.model.completed().heads / layout.tp;
+  return o.micro_batch * heads * o.sequence_length * o.sequence_length * 2;
+}
+
+int64_t token_bytes_of(const EngineOptions& o, const Layout& layout) {
+  const int64_t microbatches = share_of(o.global_batch / o.micro_batch, layout.dp, 0).end;
+  return 2 * microbatches * Arena::footprint({o.micro_batch, o.sequence_length}, DType::i32);
+}
+
+int64_t communicators(const Layout& layout) {
+  int64_t count = 2;  // all ranks, and once more for checkpoints
+  for (const int size : {layout.tp, layout.dp, layout.pp, layout.pp}) count += size > 1 ? 1 : 0;
+  return count;
+}
+
+// What libraries take, by their documents and by what others report; never measured by us.
+void add_outside(MemoryPlan& plan, const EngineOptions& o, const Layout& layout) {
+  plan.outside.push_back({"CUDA context and kernels", 600 * mib});
+  plan.outside.push_back({"cuBLASLt workspace", 64 * mib});
+  if (o.training && o.dtype != DType::f32) {
+    plan.outside.push_back(
+        {"deterministic attention (b h S S x 2)", attention_workspace(o, layout)});
+  }
+  if (layout.ranks() > 1) {
+    plan.outside.push_back({"NCCL's buffers", communicators(layout) * 128 * mib});
+  }
+}
+
+}  // namespace
+
+int64_t MemoryPlan::our_bytes() const { return sum_of(ours); }
+
+int64_t MemoryPlan::all_bytes() const { return sum_of(ours) + sum_of(outside); }
+
+MemoryPlan plan_memory(const EngineOptions& o, const Layout& layout, const Coordinates& place) {
+  check_engine(o, layout);
+  const int slots = activation_slots(o, layout, place);
+  const GptStage::Options stage = stage_options(o, slots);
+  MemoryPlan plan;
+  add_parameters(plan, o, layout, place, stage);
+  plan.ours.push_back({"activations", GptStage::activation_bytes(o.model, layout, place, stage)});
+  const Shape exchanged{o.micro_batch * o.sequence_length / layout.tp, o.model.completed().hidden};
+  plan.ours.push_back({"pipeline exchanges",
+                       PipelineExecutor::bytes_needed(exchanged, o.dtype, slots, place.pp == 0,
+                                                      place.pp + 1 == layout.pp)});
+  plan.ours.push_back({"tokens", token_bytes_of(o, layout)});
+  std::erase_if(plan.ours, [](const MemoryLine& line) { return line.bytes == 0; });
+  add_outside(plan, o, layout);
+  return plan;
+}
+
+// H200: as its driver reports it to cuDNN. The others: the whole memory in PyTorch's messages.
+std::vector<GpuModel> known_gpus() {
+  const auto gib = [](double size) { return static_cast<int64_t>(size * 1024) * mib; };
+  return {{"a100-40gb", gib(39.4)},
+          {"a100-80gb", gib(79.15)},
+          {"h100", gib(79.1)},
+          {"h200", 150'754'820'096}};
+}
+
+int64_t gpu_bytes(const std::string& name_or_gib) {
+  std::string names;
+  for (const GpuModel& gpu : known_gpus()) {
+    if (name_or_gib == gpu.name) return gpu.bytes;
+    names += std::string(gpu.name) + ", ";
+  }
+  double size = 0;
+  const char* end = name_or_gib.data() + name_or_gib.size();
+  const auto [stop, problem] = std::from_chars(name_or_gib.data(), end, size);
+  check(problem == std::errc() && stop == end && size > 0 && size < 1e6, "plan",
+        "--gpu {}; allowed: {}or a positive number of GiB", name_or_gib, names);
+  return static_cast<int64_t>(size * 1024) * mib;
+}
+
+}  // namespace switchyard
