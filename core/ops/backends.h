@@ -1,5 +1,8 @@
 #pragma once
 
+#include <source_location>
+#include <string_view>
+
 #include "core/ops/activation.h"
 #include "core/ops/adamw.h"
 #include "core/ops/attention.h"
@@ -11,15 +14,44 @@
 #include "core/ops/norm.h"
 #include "core/ops/rotary.h"
 #include "core/ops/update_control.h"
+#include "core/profiler.h"
 
 // Private to core/ops: each operator once more for each backend, under the same name and with the
 // same arguments. `NAME.cpp` checks all arguments and calls the backend of the tensors' device;
 // `NAME_cpu.cpp` defines ops::cpu, `NAME_cuda.cu` or no_cuda.cpp defines ops::cuda.
 namespace switchyard::ops {
 
+// A backend's body, timed under the operator's name while a profiler is at work.
+template <class... Rest>
+class BackendCall {
+ public:
+  BackendCall(void (*body)(const Context&, Rest...), std::string_view operation)
+      : body_(body), operation_(operation) {}
+  void operator()(const Context& context, Rest... rest) const {
+    const ProfiledCall timed(operation_, context.stream);
+    body_(context, rest...);
+  }
+
+ private:
+  void (*body_)(const Context&, Rest...);
+  std::string_view operation_;
+};
+
+// "matmul" of "void switchyard::ops::matmul(const Context&, ...)".
+constexpr std::string_view bare_name(std::string_view function) {
+  function = function.substr(0, function.find('('));
+  return function.substr(function.rfind(':') + 1);
+}
+
 // on_device(c.device, cpu::matmul, cuda::matmul)(context, a, b, c, options)
-template <class Operator>
-Operator* on_device(Device device, Operator* cpu, Operator* cuda) {
+template <class... Rest>
+BackendCall<Rest...> on_device(
+    Device device, void (*cpu)(const Context&, Rest...), void (*cuda)(const Context&, Rest...),
+    const std::source_location& caller = std::source_location::current()) {
+  return {device == Device::cpu ? cpu : cuda, bare_name(caller.function_name())};
+}
+template <class... Parameters>
+auto on_device(Device device, void (*cpu)(Parameters...), void (*cuda)(Parameters...)) {
   return device == Device::cpu ? cpu : cuda;
 }
 
@@ -67,7 +99,8 @@ SWITCHYARD_DECLARE_OPERATORS;
 }
 namespace cuda {
 SWITCHYARD_DECLARE_OPERATORS;
-}
+void prepare_attention(const Context&, const AttentionBackward&, const AttentionOptions&);
+}  // namespace cuda
 
 #undef SWITCHYARD_DECLARE_OPERATORS
 

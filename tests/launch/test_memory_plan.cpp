@@ -1,0 +1,76 @@
+#include "launch/memory_plan.h"
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "parallel/communicators.h"
+
+namespace switchyard {
+namespace {
+
+EngineOptions engine(const char* model, DType dtype) {
+  EngineOptions o;
+  o.model = preset(model);
+  o.dtype = dtype;
+  o.sequence_length = 64;
+  o.micro_batch = 2;
+  o.global_batch = 8;
+  return o;
+}
+
+// What an engine takes when it is made, whatever its layout, is what was planned.
+TEST(MemoryPlan, IsWhatAnEngineAllocates) {
+  for (const char* model : {"gpt2-tiny", "llama-tiny", "pythia-tiny"}) {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      const EngineOptions o = engine(model, dtype);
+      const auto world = make_self_communicator();
+      const Mesh mesh = make_mesh({}, *world);
+      const int64_t before = memory_statistics().bytes;
+      const Engine made(o, mesh);
+      const int64_t taken = memory_statistics().bytes - before;
+      const int64_t planned = plan_memory(o, {}, {}).our_bytes();
+      // Positions and the like are not planned: less than a hundredth of a real model.
+      EXPECT_GE(taken, planned) << model;
+      EXPECT_LE(static_cast<double>(taken), static_cast<double>(planned) + 1e5) << model;
+    }
+  }
+}
+
+TEST(MemoryPlan, EighteenBytesAParameterInBf16) {
+  EngineOptions o = engine("llama-7b", DType::bf16);
+  o.sequence_length = 4096;
+  o.micro_batch = 1;
+  o.global_batch = 32;
+  const MemoryPlan plan = plan_memory(o, {}, {});
+  double state = 0;
+  for (const auto& line : plan.ours) {
+    if (line.purpose == "weights" || line.purpose == "gradients" || line.purpose == "optimizer") {
+      state += static_cast<double>(line.bytes);
+    }
+  }
+  EXPECT_NEAR(state / static_cast<double>(o.model.parameters()), 18.0, 0.01);
+}
+
+// Moments and master weights are shared over the data-parallel ranks, the rest is not.
+TEST(MemoryPlan, DataParallelRanksShareTheOptimizer) {
+  const EngineOptions o = engine("gpt2-124m", DType::bf16);
+  const auto optimizer = [&](int dp) {
+    for (const auto& line : plan_memory(o, {.dp = dp}, {}).ours) {
+      if (line.purpose == "optimizer") return static_cast<double>(line.bytes);
+    }
+    return 0.0;
+  };
+  EXPECT_NEAR(optimizer(1) / optimizer(4), 4.0, 0.01);
+}
+
+TEST(MemoryPlan, KnowsGpusByNameAndSize) {
+  EXPECT_EQ(gpu_bytes("h200"), 150'754'820'096);
+  EXPECT_EQ(gpu_bytes("80"), int64_t{80} << 30);
+  for (const char* wrong : {"h900", "", "-1", "0", "80GB", "nan"}) {
+    EXPECT_THROW(gpu_bytes(wrong), Error) << wrong;
+  }
+}
+
+}  // namespace
+}  // namespace switchyard

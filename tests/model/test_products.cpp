@@ -1,0 +1,93 @@
+#include <gtest/gtest.h>
+
+#include "model/local_sizes.h"
+#include "model/products.h"
+
+namespace switchyard {
+namespace {
+
+GptStage::Options options_of(int64_t micro_batch, int64_t sequence) {
+  GptStage::Options options;
+  options.dtype = DType::bf16;
+  options.micro_batch = micro_batch;
+  options.sequence_length = sequence;
+  return options;
+}
+
+double operations(const GptConfig& config, const Layout& layout, const GptStage::Options& options,
+                  int64_t microbatches) {
+  double sum = 0;
+  for (int pp = 0; pp < layout.pp; ++pp) {
+    for (int tp = 0; tp < layout.tp; ++tp) {
+      for (const Product& p :
+           step_products(config, layout, {.tp = tp, .pp = pp}, options, microbatches)) {
+        sum += p.operations();
+      }
+    }
+  }
+  return sum;
+}
+
+// 6 operations a weight and token: forward, input gradient and weight gradient.
+double expected(const GptConfig& c, int64_t tokens) {
+  const auto padding = static_cast<double>((c.padded_vocabulary() - c.vocabulary) * c.hidden);
+  return 6 * (static_cast<double>(c.product_weights()) + padding) * static_cast<double>(tokens);
+}
+
+TEST(Products, AddUpToSixOperationsAWeightAndToken) {
+  for (const char* name : {"gpt2-124m", "gpt3-1.3b", "llama-7b", "llama-1b", "pythia-1b"}) {
+    const GptConfig config = preset(name);
+    const auto options = options_of(4, 1024);
+    for (const Layout& layout : {Layout{}, Layout{.tp = 2}, Layout{.tp = 4, .pp = 2}}) {
+      EXPECT_DOUBLE_EQ(operations(config, layout, options, 3), expected(config, 3 * 4 * 1024))
+          << name << ", " << layout.to_string();
+    }
+  }
+}
+
+// Chunks of the output layer change how often it runs, not what is computed.
+TEST(Products, ChunksOfTheHeadCoverEachRowOnce) {
+  const GptConfig config = preset("gpt2-124m");
+  auto options = options_of(3, 1000);
+  for (const int64_t chunk : {0, 1, 999, 1000, 1024, 3000, 4096}) {
+    options.head_chunk = chunk;
+    EXPECT_DOUBLE_EQ(operations(config, {}, options, 2), expected(config, 2 * 3000)) << chunk;
+  }
+}
+
+TEST(Products, OnlyTheFirstMicrobatchOverwritesWeightGradients) {
+  const GptConfig config = preset("gpt2-124m");
+  auto options = options_of(2, 512);
+  options.head_chunk = 384;  // the last chunk of each microbatch is shorter
+  int64_t overwrites = 0, gradients = 0;
+  for (const Product& p : step_products(config, {}, {}, options, 5)) {
+    if (!p.transpose_a) {
+      EXPECT_FALSE(p.accumulate || p.row_sums) << p.name;
+      continue;
+    }
+    gradients += p.times;
+    if (!p.accumulate) overwrites += p.times;
+    EXPECT_EQ(p.output, DType::f32) << p.name;
+  }
+  EXPECT_EQ(overwrites, 4 * 12 + 1);
+  EXPECT_EQ(gradients, 5 * (4 * 12 + 3));
+}
+
+TEST(Products, EpiloguesFollowTheModel) {
+  const auto count = [](const char* name, bool Product::*flag) {
+    int64_t times = 0;
+    for (const Product& p : step_products(preset(name), {}, {}, options_of(1, 512), 1)) {
+      if (p.*flag) times += p.times;
+    }
+    return times;
+  };
+  EXPECT_EQ(count("gpt2-124m", &Product::bias), 2 * 12);
+  EXPECT_EQ(count("gpt2-124m", &Product::gelu_input), 12);
+  EXPECT_EQ(count("gpt2-124m", &Product::gelu_gradient), 12);
+  EXPECT_EQ(count("gpt2-124m", &Product::row_sums), 2 * 12);
+  EXPECT_EQ(count("llama-7b", &Product::bias) + count("llama-7b", &Product::row_sums), 0);
+  EXPECT_EQ(count("pythia-1b", &Product::gelu_input), 0);  // erf has no epilogue
+}
+
+}  // namespace
+}  // namespace switchyard
