@@ -1,4 +1,6 @@
-#include "core/cuda/kernel.h"
+#include <type_traits>
+
+#include "core/cuda/walk_rows.h"
 #include "core/ops/backends.h"
 
 namespace switchyard::ops {
@@ -7,42 +9,127 @@ namespace {
 
 using namespace switchyard::cuda;
 
+template <class T, int width>
+__global__ void fill_kernel(RowWalk walk, T* x, T value) {
+  walk_rows<width>(
+      walk,
+      [=]<int n>(int64_t, int64_t) {
+        Group<T, n> group;
+        for (int j = 0; j < n; ++j) group[j] = value;
+        return group;
+      },
+      [=]<int n>(int64_t, int64_t i, Group<T, n> group) { store_group(x + i, group); });
+}
+
+template <class T, int width>
+__global__ void scale_kernel(RowWalk walk, T* x, float factor) {
+  walk_rows<width>(
+      walk, [=]<int n>(int64_t, int64_t i) { return load_group<n>(x + i); },
+      [=]<int n>(int64_t, int64_t i, Group<T, n> group) {
+        for (int j = 0; j < n; ++j) group[j] = from_float<T>(to_float(group[j]) * factor);
+        store_group(x + i, group);
+      });
+}
+
+template <class T, int n>
+struct Pair {
+  Group<T, n> x, y;
+};
+
+// `sum` may be x or y.
+template <class T, int width>
+__global__ void add_kernel(RowWalk walk, const T* x, const T* y, T* sum) {
+  walk_rows<width>(
+      walk,
+      [=]<int n>(int64_t, int64_t i) {
+        return Pair<T, n>{load_group<n>(x + i), load_group<n>(y + i)};
+      },
+      [=]<int n>(int64_t, int64_t i, Pair<T, n> pair) {
+        for (int j = 0; j < n; ++j) {
+          pair.x[j] = from_float<T>(to_float(pair.x[j]) + to_float(pair.y[j]));
+        }
+        store_group(sum + i, pair.x);
+      });
+}
+
+template <class From, class To, int width>
+__global__ void cast_kernel(RowWalk walk, const From* from, To* to) {
+  walk_rows<width>(
+      walk, [=]<int n>(int64_t, int64_t i) { return load_group<n>(from + i); },
+      [=]<int n>(int64_t, int64_t i, Group<From, n> group) {
+        Group<To, n> result;
+        for (int j = 0; j < n; ++j) result[j] = from_float<To>(to_float(group[j]));
+        store_group(to + i, result);
+      });
+}
+
 template <class T>
-__global__ void scale_kernel(T* x, float factor, int64_t n) {
-  const int64_t packs = n / Pack<T>::size;
-  for (int64_t i = thread_index(); i < packs; i += thread_count()) {
-    Pack<T> p = load_pack(x + i * Pack<T>::size);
-    for (int j = 0; j < Pack<T>::size; ++j) p[j] = from_float<T>(to_float(p[j]) * factor);
-    store_pack(x + i * Pack<T>::size, p);
-  }
-  const int64_t i = packs * Pack<T>::size + thread_index();
-  if (i < n) x[i] = from_float<T>(to_float(x[i]) * factor);
+__global__ void iota_kernel(T* x, int64_t first, int64_t n) {
+  for (int64_t i = thread_index(); i < n; i += thread_count()) x[i] = static_cast<T>(first + i);
+}
+
+template <class T>
+void fill_as(const Context& context, const Tensor& x, float value) {
+  with_width<T>(takes_packs<T>(x.data, 0), [&]<int width>() {
+    launch_walk("fill", fill_kernel<T, width>, flat_walk(x.elements(), width), context.stream,
+                x.as<T>(), static_cast<T>(value));
+  });
+}
+
+template <class From, class To>
+void cast_as(const Context& context, const Tensor& from, const Tensor& to) {
+  const bool packs = takes_packs<From>(from.data, 0) && takes_packs<To>(to.data, 0);
+  with_width<bf16>(packs, [&]<int width>() {
+    launch_walk("cast", cast_kernel<From, To, width>, flat_walk(from.elements(), width),
+                context.stream, from.as<From>(), to.as<To>());
+  });
 }
 
 }  // namespace
 
-void cuda::fill(const Context&, const Tensor&, float) { throw_error("fill", "not yet on cuda"); }
-void cuda::copy(const Context&, const Tensor&, const Tensor&) { throw_error("copy", "not yet on cuda"); }
-void cuda::cast(const Context&, const Tensor&, const Tensor&) { throw_error("cast", "not yet on cuda"); }
+void cuda::fill(const Context& context, const Tensor& x, float value) {
+  if (x.dtype == DType::f64) return fill_as<double>(context, x, value);
+  with_floating(x.dtype, [&]<class T>() { fill_as<T>(context, x, value); });
+}
 
-void cuda::scale(const Context& context, const Tensor& x, float factor) {
-  const int64_t n = x.elements();
-  with_floating(x.dtype, [&]<class T>() {
-    launch("scale", scale_kernel<T>, flat_launch(n, Pack<T>::size), context.stream, x.as<T>(),
-           factor, n);
+void cuda::cast(const Context& context, const Tensor& from, const Tensor& to) {
+  if (from.dtype == to.dtype) return cuda::copy(context, from, to);
+  with_floating(from.dtype, [&]<class From>() {
+    with_floating(to.dtype, [&]<class To>() {
+      if constexpr (!std::is_same_v<From, To>) cast_as<From, To>(context, from, to);
+    });
   });
 }
 
-void cuda::add(const Context&, const Tensor&, const Tensor&, const Tensor&) {
-  throw_error("add", "not yet on cuda");
+void cuda::scale(const Context& context, const Tensor& x, float factor) {
+  with_floating(x.dtype, [&]<class T>() {
+    with_width<T>(takes_packs<T>(x.data, 0), [&]<int width>() {
+      launch_walk("scale", scale_kernel<T, width>, flat_walk(x.elements(), width), context.stream,
+                  x.as<T>(), factor);
+    });
+  });
 }
-void cuda::iota(const Context&, const Tensor&, int64_t) { throw_error("iota", "not yet on cuda"); }
-void cuda::column_sum(const Context&, const Tensor&, const Tensor&) {
-  throw_error("column_sum", "not yet on cuda");
+
+void cuda::add(const Context& context, const Tensor& x, const Tensor& y, const Tensor& sum) {
+  with_floating(x.dtype, [&]<class T>() {
+    const bool packs =
+        takes_packs<T>(x.data, 0) && takes_packs<T>(y.data, 0) && takes_packs<T>(sum.data, 0);
+    with_width<T>(packs, [&]<int width>() {
+      launch_walk("add", add_kernel<T, width>, flat_walk(x.elements(), width), context.stream,
+                  x.as<T>(), y.as<T>(), sum.as<T>());
+    });
+  });
 }
-void cuda::sum_of_squares(const Context&, const Tensor&, const Tensor&) {
-  throw_error("sum_of_squares", "not yet on cuda");
+
+void cuda::iota(const Context& context, const Tensor& x, int64_t first) {
+  const LaunchShape shape = flat_launch(x.elements(), 4);
+  if (x.dtype == DType::i64) {
+    launch("iota", iota_kernel<int64_t>, shape, context.stream, x.as<int64_t>(), first,
+           x.elements());
+  } else {
+    launch("iota", iota_kernel<int32_t>, shape, context.stream, x.as<int32_t>(), first,
+           x.elements());
+  }
 }
-void cuda::sum(const Context&, const Tensor&, const Tensor&) { throw_error("sum", "not yet on cuda"); }
 
 }  // namespace switchyard::ops
