@@ -44,6 +44,7 @@ find_package(NCCL 2.19 REQUIRED)
 find_package(CUDNN 9 REQUIRED)
 message(STATUS "CUDA ${CUDAToolkit_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}, NCCL ${NCCL_VERSION}, "
                "cuDNN ${CUDNN_VERSION}")
+include(CudnnFrontend)
 
 # A kernel that spills registers or keeps a stack frame is reported by ptxas, as an error where
 # warnings are.

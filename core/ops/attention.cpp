@@ -81,6 +81,13 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v,
   check_positions("key_positions", options.key_positions, k.shape[1], q, options);
 }
 
+void check_backward(const AttentionBackward& t) {
+  check_like("dout", t.dout, t.q);
+  check_like("dq", t.dq, t.q);
+  check_like("dk", t.dk, t.k);
+  check_like("dv", t.dv, t.v);
+}
+
 }  // namespace
 
 void set_attention_backend(AttentionBackend backend) { chosen_backend = backend; }
@@ -101,11 +108,17 @@ void attention_backward(const Context& context, const AttentionBackward& t,
   check_inputs(t.q, t.k, t.v, options);
   check_like("out", t.out, t.q);
   check_log_sum(t.log_sum, t.q);
-  check_like("dout", t.dout, t.q);
-  check_like("dq", t.dq, t.q);
-  check_like("dk", t.dk, t.k);
-  check_like("dv", t.dv, t.v);
+  check_backward(t);
   on_device(t.q.device, cpu::attention_backward, cuda::attention_backward)(context, t, options);
+}
+
+void prepare_attention(const Context& context, const AttentionBackward& t,
+                       const AttentionOptions& options) {
+  check_inputs(t.q, t.k, t.v, options);
+  check_like("out", t.out, t.q);
+  check_log_sum(t.log_sum, t.q);
+  if (t.dq) check_backward(t);
+  if (t.q.device == Device::cuda) cuda::prepare_attention(context, t, options);
 }
 
 }  // namespace switchyard::ops

@@ -29,15 +29,18 @@ struct AttentionOptions {
 };
 
 // Which body computes attention on a GPU: cuDNN's (bf16 and f16, head sizes that are multiples of 8
-// up to 256, positions in order) or our own, which takes all. Automatic: cuDNN's where it can.
+// up to 256, positions in order, rows that begin at multiples of 16 bytes) or our own, which takes
+// all. Automatic: cuDNN's where it can and there is no dropout. Asking for cuDNN where it cannot is
+// an Error that says why. With dropout it is given our own mask, part by part in 256 MiB of
+// scratch.
 enum class AttentionBackend : uint8_t { automatic, own, cudnn };
 void set_attention_backend(AttentionBackend backend);  // of this process
 AttentionBackend attention_backend();
 
 // q, out [batch, query_length, heads, head_dim]; k, v [batch, key_length, kv_heads, head_dim]; all
 // of one dtype, f32, bf16 or (on a GPU) f16, any strides with a dense last axis; heads is a
-// multiple of kv_heads. log_sum [batch, heads, query_length] f32 receives log(sum(exp(scale *
-// score))), for backward.
+// multiple of kv_heads; head_dim is at most 256 on a GPU. log_sum [batch, heads, query_length] f32
+// receives log(sum(exp(scale * score))), for backward.
 void attention_forward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                        const Tensor& out, const Tensor& log_sum, const AttentionOptions& options);
 
@@ -48,5 +51,11 @@ struct AttentionBackward {
 };
 void attention_backward(const Context& context, const AttentionBackward& tensors,
                         const AttentionOptions& options);
+
+// Makes what calls with such tensors will need on a GPU, so that they do not: cuDNN's plans, which
+// take seconds, and scratch memory. Of the tensors only dtypes, shapes, strides and alignment
+// count; without dq it is for forward alone.
+void prepare_attention(const Context& context, const AttentionBackward& tensors,
+                       const AttentionOptions& options);
 
 }  // namespace switchyard::ops

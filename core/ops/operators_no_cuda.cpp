@@ -25,6 +25,10 @@ void attention_backward(const Context&, const AttentionBackward&, const Attentio
   missing("attention_backward");
 }
 
+void prepare_attention(const Context&, const AttentionBackward&, const AttentionOptions&) {
+  missing("prepare_attention");
+}
+
 void residual_norm_forward(const Context&, const ResidualNorm&) {
   missing("residual_norm_forward");
 }
