@@ -5,10 +5,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/device.h"
 #include "core/dtype.h"
 #include "core/tensor.h"
+#include "parallel/reduce_op.h"
 
 namespace switchyard {
 
@@ -26,8 +28,6 @@ struct Buffer {
       : data(elements.data()), count(static_cast<int64_t>(elements.size())), dtype(dtype_of<T>) {}
   int64_t bytes() const { return count * size_of(dtype); }
 };
-
-enum class ReduceOp : uint8_t { sum, max };
 
 // An operation under way. Its buffers belong to the communicator until wait() has returned.
 class Handle {
@@ -59,7 +59,9 @@ int64_t current_step();
 
 // A group of ranks. All members call the same operations in the same order; sends and receives
 // between two ranks match in order. Every operation starts after the work already in `stream`,
-// returns at once and is finished by its handle's wait. Sums of bf16 are rounded once, at the end.
+// returns at once and is finished by its handle's wait. Buffers lie in host memory or, where the
+// backend says so, on the GPU of `stream`; a handle's wait then makes a stream wait, not the host.
+// Sums of bf16 are rounded once, at the end, except by NCCL.
 // Results are the same bits on every rank and every time. Errors (counts that do not fit, unknown
 // peers, a lost rank, the timeout) are thrown as Error, on the call or on wait.
 class Communicator {
@@ -84,6 +86,10 @@ class Communicator {
   // Operations between the two calls start together (NCCL's groups); they may be nothing.
   virtual void group_begin() {}
   virtual void group_end() {}
+  // Gives each (sender, receiver) pair an order of its own; collective, with the same pairs on
+  // every rank. Without it a send or receive may hold up all later operations of its rank in this
+  // group until the peer has joined in, as in NCCL, where such messages must be grouped.
+  virtual void open_channels(std::span<const std::pair<int, int>>) {}
 
   // The members that give the same color, ordered by key (then by rank); collective. A negative
   // color takes part in no group and gets nullptr.

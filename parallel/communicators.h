@@ -11,8 +11,9 @@ namespace switchyard {
 // A world of one rank: every operation is the identity.
 std::unique_ptr<Communicator> make_self_communicator();
 
-// Ranks that are threads of this process. Runs body(world) on `ranks` threads and joins them; the
-// first Error of any rank ends the others' waits and is thrown again here.
+// Ranks that are threads of this process; buffers may lie on its GPU 0. Runs body(world) on `ranks`
+// threads and joins them; the first Error of any rank ends the others' waits and is thrown again
+// here.
 struct ThreadRanksOptions {
   std::chrono::milliseconds timeout{60'000};
   // Test mode: operations finish only on wait, receive buffers are filled with NaN until then and

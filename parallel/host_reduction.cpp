@@ -2,41 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <type_traits>
 
 #include "core/error.h"
+#include "parallel/reduction.h"
 
 namespace switchyard {
 
 namespace {
-
-// What sums are held in: f32 for bf16 and f16, unsigned integers (which may wrap) for integers.
-template <class T>
-struct Accumulator {
-  using type = T;
-};
-template <>
-struct Accumulator<bf16> {
-  using type = float;
-};
-template <>
-struct Accumulator<f16> {
-  using type = float;
-};
-
-template <ReduceOp op, class A>
-A combine(A a, A b) {
-  if constexpr (op == ReduceOp::max) {
-    const A larger = a > b ? a : b;  // b when either is NaN
-    if constexpr (std::is_floating_point_v<A>) return a != a ? a : larger;
-    return larger;
-  } else if constexpr (std::is_integral_v<A>) {
-    using U = std::make_unsigned_t<A>;
-    return static_cast<A>(static_cast<U>(static_cast<U>(a) + static_cast<U>(b)));
-  } else {
-    return a + b;
-  }
-}
 
 // By blocks that stay in the first cache, so that out may be one of the parts.
 template <ReduceOp op, class T>

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "parallel/checked_communicator.h"
 #include "parallel/host_reduction.h"
 #include "parallel/mpi_native.h"
 
@@ -149,10 +150,10 @@ void Plan::messages(const Operation& o, MpiTask& task) const {
   }
 }
 
-class MpiCommunicator final : public HostCommunicator {
+class MpiCommunicator final : public CheckedCommunicator {
  public:
   explicit MpiCommunicator(std::shared_ptr<MpiGroup> group)
-      : HostCommunicator(group->self), group_(std::move(group)) {}
+      : CheckedCommunicator(group->self), group_(std::move(group)) {}
 
   std::unique_ptr<Communicator> split(int color, int key, std::string name) override {
     barrier({"split"});  // so that a rank that does not come is named
@@ -178,7 +179,7 @@ class MpiCommunicator final : public HostCommunicator {
   }
 
  private:
-  Handle start(const Operation& operation) override {
+  Handle start(const Operation& operation, Stream&) override {
     constexpr int tags = 1 << 20;
     Plan plan{.rank = rank(), .size = size()};
     if (!is_point_to_point(operation.kind))

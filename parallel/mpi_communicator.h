@@ -3,7 +3,7 @@
 #include <chrono>
 #include <memory>
 
-#include "parallel/host_communicator.h"
+#include "parallel/operation.h"
 #include "parallel/progress.h"
 
 namespace switchyard {

@@ -7,23 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "core/memory.h"
-#include "parallel/host_communicator.h"
+#include "parallel/operation.h"
 #include "parallel/progress.h"
+#include "parallel/scratch_pool.h"
 
 // Inside of the mpi backend; handles of MPI stay in the .cpp file.
 namespace switchyard {
-
-// Blocks of memory that operations borrow; kept, so that a repeated step allocates nothing.
-class ScratchPool {
- public:
-  Memory take(int64_t bytes);
-  void give_back(Memory block);
-
- private:
-  std::mutex mutex_;
-  std::vector<Memory> free_;
-};
 
 // What the communicator of one group and its outstanding operations share.
 struct MpiGroup {
@@ -36,7 +25,7 @@ struct MpiGroup {
   const Member self;
   ProgressEngine& engine;
   const std::chrono::milliseconds timeout;
-  ScratchPool scratch;
+  ScratchPool scratch{Device::cpu, "scratch of an mpi group"};
 };
 
 // One operation: steps that post messages or compute, each begun when all messages of the one

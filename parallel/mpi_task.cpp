@@ -9,24 +9,6 @@
 
 namespace switchyard {
 
-Memory ScratchPool::take(int64_t bytes) {
-  const std::lock_guard lock(mutex_);
-  auto best = free_.end();
-  for (auto block = free_.begin(); block != free_.end(); ++block)
-    if (block->bytes() >= bytes && (best == free_.end() || block->bytes() < best->bytes()))
-      best = block;
-  if (best == free_.end()) return Memory(bytes, Device::cpu, "scratch of an mpi group");
-  Memory found = std::move(*best);
-  free_.erase(best);
-  return found;
-}
-
-void ScratchPool::give_back(Memory block) {
-  if (block.data() == nullptr) return;
-  const std::lock_guard lock(mutex_);
-  free_.push_back(std::move(block));
-}
-
 MpiGroup::MpiGroup(std::unique_ptr<Native> given, Member member, ProgressEngine& with,
                    std::chrono::milliseconds limit)
     : native(std::move(given)), self(std::move(member)), engine(with), timeout(limit) {}

@@ -1,17 +1,17 @@
 #include <cstring>
 #include <deque>
-#include <vector>
 
+#include "core/memory.h"
+#include "parallel/checked_communicator.h"
 #include "parallel/communicators.h"
-#include "parallel/host_communicator.h"
 
 namespace switchyard {
 
 namespace {
 
-class SelfCommunicator final : public HostCommunicator {
+class SelfCommunicator final : public CheckedCommunicator {
  public:
-  using HostCommunicator::HostCommunicator;
+  using CheckedCommunicator::CheckedCommunicator;
 
   std::unique_ptr<Communicator> split(int color, int, std::string name) override {
     if (color < 0) return nullptr;
@@ -22,7 +22,7 @@ class SelfCommunicator final : public HostCommunicator {
   // A message is copied when nobody waits for it yet, so a send is always finished at once.
   struct Message {
     Operation operation;
-    std::vector<std::byte> bytes;
+    Memory bytes;
   };
   struct Receive : Handle::Work {
     Receive(Member who, Operation what) : self(std::move(who)), operation(what) {}
@@ -34,43 +34,53 @@ class SelfCommunicator final : public HostCommunicator {
     bool filled = false;
   };
 
-  Handle start(const Operation& operation) override {
-    if (operation.kind == OperationKind::send) return send_to_self(operation);
-    if (operation.kind == OperationKind::recv) return receive_from_self(operation);
-    if (operation.in.data != operation.out.data && operation.in.bytes() > 0)
-      std::memcpy(operation.out.data, operation.in.data, static_cast<size_t>(operation.in.bytes()));
+  bool moves(Device) const override { return true; }
+
+  Handle start(const Operation& operation, Stream& stream) override {
+    if (operation.kind == OperationKind::send) return send_to_self(operation, stream);
+    if (operation.kind == OperationKind::recv) return receive_from_self(operation, stream);
+    if (operation.in.data != operation.out.data)
+      copy(operation.out.data, operation.in.data, operation.in, stream);
     return {};
   }
 
-  Handle send_to_self(const Operation& operation) {
+  static void copy(void* to, const void* from, const Buffer& like, Stream& stream) {
+    if (like.device == Device::cuda) return copy_bytes(to, from, like.bytes(), stream);
+    if (like.bytes() > 0) std::memmove(to, from, static_cast<size_t>(like.bytes()));
+  }
+
+  Handle send_to_self(const Operation& operation, Stream& stream) {
     if (!receives_.empty()) {
       const auto receive = receives_.front();
       receives_.pop_front();
-      deliver(operation, operation.in.data, *receive);
+      deliver(operation, operation.in.data, *receive, stream);
       return {};
     }
-    const auto* begin = static_cast<const std::byte*>(operation.in.data);
-    messages_.push_back({operation, {begin, begin + operation.in.bytes()}});
+    Memory bytes(operation.in.bytes(), operation.in.device, "a message to the rank itself");
+    copy(bytes.data(), operation.in.data, operation.in, stream);
+    messages_.push_back({operation, std::move(bytes)});
     return {};
   }
 
-  Handle receive_from_self(const Operation& operation) {
+  Handle receive_from_self(const Operation& operation, Stream& stream) {
     auto receive = std::make_shared<Receive>(self(), operation);
     if (messages_.empty()) {
       receives_.push_back(receive);
     } else {
       const Message message = std::move(messages_.front());
       messages_.pop_front();
-      deliver(message.operation, message.bytes.data(), *receive);
+      deliver(message.operation, message.bytes.data(), *receive, stream);
     }
     return Handle(receive);
   }
 
-  void deliver(const Operation& sent, const void* data, Receive& receive) const {
+  // The host waits for a GPU, so that no order between the streams of the two ends is needed.
+  void deliver(const Operation& sent, const void* data, Receive& receive, Stream& stream) const {
     const Buffer& out = receive.operation.out;
-    if (sent.in.count != out.count || sent.in.dtype != out.dtype)
+    if (sent.in.count != out.count || sent.in.dtype != out.dtype || sent.in.device != out.device)
       fail_operation(self(), receive.operation, "does not match " + describe(sent));
-    if (out.bytes() > 0) std::memmove(out.data, data, static_cast<size_t>(out.bytes()));
+    copy(out.data, data, out, stream);
+    stream.synchronize();
     receive.filled = true;
   }
 

@@ -1,6 +1,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "parallel/checked_communicator.h"
 #include "parallel/thread_exchange.h"
 
 namespace switchyard {
@@ -15,8 +16,8 @@ class ThreadWork final : public Handle::Work {
   ~ThreadWork() override {
     if (!waited_) exchange_->abandon(side_);
   }
-  void wait(Stream&) override {
-    exchange_->wait(side_);
+  void wait(Stream& stream) override {
+    exchange_->wait(side_, stream);
     waited_ = true;
   }
 
@@ -27,10 +28,10 @@ class ThreadWork final : public Handle::Work {
   bool waited_ = false;
 };
 
-class ThreadCommunicator final : public HostCommunicator {
+class ThreadCommunicator final : public CheckedCommunicator {
  public:
   ThreadCommunicator(Member self, std::shared_ptr<ThreadGroup> group)
-      : HostCommunicator(std::move(self)),
+      : CheckedCommunicator(std::move(self)),
         group_(std::move(group)),
         sent_(group_->world_ranks.size()),
         received_(group_->world_ranks.size()) {}
@@ -40,8 +41,9 @@ class ThreadCommunicator final : public HostCommunicator {
     const Operation operation{
         .kind = OperationKind::split, .what = "split", .step = current_step()};
     const auto exchange = meet(operation);
-    exchange->join(side, self(), operation, {.color = color, .key = key, .name = name});
-    exchange->wait(side);
+    Stream stream;
+    exchange->join(side, self(), operation, stream, {.color = color, .key = key, .name = name});
+    exchange->wait(side, stream);
     const ThreadSplit& mine = exchange->split(side);
     if (!mine.group) return nullptr;
     return std::make_unique<ThreadCommunicator>(
@@ -53,13 +55,15 @@ class ThreadCommunicator final : public HostCommunicator {
   }
 
  private:
-  Handle start(const Operation& operation) override {
+  bool moves(Device) const override { return true; }
+
+  Handle start(const Operation& operation, Stream& stream) override {
     delay_at_random(*group_->world, self().world_rank);
     const auto side = is_point_to_point(operation.kind)
                           ? static_cast<size_t>(operation.kind == OperationKind::recv)
                           : static_cast<size_t>(rank());
     const auto exchange = meet(operation);
-    exchange->join(side, self(), operation);
+    exchange->join(side, self(), operation, stream);
     return Handle(std::make_shared<ThreadWork>(group_->world, exchange, side));
   }
 

@@ -1,7 +1,5 @@
 #include "parallel/thread_exchange.h"
 
-#include <algorithm>
-#include <cstring>
 #include <thread>
 
 #include "core/error.h"
@@ -17,9 +15,21 @@ void ThreadWorld::fail_with(std::exception_ptr first, const std::string& text) {
   changed.notify_all();
 }
 
+Mover& ThreadWorld::mover(Device device) {
+  auto& found = movers[static_cast<size_t>(device)];
+  if (!found) found = make_mover(device);
+  return *found;
+}
+
 Exchange::Exchange(ThreadWorld& world, std::vector<int> world_ranks)
     : world_(world), sides_(world_ranks.size()) {
   for (size_t i = 0; i < sides_.size(); ++i) sides_[i].world_rank = world_ranks[i];
+}
+
+Exchange::~Exchange() {
+  if (mover_ == nullptr) return;
+  mover_->give_back(std::move(results_));
+  for (Side& side : sides_) mover_->give_back(std::move(side.stash));
 }
 
 void Exchange::check_match(const Side& newcomer) const {
@@ -32,14 +42,14 @@ void Exchange::check_match(const Side& newcomer) const {
     const Buffer& b = theirs.kind == OperationKind::recv ? theirs.out : theirs.in;
     const bool same_call = pair || (mine.kind == theirs.kind && mine.peer == theirs.peer &&
                                     mine.reduce == theirs.reduce);
-    if (!same_call || a.count != b.count || a.dtype != b.dtype)
+    if (!same_call || a.count != b.count || a.dtype != b.dtype || a.device != b.device)
       fail_operation(
           newcomer.member, mine,
           fmt::format("does not match {} of {}", describe(theirs), describe(other.member)));
   }
 }
 
-void Exchange::join(size_t index, const Member& member, const Operation& operation,
+void Exchange::join(size_t index, const Member& member, const Operation& operation, Stream& stream,
                     ThreadSplit wanted) {
   Lock lock(world_.mutex);
   Side& side = sides_[index];
@@ -47,7 +57,12 @@ void Exchange::join(size_t index, const Member& member, const Operation& operati
   side.operation = operation;
   side.split = std::move(wanted);
   check_match(side);
-  if (world_.options.delay_and_poison) poison(side);
+  if (mover_ == nullptr) mover_ = &world_.mover(operation.device());
+  mover_->after(stream);
+  if (world_.options.delay_and_poison) {
+    poison(side);
+    mover_->before(stream);
+  }
   side.joined = true;
   complete_ = ++joined_ == sides_.size();
   if (!complete_) return;
@@ -73,13 +88,15 @@ void Exchange::claim_and_execute(Lock& lock) {
   if (error) std::rethrow_exception(error);
 }
 
-void Exchange::wait(size_t index) {
+void Exchange::wait(size_t index, Stream& stream) {
   delay_at_random(world_, sides_[index].world_rank);
   Lock lock(world_.mutex);
   await(lock, index, complete_);
+  if (world_.options.delay_and_poison) mover_->after(stream);
   if (!claimed_) claim_and_execute(lock);
   await(lock, index, executed_);
   deliver(sides_[index]);
+  mover_->before(stream);
 }
 
 void Exchange::await(Lock& lock, size_t index, const bool& condition) {
@@ -130,24 +147,26 @@ std::string Exchange::missing() const {
   return text.empty() ? "all ranks have joined in" : "not joined by world rank" + text;
 }
 
-void Exchange::poison(Side& side) const {
-  constexpr int nan_bits = 0xff;
+void Exchange::poison(Side& side) {
   const Operation& o = side.operation;
-  const auto index = static_cast<size_t>(&side - sides_.data());
-  const auto bytes = static_cast<size_t>(o.out.bytes());
+  const auto index = static_cast<int64_t>(&side - sides_.data());
+  const int64_t bytes = o.out.bytes();
   auto* out = static_cast<std::byte*>(o.out.data);
   const auto* in = static_cast<const std::byte*>(o.in.data);
   const bool is_root = o.kind == OperationKind::broadcast && o.peer == static_cast<int>(index);
   if (bytes == 0 || is_root) return;
   const bool own_part = o.kind == OperationKind::reduce_scatter && out == in + index * bytes;
-  if (o.kind == OperationKind::all_reduce || own_part) side.stash.assign(out, out + bytes);
+  if (o.kind == OperationKind::all_reduce || own_part) {
+    side.stash = mover_->take(bytes);
+    mover_->copy(side.stash.data(), out, bytes);
+  }
   if (o.kind == OperationKind::all_gather) {
-    const auto part = static_cast<size_t>(o.in.bytes());
-    const size_t kept = in == out + index * part ? part : 0;  // the input stays readable
-    std::memset(out, nan_bits, index * part);
-    std::memset(out + index * part + kept, nan_bits, bytes - index * part - kept);
+    const int64_t part = o.in.bytes();
+    const int64_t kept = in == out + index * part ? part : 0;  // the input stays readable
+    mover_->poison(out, index * part);
+    mover_->poison(out + index * part + kept, bytes - index * part - kept);
   } else {
-    std::memset(out, nan_bits, bytes);
+    mover_->poison(out, bytes);
   }
 }
 
@@ -176,8 +195,8 @@ void Exchange::execute() {
 void Exchange::deliver(Side& side) {
   if (side.delivered) return;
   side.delivered = true;
-  if (side.bytes > 0)
-    std::memcpy(side.operation.out.data, results_.data() + side.offset, side.bytes);
+  const auto* results = static_cast<const std::byte*>(results_.data());
+  if (side.bytes > 0) mover_->copy(side.operation.out.data, results + side.offset, side.bytes);
 }
 
 void delay_at_random(const ThreadWorld& world, int world_rank) {

@@ -1,7 +1,5 @@
 #include <algorithm>
-#include <cstring>
 
-#include "parallel/host_reduction.h"
 #include "parallel/thread_exchange.h"
 
 // What an exchange between threads computes: results of all sides, from the inputs of all sides.
@@ -9,55 +7,61 @@ namespace switchyard {
 
 const void* Exchange::part(size_t from, size_t to, int64_t bytes) const {
   const Side& side = sides_[from];
-  if (!side.stash.empty() && (from == to || side.operation.kind == OperationKind::all_reduce))
+  if (side.stash.data() != nullptr &&
+      (from == to || side.operation.kind == OperationKind::all_reduce))
     return side.stash.data();
   return static_cast<const std::byte*>(side.operation.in.data) + static_cast<int64_t>(to) * bytes;
+}
+
+std::byte* Exchange::make_results(int64_t bytes) {
+  if (bytes > 0) results_ = mover_->take(bytes);
+  return static_cast<std::byte*>(results_.data());
 }
 
 void Exchange::reduce(bool scatter) {
   const Operation& o = sides_[0].operation;
   const int64_t bytes = o.out.bytes();
   const size_t parts = scatter ? sides_.size() : 1;
-  results_.resize(parts * static_cast<size_t>(bytes));
+  std::byte* results = make_results(static_cast<int64_t>(parts) * bytes);
   std::vector<const void*> inputs(sides_.size());
-  for (size_t to = 0; to < parts; ++to) {
+  for (size_t to = 0; to < parts && bytes > 0; ++to) {
     for (size_t from = 0; from < sides_.size(); ++from) inputs[from] = part(from, to, bytes);
-    reduce_on_host(inputs, results_.data() + to * static_cast<size_t>(bytes), o.out.count,
-                   o.out.dtype, o.reduce);
+    mover_->reduce(inputs, results + static_cast<int64_t>(to) * bytes, o.out.count, o.out.dtype,
+                   o.reduce);
   }
   for (size_t i = 0; i < sides_.size(); ++i) {
-    sides_[i].offset = scatter ? i * static_cast<size_t>(bytes) : 0;
-    sides_[i].bytes = static_cast<size_t>(bytes);
+    sides_[i].offset = scatter ? static_cast<int64_t>(i) * bytes : 0;
+    sides_[i].bytes = bytes;
   }
 }
 
 void Exchange::gather() {
-  const auto bytes = static_cast<size_t>(sides_[0].operation.in.bytes());
-  results_.resize(sides_.size() * bytes);
-  for (size_t i = 0; i < sides_.size(); ++i) {
-    if (bytes > 0) std::memcpy(results_.data() + i * bytes, sides_[i].operation.in.data, bytes);
-    sides_[i].bytes = results_.size();
+  const int64_t bytes = sides_[0].operation.in.bytes();
+  const auto n = static_cast<int64_t>(sides_.size());
+  std::byte* results = make_results(n * bytes);
+  for (Side& side : sides_) {
+    mover_->copy(results, side.operation.in.data, bytes);
+    results += bytes;
+    side.bytes = n * bytes;
   }
 }
 
 void Exchange::exchange_parts() {
-  const size_t n = sides_.size();
-  const auto bytes = static_cast<size_t>(sides_[0].operation.in.bytes()) / n;
-  results_.resize(n * n * bytes);
-  for (size_t to = 0; to < n; ++to) {
-    sides_[to].offset = to * n * bytes;
+  const auto n = static_cast<int64_t>(sides_.size());
+  const int64_t bytes = sides_[0].operation.in.bytes() / n;
+  std::byte* results = make_results(n * n * bytes);
+  for (size_t to = 0; to < sides_.size(); ++to) {
+    sides_[to].offset = static_cast<int64_t>(to) * n * bytes;
     sides_[to].bytes = n * bytes;
-    for (size_t from = 0; from < n && bytes > 0; ++from)
-      std::memcpy(results_.data() + (to * n + from) * bytes,
-                  part(from, to, static_cast<int64_t>(bytes)), bytes);
+    for (size_t from = 0; from < sides_.size(); ++from, results += bytes)
+      mover_->copy(results, part(from, to, bytes), bytes);
   }
 }
 
 void Exchange::copy_from(size_t root) {
   const Buffer& in = sides_[root].operation.in;
-  const auto* begin = static_cast<const std::byte*>(in.data);
-  results_.assign(begin, begin + in.bytes());
-  for (size_t i = 0; i < sides_.size(); ++i) sides_[i].bytes = i == root ? 0 : results_.size();
+  mover_->copy(make_results(in.bytes()), in.data, in.bytes());
+  for (size_t i = 0; i < sides_.size(); ++i) sides_[i].bytes = i == root ? 0 : in.bytes();
 }
 
 void Exchange::make_groups() {

@@ -229,7 +229,7 @@ void check_refusals(Communicator& comm) {
                  "overlap");
   Buffer on_gpu{std::span(a)};
   on_gpu.device = Device::cuda;
-  expect_error([&] { comm.all_reduce(on_gpu, ReduceOp::sum, stream, label); }, "host memory");
+  expect_error([&] { comm.all_reduce(on_gpu, ReduceOp::sum, stream, label); }, "a buffer on cuda");
 }
 
 }  // namespace switchyard

@@ -1,0 +1,9 @@
+#pragma once
+
+#include <cstdint>
+
+namespace switchyard {
+
+enum class ReduceOp : uint8_t { sum, max };
+
+}  // namespace switchyard

@@ -1,0 +1,25 @@
+#include "parallel/scratch_pool.h"
+
+#include <utility>
+
+namespace switchyard {
+
+Memory ScratchPool::take(int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  auto best = free_.end();
+  for (auto block = free_.begin(); block != free_.end(); ++block)
+    if (block->bytes() >= bytes && (best == free_.end() || block->bytes() < best->bytes()))
+      best = block;
+  if (best == free_.end()) return Memory(bytes, device_, name_);
+  Memory found = std::move(*best);
+  free_.erase(best);
+  return found;
+}
+
+void ScratchPool::give_back(Memory block) {
+  if (block.data() == nullptr) return;
+  const std::lock_guard lock(mutex_);
+  free_.push_back(std::move(block));
+}
+
+}  // namespace switchyard

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/memory.h"
+
+namespace switchyard {
+
+// Blocks of memory that operations borrow; kept, so that a repeated step allocates nothing.
+class ScratchPool {
+ public:
+  ScratchPool(Device device, std::string name) : device_(device), name_(std::move(name)) {}
+  Memory take(int64_t bytes);  // at least so many
+  void give_back(Memory block);
+
+ private:
+  Device device_;
+  std::string name_;
+  std::mutex mutex_;
+  std::vector<Memory> free_;
+};
+
+}  // namespace switchyard
