@@ -1,0 +1,364 @@
+// Compiled as the emulation compiles kernels: what it must catch, and what it must run.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "core/cuda/kernel.h"
+#include "core/memory.h"
+#include "tests/emulated_cuda/machine.h"
+
+namespace switchyard::cuda {
+namespace {
+
+constexpr int64_t floats = 1000;
+
+class Emulation : public testing::Test {
+ protected:
+  void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+
+  float* at(int64_t i = 0) { return static_cast<float*>(device.data()) + i; }
+  std::vector<float> read(Stream& from, int64_t count = floats) {
+    std::vector<float> values(static_cast<size_t>(count));
+    copy_bytes(values.data(), device.data(), 4 * count, from);
+    return values;
+  }
+
+  Stream stream{Device::cuda}, other{Device::cuda};
+  Memory device{4 * floats, Device::cuda, "numbers"};
+};
+
+__global__ void fill(float* x, float value, int64_t n) {
+  for (int64_t i = thread_index(); i < n; i += thread_count()) x[i] = value;
+}
+
+__global__ void add(float* x, float value, int64_t n) {
+  for (int64_t i = thread_index(); i < n; i += thread_count()) x[i] += value;
+}
+
+void fill(Stream& stream, float* x, float value, int64_t n = floats) {
+  launch("fill", static_cast<void (*)(float*, float, int64_t)>(fill), flat_launch(n, 1), stream, x,
+         value, n);
+}
+
+TEST_F(Emulation, RunsThreadsAndBlocks) {
+  fill(stream, at(), 3.0f);
+  launch("add", add, {4, 1, 1, 96, 0}, stream, at(), 0.5f, floats);
+  EXPECT_EQ(read(stream), std::vector<float>(floats, 3.5f));
+}
+
+__global__ void row_sums(const float* x, float* sums, int64_t columns) {
+  float sum = 0.0f;
+  for (int64_t i = threadIdx.x; i < columns; i += blockDim.x) sum += x[blockIdx.x * columns + i];
+  const float all = reduce_block(sum, 0.0f);
+  const float most = reduce_block(sum, -INFINITY, Max());
+  if (threadIdx.x == 0) sums[2 * blockIdx.x] = all, sums[2 * blockIdx.x + 1] = most;
+}
+
+TEST_F(Emulation, ReducesOverBlocksInEveryOrder) {
+  constexpr int64_t rows = 300, columns = 777;
+  Memory input(4 * rows * columns, Device::cuda, "input"), sums(8 * rows, Device::cuda, "sums");
+  std::vector<float> x(static_cast<size_t>(rows * columns)), result(2 * rows);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 257);
+  copy_bytes(input.data(), x.data(), input.bytes(), stream);
+  for (const int threads : {32, 256, 1024}) {
+    launch("row_sums", row_sums, {rows, 1, 1, threads, 0}, stream,
+           static_cast<float*>(input.data()), static_cast<float*>(sums.data()), columns);
+    copy_bytes(result.data(), sums.data(), sums.bytes(), stream);
+    for (size_t row = 0; row < rows; ++row) {
+      float expected = 0;
+      for (size_t i = 0; i < columns; ++i) expected += x[row * columns + i];
+      ASSERT_EQ(result[2 * row], expected) << row;
+      ASSERT_LE(result[2 * row + 1], expected);
+    }
+  }
+}
+
+__global__ void warp_functions(unsigned* result) {
+  const unsigned lane = threadIdx.x % 32;
+  unsigned errors = 0;
+  errors += __shfl_up_sync(whole_warp, lane, 3) != (lane < 3 ? lane : lane - 3);
+  errors += __shfl_down_sync(whole_warp, lane, 5, 8) != (lane % 8 < 3 ? lane + 5 : lane);
+  errors += __shfl_sync(whole_warp, lane, 2, 16) != lane / 16 * 16 + 2;
+  errors += __shfl_xor_sync(whole_warp, double(lane), 7) != double(lane ^ 7);
+  errors += __ballot_sync(whole_warp, lane % 4 == 1) != 0x22222222u;
+  errors += __any_sync(whole_warp, lane == 9) == 0;
+  errors += __all_sync(whole_warp, lane != 9) != 0;
+  errors += __match_any_sync(whole_warp, lane / 16) != (lane < 16 ? 0xffffu : 0xffff0000u);
+  errors += __reduce_add_sync(whole_warp, lane) != 496;
+  if (lane < 16) errors += __shfl_xor_sync(0xffffu, lane, 1) != (lane ^ 1);
+  __syncwarp();
+  errors += __syncthreads_count(threadIdx.x < 40) != 40;
+  errors += !__syncthreads_or(threadIdx.x == 63) || __syncthreads_and(threadIdx.x == 63);
+  atomicAdd(result, errors);
+  atomicMax(result + 1, threadIdx.x);
+}
+
+TEST_F(Emulation, HasTheWarpFunctions) {
+  launch("warp_functions", warp_functions, {3, 1, 1, 64, 0}, stream,
+         static_cast<unsigned*>(device.data()));
+  unsigned result[2];
+  copy_bytes(result, device.data(), 8, stream);
+  EXPECT_EQ(result[0], 0u);
+  EXPECT_EQ(result[1], 63u);
+}
+
+// Neighbours exchange through shared memory, with or without a barrier.
+template <bool barrier>
+__global__ void reverse(float* x) {
+  __shared__ float numbers[64];
+  numbers[threadIdx.x] = x[threadIdx.x];
+  if constexpr (barrier) __syncthreads();
+  x[threadIdx.x] = numbers[63 - threadIdx.x];
+}
+
+TEST_F(Emulation, ShowsAMissingBarrier) {
+  std::vector<float> numbers(64), reversed(64);
+  float next = 0;  // others each time: what the launch before left behind must not do
+  for (int launches = 0; launches < 3; ++launches) {
+    for (const bool barrier : {true, false}) {
+      for (size_t i = 0; i < 64; ++i) numbers[i] = reversed[63 - i] = ++next;
+      copy_bytes(at(), numbers.data(), 256, stream);
+      launch("reverse", barrier ? reverse<true> : reverse<false>, {1, 1, 1, 64, 0}, stream, at());
+      EXPECT_EQ(read(stream, 64) == reversed, barrier);
+    }
+  }
+}
+
+// A second use of shared memory that some warps reach while others still read the first.
+template <bool barrier>
+__global__ void twice(float* x) {
+  __shared__ float number;
+  for (int round = 0; round < 2; ++round) {
+    if (threadIdx.x == 0) number = static_cast<float>(round);
+    __syncthreads();
+    x[threadIdx.x + 128 * round] = number;
+    if constexpr (barrier) __syncthreads();
+  }
+}
+
+TEST_F(Emulation, ShowsSharedMemoryOverwrittenTooEarly) {
+  int wrong = 0;
+  for (int launches = 0; launches < 3; ++launches) {
+    launch("twice", twice<false>, {1, 1, 1, 128, 0}, stream, at());
+    wrong += read(stream, 128) != std::vector<float>(128, 0.0f);
+    launch("twice", twice<true>, {1, 1, 1, 128, 0}, stream, at());
+    EXPECT_EQ(read(stream, 128), std::vector<float>(128, 0.0f));
+  }
+  EXPECT_GT(wrong, 0);
+}
+
+__global__ void read_shared(float* x, int at) { x[threadIdx.x] = dynamic_shared<float>()[at]; }
+
+TEST_F(Emulation, SharedMemoryHoldsNoNumbersAtFirst) {
+  launch("read_shared", read_shared, {1, 1, 1, 32, 1024}, stream, at(), 255);
+  EXPECT_TRUE(std::isnan(read(stream, 1)[0]));
+}
+
+TEST_F(Emulation, SharedMemoryEnds) {
+  auto run = [&] {
+    launch("read_shared", read_shared, {1, 1, 1, 32, 1024}, stream, at(), 256);
+    stream.synchronize();
+  };
+  EXPECT_DEATH(run(), "past the end of dynamic shared memory");
+}
+
+TEST_F(Emulation, DeviceMemoryEnds) {
+  auto run = [&] {
+    fill(stream, at(), 1.0f, floats + 1);
+    stream.synchronize();
+  };
+  EXPECT_DEATH(run(), "0 bytes past the end of an allocation of 4000");
+}
+
+TEST_F(Emulation, FreedMemoryIsGone) {
+  float* gone = nullptr;
+  {
+    const Memory memory(4096, Device::cuda, "short-lived");
+    gone = static_cast<float*>(memory.data());
+  }
+  auto run = [&] {
+    fill(stream, gone, 1.0f, 1);
+    stream.synchronize();
+  };
+  EXPECT_DEATH(run(), "byte 0 of a freed allocation of 4096");
+}
+
+TEST_F(Emulation, TheHostCannotTouchDeviceMemory) {
+  EXPECT_DEATH(*at(3) = 1.0f, "the host touches device memory: byte 12 of an allocation of 4000");
+  stream.synchronize();
+  EXPECT_DEATH(*at(3) = 1.0f, "the host touches");
+}
+
+__global__ void diverge(int kind) {
+  const unsigned thread = threadIdx.x;
+  if (kind == 0 && thread < 40) __syncthreads();
+  if (kind == 1) {
+    if (thread < 40) {
+      __syncthreads();
+    } else {
+      __syncthreads();
+    }
+  }
+  if (kind == 2 && thread < 16) __shfl_sync(whole_warp, thread, 0);
+  if (kind == 3) __shfl_sync(thread % 2 == 0 ? whole_warp : 0xffff0000u, thread, 0);
+  if (kind == 4) __shfl_sync(thread < 32 ? 0xfu : whole_warp, thread, 0);
+  if (kind == 5 && thread < 16) __shfl_sync(0xffffu, thread, 20);
+  if (kind == 6 && thread % 2 == 0) __syncthreads();
+  if (kind == 6 && thread % 2 == 1) __syncwarp();
+}
+
+TEST_F(Emulation, ReportsDivergence) {
+  const char* messages[] = {"barrier.*has ended|ends while thread .* waits at the barrier",
+                            "waits at the barrier .* while thread",
+                            "a lane that has ended|ends while thread .* waits for the lanes",
+                            "is not in the mask|is at .* with mask",
+                            "is not in the mask",
+                            "reads lane 20, which is not in the mask",
+                            "no thread can go on|has ended|ends while"};
+  auto run = [&](int kind) {
+    launch("diverge", diverge, {1, 1, 1, 64, 0}, stream, kind);
+    stream.synchronize();
+  };
+  for (int kind = 0; kind < 7; ++kind) {
+    EXPECT_DEATH(run(kind), messages[kind]) << kind;
+  }
+}
+
+TEST_F(Emulation, WorkRunsLateAndInTheOrderOfItsStream) {
+  Memory pinned = Memory::pinned(4, "flag");
+  auto* flag = static_cast<float*>(pinned.data());
+  fill(stream, at(), 1.0f);
+  fill(stream, at(), 2.0f);
+  copy_bytes(flag, at(), 4, stream);
+  EXPECT_EQ(*flag, 0.0f);
+  stream.synchronize();
+  EXPECT_EQ(*flag, 2.0f);
+}
+
+TEST_F(Emulation, AMissingWaitBetweenStreamsShows) {
+  for (const bool waits : {true, false}) {
+    fill(stream, at(), 1.0f);
+    stream.synchronize();
+    fill(stream, at(), 2.0f);
+    Event event(Device::cuda);
+    event.record(stream);
+    if (waits) event.wait(other);
+    EXPECT_EQ(read(other, 1)[0], waits ? 2.0f : 1.0f);
+  }
+}
+
+TEST_F(Emulation, WaitsFollowChainsOfStreams) {
+  Stream third(Device::cuda);
+  Event first(Device::cuda), second(Device::cuda);
+  fill(stream, at(), 5.0f);
+  first.record(stream);
+  first.wait(other);
+  launch("add", add, {1, 1, 1, 32, 0}, other, at(), 1.0f, floats);
+  second.record(other);
+  first.record(stream);  // the wait above keeps the earlier record
+  second.wait(third);
+  EXPECT_FALSE(second.is_reached());
+  EXPECT_EQ(read(third, 1)[0], 6.0f);
+  EXPECT_TRUE(second.is_reached());
+}
+
+TEST_F(Emulation, PollingAnEventEndsSometime) {
+  Event event(Device::cuda);
+  EXPECT_TRUE(event.is_reached());
+  for (int i = 0; i < 5; ++i) fill(stream, at(), static_cast<float>(i));
+  event.record(stream);
+  int polls = 0;
+  while (!event.is_reached()) ++polls;
+  EXPECT_EQ(polls, 5);
+}
+
+TEST_F(Emulation, PinnedMemoryIsReadLateAndPageableMemoryAtOnce) {
+  Memory pinned = Memory::pinned(4, "pinned");
+  auto* late = static_cast<float*>(pinned.data());
+  float early = 1.0f;
+  *late = 1.0f;
+  copy_bytes(at(0), &early, 4, stream);
+  copy_bytes(at(1), late, 4, stream);
+  early = *late = 2.0f;
+  EXPECT_EQ(read(stream, 2), (std::vector<float>{1.0f, 2.0f}));
+}
+
+TEST_F(Emulation, NewMemoryHoldsNoNumbers) {
+  void* fresh = nullptr;
+  ASSERT_EQ(cudaMalloc(&fresh, 4), cudaSuccess);
+  float value = 0;
+  ASSERT_EQ(cudaMemcpy(&value, fresh, 4, cudaMemcpyDefault), cudaSuccess);
+  EXPECT_TRUE(std::isnan(value));
+  ASSERT_EQ(cudaFree(fresh), cudaSuccess);
+}
+
+TEST_F(Emulation, MemoryIsCounted) {
+  size_t before = 0, after = 0, total = 0;
+  cudaMemGetInfo(&before, &total);
+  {
+    const Memory memory(int64_t{1} << 20, Device::cuda, "one");
+    cudaMemGetInfo(&after, &total);
+    EXPECT_EQ(before - after, size_t{1} << 20);
+  }
+  cudaMemGetInfo(&after, &total);
+  EXPECT_EQ(before, after);
+  void* memory = nullptr;
+  EXPECT_EQ(cudaMalloc(&memory, total), cudaErrorMemoryAllocation);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorMemoryAllocation);
+  EXPECT_EQ(cudaGetLastError(), cudaSuccess);
+}
+
+TEST_F(Emulation, RefusesMisuse) {
+  float host = 0;
+  EXPECT_EQ(cudaMemcpy(at(), &host, 4 * floats + 4, cudaMemcpyDefault), cudaErrorInvalidValue);
+  EXPECT_EQ(cudaMemcpy(at(), &host, 4, cudaMemcpyDeviceToHost), cudaErrorInvalidMemcpyDirection);
+  EXPECT_EQ(cudaFree(at(1)), cudaErrorInvalidValue);
+  cudaStream_t gone = nullptr;
+  ASSERT_EQ(cudaStreamCreate(&gone), cudaSuccess);
+  ASSERT_EQ(cudaStreamDestroy(gone), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(gone), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidResourceHandle);
+}
+
+TEST_F(Emulation, TheDefaultStreamWaitsForBlockingStreamsAlone) {
+  cudaStream_t blocking = nullptr;
+  ASSERT_EQ(cudaStreamCreate(&blocking), cudaSuccess);
+  float value = 0;
+  ASSERT_EQ(cudaMemsetAsync(at(), 0, 4, blocking), cudaSuccess);
+  fill(stream, at(1), 7.0f, 1);
+  ASSERT_EQ(cudaMemcpy(&value, at(), 4, cudaMemcpyDefault), cudaSuccess);
+  EXPECT_EQ(value, 0.0f);
+  ASSERT_EQ(cudaMemcpy(&value, at(1), 4, cudaMemcpyDefault), cudaSuccess);
+  EXPECT_EQ(value, 0.0f);  // not yet filled
+  ASSERT_EQ(cudaStreamDestroy(blocking), cudaSuccess);
+}
+
+// Work that waits for another host thread's, as collectives do.
+TEST_F(Emulation, StreamsOfThreadsWaitForOneAnother) {
+  std::atomic<int> arrived{0};
+  auto rank = [&] {
+    Stream own(Device::cuda);
+    bool counted = false;
+    emulated::Machine& machine = emulated::Machine::get();
+    {
+      const emulated::Lock lock = emulated::lock_machine();
+      machine.enqueue(*machine.find(native(own)), [&arrived, counted]() mutable {
+        if (!counted) ++arrived;
+        counted = true;
+        return arrived == 2;
+      });
+    }
+    own.synchronize();
+  };
+  std::thread one(rank), two(rank);
+  one.join();
+  two.join();
+  EXPECT_EQ(arrived, 2);
+}
+
+}  // namespace
+}  // namespace switchyard::cuda
