@@ -7,6 +7,8 @@ namespace switchyard::ops {
 
 namespace {
 
+constexpr int64_t most_hidden = 1 << 28;  // kernels count a few times as many in 32 bits
+
 // Checks the tensors of one call against its first one, [rows, hidden].
 class NormChecks {
  public:
@@ -15,8 +17,9 @@ class NormChecks {
     require(name, first);
     check_rank(where, name, first, 2);
     check_floating(where, name, first);
-    check(first.shape[1] > 0, where, "{} has shape {}; a hidden size above 0 is allowed", name,
-          first.shape.to_string());
+    check(first.shape[1] > 0 && first.shape[1] <= most_hidden, where,
+          "{} has shape {}; a hidden size of 1 to {} is allowed", name, first.shape.to_string(),
+          most_hidden);
     check_contiguous(where, name, first);
   }
 
