@@ -4,6 +4,7 @@
 
 #include "tests/emulated_cuda/block.h"
 #include "tests/emulated_cuda/memory_space.h"
+#include "tests/emulated_cuda/polled_work.h"
 #include "tests/emulated_cuda/report.h"
 
 namespace emulated {
@@ -166,7 +167,7 @@ void Machine::step_towards(const std::shared_ptr<Mark>& mark) {
   if (mark->reached) return;
   {
     const DeviceAccess access;
-    step(*mark->stream);
+    if (step(*mark->stream) == Step::stuck) step_elsewhere();
   }
   changed_.notify_all();
 }
@@ -183,3 +184,12 @@ void launch(dim3 blocks, dim3 threads, size_t shared_bytes, cudaStream_t handle,
 }
 
 }  // namespace emulated
+
+void switchyard::emulated::enqueue_polled(cudaStream_t handle, std::function<bool()> poll) {
+  const ::emulated::Lock lock = ::emulated::lock_machine();
+  ::emulated::Machine& machine = ::emulated::Machine::get();
+  ::emulated::Stream* stream = machine.find(handle);
+  if (stream == nullptr)
+    ::emulated::report("a collective is queued on a stream that does not exist");
+  machine.enqueue(*stream, std::move(poll));
+}
