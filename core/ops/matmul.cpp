@@ -2,6 +2,7 @@
 
 #include "core/ops/backends.h"
 #include "core/ops/checks.h"
+#include "core/ops/matmul_behind.h"
 
 namespace switchyard::ops {
 
@@ -32,6 +33,38 @@ void check_bias(const Tensor& bias, int64_t n, const MatmulOptions& options, Dev
   check_device(where, "bias", bias, device);
 }
 
+// A tensor of a gelu beside c.
+void check_gelu(std::string_view name, const Tensor& gelu, const Tensor& c,
+                const MatmulOptions& options) {
+  check(!options.accumulate, where, "{} together with accumulate; one of them is allowed", name);
+  check_operand(name, gelu, c.device);
+  check_shape(where, name, gelu, c.shape);
+  check_dtype(where, name, gelu, {c.dtype});
+  check(gelu.data != c.data || c.elements() == 0, where,
+        "{} is c's memory; memory of its own is allowed", name);
+}
+
+void check_row_sums(const Tensor& sums, int64_t m, const MatmulOptions& options, Device device) {
+  check(options.transpose_a, where, "row_sums without transpose_a; a weight gradient has both");
+  check(!options.bias && !options.gelu_input && !options.gelu_gradient, where,
+        "row_sums together with a bias or a gelu; they stand alone");
+  check_dtype(where, "row_sums", sums, {DType::f32});
+  check_shape(where, "row_sums", sums, {m});
+  check_contiguous(where, "row_sums", sums);
+  check_device(where, "row_sums", sums, device);
+}
+
+void check_options(const Tensor& c, const MatmulOptions& options) {
+  if (options.bias) check_bias(options.bias, c.shape[1], options, c.device);
+  if (options.gelu_input) check_gelu("gelu_input", options.gelu_input, c, options);
+  if (options.gelu_gradient) {
+    check_gelu("gelu_gradient", options.gelu_gradient, c, options);
+    check(!options.bias && !options.gelu_input, where,
+          "gelu_gradient together with a bias or gelu_input; it stands alone");
+  }
+  if (options.row_sums) check_row_sums(options.row_sums, c.shape[0], options, c.device);
+}
+
 }  // namespace
 
 void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,
@@ -44,7 +77,8 @@ void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tens
   const int64_t k = a.shape[options.transpose_a ? 0 : 1];
   check_shape(where, "a", a, options.transpose_a ? Shape{k, m} : Shape{m, k});
   check_shape(where, "b", b, options.transpose_b ? Shape{n, k} : Shape{k, n});
-  if (options.bias) check_bias(options.bias, n, options, c.device);
+  check_options(c, options);
+  if (n == 0 && m > 0 && k > 0 && options.row_sums) row_sums_behind(context, a, options);
   if (m == 0 || n == 0 || (k == 0 && options.accumulate)) return;
   check(k > 0, where, "a has shape {}: a sum over nothing; only accumulate allows it",
         a.shape.to_string());

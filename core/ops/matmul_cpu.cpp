@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/ops/backends.h"
+#include "core/ops/matmul_behind.h"
 #include "core/ops/matmul_widened.h"
 
 // Matrix products through oneDNN, whose primitives are made once for each kind of product.
@@ -141,10 +142,9 @@ bool multiplies_bf16() {
   return possible;
 }
 
-}  // namespace
-
-void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,
-            const MatmulOptions& options) {
+// c = or += the product, with its bias.
+void multiply(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,
+              const MatmulOptions& options) {
   if (a.dtype == DType::bf16 && !multiplies_bf16()) {
     return matmul_widened(context, a, b, c, options);
   }
@@ -163,6 +163,18 @@ void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tens
   }
   primitive.product.execute(stream(), arguments);
   stream().wait();
+}
+
+}  // namespace
+
+// oneDNN's post-operations keep no gelu's input and sum no rows, so these come behind the product.
+void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,
+            const MatmulOptions& options) {
+  multiply(context, a, b, options.gelu_input ? options.gelu_input : c,
+           {options.transpose_a, options.transpose_b, options.accumulate, options.bias});
+  if (options.gelu_input) gelu_behind(context, c, options);
+  if (options.gelu_gradient) gelu_gradient_behind(context, c, options);
+  if (options.row_sums) row_sums_behind(context, a, options);
 }
 
 }  // namespace switchyard::ops::cpu

@@ -1,0 +1,158 @@
+#include <cublasLt.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "tests/emulated_cuda/api.h"
+#include "tests/emulated_cuda/cublaslt_checks.h"
+
+// The functions of cuBLASLt that want a driver, over the emulated streams; descriptors are the real
+// library's. The algorithms differ in how they split the inner axis, and so in their bits.
+using namespace emulated;
+
+namespace {
+
+constexpr uint64_t mark = 0x656d756c61746564;  // of algorithms made here
+constexpr int split_choices[] = {1, 2, 4};
+
+// What a cublasLtMatmulAlgo_t holds here.
+struct Algorithm {
+  uint64_t made_here = mark;
+  uint64_t splits = 1;
+  LtAlignments alignments;
+};
+
+cublasLtMatmulAlgo_t wrap(const Algorithm& algorithm) {
+  cublasLtMatmulAlgo_t wrapped{};
+  wrapped.data[0] = algorithm.made_here;
+  wrapped.data[1] = algorithm.splits;
+  wrapped.data[2] = std::bit_cast<uint32_t>(algorithm.alignments);
+  return wrapped;
+}
+
+Algorithm unwrap(const cublasLtMatmulAlgo_t& wrapped) {
+  return {wrapped.data[0], wrapped.data[1],
+          std::bit_cast<LtAlignments>(static_cast<uint32_t>(wrapped.data[2]))};
+}
+
+// Parts in fp32, all but the first in the workspace.
+size_t workspace_of(const LtProduct& product, uint64_t splits) {
+  return static_cast<size_t>(product.d.rows * product.d.columns) * sizeof(float) * (splits - 1);
+}
+
+template <class T>
+T preferred(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t which) {
+  T value{};
+  size_t written = 0;
+  if (cublasLtMatmulPreferenceGetAttribute(preference, which, &value, sizeof value, &written) !=
+      CUBLAS_STATUS_SUCCESS) {
+    report("cublasLtMatmulPreferenceGetAttribute " + std::to_string(which));
+  }
+  return value;
+}
+
+LtAlignments alignments_of(cublasLtMatmulPreference_t preference) {
+  const auto promised = [&](cublasLtMatmulPreferenceAttributes_t which) {
+    return static_cast<uint8_t>(std::min(preferred<uint32_t>(preference, which), 128u));
+  };
+  return {promised(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES),
+          promised(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES),
+          promised(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES),
+          promised(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES)};
+}
+
+bool may_split(cublasLtMatmulPreference_t preference, const LtProduct& product) {
+  const auto schemes = preferred<uint32_t>(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK);
+  return (schemes & CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE) != 0 && product.inner() >= 16;
+}
+
+cublasStatus_t check_workspace(const LtProduct& product, const Algorithm& algorithm,
+                               const void* workspace, size_t bytes) {
+  const size_t needed = workspace_of(product, algorithm.splits);
+  if (needed == 0) return CUBLAS_STATUS_SUCCESS;
+  std::string wrong = workspace == nullptr ? "a null pointer" : check_range(workspace, bytes);
+  if (bytes < needed) wrong = "too small";
+  if (wrong.empty() && std::bit_cast<uintptr_t>(workspace) % 16 != 0) wrong = "misaligned";
+  if (wrong.empty()) return CUBLAS_STATUS_SUCCESS;
+  complain("cublasLtMatmul", "workspace: " + wrong);
+  return CUBLAS_STATUS_INVALID_VALUE;
+}
+
+}  // namespace
+
+cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
+  static int made;
+  *handle = reinterpret_cast<cublasLtHandle_t>(&made);
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t) { return CUBLAS_STATUS_SUCCESS; }
+
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
+                                              cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                              cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                              cublasLtMatmulPreference_t preference, int requested,
+                                              cublasLtMatmulHeuristicResult_t results[],
+                                              int* returned) {
+  *returned = 0;
+  if (requested < 1) return CUBLAS_STATUS_INVALID_VALUE;
+  LtProduct product;
+  if (const auto status = read_product({operation, a, b, c, d}, product)) return status;
+  const auto most = preferred<uint64_t>(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
+  for (const int splits : split_choices) {
+    const size_t workspace = workspace_of(product, static_cast<uint64_t>(splits));
+    if (*returned == requested || workspace > most) break;
+    if (splits > 1 && !may_split(preference, product)) break;
+    cublasLtMatmulHeuristicResult_t& result = results[(*returned)++];
+    result = {};
+    result.algo = wrap({mark, static_cast<uint64_t>(splits), alignments_of(preference)});
+    result.workspaceSize = workspace;
+    result.state = CUBLAS_STATUS_SUCCESS;
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
+                                       cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                       cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t* algo,
+                                       cublasLtMatmulHeuristicResult_t* result) {
+  const Algorithm algorithm = unwrap(*algo);
+  if (algorithm.made_here != mark) return CUBLAS_STATUS_INVALID_VALUE;
+  LtProduct product;
+  if (const auto status = read_product({operation, a, b, c, d}, product)) return status;
+  result->workspaceSize = workspace_of(product, algorithm.splits);
+  result->state = CUBLAS_STATUS_SUCCESS;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void* alpha,
+                              const void* A, cublasLtMatrixLayout_t a, const void* B,
+                              cublasLtMatrixLayout_t b, const void* beta, const void* C,
+                              cublasLtMatrixLayout_t c, void* D, cublasLtMatrixLayout_t d,
+                              const cublasLtMatmulAlgo_t* algo, void* workspace, size_t bytes,
+                              cudaStream_t stream) {
+  LtProduct product;
+  if (const auto status = read_product({operation, a, b, c, d}, product)) return status;
+  const Algorithm algorithm = algo == nullptr ? Algorithm() : unwrap(*algo);
+  if (algorithm.made_here != mark) return CUBLAS_STATUS_INVALID_VALUE;
+  product.splits = static_cast<int>(algorithm.splits);
+  product.alpha = *static_cast<const float*>(alpha);
+  product.beta = *static_cast<const float*>(beta);
+  product.a_data = A;
+  product.b_data = B;
+  product.c_data = C;
+  product.d_data = D;
+  auto status = CUBLAS_STATUS_SUCCESS;
+  const cudaError_t queued = with_stream(stream, "cublasLtMatmul", [&](Lock&, Stream& on) {
+    status = check_addresses(product, algorithm.alignments);
+    if (!status) status = check_workspace(product, algorithm, workspace, bytes);
+    if (status) return cudaSuccess;
+    Machine::get().enqueue(on, [product] {
+      compute(product);
+      return true;
+    });
+    return cudaSuccess;
+  });
+  return queued == cudaSuccess ? status : CUBLAS_STATUS_EXECUTION_FAILED;
+}
