@@ -27,7 +27,10 @@ int lanes_log2_of(int64_t rows, int64_t accesses) {
 
 RowWalk row_walk(int64_t rows, int64_t columns, int width) {
   const int64_t accesses = std::max<int64_t>(1, divide_up(columns, width));
-  RowWalk walk{.rows = rows, .columns = columns, .lanes_log2 = lanes_log2_of(rows, accesses)};
+  RowWalk walk;
+  walk.rows = rows;
+  walk.columns = columns;
+  walk.lanes_log2 = lanes_log2_of(rows, accesses);
   const int64_t lanes = int64_t{1} << walk.lanes_log2;
   const int64_t pieces = divide_up(accesses, lanes * row_walk_unroll);
   walk.shape.y = std::min(pieces, most_blocks_yz);

@@ -10,7 +10,7 @@ namespace switchyard::cuda {
 
 // `lanes` threads (a power of two) lie side by side in a row and a block has threads / lanes rows
 // at once, so that neither short nor long rows leave threads idle. A thread takes `width` elements
-// at a time, `row_walk_unroll` of these before it uses the first. Blocks along y share a row.
+// at a time, up to `row_walk_unroll` of these before it uses the first. Blocks along y share a row.
 struct RowWalk {
   int64_t rows = 0;
   int64_t columns = 0;  // elements

@@ -53,27 +53,30 @@ __device__ inline void store_group(T* to, const Group<T, n>& group) {
 }
 
 // Calls use<n>(row, column, load<n>(row, column)) for all elements, `width` at a time and the last
-// columns % width of a row one by one. Loads run ahead of uses by row_walk_unroll, so a use may
+// columns % width of a row one by one. Some loads run ahead of uses, so a use may
 // overwrite what its own load read, but not what others read.
 template <int width, class Load, class Use>
 __device__ inline void walk_rows(const RowWalk& walk, const Load& load, const Use& use) {
   using Held = decltype(load.template operator()<width>(int64_t{}, int64_t{}));
+  // 64 bytes in flight for each thread fill a GPU's memory pipes at half the possible threads.
+  constexpr auto fit = static_cast<int>(64 / sizeof(Held));
+  constexpr int unroll = fit < 1 ? 1 : fit > row_walk_unroll ? row_walk_unroll : fit;
   const int64_t lanes = int64_t{1} << walk.lanes_log2;
   const int64_t lane = threadIdx.x & static_cast<unsigned>(lanes - 1);
   const int64_t rows_at_once = blockDim.x >> walk.lanes_log2;
   const int64_t accesses = walk.columns / width;
   for (int64_t row = blockIdx.x * rows_at_once + (threadIdx.x >> walk.lanes_log2); row < walk.rows;
        row += gridDim.x * rows_at_once) {
-    for (int64_t begin = blockIdx.y * lanes * row_walk_unroll + lane; begin < accesses;
-         begin += gridDim.y * lanes * row_walk_unroll) {
-      Held held[row_walk_unroll] = {};
+    for (int64_t begin = blockIdx.y * lanes * unroll + lane; begin < accesses;
+         begin += gridDim.y * lanes * unroll) {
+      Held held[unroll] = {};
 #pragma unroll
-      for (int u = 0; u < row_walk_unroll; ++u) {
+      for (int u = 0; u < unroll; ++u) {
         const int64_t i = begin + u * lanes;
         if (i < accesses) held[u] = load.template operator()<width>(row, i * width);
       }
 #pragma unroll
-      for (int u = 0; u < row_walk_unroll; ++u) {
+      for (int u = 0; u < unroll; ++u) {
         const int64_t i = begin + u * lanes;
         if (i < accesses) use.template operator()<width>(row, i * width, held[u]);
       }

@@ -29,7 +29,7 @@ struct AdamWTensors {
   Tensor gradient;    // f32 [n]
   Tensor exp_avg;     // f32 [n]
   Tensor exp_avg_sq;  // f32 [n]
-  Tensor rounded;     // bf16 or f16 [n], receives the new weights rounded; may be none
+  Tensor rounded;  // bf16 [n], on a GPU bf16 or f16: receives the new weights rounded; may be none
 };
 
 // AdamW (Loshchilov and Hutter 2019, algorithm 2), in one pass over a flat shard.

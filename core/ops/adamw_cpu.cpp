@@ -65,6 +65,7 @@ HWY_EXPORT(adamw_range);
 
 void cpu::adamw(const Context&, const AdamWTensors& tensors, const Tensor& scalars,
                 const AdamWOptions& options) {
+  if (scalars.as<float>()[skip_update] != 0.0f) return;
   constexpr int64_t block = 1 << 16;
   parallel_blocks(tensors.weight.elements(), block, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(adamw_range)(tensors, scalars.as<float>(), options, begin, end);

@@ -14,8 +14,9 @@ struct Dropout {
   Tensor row_ids;  // i64 [rows]
 };
 
-// y = x * mask / (1 - p) over contiguous [rows, columns], f32 or bf16; its own backward pass. y may
-// be x. An element is kept when its random word is at least dropout_threshold(p).
+// y = x * mask / (1 - p) over contiguous [rows, columns], f32 or bf16, on a GPU f16, too; its own
+// backward pass. y may be x. An element is kept when its random word is at least
+// dropout_threshold(p).
 void dropout(const Context& context, const Tensor& x, const Tensor& y, const Dropout& options);
 
 }  // namespace switchyard::ops

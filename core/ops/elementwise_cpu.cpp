@@ -4,12 +4,25 @@
 // Keep this order.
 #include <hwy/foreach_target.h>
 
+#include <algorithm>
+
 #include "core/ops/vector-inl.h"
 #include "core/tensor.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace switchyard::ops {
 namespace HWY_NAMESPACE {
+
+using HalfFloatTag = hn::Rebind<hwy::float16_t, FloatTag>;
+
+HWY_INLINE Float load(const f16* p, All) {
+  return hn::PromoteTo(FloatTag(),
+                       hn::LoadU(HalfFloatTag(), reinterpret_cast<const hwy::float16_t*>(p)));
+}
+HWY_INLINE void store(Float v, f16* p, All) {
+  hn::StoreU(hn::DemoteTo(HalfFloatTag(), v), HalfFloatTag(), reinterpret_cast<hwy::float16_t*>(p));
+}
+
 namespace {
 
 // Each works on the elements [begin, end) of contiguous tensors.
@@ -41,19 +54,34 @@ void add_as(const T* x, const T* y, T* sum, size_t count) {
 
 void fill_range(const Tensor& x, float value, int64_t begin, int64_t end) {
   const auto count = static_cast<size_t>(end - begin);
-  if (x.dtype == DType::f32) {
+  if (x.dtype == DType::f64) {
+    std::fill_n(x.as<double>() + begin, count, static_cast<double>(value));
+  } else if (x.dtype == DType::f32) {
     fill_as(x.as<float>() + begin, count, value);
   } else {
     fill_as(x.as<bf16>() + begin, count, value);
   }
 }
 
+template <class From>
+void cast_range_from(const From* from, const Tensor& to, int64_t begin, size_t count) {
+  if (to.dtype == DType::f32) {
+    cast_as(from, to.as<float>() + begin, count);
+  } else if (to.dtype == DType::bf16) {
+    cast_as(from, to.as<bf16>() + begin, count);
+  } else {
+    cast_as(from, to.as<f16>() + begin, count);
+  }
+}
+
 void cast_range(const Tensor& from, const Tensor& to, int64_t begin, int64_t end) {
   const auto count = static_cast<size_t>(end - begin);
   if (from.dtype == DType::f32) {
-    cast_as(from.as<float>() + begin, to.as<bf16>() + begin, count);
+    cast_range_from(from.as<float>() + begin, to, begin, count);
+  } else if (from.dtype == DType::bf16) {
+    cast_range_from(from.as<bf16>() + begin, to, begin, count);
   } else {
-    cast_as(from.as<bf16>() + begin, to.as<float>() + begin, count);
+    cast_range_from(from.as<f16>() + begin, to, begin, count);
   }
 }
 

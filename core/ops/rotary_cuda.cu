@@ -12,7 +12,7 @@ namespace {
 
 using namespace switchyard::cuda;
 
-constexpr int heads_at_once = 4;
+constexpr int heads_at_once = 2;
 
 template <class T>
 struct Heads {

@@ -37,7 +37,8 @@ SWITCHYARD_PORTABLE inline void adjust_loss_scale(int64_t* counters, float* loss
   } else if (++counters[good_steps] >= scaling.window) {
     counters[good_steps] = 0;
     counters[hysteresis_left] = scaling.hysteresis;
-    *loss_scale *= 2.0f;
+    // An infinite scale could never be halved again.
+    if (std::isfinite(*loss_scale * 2.0f)) *loss_scale *= 2.0f;
   }
 }
 
