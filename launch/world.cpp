@@ -2,26 +2,96 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <thread>
 
 #include "core/logging.h"
+#include "parallel/job_environment.h"
 
 namespace switchyard {
 
-World::World(std::chrono::milliseconds timeout, Device device) {
+namespace {
+
+// How many ranks may share a GPU, as `switchyard launch --ranks-per-gpu` says.
+int ranks_per_gpu() {
+  const char* text = std::getenv("SWITCHYARD_RANKS_PER_GPU");
+  return text == nullptr ? 1 : std::max(1, std::atoi(text));
+}
+
+void select_own_gpu() {
+  const int local = local_rank_of_process(), share = ranks_per_gpu();
+  check(local / share < gpu_count(), "launch",
+        "local rank {} sees {} {}, which {} {} each may use; start fewer ranks on this machine",
+        local, gpu_count(), gpu_count() == 1 ? "GPU" : "GPUs", share,
+        share == 1 ? "rank" : "ranks");
+  select_gpu(local / share);
+}
+
+NcclEnvironment::ShareText through(Communicator& world) {
+  return [&world](const std::string& text) { return broadcast_text(world, text); };
+}
+
+NcclEnvironment::ShareText through(Store& store) {
+  return [&store](const std::string& text) {
+    const std::string key = "nccl id";
+    if (store.options().rank == 0) store.set(key, text);
+    return store.get(key);
+  };
+}
+
+}  // namespace
+
+World::World(std::chrono::milliseconds timeout, Device device, bool deterministic) {
+  // Kernels of several streams then start in the order in which the host queued them, so that an
+  // exchange queued before a product is not kept waiting by it. Read when the GPU's context is
+  // made.
+  if (device == Device::cuda) setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 0);
   check(is_available(device), "options", "--device {}; this build and machine have: cpu",
         name_of(device));
+  try {
+    join(timeout, device, deterministic);
+  } catch (const std::exception& problem) {
+    if (!mpi_) throw;
+    std::fprintf(stderr, "switchyard: %s\n", problem.what());
+    end_job(1);
+  }
+  if (communicator_->size() > 1) set_thread_label(fmt::format("rank {}", communicator_->rank()));
+}
+
+void World::join(std::chrono::milliseconds timeout, Device device, bool deterministic) {
+  NcclEnvironment::Options options{
+      .timeout = timeout, .deterministic = deterministic, .ranks_per_gpu = ranks_per_gpu()};
   if (MpiEnvironment::launched()) {
     mpi_ = std::make_unique<MpiEnvironment>(nullptr, nullptr, timeout);
     communicator_ = &mpi_->world();
-  } else {
+    if (device == Device::cpu) return;
+    select_own_gpu();
+    options.rank = communicator_->rank();
+    options.size = communicator_->size();
+    nccl_ = std::make_unique<NcclEnvironment>(options, through(*communicator_));
+    communicator_ = &nccl_->world();
+    return;
+  }
+  const auto job = job_environment();
+  if (device == Device::cuda) select_own_gpu();
+  if (!job || job->size == 1) {
     self_ = make_self_communicator();
     communicator_ = self_.get();
+    return;
   }
-  if (communicator_->size() > 1) set_thread_label(fmt::format("rank {}", communicator_->rank()));
+  check(device == Device::cuda, "launch",
+        "{} ranks were started without MPI ({}); on the CPU ranks talk over it: start them with "
+        "mpirun, or srun --mpi=pmix",
+        job->size, job->source);
+  options.rank = job->rank;
+  options.size = job->size;
+  const auto store = make_store(*job, timeout);
+  nccl_ = std::make_unique<NcclEnvironment>(options, through(*store));
+  communicator_ = &nccl_->world();
+  store->barrier("nccl is up");
 }
 
 void agree_on_errors(Communicator& world, const std::function<void()>& body) {
@@ -45,8 +115,9 @@ void agree_on_errors(Communicator& world, const std::function<void()>& body) {
 }
 
 int run_in_world(std::chrono::milliseconds timeout,
-                 const std::function<void(Communicator& world)>& body, Device device) {
-  World world(timeout, device);
+                 const std::function<void(Communicator& world)>& body, Device device,
+                 bool deterministic) {
+  World world(timeout, device, deterministic);
   try {
     body(world.communicator());
     return 0;
@@ -55,7 +126,7 @@ int run_in_world(std::chrono::milliseconds timeout,
   } catch (const std::exception& problem) {
     std::fprintf(stderr, "switchyard: %s\n", problem.what());
     std::fflush(nullptr);
-    if (world.communicator().size() > 1) MpiEnvironment::abort(1);
+    if (world.communicator().size() > 1) end_job(1);
     return 1;
   }
 }
@@ -87,6 +158,7 @@ std::string broadcast_text(Communicator& world, const std::string& text) {
 void share_cores_among_local_ranks() {
   if (std::getenv("OMP_NUM_THREADS") != nullptr) return;
   const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  if (local == nullptr) local = std::getenv("LOCAL_WORLD_SIZE");
   if (local == nullptr) local = std::getenv("SLURM_NTASKS_PER_NODE");
   const int ranks = local == nullptr ? 1 : std::max(1, std::atoi(local));
   omp_set_num_threads(std::max(1, omp_get_num_procs() / ranks));

@@ -10,15 +10,22 @@
 
 namespace switchyard {
 
-// The ranks of this job: MPI's when started by mpirun or srun, else this process alone. `device` is
-// what the ranks compute and communicate on.
+// The ranks of this job. On the CPU they talk over MPI when started by mpirun or srun; a process
+// started alone is a world of one. On GPUs each rank takes the one that its local rank selects, and
+// they talk over NCCL, which finds the others through MPI, or without it through a store at the
+// place that `switchyard launch`, torchrun or srun has told them of. Throws Error where ranks and
+// GPUs do not fit.
 class World {
  public:
-  explicit World(std::chrono::milliseconds timeout, Device device = Device::cpu);
+  explicit World(std::chrono::milliseconds timeout, Device device = Device::cpu,
+                 bool deterministic = true);
   Communicator& communicator() { return *communicator_; }
 
  private:
+  void join(std::chrono::milliseconds timeout, Device device, bool deterministic);
+
   std::unique_ptr<MpiEnvironment> mpi_;
+  std::unique_ptr<NcclEnvironment> nccl_;
   std::unique_ptr<Communicator> self_;
   Communicator* communicator_ = nullptr;
 };
@@ -34,7 +41,7 @@ class AgreedError : public Error {
 void agree_on_errors(Communicator& world, const std::function<void()>& body);
 
 // Starts a world, runs `body` in it, prints errors, and returns the exit code: 0, or 1. An error
-// that was not agreed on ends the other ranks through MPI.
+// that was not agreed on ends the other ranks, too.
 int run_in_world(std::chrono::milliseconds timeout,
                  const std::function<void(Communicator& world)>& body, Device device = Device::cpu);
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "parallel/communicator.h"
 
@@ -34,12 +35,41 @@ class MpiEnvironment {
   Communicator& world();
   // Whether this process was started by mpirun or srun as one of several ranks.
   static bool launched();
-  // Ends every rank of the job with this exit code, at once.
-  [[noreturn]] static void abort(int code);
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// NCCL on the selected GPU, for the life of this object; one per process. Groups that it splits off
+// move buffers of the GPU and, staged, of host memory; a barrier is the host's alone.
+class NcclEnvironment {
+ public:
+  struct Options {
+    int rank = 0;
+    int size = 1;
+    std::chrono::milliseconds timeout{60'000};
+    bool deterministic = true;  // sums in one order: NCCL's rings, without NVLink SHARP
+    int ranks_per_gpu = 1;      // more: for tests of layouts
+  };
+  // Gives rank 0's text to every rank; the way that ranks have before there is NCCL.
+  using ShareText = std::function<std::string(const std::string&)>;
+  // Collective. Returns when all ranks have come and NCCL has allocated what it needs; throws Error
+  // at the timeout. An operation that later fails or exceeds the timeout ends the job.
+  NcclEnvironment(const Options& options, const ShareText& share);
+  ~NcclEnvironment();
+  NcclEnvironment(const NcclEnvironment&) = delete;
+  NcclEnvironment& operator=(const NcclEnvironment&) = delete;
+  Communicator& world();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+std::string make_nccl_id();  // by which ranks find each other; works without a GPU
+
+// Ends this rank and every other one of the job with this exit code, at once: through MPI where it
+// runs; else the launcher ends the others when this process has ended.
+[[noreturn]] void end_job(int code);
 
 }  // namespace switchyard

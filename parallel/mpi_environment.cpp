@@ -46,12 +46,12 @@ MpiEnvironment::MpiEnvironment(int* argc, char*** argv, std::chrono::millisecond
 MpiEnvironment::~MpiEnvironment() {
   if (std::uncaught_exceptions() > state_->exceptions) {
     log::error("an exception ends this rank, and with it the job");
-    abort(1);
+    end_job(1);
   }
   if (!state_->engine.drain(state_->timeout)) {
     log::error("operations that nobody waited for have not ended after {} ms; ending the job",
                state_->timeout.count());
-    abort(1);
+    end_job(1);
   }
   state_.reset();
   MPI_Finalize();
@@ -66,7 +66,7 @@ bool MpiEnvironment::launched() {
   return std::getenv("PMIX_RANK") != nullptr && ranks_started("SLURM_STEP_NUM_TASKS") != 1;
 }
 
-void MpiEnvironment::abort(int code) {
+void end_job(int code) {
   int initialized = 0, finalized = 0;
   MPI_Initialized(&initialized);
   MPI_Finalized(&finalized);

@@ -10,7 +10,8 @@ Memory ScratchPool::take(int64_t bytes) {
   for (auto block = free_.begin(); block != free_.end(); ++block)
     if (block->bytes() >= bytes && (best == free_.end() || block->bytes() < best->bytes()))
       best = block;
-  if (best == free_.end()) return Memory(bytes, device_, name_);
+  if (best == free_.end())
+    return pinned_ ? Memory::pinned(bytes, name_) : Memory(bytes, device_, name_);
   Memory found = std::move(*best);
   free_.erase(best);
   return found;

@@ -12,11 +12,14 @@ namespace switchyard {
 class ScratchPool {
  public:
   ScratchPool(Device device, std::string name) : device_(device), name_(std::move(name)) {}
+  enum Pinned : uint8_t { pinned };  // host memory that a GPU copies from and to
+  ScratchPool(Pinned, std::string name) : pinned_(true), name_(std::move(name)) {}
   Memory take(int64_t bytes);  // at least so many
   void give_back(Memory block);
 
  private:
-  Device device_;
+  Device device_ = Device::cpu;
+  bool pinned_ = false;
   std::string name_;
   std::mutex mutex_;
   std::vector<Memory> free_;

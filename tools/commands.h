@@ -18,6 +18,7 @@ int average_command(Arguments arguments);
 int bench_command(Arguments arguments);
 int byte_model_command(Arguments arguments);
 int plan_command(Arguments arguments);
+int launch_command(Arguments arguments);
 int rates_command(Arguments arguments);
 
 }  // namespace switchyard

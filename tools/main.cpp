@@ -21,6 +21,7 @@ constexpr Subcommand subcommands[] = {
     {"train", train_command, "start or continue a path: train RUN --data-path PREFIX ..."},
     {"fork", fork_command, "make a branch: fork MAIN@STEP NEW --lr-decay-style cosine ..."},
     {"extend", extend_command, "add data to a path: extend RUN --at-step N --data-path PREFIX"},
+    {"launch", launch_command, "start ranks on this machine's GPUs: launch -np N -- train ..."},
     {"tokenize", tokenize_command, "text to tokens: tokenize --input FILE... --output-prefix P"},
     {"eval", eval_command, "score held-out text: eval RUN[@STEP] --data-path PREFIX"},
     {"generate", generate_command, "continue a prompt: generate RUN[@STEP] --prompt TEXT"},

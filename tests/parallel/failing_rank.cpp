@@ -24,7 +24,7 @@ void run(Communicator& world, const char* how) {
   if (world.rank() == 1) {
     if (std::strcmp(how, "throw") == 0) fail("test", "rank 1 fails");
     if (std::strcmp(how, "kill") == 0) std::raise(SIGKILL);
-    if (std::strcmp(how, "abort") == 0) MpiEnvironment::abort(42);
+    if (std::strcmp(how, "abort") == 0) end_job(42);
     if (std::strcmp(how, "hang") == 0) std::this_thread::sleep_for(60s);
   }
   world.all_reduce(std::span(values), ReduceOp::sum, stream, {"losses"}).wait(stream);
@@ -41,7 +41,7 @@ int run_under_mpi(int argc, char** argv) {
     run(environment.world(), how);
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
-    MpiEnvironment::abort(1);
+    end_job(1);
   }
   return 0;
 }

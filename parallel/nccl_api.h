@@ -1,0 +1,47 @@
+#pragma once
+
+#include <nccl.h>
+
+#include <string>
+
+#include "core/dtype.h"
+#include "core/error.h"
+#include "parallel/reduce_op.h"
+
+// Inside of the nccl backend: what its files share of NCCL's own words.
+namespace switchyard {
+
+// A communicator that does not block answers "in progress", which is no error.
+inline bool is_failure(ncclResult_t result) {
+  return result != ncclSuccess && result != ncclInProgress;
+}
+
+inline void check_nccl(ncclResult_t result, const char* call) {
+  if (is_failure(result)) fail("nccl", "{} failed: {}", call, ncclGetErrorString(result));
+}
+
+inline ncclRedOp_t native(ReduceOp op) { return op == ReduceOp::sum ? ncclSum : ncclMax; }
+
+inline ncclDataType_t native(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return ncclFloat32;
+    case DType::bf16:
+      return ncclBfloat16;
+    case DType::f16:
+      return ncclFloat16;
+    case DType::f64:
+      return ncclFloat64;
+    case DType::i32:
+      return ncclInt32;
+    case DType::i64:
+      return ncclInt64;
+    case DType::u8:
+      return ncclUint8;
+    case DType::u16:
+      break;
+  }
+  fail("nccl", "NCCL does not reduce {}; such elements can be moved only", name_of(dtype));
+}
+
+}  // namespace switchyard

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "parallel/communicator.h"
+#include "parallel/nccl_lane.h"
+
+namespace switchyard {
+
+// A group over a communicator of NCCL's in the making, which it takes over; collective over its
+// members.
+std::unique_ptr<Communicator> make_nccl_group(NcclProcess& process, Member self, ncclComm_t comm);
+
+// How every communicator of the product is made.
+ncclConfig_t nccl_config(const std::string& name);
+
+}  // namespace switchyard

@@ -1,0 +1,18 @@
+#include "core/error.h"
+#include "parallel/communicators.h"
+
+namespace switchyard {
+
+struct NcclEnvironment::State {};
+
+std::string make_nccl_id() { fail("nccl", "this build has no CUDA, and so no NCCL"); }
+
+NcclEnvironment::NcclEnvironment(const Options&, const ShareText&) {
+  fail("nccl", "this build has no CUDA, and so no NCCL; ranks on the CPU talk over MPI");
+}
+
+NcclEnvironment::~NcclEnvironment() = default;
+
+Communicator& NcclEnvironment::world() { fail("nccl", "this build has no CUDA, and so no NCCL"); }
+
+}  // namespace switchyard

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace switchyard {
+
+class NcclLane;
+
+// A thread that looks at every NCCL communicator of the process several times a second. When one
+// reports an error or an operation takes longer than the timeout, it prints rank, group, operation,
+// label and step, aborts all communicators and ends the job: threads that wait for a GPU on which a
+// peer is missed could not be told otherwise.
+class NcclWatchdog {
+ public:
+  explicit NcclWatchdog(int gpu);
+  ~NcclWatchdog();
+  void add(NcclLane& lane);
+  void remove(NcclLane& lane);
+
+ private:
+  void watch(int gpu);
+  [[noreturn]] void end_with(const std::string& fault);
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<NcclLane*> lanes_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace switchyard

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <utility>
+
+namespace switchyard {
+
+// A connection, closed with its owner. Failures return false and leave errno.
+class TcpSocket {
+ public:
+  TcpSocket() = default;
+  explicit TcpSocket(int descriptor) : descriptor_(descriptor) {}
+  ~TcpSocket();
+  TcpSocket(TcpSocket&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  TcpSocket& operator=(TcpSocket&& other) noexcept;
+
+  explicit operator bool() const { return descriptor_ >= 0; }
+  int descriptor() const { return descriptor_; }
+  void shut_down() const;  // ends reads and writes that others are in
+  // Reads fail with EAGAIN when nothing has come for so long.
+  void set_timeout(std::chrono::milliseconds timeout) const;
+  bool write(const void* data, size_t bytes) const;
+  bool read(void* data, size_t bytes) const;
+  bool write_text(const std::string& text) const;  // its length first
+  bool read_text(std::string& text) const;
+
+ private:
+  int descriptor_ = -1;
+};
+
+// Empty where nobody listens (errno says why).
+TcpSocket connect_tcp(const std::string& host, int port);
+// Listens on all interfaces; port 0 is any free one. Empty where it cannot.
+TcpSocket listen_tcp(int port);
+int port_of(const TcpSocket& listening);
+
+}  // namespace switchyard
