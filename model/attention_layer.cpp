@@ -6,6 +6,7 @@
 
 #include "core/ops/elementwise.h"
 #include "core/ops/rotary.h"
+#include "core/profiler.h"
 
 namespace switchyard {
 
@@ -74,6 +75,7 @@ void AttentionLayer::rotate(const Tensor& qkv, bool inverse) const {
 }
 
 void AttentionLayer::forward(BlockStash& stash, const Tensor& branch, KeyValueCache* cache) const {
+  const ProfiledPart part("attention");
   auto input = context_.exchange.gather(stash.attention_input, context_.work.gathered,
                                         {"all-gather of attention inputs"});
   qkv_.forward(input.rows(), stash.qkv);
@@ -131,6 +133,7 @@ void AttentionLayer::attention_backward(const BlockStash& stash) const {
 
 void AttentionLayer::backward(const BlockStash& stash, const Tensor& branch_gradient,
                               const Tensor& input_gradient) const {
+  const ProfiledPart part("attention");
   const WorkBuffers& work = context_.work;
   auto outgoing = context_.exchange.gather(branch_gradient, work.gathered,
                                            {"all-gather of attention gradients"});

@@ -41,8 +41,6 @@ std::vector<BufferLine> head_table(HeadStash& stash, const LocalSizes& s, DType 
       {"final norm", &stash.normalized, {s.own_rows, s.hidden}, dtype},
       {"final mean", &stash.mean, {s.own_rows}, DType::f32},
       {"final reciprocal", &stash.reciprocal, {s.own_rows}, DType::f32},
-      {"logits", &stash.logits, {s.rows, s.vocabulary_rows}, dtype},
-      {"logits log sum", &stash.log_sum, {s.rows}, DType::f32},
   };
 }
 

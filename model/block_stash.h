@@ -28,7 +28,7 @@ struct BlockStash {
   Tensor middle;     // [own_rows, hidden], the stream between attention and MLP (if serial)
   Tensor mlp_input;  // [own_rows, hidden], normalised
   Tensor mlp_mean, mlp_reciprocal;  // [own_rows] f32
-  Tensor up;                        // [rows, up_width], before the activation; gate first
+  Tensor up;                        // [rows, up_width], the activation's input; gate first
   Tensor activated;                 // [rows, ffn]
   Tensor output;                    // [own_rows, hidden], the stream behind the block
 };
@@ -37,10 +37,8 @@ std::vector<BufferLine> block_table(BlockStash& stash, const GptConfig& config,
 
 // What the final norm and the output layer keep.
 struct HeadStash {
-  Tensor normalized;        // [own_rows, hidden]
+  Tensor normalized;        // [own_rows, hidden]; in training its gradient, from forward on
   Tensor mean, reciprocal;  // [own_rows] f32
-  Tensor logits;            // [rows, vocabulary_rows], then their gradient
-  Tensor log_sum;           // [rows] f32
 };
 std::vector<BufferLine> head_table(HeadStash& stash, const LocalSizes& sizes, DType dtype);
 

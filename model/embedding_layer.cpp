@@ -4,6 +4,7 @@
 
 #include "core/ops/elementwise.h"
 #include "core/ops/embedding.h"
+#include "core/profiler.h"
 
 namespace switchyard {
 
@@ -34,6 +35,7 @@ void EmbeddingLayer::add_positions(const Tensor& output) const {
 }
 
 void EmbeddingLayer::forward(const Tensor& output) const {
+  const ProfiledPart part("embedding");
   const LocalSizes& s = context_.sizes;
   const Tensor partial = context_.exchange.partial(output, context_.work.gathered);
   ops::embedding_forward(context_.ops, context_.batch->tokens.view({s.rows}), word_.weight(),
@@ -45,6 +47,7 @@ void EmbeddingLayer::forward(const Tensor& output) const {
 }
 
 void EmbeddingLayer::backward(const Tensor& output_gradient) const {
+  const ProfiledPart part("embedding");
   const LocalSizes& s = context_.sizes;
   const ops::Dropout dropout = context_.hidden_dropout(dropout_purpose);
   if (dropout.probability > 0) {

@@ -2,15 +2,14 @@
 
 #include <algorithm>
 #include <deque>
-#include <numeric>
 #include <optional>
 
 #include "core/error.h"
 #include "core/ops/elementwise.h"
-#include "core/ops/rotary.h"
 #include "model/block.h"
 #include "model/embedding_layer.h"
 #include "model/head_layer.h"
+#include "model/rotary_constants.h"
 #include "parallel/communicators.h"
 
 namespace switchyard {
@@ -25,13 +24,15 @@ struct PromptPiece {
   Tensor branch, embedded;
   BlockStash blocks[2];  // in turn, so that a block's input and output are apart
   HeadStash head;        // of the last row
+  Tensor logits;         // [1, padded vocabulary]
 };
 
 std::vector<BufferLine> piece_table(PromptPiece& piece, const GptConfig& config,
                                     const LocalSizes& sizes, DType dtype) {
   const Shape stream{sizes.rows, sizes.hidden};
   std::vector<BufferLine> table = {{"branch", &piece.branch, stream, dtype},
-                                   {"embedded", &piece.embedded, stream, dtype}};
+                                   {"embedded", &piece.embedded, stream, dtype},
+                                   {"logits", &piece.logits, {1, sizes.vocabulary_rows}, dtype}};
   LocalSizes last = sizes;
   last.rows = last.own_rows = 1;
   for (const auto& part :
@@ -51,7 +52,7 @@ LocalSizes piece_sizes(const GptConfig& config, int64_t context_length, int64_t 
 }
 
 void check_generator(const GptConfig& config, std::span<const Parameter> parameters,
-                     int64_t context_length) {
+                     int64_t context_length, const ops::Context& context) {
   config.validate();
   check(context_length >= 1, "generator", "a context of {} tokens was given; 1 or more is allowed",
         context_length);
@@ -61,6 +62,9 @@ void check_generator(const GptConfig& config, std::span<const Parameter> paramet
   check(!parameters.empty() && parameters.front().weight, "generator",
         "{} parameters without memory were given; all of a 1x1x1 model, bound, are needed",
         parameters.size());
+  check(parameters.front().weight.device == context.stream.device(), "generator",
+        "weights on '{}' and a stream of '{}' were given; both must be of one device",
+        name_of(parameters.front().weight.device), name_of(context.stream.device()));
 }
 
 }  // namespace
@@ -80,6 +84,7 @@ struct Generator::State {
   StageContext context;
   Arena cache_arena, piece_arena;
   Tensor positions, tokens;  // i32 [capacity]
+  Tensor last_logits;        // f32 [vocabulary], on the device
   std::vector<KeyValueCache> caches;
   PromptPiece piece;
   std::optional<EmbeddingLayer> embedding;
@@ -103,7 +108,8 @@ Generator::State::State(const GptConfig& given, std::span<const Parameter> param
       logits(static_cast<size_t>(config.vocabulary)) {
   allocate_cache();
   const LocalSizes largest = piece_sizes(config, capacity, 0, std::min(capacity, most_rows));
-  piece_arena = Arena("generation", bytes_of(piece_table(piece, config, largest, dtype)));
+  piece_arena = Arena("generation", bytes_of(piece_table(piece, config, largest, dtype)),
+                      operators.stream.device());
   embedding.emplace(context, parameters);
   for (int64_t i = 0; i < config.layers; ++i) blocks.emplace_back(context, parameters, i);
   head.emplace(context, parameters);
@@ -114,22 +120,18 @@ void Generator::State::allocate_cache() {
   caches.resize(static_cast<size_t>(config.layers));
   const Shape cache_shape{capacity, config.query_groups * config.head_dim};
   std::vector<BufferLine> lines = {{"positions", &positions, {capacity}, DType::i32},
-                                   {"tokens", &tokens, {capacity}, DType::i32}};
-  if (rotary) {
-    lines.push_back({"rotary table",
-                     &context.rotary_table,
-                     {capacity, config.rotary_dim() / 2, 2},
-                     DType::f32});
-  }
+                                   {"tokens", &tokens, {capacity}, DType::i32},
+                                   {"logits", &last_logits, {config.vocabulary}, DType::f32}};
+  if (rotary) lines.push_back(rotary_line(context, capacity));
   for (KeyValueCache& cache : caches) {
     lines.push_back({"keys", &cache.keys, cache_shape, dtype});
     lines.push_back({"values", &cache.values, cache_shape, dtype});
   }
-  cache_arena = Arena("key-value cache", bytes_of(lines));
+  cache_arena = Arena("key-value cache", bytes_of(lines), context.ops.stream.device());
   allocate(lines, cache_arena);
-  std::iota(positions.as<int32_t>(), positions.as<int32_t>() + capacity, 0);
+  ops::iota(context.ops, positions, 0);
   for (KeyValueCache& cache : caches) cache.positions = positions;
-  if (rotary) ops::rotary_table(context.rotary_table, config.rotary_dim(), config.rotary_base);
+  if (rotary) write_rotary_table(context);
 }
 
 void Generator::State::feed_piece(std::span<const int32_t> given) {
@@ -140,7 +142,7 @@ void Generator::State::feed_piece(std::span<const int32_t> given) {
   context.work.branch = piece.branch;
   context.positions = positions.slice(0, length, length + rows);
   piece.batch.tokens = tokens.slice(0, length, length + rows);
-  std::copy(given.begin(), given.end(), piece.batch.tokens.as<int32_t>());
+  copy_bytes(piece.batch.tokens.data, given.data(), piece.batch.tokens.bytes(), context.ops.stream);
   context.batch = &piece.batch;
 
   embedding->forward(piece.embedded);
@@ -148,26 +150,25 @@ void Generator::State::feed_piece(std::span<const int32_t> given) {
   for (size_t i = 0; i < blocks.size(); ++i) {
     BlockStash& stash = piece.blocks[i % 2];
     caches[i].length = length;
-    blocks[i].forward(stash, stream, stash.output, &caches[i]);
+    blocks[i].first_norm(stash).normalize(context.ops, stream);
+    blocks[i].forward(stash, stream, stash.output, {}, &caches[i]);
     stream = stash.output;
   }
-  head->logits(piece.head, stream.slice(0, rows - 1, rows));
+  head->norm(piece.head).normalize(context.ops, stream.slice(0, rows - 1, rows));
+  head->logits(piece.head.normalized, piece.logits);
   length += rows;
 }
 
 void Generator::State::copy_logits() {
-  const Tensor row = piece.head.logits.view({config.padded_vocabulary()});
-  const Tensor to(logits.data(), DType::f32, {config.vocabulary});
-  if (dtype == DType::f32) {
-    ops::copy(context.ops, row.slice(0, 0, config.vocabulary), to);
-  } else {
-    ops::cast(context.ops, row.slice(0, 0, config.vocabulary), to);
-  }
+  const Tensor row = piece.logits.view({config.padded_vocabulary()});
+  ops::cast(context.ops, row.slice(0, 0, config.vocabulary), last_logits);
+  copy_bytes(logits.data(), last_logits.data, last_logits.bytes(), context.ops.stream);
+  context.ops.stream.synchronize();
 }
 
 Generator::Generator(const GptConfig& config, std::span<const Parameter> parameters,
                      int64_t context_length, ops::Context context) {
-  check_generator(config, parameters, context_length);
+  check_generator(config, parameters, context_length, context);
   state_ = std::make_unique<State>(config, parameters, context_length, context);
 }
 

@@ -53,6 +53,8 @@ StageBuffers::Plan make_plan(const GptConfig& config, const Layout& layout,
   plan.slots = options.slots;
   plan.device = options.device;
   plan.training = options.training;
+  plan.head_chunk =
+      options.head_chunk == 0 ? plan.sizes.rows : std::min(options.head_chunk, plan.sizes.rows);
   return plan;
 }
 
@@ -125,11 +127,14 @@ struct GptStage::State {
 
   std::vector<TokenBatch> batches;
   bool training_step = false;
+  bool forward_begun = false, backward_begun = false;  // for the first microbatch since begin
 
   void begin(std::span<const TokenBatch> given, bool training);
-  void select(const Place& place);
+  void select(const Place& place, bool& begun);
   int slot_of(const Place& place) const { return training_step ? place.slot : 0; }
   Tensor block_input(int slot, int64_t i, const Tensor& stage_input);
+  NormOutput norm_behind(int slot, int64_t i);
+  JoinGradient gradient_at_end(int slot, const Tensor& stage_input, const Tensor& output_gradient);
 };
 
 GptStage::State::State(const GptConfig& config, const Mesh& mesh, const Options& options,
@@ -161,18 +166,22 @@ void GptStage::State::begin(std::span<const TokenBatch> given, bool training) {
   }
   batches.assign(given.begin(), given.end());
   training_step = training;
+  forward_begun = backward_begun = false;
   context.training = training;
   ops::fill(context.ops, context.loss_sum, 0.0f);
 }
 
-// Sets what the layers read of the microbatch at work.
-void GptStage::State::select(const Place& place) {
+// Sets what the layers read of the microbatch at work. The head's weight gradients come with
+// forward and all others with backward: `begun` is for one of the two.
+void GptStage::State::select(const Place& place, bool& begun) {
   check(place.microbatch >= 0 && static_cast<size_t>(place.microbatch) < batches.size(),
         "gpt stage", "microbatch {} was asked for; {} were given", place.microbatch,
         batches.size());
   check(slot_of(place) < plan.slots, "gpt stage", "slot {} was asked for; the stage has {}",
         place.slot, plan.slots);
   context.batch = &batches[static_cast<size_t>(place.microbatch)];
+  context.accumulate_gradients = begun;
+  begun = true;
   context.gradients_complete = place.last_microbatch;
   if (!context.training || plan.config.hidden_dropout == 0) return;
   const int64_t first =
@@ -183,6 +192,23 @@ void GptStage::State::select(const Place& place) {
 Tensor GptStage::State::block_input(int slot, int64_t i, const Tensor& stage_input) {
   if (i > 0) return buffers.block(slot, i - 1).output;
   return plan.part.first ? buffers.slot(slot).embedded : stage_input;
+}
+
+// What normalizes the output of block i.
+NormOutput GptStage::State::norm_behind(int slot, int64_t i) {
+  const auto next = static_cast<size_t>(i + 1);
+  if (next < blocks.size()) return blocks[next].first_norm(buffers.block(slot, i + 1));
+  return head ? head->norm(buffers.slot(slot).head) : NormOutput();
+}
+
+// Where the last block's last branch joins the stream.
+JoinGradient GptStage::State::gradient_at_end(int slot, const Tensor& stage_input,
+                                              const Tensor& output_gradient) {
+  const ResidualBranch& branch = blocks.back().last_branch();
+  if (!head) return {output_gradient, branch.backward(output_gradient)};
+  const auto layers = static_cast<int64_t>(blocks.size());
+  return head->backward(buffers.slot(slot).head, block_input(slot, layers, stage_input),
+                        context.work.stream_gradient, branch);
 }
 
 GptStage::GptStage(const GptConfig& config, const Mesh& mesh, const Options& options,
@@ -212,7 +238,7 @@ std::vector<Parameter> GptStage::stage_parameters(const GptConfig& config, const
 std::vector<Parameter>& GptStage::parameters() { return state_->parameters; }
 
 void GptStage::initialize() {
-  for (const Parameter& p : state_->parameters) initialize_parameter(p, state_->context.seed);
+  initialize_parameters(state_->parameters, state_->context.seed, state_->context.ops.stream);
 }
 
 Shape GptStage::exchanged() const {
@@ -225,6 +251,10 @@ void GptStage::begin(std::span<const TokenBatch> batches, StepInputs inputs) {
         "evaluation; make it with training = true");
   state_->begin(batches, true);
   state_->context.inputs = std::move(inputs);
+  StepInputs& kept = state_->context.inputs;
+  if (state_->plan.device == Device::cpu && kept.step_on_device != nullptr) {
+    kept.step = *kept.step_on_device;  // operators of the host read their key's own step
+  }
 }
 
 void GptStage::begin_evaluation(std::span<const TokenBatch> batches) {
@@ -236,36 +266,35 @@ Tensor GptStage::loss_sum() const { return state_->context.loss_sum; }
 
 void GptStage::forward(const Place& place, const Tensor& input, const Tensor& output) {
   State& s = *state_;
-  s.select(place);
+  s.select(place, s.forward_begun);
   const int slot = s.slot_of(place);
   const auto layers = static_cast<int64_t>(s.blocks.size());
   if (s.embedding) s.embedding->forward(s.buffers.slot(slot).embedded);
+  s.norm_behind(slot, -1).normalize(s.context.ops, s.block_input(slot, 0, input));
   for (int64_t i = 0; i < layers; ++i) {
     BlockStash& stash = s.buffers.block(slot, i);
     const bool to_next_stage = !s.head && i + 1 == layers;
     s.blocks[static_cast<size_t>(i)].forward(stash, s.block_input(slot, i, input),
-                                             to_next_stage ? output : stash.output);
+                                             to_next_stage ? output : stash.output,
+                                             s.norm_behind(slot, i));
   }
-  if (s.head) s.head->forward(s.buffers.slot(slot).head, s.block_input(slot, layers, input));
+  if (s.head) s.head->forward(s.buffers.slot(slot).head);
 }
 
 void GptStage::backward(const Place& place, const Tensor& input, const Tensor& output_gradient,
                         const Tensor& input_gradient) {
   State& s = *state_;
   check(s.training_step, "gpt stage", "backward was asked for in evaluation");
-  s.select(place);
+  s.select(place, s.backward_begun);
   const int slot = place.slot;
   const auto layers = static_cast<int64_t>(s.blocks.size());
   const Tensor& stream = s.context.work.stream_gradient;
-  if (s.head) {
-    s.head->backward(s.buffers.slot(slot).head, s.block_input(slot, layers, input), stream);
-  }
-  Tensor above = s.head ? stream : output_gradient;
+  JoinGradient gradient = s.gradient_at_end(slot, input, output_gradient);
   for (int64_t i = layers - 1; i >= 0; --i) {
-    const Tensor below = i == 0 && !s.embedding ? input_gradient : stream;
-    s.blocks[static_cast<size_t>(i)].backward(s.buffers.block(slot, i),
-                                              s.block_input(slot, i, input), above, below);
-    above = below;
+    const auto at = static_cast<size_t>(i);
+    gradient = s.blocks[at].backward(s.buffers.block(slot, i), s.block_input(slot, i, input),
+                                     gradient, i == 0 && !s.embedding ? input_gradient : stream,
+                                     i == 0 ? nullptr : &s.blocks[at - 1].last_branch());
   }
   if (s.embedding) s.embedding->backward(stream);
 }

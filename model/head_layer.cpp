@@ -1,8 +1,11 @@
 #include "model/head_layer.h"
 
+#include <algorithm>
+
 #include "core/ops/cross_entropy.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/matmul.h"
+#include "core/profiler.h"
 
 namespace switchyard {
 
@@ -13,68 +16,90 @@ HeadLayer::HeadLayer(StageContext& context, std::span<const Parameter> parameter
       tied_to_embedding_here_(context.config.tied_output &&
                               parameters[static_cast<size_t>(weight_.first())].stored) {}
 
-void HeadLayer::logits(HeadStash& stash, const Tensor& input) const {
-  ops::ResidualNorm t;
-  t.residual = input;
-  norm_.add_to(t);
-  t.y = stash.normalized;
-  t.mean = stash.mean;
-  t.reciprocal = stash.reciprocal;
-  ops::residual_norm_forward(context_.ops, t);
-  auto rows = context_.exchange.gather(stash.normalized, context_.work.gathered,
-                                       {"all-gather of final rows"});
-  ops::matmul(context_.ops, rows.rows(), weight_.weight(), stash.logits, {.transpose_b = true});
+void HeadLayer::logits(const Tensor& rows, const Tensor& to) const {
+  ops::matmul(context_.ops, rows, weight_.weight(), to, {.transpose_b = true});
+}
+
+void HeadLayer::forward(HeadStash& stash) const {
+  const ProfiledPart part("head");
+  const LocalSizes& s = context_.sizes;
+  const WorkBuffers& work = context_.work;
+  auto gathered =
+      context_.exchange.gather(stash.normalized, work.gathered, {"all-gather of final rows"});
+  const Tensor rows = gathered.rows();
+  const int64_t most = work.logits.shape[0];
+  for (int64_t begin = 0; begin < s.rows; begin += most) {
+    const Chunk chunk{begin, std::min(begin + most, s.rows)};
+    const Tensor chunk_logits = work.logits.slice(0, 0, chunk.rows());
+    logits(rows.slice(0, chunk.begin, chunk.end), chunk_logits);
+    chunk_losses(chunk, chunk_logits);
+    if (context_.training) chunk_gradients(chunk, chunk_logits, rows);
+  }
+  ops::sum(context_.ops, work.losses, context_.loss_sum);
+  if (!context_.training) return;
+  context_.exchange.reduce_scatter(rows, stash.normalized, {"reduce-scatter of final gradients"});
+}
+
+// Writes the losses of the rows; in training the logits become their gradient.
+void HeadLayer::chunk_losses(const Chunk& chunk, const Tensor& chunk_logits) const {
+  if (!context_.training || context_.exchange.ranks() > 1) {
+    return chunk_losses_in_parts(chunk, chunk_logits);
+  }
+  const LocalSizes& s = context_.sizes;
+  ops::cross_entropy(context_.ops, chunk_logits,
+                     context_.batch->targets.view({s.rows}).slice(0, chunk.begin, chunk.end),
+                     {s.first_token, s.valid_tokens},
+                     context_.work.losses.slice(0, chunk.begin, chunk.end),
+                     context_.inputs.gradient_scale);
 }
 
 // Every rank's statistics of its columns meet before the losses are known on all of them.
-void HeadLayer::losses(HeadStash& stash, const Tensor& targets) const {
+void HeadLayer::chunk_losses_in_parts(const Chunk& chunk, const Tensor& chunk_logits) const {
   const LocalSizes& s = context_.sizes;
-  const Tensor& all = context_.work.statistics;
-  const Tensor own =
-      all.slice(0, context_.exchange.rank(), context_.exchange.rank() + 1).view({s.rows, 3});
-  ops::cross_entropy_statistics(context_.ops, stash.logits, targets,
-                                {s.first_token, s.valid_tokens}, own);
-  auto gathered = context_.exchange.gather(own, all.view({all.shape[0] * s.rows, 3}),
-                                           {"all-gather of cross-entropy statistics"});
-  gathered.rows();
-  ops::cross_entropy_combine(context_.ops, all, targets, stash.log_sum, context_.work.losses);
-  ops::sum(context_.ops, context_.work.losses, context_.loss_sum);
-}
-
-void HeadLayer::forward(HeadStash& stash, const Tensor& input) const {
-  const LocalSizes& s = context_.sizes;
-  const Tensor targets = context_.batch->targets.view({s.rows});
-  logits(stash, input);
-  losses(stash, targets);
-  if (context_.training) {
-    ops::cross_entropy_gradient(context_.ops, stash.logits, targets,
-                                {s.first_token, s.valid_tokens}, stash.log_sum,
-                                context_.inputs.gradient_scale);
-  }
-}
-
-void HeadLayer::backward(const HeadStash& stash, const Tensor& input,
-                         const Tensor& input_gradient) const {
   const WorkBuffers& work = context_.work;
-  auto rows =
-      context_.exchange.gather(stash.normalized, work.regathered, {"all-gather of final rows"});
-  const Tensor& normalized_gradient = work.norm_gradient[0];
-  const Tensor partial = context_.exchange.partial(normalized_gradient, work.gathered);
-  ops::matmul(context_.ops, stash.logits, weight_.weight(), partial);
-  context_.exchange.reduce_scatter(partial, normalized_gradient,
-                                   {"reduce-scatter of final gradients"});
-  ops::matmul(context_.ops, stash.logits, rows.rows(), weight_.gradient(),
-              {.transpose_a = true, .accumulate = true});
+  const ops::VocabularyPart part{s.first_token, s.valid_tokens};
+  const int64_t ranks = context_.exchange.ranks(), rank = context_.exchange.rank();
+  const Tensor targets = context_.batch->targets.view({s.rows}).slice(0, chunk.begin, chunk.end);
+  const Tensor all = work.statistics.slice(0, 0, ranks * chunk.rows());
+  const Tensor own = all.slice(0, rank * chunk.rows(), (rank + 1) * chunk.rows());
+  const Tensor log_sum = work.log_sum.slice(0, 0, chunk.rows());
+  ops::cross_entropy_statistics(context_.ops, chunk_logits, targets, part, own);
+  auto gathered = context_.exchange.gather(own, all, {"all-gather of cross-entropy statistics"});
+  gathered.rows();
+  ops::cross_entropy_combine(context_.ops, all.view({ranks, chunk.rows(), 3}), targets, log_sum,
+                             work.losses.slice(0, chunk.begin, chunk.end));
+  if (!context_.training) return;
+  ops::cross_entropy_gradient(context_.ops, chunk_logits, targets, part, log_sum,
+                              context_.inputs.gradient_scale);
+}
+
+// The weight's gradient first: the rows' gradient, partial sums with tp > 1, overwrites the rows.
+void HeadLayer::chunk_gradients(const Chunk& chunk, const Tensor& logits_gradient,
+                                const Tensor& rows) const {
+  const Tensor chunk_rows = rows.slice(0, chunk.begin, chunk.end);
+  const bool accumulate = context_.accumulate_gradients || chunk.begin > 0;
+  ops::matmul(context_.ops, logits_gradient, chunk_rows, weight_.gradient(),
+              {.transpose_a = true, .accumulate = accumulate});
+  ops::matmul(context_.ops, logits_gradient, weight_.weight(), chunk_rows);
+}
+
+// The weight is reported here, where all chunks of all microbatches have gone through forward.
+JoinGradient HeadLayer::backward(const HeadStash& stash, const Tensor& input,
+                                 const Tensor& input_gradient, const ResidualBranch& before) const {
+  const ProfiledPart part("head");
   if (!tied_to_embedding_here_) context_.report_ready(weight_);
   ops::ResidualNormBackward t;
-  t.sum = input;
   norm_.add_to(t);
+  t.sum = input;
   t.mean = stash.mean;
   t.reciprocal = stash.reciprocal;
-  t.dy = normalized_gradient;
+  t.dy = stash.normalized;
   t.dsum = input_gradient;
+  const Tensor branch = before.add_to(t);
   ops::residual_norm_backward(context_.ops, t);
   norm_.report_ready();
+  before.report_ready();
+  return {input_gradient, branch};
 }
 
 }  // namespace switchyard

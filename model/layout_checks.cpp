@@ -51,8 +51,11 @@ void check_microbatch(const GptConfig& c, const GptStage::Options& options) {
         "the sequence length is {}; the model has {} learned positions", options.sequence_length,
         c.max_positions);
   check(options.slots >= 1, where, "{} slots were given; 1 or more are needed", options.slots);
-  check(options.dtype == DType::f32 || options.dtype == DType::bf16, where,
-        "dtype {} was given; f32 and bf16 are allowed", name_of(options.dtype));
+  const bool half = options.dtype == DType::f16 && options.device == Device::cuda;
+  check(options.dtype == DType::f32 || options.dtype == DType::bf16 || half, where,
+        "dtype {} was given; f32 and bf16 are allowed, on cuda f16, too", name_of(options.dtype));
+  check(options.head_chunk >= 0, where, "a head chunk of {} rows was given; 0 (all) or more",
+        options.head_chunk);
 }
 
 }  // namespace

@@ -8,9 +8,13 @@ namespace switchyard {
 namespace {
 
 void weight_gradient(const StageContext& context, const Tensor& output_gradient,
-                     const Tensor& input, const ParameterGroup& weight) {
+                     const Tensor& input, const ParameterGroup& weight,
+                     const ParameterGroup& bias = {}) {
   ops::matmul(context.ops, output_gradient, input, weight.gradient(),
-              {.transpose_a = true, .accumulate = true});
+              {.transpose_a = true,
+               .accumulate = context.accumulate_gradients,
+               .row_sums = bias.gradient()});
+  context.report_ready(bias);
   context.report_ready(weight);
 }
 
@@ -19,6 +23,12 @@ void weight_gradient(const StageContext& context, const Tensor& output_gradient,
 void ColumnParallelLinear::forward(const Tensor& input, const Tensor& output) const {
   ops::matmul(context_.ops, input, weight_.weight(), output,
               {.transpose_b = true, .bias = bias_.weight()});
+}
+
+void ColumnParallelLinear::forward_gelu(const Tensor& input, const Tensor& gelu_input,
+                                        const Tensor& output) const {
+  ops::matmul(context_.ops, input, weight_.weight(), output,
+              {.transpose_b = true, .bias = bias_.weight(), .gelu_input = gelu_input});
 }
 
 void ColumnParallelLinear::backward_input(const Tensor& output_gradient, const Tensor& all_rows,
@@ -30,11 +40,7 @@ void ColumnParallelLinear::backward_input(const Tensor& output_gradient, const T
 
 void ColumnParallelLinear::backward_weight(const Tensor& output_gradient,
                                            const Tensor& input) const {
-  if (bias_) {
-    ops::column_sum(context_.ops, output_gradient, bias_.gradient());
-    context_.report_ready(bias_);
-  }
-  weight_gradient(context_, output_gradient, input, weight_);
+  weight_gradient(context_, output_gradient, input, weight_, bias_);
 }
 
 void RowParallelLinear::forward(const Tensor& input, const Tensor& all_rows,
@@ -47,6 +53,12 @@ void RowParallelLinear::forward(const Tensor& input, const Tensor& all_rows,
 void RowParallelLinear::backward_input(const Tensor& output_gradient,
                                        const Tensor& input_gradient) const {
   ops::matmul(context_.ops, output_gradient, weight_.weight(), input_gradient);
+}
+
+void RowParallelLinear::backward_gelu(const Tensor& output_gradient, const Tensor& gelu_input,
+                                      const Tensor& gelu_input_gradient) const {
+  ops::matmul(context_.ops, output_gradient, weight_.weight(), gelu_input_gradient,
+              {.gelu_gradient = gelu_input});
 }
 
 void RowParallelLinear::backward_weight(const Tensor& output_gradient, const Tensor& input) const {

@@ -12,12 +12,15 @@ class ColumnParallelLinear {
   ColumnParallelLinear(StageContext& context, ParameterGroup weight, ParameterGroup bias)
       : context_(context), weight_(weight), bias_(bias) {}
 
-  void forward(const Tensor& input,                         // [rows, in]
-               const Tensor& output) const;                 // [rows, out of this rank]
+  void forward(const Tensor& input,            // [rows, in]
+               const Tensor& output) const;    // [rows, out of this rank]
+  void forward_gelu(const Tensor& input,       // output = gelu_tanh(y)
+                    const Tensor& gelu_input,  // y, as output
+                    const Tensor& output) const;
   void backward_input(const Tensor& output_gradient,        // [rows, out of this rank]
                       const Tensor& all_rows,               // [rows, in], a buffer for tp > 1
                       const Tensor& input_gradient) const;  // [own_rows, in]
-  void backward_weight(const Tensor& output_gradient, const Tensor& input) const;
+  void backward_weight(const Tensor& output_gradient, const Tensor& input) const;  // and bias
 
  private:
   StageContext& context_;
@@ -36,6 +39,10 @@ class RowParallelLinear {
                const Tensor& output) const;                 // [own_rows, out]
   void backward_input(const Tensor& output_gradient,        // [rows, out]
                       const Tensor& input_gradient) const;  // [rows, in of this rank]
+  // Where x is gelu_tanh(gelu_input): the gradient of gelu_input.
+  void backward_gelu(const Tensor& output_gradient,  // [rows, out]
+                     const Tensor& gelu_input,       // [rows, in of this rank]
+                     const Tensor& gelu_input_gradient) const;
   void backward_weight(const Tensor& output_gradient, const Tensor& input) const;
 
  private:

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/ops/activation.h"
+#include "core/profiler.h"
 
 namespace switchyard {
 
@@ -27,27 +28,42 @@ MlpLayer::MlpLayer(StageContext& context, std::span<const Parameter> parameters,
       down_(context, ParameterGroup(parameters, {layer_name(layer, "mlp.down.weight")})) {}
 
 void MlpLayer::forward(BlockStash& stash, const Tensor& branch) const {
+  const ProfiledPart part("MLP");
   auto input = context_.exchange.gather(stash.mlp_input, context_.work.gathered,
                                         {"all-gather of MLP inputs"});
-  up_.forward(input.rows(), stash.up);
-  ops::activation_forward(context_.ops, context_.config.activation, stash.up, stash.activated);
+  if (fuses_gelu()) {
+    up_.forward_gelu(input.rows(), stash.up, stash.activated);
+  } else {
+    up_.forward(input.rows(), stash.up);
+    ops::activation_forward(context_.ops, context_.config.activation, stash.up, stash.activated);
+  }
   down_.forward(stash.activated, context_.work.gathered, branch);
+}
+
+// The gradient of the activation's input from that of all rows of the branch.
+Tensor MlpLayer::up_gradient(const BlockStash& stash, const Tensor& branch_gradient) const {
+  const Tensor& gradient = context_.work.activated_gradient;
+  if (fuses_gelu()) {
+    down_.backward_gelu(branch_gradient, stash.up, gradient);
+    return gradient;
+  }
+  down_.backward_input(branch_gradient, gradient);
+  ops::activation_backward(context_.ops, context_.config.activation, stash.up, gradient, stash.up);
+  return stash.up;
 }
 
 void MlpLayer::backward(const BlockStash& stash, const Tensor& branch_gradient,
                         const Tensor& input_gradient) const {
+  const ProfiledPart part("MLP");
   const WorkBuffers& work = context_.work;
   auto outgoing =
       context_.exchange.gather(branch_gradient, work.gathered, {"all-gather of MLP gradients"});
   auto input =
       context_.exchange.gather(stash.mlp_input, work.regathered, {"all-gather of MLP inputs"});
-  down_.backward_input(outgoing.rows(), work.activated_gradient);
+  const Tensor gradient = up_gradient(stash, outgoing.rows());
   down_.backward_weight(outgoing.rows(), stash.activated);
-  const Tensor& up_gradient = stash.up;
-  ops::activation_backward(context_.ops, context_.config.activation, stash.up,
-                           work.activated_gradient, up_gradient);
-  up_.backward_weight(up_gradient, input.rows());
-  up_.backward_input(up_gradient, work.gathered, input_gradient);
+  up_.backward_weight(gradient, input.rows());
+  up_.backward_input(gradient, work.gathered, input_gradient);
 }
 
 }  // namespace switchyard

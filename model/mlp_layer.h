@@ -13,11 +13,14 @@ class MlpLayer {
 
   // stash.mlp_input -> branch, both [own_rows, hidden].
   void forward(BlockStash& stash, const Tensor& branch) const;
-  // branch_gradient -> input_gradient, both [own_rows, hidden]; writes over stash.up.
+  // branch_gradient -> input_gradient, both [own_rows, hidden]; may write over stash.up.
   void backward(const BlockStash& stash, const Tensor& branch_gradient,
                 const Tensor& input_gradient) const;
 
  private:
+  bool fuses_gelu() const { return context_.config.activation == ops::Activation::gelu_tanh; }
+  Tensor up_gradient(const BlockStash& stash, const Tensor& branch_gradient) const;
+
   StageContext& context_;
   ColumnParallelLinear up_;
   RowParallelLinear down_;

@@ -5,6 +5,19 @@
 
 namespace switchyard {
 
+class NormLayer;
+
+// A norm and where it writes: what is added to an operator that writes the stream which it reads.
+struct NormOutput {
+  const NormLayer* norm = nullptr;  // none: nothing is normalised
+  Tensor y;                         // [own_rows, hidden]
+  Tensor mean, reciprocal;          // [own_rows] f32
+
+  inline void add_to(ops::ResidualNorm& t) const;
+  // Alone, of a stream that is there already.
+  inline void normalize(const ops::Context& context, const Tensor& stream) const;
+};
+
 // The weights of one norm, ready to be put into the fused residual operators.
 class NormLayer {
  public:
@@ -37,5 +50,20 @@ class NormLayer {
   StageContext& context_;
   ParameterGroup weight_, shift_;
 };
+
+void NormOutput::add_to(ops::ResidualNorm& t) const {
+  if (norm == nullptr) return;
+  norm->add_to(t);
+  t.y = y;
+  t.mean = mean;
+  t.reciprocal = reciprocal;
+}
+
+void NormOutput::normalize(const ops::Context& context, const Tensor& stream) const {
+  ops::ResidualNorm t;
+  t.residual = stream;
+  add_to(t);
+  ops::residual_norm_forward(context, t);
+}
 
 }  // namespace switchyard

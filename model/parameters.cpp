@@ -15,9 +15,10 @@ class Builder {
   Builder(const GptConfig& config, const Layout& layout, int tp_rank)
       : config_(config), tp_(layout.tp), tp_rank_(tp_rank) {}
 
-  void embedding() {
+  void embedding(bool head_here) {
     layer_ = -1;
-    vocabulary("embedding.word.weight", config_.tied_output, true);
+    vocabulary("embedding.word.weight", config_.tied_output, true).gradient_overwritten =
+        config_.tied_output && head_here;  // the head comes first
     if (config_.positions == Positions::learned) {
       whole("embedding.position.weight", {config_.max_positions, config_.hidden});
     }
@@ -37,9 +38,9 @@ class Builder {
     layer_ = static_cast<int>(config_.layers);
     norm("final_norm");
     if (!config_.tied_output) {
-      vocabulary("head.weight", false, true);
+      vocabulary("head.weight", false, true).gradient_overwritten = true;
     } else if (!first_stage_too) {
-      vocabulary("embedding.word.weight", true, false);
+      vocabulary("embedding.word.weight", true, false).gradient_overwritten = true;
     }
   }
 
@@ -73,7 +74,7 @@ class Builder {
     return p;
   }
 
-  void vocabulary(const std::string& name, bool tied, bool stored) {
+  Parameter& vocabulary(const std::string& name, bool tied, bool stored) {
     Parameter& p = append(name, {config_.vocabulary, config_.hidden});
     const int64_t rows = config_.padded_vocabulary() / tp_;
     p.box.offset[0] = std::min(rows * tp_rank_, config_.vocabulary);
@@ -81,6 +82,7 @@ class Builder {
     p.local[0] = rows;
     p.tied = tied;
     p.stored = stored;
+    return p;
   }
 
   static void no_decay(Parameter& p, Initial initial) {
@@ -98,7 +100,7 @@ class Builder {
   // Matrices that read the same input and are split by rows: one fused matrix, one fused bias.
   void column_parallel(std::initializer_list<std::pair<const char*, int64_t>> parts) {
     for (const auto& [name, rows] : parts) {
-      split(std::string(name) + ".weight", {rows, config_.hidden}, 0);
+      split(std::string(name) + ".weight", {rows, config_.hidden}, 0).gradient_overwritten = true;
     }
     if (!config_.linear_bias) return;
     for (const auto& [name, rows] : parts) {
@@ -111,6 +113,7 @@ class Builder {
     Parameter& p = split(name + ".weight", {config_.hidden, columns}, 1);
     p.deviation = static_cast<float>(config_.init_deviation /
                                      std::sqrt(2.0 * static_cast<double>(config_.layers)));
+    p.gradient_overwritten = true;
     if (config_.linear_bias) no_decay(whole(name + ".bias", {config_.hidden}), Initial::zeros);
   }
 
@@ -146,7 +149,7 @@ std::string layer_name(int64_t layer, std::string_view rest) {
 std::vector<Parameter> make_parameters(const GptConfig& config, const Layout& layout, int tp_rank,
                                        const StagePart& part) {
   Builder builder(config, layout, tp_rank);
-  if (part.first) builder.embedding();
+  if (part.first) builder.embedding(part.last);
   for (int64_t layer = part.first_layer; layer < part.last_layer; ++layer) builder.block(layer);
   if (part.last) builder.head(part.first);
   return builder.take();

@@ -48,7 +48,9 @@ class ParameterGroup {
 };
 
 // Writes the initial weights: a normal number for each element of the global tensor, keyed by
-// (seed, 0, name), so that every layout starts alike; zeros where the vocabulary is padded.
-void initialize_parameter(const Parameter& parameter, uint64_t seed);
+// (seed, 0, name), so that every layout starts alike; zeros where the vocabulary is padded. The
+// numbers are the host's on every device: to device memory they go piece by piece, through
+// `stream`, and are there when the call returns.
+void initialize_parameters(std::span<const Parameter> parameters, uint64_t seed, Stream& stream);
 
 }  // namespace switchyard

@@ -38,7 +38,10 @@ std::vector<BufferLine> work_table(WorkBuffers& work, const Plan& plan) {
     table.push_back({"regathered rows", &work.regathered, {s.rows, s.hidden}, plan.dtype});
   }
   if (plan.part.last) {
-    table.push_back({"statistics", &work.statistics, {plan.tp, s.rows, 3}, DType::f32});
+    const int64_t chunk = plan.head_chunk;
+    table.push_back({"logits", &work.logits, {chunk, s.vocabulary_rows}, plan.dtype});
+    table.push_back({"logits log sum", &work.log_sum, {chunk}, DType::f32});
+    table.push_back({"statistics", &work.statistics, {plan.tp * chunk, 3}, DType::f32});
     table.push_back({"losses", &work.losses, {s.rows}, DType::f32});
   }
   if (plan.training) append(table, gradient_table(work, plan));

@@ -21,6 +21,7 @@ class StageBuffers {
     Device device = Device::cpu;
     int tp = 1;
     int slots = 1;
+    int64_t head_chunk = 0;  // rows whose logits live at once
     bool training = true;
   };
   static int64_t bytes_needed(const Plan& plan);

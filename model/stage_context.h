@@ -21,10 +21,12 @@ struct WorkBuffers {
   Tensor branch;              // [own_rows, hidden], output of attention or MLP, or its gradient
   Tensor norm_gradient[2];    // [own_rows, hidden]; the second for parallel residuals only
   Tensor stream_gradient;     // [own_rows, hidden], of the residual stream
-  Tensor activated_gradient;  // [rows, ffn]
+  Tensor activated_gradient;  // [rows, ffn]; of the activation's input where it is a fused GELU
   Tensor attended_gradient;   // [rows, heads * head_dim]
   Tensor qkv_gradient;        // [rows, qkv_width]
-  Tensor statistics;          // [tp, rows, 3] f32
+  Tensor logits;              // [chunk, vocabulary_rows], then their gradient; of the head's chunk
+  Tensor log_sum;             // [chunk] f32
+  Tensor statistics;          // [tp * chunk, 3] f32
   Tensor losses;              // [rows] f32
 };
 
@@ -45,7 +47,8 @@ struct StageContext {
   StepInputs inputs = {};  // of the training step at work
   Tensor loss_sum = {};    // f64 [1], of the microbatches since begin
   bool training = false;
-  bool gradients_complete = false;  // with this microbatch's backward
+  bool accumulate_gradients = false;  // false: this is the step's first microbatch
+  bool gradients_complete = false;    // with this microbatch's backward
 
   RandomKey random_key(uint32_t purpose) const {
     return {seed, static_cast<uint32_t>(inputs.step), purpose, inputs.step_on_device};

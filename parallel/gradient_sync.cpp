@@ -26,11 +26,36 @@ GradientSync::GradientSync(FlatBuffers& buffers, const Mesh& mesh, ops::Context 
           "a tied parameter on stage {} of {}; only the first and the last may hold one",
           mesh.place.pp, mesh.layout.pp);
   }
+  if (options.gradients) find_added();
+}
+
+// Parameters in order of their place; a stretch goes over gaps, which are zero anyway.
+void GradientSync::find_added() {
+  const auto parameters = buffers_.parameters();
+  const Tensor& flat = buffers_.gradients();
+  int64_t begin = 0, end = 0;
+  const auto close = [&] {
+    if (begin < end) added_.push_back(flat.slice(0, begin, end));
+  };
+  for (const Bucket& bucket : buffers_.buckets()) {
+    for (const int i : bucket.parameters) {
+      const Parameter& p = parameters[static_cast<size_t>(i)];
+      const int64_t offset = p.gradient.as<float>() - flat.as<float>();
+      if (p.gradient_overwritten) {
+        close();
+        begin = end = 0;
+        continue;
+      }
+      if (begin == end) begin = offset;
+      end = offset + p.local.elements();
+    }
+  }
+  close();
 }
 
 void GradientSync::begin_step() {
   check(buffers_.options().gradients, "GradientSync", "the buffers were made without gradients");
-  ops::fill(context_, buffers_.gradients(), 0.0f);
+  for (const Tensor& part : added_) ops::fill(context_, part, 0.0f);
   std::fill(ready_.begin(), ready_.end(), uint8_t{0});
   for (size_t b = 0; b < missing_.size(); ++b) {
     missing_[b] = buffers_.buckets()[b].parameters.size();

@@ -18,13 +18,14 @@ class GradientSync {
  public:
   // Both must outlive this object. Throws Error where the buffers were not made for this mesh.
   GradientSync(FlatBuffers& buffers, const Mesh& mesh, ops::Context context);
-  void begin_step();                    // zeroes the gradients
+  void begin_step();                    // zeroes the gradients that backward adds to
   void parameter_ready(int parameter);  // its gradient is complete: called in the last microbatch
   void finish();                        // throws if a parameter was not ready
   // All-gathers the weights of every bucket from their owners; the handles are waited for inside.
   void gather_weights();
 
  private:
+  void find_added();
   void start_bucket(size_t bucket);  // its reduce-scatter over dp
   void sum_replicated_over_tp();
   void sum_tied_over_stages();
@@ -34,6 +35,7 @@ class GradientSync {
   FlatBuffers& buffers_;
   const Mesh& mesh_;
   ops::Context context_;
+  std::vector<Tensor> added_;      // stretches of the gradients that backward does not overwrite
   std::vector<uint8_t> ready_;     // of each parameter
   std::vector<size_t> bucket_of_;  // of each parameter
   std::vector<size_t> missing_;    // parameters of each bucket that are not ready

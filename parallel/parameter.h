@@ -20,7 +20,9 @@ struct Parameter {
   bool tied = false;        // held by the first and the last pipeline stage alike
   bool stored = true;       // this rank's copy is the one that checkpoints and the norm count
   bool decay = true;        // weight decay applies
-  int layer = 0;            // parameters of one layer become ready together in backward
+  // The first microbatch's backward writes the whole gradient, which need not be zero before.
+  bool gradient_overwritten = false;
+  int layer = 0;  // parameters of one layer become ready together in backward
   Initial initial = Initial::normal;
   float deviation = 0.02f;  // of Initial::normal
   // Views that FlatBuffers binds: [local], in the flat buffers of weights and gradients.

@@ -2,10 +2,13 @@
 
 #include <omp.h>
 
+#include <limits>
 #include <mutex>
 
+#include "core/ops/elementwise.h"
 #include "core/random.h"
 #include "parallel/gradient_sync.h"
+#include "tests/model/host_elements.h"
 
 namespace switchyard::test {
 
@@ -45,18 +48,20 @@ void visit_box(const Parameter& p, const Visit& visit) {
 }
 
 // Norms and biases away from ones and zeros, so that mistakes in them show.
-void shake(Parameter& p) {
+void shake(Parameter& p, Stream& stream) {
   if (p.initial == Initial::normal) return;
   const RandomKey key{5, 0, random_purpose(p.name)};
+  const HostElements host(p.weight, stream);
   visit_box(p, [&](size_t global, size_t local) {
     const float shift = 0.2f * random_normal(key, global);
     if (p.weight.dtype == DType::bf16) {
-      auto& value = p.weight.span<bf16>()[local];
+      auto& value = host.view().span<bf16>()[local];
       value = bf16(float(value) + shift);
     } else {
-      p.weight.span<float>()[local] += shift;
+      host.view().span<float>()[local] += shift;
     }
   });
+  host.put_back();
 }
 
 double value_at(const Tensor& t, size_t i) {
@@ -68,6 +73,8 @@ class Rank {
  public:
   Rank(const ModelRun& run, Communicator& world)
       : run_(run),
+        stream_(run.device),
+        scratch_(run.device),
         mesh_(make_mesh(run.layout, world)),
         schedule_(schedule(run.training)),
         stage_(run.config, mesh_, options(), {stream_, scratch_}),
@@ -75,11 +82,13 @@ class Rank {
                                        .dp_rank = mesh_.place.dp,
                                        .dtype = run.dtype,
                                        .bucket_elements = 4096,
-                                       .gradients = run.training}),
+                                       .gradients = run.training,
+                                       .device = run.device}),
         sync_(buffers_, mesh_, {stream_, scratch_}),
         executor_(mesh_, stage_.exchanged(), run.dtype, peak_live(schedule_), stream_) {
     stage_.initialize();
-    for (Parameter& p : stage_.parameters()) shake(p);
+    for (Parameter& p : stage_.parameters()) shake(p, stream_);
+    make_inputs();
     for (int i = mesh_.place.dp; i < run.microbatches; i += run.layout.dp) add_batch(i);
   }
 
@@ -92,8 +101,11 @@ class Rank {
   double repeat() {
     if (run_.training) {
       sync_.begin_step();
+      poison_overwritten();
       stage_.begin(batches_,
-                   {.step = run_.step, .ready = [&](int i) { sync_.parameter_ready(i); }});
+                   {.step = run_.step,
+                    .gradient_scale = {.loss_scale = loss_scale_, .multiplier = run_.multiplier},
+                    .ready = [&](int i) { sync_.parameter_ready(i); }});
     } else {
       stage_.begin_evaluation(batches_);
     }
@@ -113,12 +125,39 @@ class Rank {
   }
 
  private:
-  double loss_sum() const { return *stage_.loss_sum().as<double>(); }
+  double loss_sum() { return HostElements(stage_.loss_sum(), stream_).view().span<double>()[0]; }
+
+  // What backward overwrites may hold anything before.
+  void poison_overwritten() {
+    for (const Parameter& p : stage_.parameters()) {
+      if (!p.gradient_overwritten) continue;
+      ops::fill({stream_, scratch_}, p.gradient, std::numeric_limits<float>::quiet_NaN());
+    }
+  }
+
+  int microbatches() const {
+    return (run_.microbatches - mesh_.place.dp + run_.layout.dp - 1) / run_.layout.dp;
+  }
+
+  void make_inputs() {
+    const Shape tokens{run_.samples, run_.length};
+    inputs_ = Arena("inputs",
+                    2 * microbatches() * Arena::footprint(tokens, DType::i32) +
+                        Arena::footprint({1}, DType::f32),
+                    run_.device);
+    loss_scale_ = inputs_.allocate({1}, DType::f32, "loss scale");
+    ops::fill({stream_, scratch_}, loss_scale_, run_.loss_scale);
+  }
+
+  Tensor put(const std::vector<int32_t>& numbers) {
+    const Tensor t = inputs_.allocate({run_.samples, run_.length}, DType::i32, "tokens");
+    copy_bytes(t.data, numbers.data(), t.bytes(), stream_);
+    return t;
+  }
 
   std::vector<Action> schedule(bool training) const {
-    const int count = (run_.microbatches - mesh_.place.dp + run_.layout.dp - 1) / run_.layout.dp;
-    return training ? schedule_1f1b(run_.layout.pp, count, mesh_.place.pp)
-                    : schedule_forward_only(run_.layout.pp, count, mesh_.place.pp);
+    return training ? schedule_1f1b(run_.layout.pp, microbatches(), mesh_.place.pp)
+                    : schedule_forward_only(run_.layout.pp, microbatches(), mesh_.place.pp);
   }
 
   GptStage::Options options() const {
@@ -130,21 +169,21 @@ class Rank {
     o.slots = peak_live(schedule_);
     o.training = run_.training;
     o.seed = run_.seed;
+    o.device = run_.device;
+    o.head_chunk = run_.head_chunk;
     return o;
   }
 
   void add_batch(int microbatch) {
     const int64_t first = microbatch * run_.samples;
-    data_.push_back(reference_batch(run_, first, run_.samples));
-    ReferenceBatch& b = data_.back();
-    const Shape shape{run_.samples, run_.length};
-    batches_.push_back({Tensor(b.tokens.data(), DType::i32, shape),
-                        Tensor(b.targets.data(), DType::i32, shape), first});
+    const ReferenceBatch b = reference_batch(run_, first, run_.samples);
+    batches_.push_back({put(b.tokens), put(b.targets), first});
   }
 
-  static void take(const Parameter& p, const Tensor& from, std::vector<double>& to) {
+  void take(const Parameter& p, const Tensor& from, std::vector<double>& to) {
+    const HostElements host(from, stream_);
     to.resize(static_cast<size_t>(p.global.elements()));
-    visit_box(p, [&](size_t global, size_t local) { to[global] = value_at(from, local); });
+    visit_box(p, [&](size_t global, size_t local) { to[global] = value_at(host.view(), local); });
   }
 
   ModelRun run_;
@@ -156,7 +195,8 @@ class Rank {
   FlatBuffers buffers_;
   GradientSync sync_;
   PipelineExecutor executor_;
-  std::vector<ReferenceBatch> data_;
+  Arena inputs_;
+  Tensor loss_scale_;  // f32 [1]
   std::vector<TokenBatch> batches_;
 };
 

@@ -1,8 +1,10 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "core/random.h"
+#include "tests/model/host_elements.h"
 #include "tests/model/model_run.h"
 
 namespace switchyard::test {
@@ -14,11 +16,13 @@ struct Style {
 };
 const Style styles[] = {{"gpt2", tiny_gpt2}, {"llama", tiny_llama}, {"neox", tiny_neox}};
 
-class ModelGradients : public testing::TestWithParam<std::tuple<Style, double>> {
+class ModelGradients : public testing::TestWithParam<std::tuple<Style, double, Device>> {
  protected:
   ModelRun run() const {
+    const auto& [style, dropout, device] = GetParam();
     ModelRun r;
-    r.config = std::get<0>(GetParam()).config(std::get<1>(GetParam()));
+    r.config = style.config(dropout);
+    r.device = device;
     return r;
   }
 };
@@ -89,16 +93,59 @@ TEST_P(ModelGradients, AreNotNeededToEvaluate) {
   EXPECT_NEAR(result.loss_sum, reference_loss(r, result.weights), 2e-6 * result.loss_sum);
 }
 
+std::string name_of_case(const testing::TestParamInfo<ModelGradients::ParamType>& instance) {
+  const auto& [style, dropout, device] = instance.param;
+  return fmt::format("{}{}_{}", style.name, dropout > 0 ? "_dropout" : "", name_of(device));
+}
 INSTANTIATE_TEST_SUITE_P(Styles, ModelGradients,
-                         testing::Combine(testing::ValuesIn(styles), testing::Values(0.0, 0.2)),
-                         [](const auto& instance) {
-                           return std::string(std::get<0>(instance.param).name) +
-                                  (std::get<1>(instance.param) > 0 ? "_dropout" : "");
-                         });
+                         testing::Combine(testing::ValuesIn(styles), testing::Values(0.0, 0.2),
+                                          testing::ValuesIn(devices())),
+                         name_of_case);
 
-TEST(ModelGradientsBf16, AreNearThoseOfF32) {
-  ModelRun r;
-  r.config = tiny_llama(0.1);
+class GradientsOnDevice : public testing::TestWithParam<Device> {
+ protected:
+  ModelRun run(const GptConfig& config) const {
+    ModelRun r;
+    r.config = config;
+    r.device = GetParam();
+    return r;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Devices, GradientsOnDevice, testing::ValuesIn(devices()),
+                         [](const auto& instance) { return std::string(name_of(instance.param)); });
+
+TEST_P(GradientsOnDevice, AreThoseOfTheWholeHeadInWhateverChunksItRuns) {
+  for (const int tp : {1, 2}) {
+    ModelRun r = run(tiny_gpt2(0.1));
+    r.layout.tp = tp;
+    const ModelResult whole = run_model(r);
+    r.head_chunk = 5;  // of 16 rows
+    const ModelResult chunks = run_model(r);
+    EXPECT_NEAR(chunks.loss_sum, whole.loss_sum, 1e-6 * whole.loss_sum);
+    for (const auto& [name, g] : whole.gradients) {
+      std::vector<double> difference = chunks.gradients.at(name);
+      for (size_t i = 0; i < g.size(); ++i) difference[i] -= g[i];
+      EXPECT_LE(std::sqrt(dot(difference, difference)), 1e-5 * std::sqrt(dot(g, g)) + 1e-7) << name;
+    }
+    r.training = false;
+    EXPECT_NEAR(run_model(r).loss_sum, reference_loss(r, whole.weights), 2e-6 * whole.loss_sum);
+  }
+}
+
+TEST_P(GradientsOnDevice, AreMultipliedByTheStepsScale) {
+  ModelRun r = run(tiny_neox(0.1));
+  const ModelResult plain = run_model(r);
+  r.multiplier = 0.25f;
+  r.loss_scale = 32;
+  const ModelResult scaled = run_model(r);
+  EXPECT_EQ(scaled.loss_sum, plain.loss_sum);
+  for (const auto& [name, g] : plain.gradients) {
+    for (size_t i = 0; i < g.size(); ++i) ASSERT_EQ(scaled.gradients.at(name)[i], 8 * g[i]) << name;
+  }
+}
+
+TEST_P(GradientsOnDevice, InBf16AreNearThoseOfF32) {
+  ModelRun r = run(tiny_llama(0.1));
   const ModelResult exact = run_model(r);
   r.dtype = DType::bf16;
   const ModelResult rounded = run_model(r);

@@ -57,7 +57,8 @@ TEST(Parameters, StartAsNormalNumbersOfTheirGlobalElements) {
   std::vector<Parameter> all =
       make_parameters(config, {.tp = 2}, 1, {.first_layer = 0, .last_layer = 3});
   const FlatBuffers buffers(all, {.gradients = false});
-  for (const Parameter& p : all) initialize_parameter(p, 11);
+  Stream stream;
+  initialize_parameters(all, 11, stream);
   const Parameter& down = named(all, "layers.1.mlp.down.weight");  // columns 24 ... 47 of 48
   const RandomKey key{11, 0, random_purpose(down.name)};
   const float deviation = 0.15f / std::sqrt(6.0f);
@@ -75,7 +76,8 @@ TEST(Parameters, PaddingOfTheVocabularyIsZero) {
   const FlatBuffers buffers(all, {.gradients = false});
   const auto words = named(all, "embedding.word.weight").weight.span<float>();
   std::fill(words.begin(), words.end(), 5.0f);
-  initialize_parameter(named(all, "embedding.word.weight"), 11);
+  Stream stream;
+  initialize_parameters(all, 11, stream);
   ASSERT_EQ(words.size(), 256u * 32);
   EXPECT_NE(words[149 * 32 + 31], 0.0f);
   for (size_t i = 150 * 32; i < words.size(); ++i) ASSERT_EQ(words[i], 0.0f);
