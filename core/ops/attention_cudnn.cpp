@@ -45,6 +45,16 @@ void check_cudnn(cudnnStatus_t status, std::string_view call) {
   check(status == CUDNN_STATUS_SUCCESS, where, "{}: {}", call, cudnnGetErrorString(status));
 }
 
+// cuDNN tells each engine's calls, deepest first; the first of them says it all.
+std::string reason_of(fe::error_t status) {
+  if (status.is_good()) return "";
+  const std::string message = status.get_message();
+  constexpr std::string_view mark = "Reason: ";
+  const size_t at = message.find(mark);
+  const std::string reason = at == std::string::npos ? message : message.substr(at + mark.size());
+  return reason.substr(0, std::min(reason.find(" at: "), reason.find('\n')));
+}
+
 class GraphBuilder {
  public:
   explicit GraphBuilder(const CudnnAttention& a) : a_(a), graph_(std::make_shared<Graph>()) {
@@ -167,9 +177,9 @@ struct Plan {
 Plan make_plan(const CudnnAttention& attention, int device) {
   Plan plan;
   plan.graph = GraphBuilder(attention).build();
-  auto status = plan.graph->build(handle_of(device), {fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK});
+  auto status = plan.graph->build(handle_of(device), {fe::HeurMode_t::A});
   if (status.is_good()) status = plan.graph->get_workspace_size(plan.workspace_bytes);
-  if (status.is_bad()) plan.refusal = status.get_message();
+  plan.refusal = reason_of(status);
   return plan;
 }
 
@@ -231,8 +241,8 @@ void run_cudnn_attention(const Context& context, const CudnnAttention& attention
   cudnnHandle_t handle = handle_of(selected_gpu());
   check_cudnn(cudnnSetStream(handle, switchyard::cuda::native(context.stream)), "cudnnSetStream");
   auto pointers = arguments(attention, data);
-  auto status = plan.graph->execute(handle, pointers, workspace);
-  check(status.is_good(), where, "{}", status.get_message());
+  const auto status = plan.graph->execute(handle, pointers, workspace);
+  check(status.is_good(), where, "{}", reason_of(status));
 }
 
 std::string cudnn_attention_refusal(const CudnnAttention& attention, const std::string& device) {
@@ -243,10 +253,10 @@ std::string cudnn_attention_refusal(const CudnnAttention& attention, const std::
   if (status.is_good()) status = graph->validate();
   if (status.is_good()) status = graph->build_operation_graph();
   if (status.is_good()) {
-    status = graph->create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK});
+    status = graph->create_execution_plans({fe::HeurMode_t::A});
   }
   if (status.is_good()) status = graph->check_support();
-  return status.is_good() ? std::string() : status.get_message();
+  return reason_of(status);
 }
 
 }  // namespace switchyard::ops
