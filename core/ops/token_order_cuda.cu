@@ -158,7 +158,8 @@ TokenOrder order_by_row(const Context& context, Scratch::Scope& scope, const Ten
   launch(name, row_keys_kernel, flat_launch(count, rounds), context.stream, ids.as<int32_t>(),
          count, first_row, rows, from);
   const LaunchShape by_tile = row_launch(tiles, sort_threads);
-  for (int shift = 0; shift < std::bit_width(static_cast<uint32_t>(rows)); shift += digit_bits) {
+  const auto bits = static_cast<int>(std::bit_width(static_cast<uint32_t>(rows)));
+  for (int shift = 0; shift < bits; shift += digit_bits) {
     launch(name, count_digits_kernel, by_tile, context.stream, from.rows, count, shift, tiles,
            counts);
     launch(name, scan_tiles_kernel, row_launch(digits, sort_threads), context.stream, counts, tiles,

@@ -70,6 +70,57 @@ TEST_P(AdamWTest, RoundedIsTheWeightRounded) {
   EXPECT_EQ(values(t.rounded), reference);
 }
 
+TEST_P(AdamWTest, RoundedMayBeHalf) {
+  AdamWTensors t = tensors(131);
+  bench.randomize(t.gradient);
+  t.rounded = bench.zeros({131}, DType::f16);
+  const Tensor s = scalars({}, 1e-2, 1, 1);
+  if (GetParam() == Device::cpu) {
+    expect_error([&] { adamw(bench.context(), t, s, {}); }, "rounded is f16; allowed: bf16");
+    return;
+  }
+  adamw(bench.context(), t, s, {});
+  Numbers reference = values(t.weight);
+  for (double& v : reference) v = static_cast<float>(f16(static_cast<float>(v)));
+  EXPECT_EQ(values(t.rounded), reference);
+}
+
+TEST_P(AdamWTest, ASkippedUpdateLeavesEverything) {
+  const AdamWTensors t = tensors(1003);
+  for (const Tensor& x : {t.gradient, t.exp_avg, t.exp_avg_sq, t.rounded}) bench.randomize(x);
+  const auto everything = [&] {
+    return std::vector{values(t.weight), values(t.gradient), values(t.exp_avg),
+                       values(t.exp_avg_sq), values(t.rounded)};
+  };
+  const auto before = everything();
+  const double nan = std::nan("");
+  adamw(bench.context(), t, bench.holding({nan, nan, 0, 0, 1}, {adamw_scalar_count}, DType::f32),
+        {});
+  EXPECT_EQ(everything(), before);
+}
+
+// Shards of a flat buffer begin anywhere.
+TEST_P(AdamWTest, WhereAShardBeginsDoesNotChangeBits) {
+  const AdamWTensors whole = tensors(1003), parts = tensors(1003);
+  bench.randomize(whole.gradient);
+  assign(parts.weight, values(whole.weight));
+  assign(parts.gradient, values(whole.gradient));
+  const Tensor s = scalars({}, 1e-2, 1, 1);
+  const AdamWOptions options{0.9f, 0.95f, 1e-8f, 0.1f};
+  adamw(bench.context(), whole, s, options);
+  for (const auto& [begin, end] : {std::pair{0, 5}, {5, 402}, {402, 1003}}) {
+    const auto part = [b = begin, e = end](const Tensor& t) { return t.slice(0, b, e); };
+    adamw(bench.context(),
+          {part(parts.weight), part(parts.gradient), part(parts.exp_avg), part(parts.exp_avg_sq),
+           part(parts.rounded)},
+          s, options);
+  }
+  EXPECT_EQ(values(parts.weight), values(whole.weight));
+  EXPECT_EQ(values(parts.exp_avg), values(whole.exp_avg));
+  EXPECT_EQ(values(parts.exp_avg_sq), values(whole.exp_avg_sq));
+  EXPECT_EQ(values(parts.rounded), values(whole.rounded));
+}
+
 TEST_P(AdamWTest, RoundedMayBeNone) {
   AdamWTensors with = tensors(77);
   bench.randomize(with.gradient);

@@ -2,6 +2,9 @@
 
 #include <omp.h>
 
+#include <functional>
+
+#include "core/ops/elementwise.h"
 #include "tests/core/ops/op_test.h"
 
 namespace switchyard::ops::test {
@@ -55,6 +58,68 @@ TEST_P(EmbeddingTest, BackwardAddsEveryTokenToItsRow) {
       expect_near(values(dtable), wanted, 1e-6, 1e-6);
     }
   }
+}
+
+struct Frequencies {
+  std::string name;
+  int64_t count, rows;
+  std::function<int64_t(int64_t)> token;  // of a place
+};
+
+// Thousands of tokens: all equal, each its own, most equal, in no order; small and large tables.
+std::vector<Frequencies> frequencies() {
+  const auto scattered = [](int64_t i) { return static_cast<int64_t>(uint32_t(i) * 2654435761u); };
+  return {
+      {"equal", 3000, 300, [](int64_t) { return 17; }},
+      {"own", 1025, 2000, [](int64_t i) { return 1024 - i; }},
+      {"most equal", 2500, 300, [=](int64_t i) { return i % 3 == 0 ? scattered(i) % 300 : 299; }},
+      {"few", 3001, 5, [=](int64_t i) { return scattered(i) >> 7 & 3; }},
+      {"large table", 2049, 70000, [=](int64_t i) { return scattered(i) % 70000; }}};
+}
+
+TEST_P(EmbeddingTest, BackwardOfManyTokens) {
+  constexpr int64_t hidden = 24;
+  for (const Frequencies& f : frequencies()) {
+    std::vector<double> picked;
+    for (int64_t i = 0; i < f.count; ++i) picked.push_back(static_cast<double>(f.token(i)));
+    const Tensor many = bench.holding(picked, {f.count}, DType::i32);
+    const Tensor dy = bench.random({f.count, hidden}, dtype());
+    std::vector<double> wanted(static_cast<size_t>(f.rows * hidden), 1.0);
+    std::vector<double> magnitude(wanted.size(), 1.0);
+    const auto gradient = values(dy);
+    for (size_t i = 0; i < gradient.size(); ++i) {
+      const size_t to = static_cast<size_t>(picked[i / hidden]) * hidden + i % hidden;
+      wanted[to] += gradient[i];
+      magnitude[to] += std::abs(gradient[i]);
+    }
+    const auto run = [&](int64_t begin, int64_t end) {
+      const Tensor dtable = bench.zeros({end - begin, hidden}, DType::f32);
+      fill(context(), dtable, 1);
+      embedding_backward(context(), many, dy, begin, dtable);
+      return values(dtable);
+    };
+    const auto whole = run(0, f.rows);
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      ASSERT_NEAR(whole[i], wanted[i], 2e-6 * magnitude[i]) << f.name << " element " << i;
+    }
+    EXPECT_EQ(run(0, f.rows), whole) << f.name << ": the same bits twice";
+    // The table split over two ranks.
+    auto parts = run(0, f.rows / 3);
+    for (const double v : run(f.rows / 3, f.rows)) parts.push_back(v);
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      ASSERT_NEAR(parts[i], wanted[i], 2e-6 * magnitude[i]) << f.name << " part " << i;
+    }
+  }
+}
+
+TEST_P(EmbeddingTest, BackwardAllocatesOnce) {
+  const Tensor dy = bench.random({9, 16}, dtype());
+  const Tensor dtable = bench.zeros({10, 16}, DType::f32);
+  const Tensor t = ids();
+  embedding_backward(context(), t, dy, 0, dtable);
+  const auto allocations = memory_statistics().allocations;
+  embedding_backward(context(), t, dy, 0, dtable);
+  EXPECT_EQ(memory_statistics().allocations, allocations);
 }
 
 TEST_P(EmbeddingTest, RowsMayBeStrided) {

@@ -135,6 +135,11 @@ TEST_P(RotaryTest, ErrorsNameWhatWasGiven) {
   const Tensor three = bench.zeros({3}, DType::i32);
   if (device() == Device::cpu) {
     expect_error([&] { rotary(c, x, angles, beyond, false); }, "position 4 was given");
+  } else {
+    const Tensor y = bench.zeros({1, 2, 1, 8}, dtype());
+    rotary(c, y, angles, beyond, false);
+    for (const double v : values(y.slice(1, 0, 1))) EXPECT_EQ(v, 0);
+    for (const double v : values(y.slice(1, 1, 2))) EXPECT_TRUE(std::isnan(v));
   }
   expect_error([&] { rotary(c, x, wide, inside, false); }, "rotates 10 channels");
   expect_error([&] { rotary(c, x, angles, three, false); }, "positions has shape [3]");
