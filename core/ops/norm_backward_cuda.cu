@@ -267,7 +267,6 @@ __global__ void __launch_bounds__(1024)
   const int first = static_cast<int>(blockIdx.x) * warp_size;
   float total = 0;
   if (first + lane < sums) {
-#pragma unroll 8
     for (int64_t block = warp; block < blocks; block += warp_size) {
       total += partials[block * sums + first + lane];
     }

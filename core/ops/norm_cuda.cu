@@ -110,7 +110,7 @@ __device__ void forward_rows(const ForwardArguments<T>& t) {
 }
 
 template <class T, int packs>
-__global__ void __launch_bounds__(128) residual_norm_forward_warps(ForwardArguments<T> t) {
+__global__ void __launch_bounds__(128, 4) residual_norm_forward_warps(ForwardArguments<T> t) {
   t.mask.key = in_this_step(t.mask.key);
   forward_rows<T, Pack<T>::size, packs, WarpTeam>(t);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <type_traits>
+#include <utility>
 
 #include "core/cuda/kernel.h"
 
@@ -76,17 +77,23 @@ struct BlockTeam {
 // registers from row to row or pass to pass, which would spill.
 __device__ inline unsigned unknown_zero(int64_t row) { return static_cast<unsigned>(row >> 62); }
 
+// Calls body(0), ..., body(count - 1), each with a constant, so that arrays stay in registers.
+template <int count, class Body>
+__device__ inline void unrolled(const Body& body) {
+  [&]<int... i>(std::integer_sequence<int, i...>) { (body(i), ...); }
+  (std::make_integer_sequence<int, count>());
+}
+
 // Calls body(p, piece) for each piece of a row that is this member's; its p-th where it holds them.
 template <int packs, class Team, class Body>
 __device__ inline void for_pieces(const Team& team, int pieces, const Body& body) {
   if constexpr (packs == 0) {
     for (int piece = team.member; piece < pieces; piece += team.size) body(0, piece);
   } else {
-#pragma unroll
-    for (int p = 0; p < packs; ++p) {
+    unrolled<packs>([&](int p) {
       const int piece = team.member + p * team.size;
       if (piece < pieces) body(p, piece);
-    }
+    });
   }
 }
 
@@ -108,11 +115,10 @@ struct NormRow {
   // What was computed of the pieces is computed again, not kept in twice their registers, if zero
   // is an unknown_zero.
   __device__ void forget(unsigned zero) {
-#pragma unroll
-    for (int p = 0; p < packs; ++p) {
+    unrolled<packs>([&](int p) {
       uint4& words = held[p];
       words = {words.x ^ zero, words.y ^ zero, words.z ^ zero, words.w ^ zero};
-    }
+    });
   }
 };
 template <class T, int width>
