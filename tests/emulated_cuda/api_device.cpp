@@ -171,46 +171,6 @@ cudaError_t cudaGetLastError() {
 
 cudaError_t cudaPeekAtLastError() { return last_error; }
 
-#define EMULATED_ERRORS(entry)                                                                     \
-  entry(cudaSuccess, "no error") entry(cudaErrorInvalidValue, "invalid argument") entry(           \
-      cudaErrorMemoryAllocation, "out of memory") entry(cudaErrorNotReady, "device not ready")     \
-      entry(cudaErrorInvalidDevice, "invalid device ordinal")                                      \
-          entry(cudaErrorNoDevice, "no CUDA-capable device is detected") entry(                    \
-              cudaErrorInvalidResourceHandle, "invalid resource handle")                           \
-              entry(cudaErrorInvalidMemcpyDirection, "invalid copy direction for memcpy") entry(   \
-                  cudaErrorStreamCaptureUnsupported,                                               \
-                  "operation not permitted when stream is capturing")                              \
-                  entry(cudaErrorStreamCaptureInvalidated,                                         \
-                        "operation failed due to a previous error during capture")                 \
-                      entry(cudaErrorStreamCaptureMerge,                                           \
-                            "operation would result in a merge of separate capture sequences")     \
-                          entry(cudaErrorStreamCaptureUnmatched,                                   \
-                                "capture was not ended in the same stream as it began")            \
-                              entry(cudaErrorStreamCaptureUnjoined,                                \
-                                    "capturing stream has unjoined work")                          \
-                                  entry(cudaErrorStreamCaptureIsolation,                           \
-                                        "dependency created on uncaptured work in another stream") \
-                                      entry(cudaErrorNotSupported, "operation not supported")      \
-                                          entry(cudaErrorHostMemoryAlreadyRegistered,              \
-                                                "part or all of the requested memory range is "    \
-                                                "already mapped")
-
-const char* cudaGetErrorName(cudaError_t status) {
-#define EMULATED_NAME(code, text) \
-  if (status == code) return #code;
-  EMULATED_ERRORS(EMULATED_NAME)
-#undef EMULATED_NAME
-  return "unrecognized error code";
-}
-
-const char* cudaGetErrorString(cudaError_t status) {
-#define EMULATED_TEXT(code, text) \
-  if (status == code) return text;
-  EMULATED_ERRORS(EMULATED_TEXT)
-#undef EMULATED_TEXT
-  return "unrecognized error code";
-}
-
 // Registers, occupancy and limits are the compiler's and the GPU's: nothing to check here.
 cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
 

@@ -70,6 +70,7 @@ void BlockRunner::prepare(dim3 threads, dim3 blocks, size_t shared_bytes,
            " bytes of shared memory, not " + std::to_string(shared_bytes));
   }
   body_ = body;
+  shared_variables_.begin_launch();
   shared_bytes_ = (shared_bytes + 15) / 16 * 16;
   here.dynamic_shared = shared_end_ - shared_bytes_;
   if (count_ != threads.x) {
@@ -100,6 +101,7 @@ void BlockRunner::run(uint3 block, Order order, uint64_t seed) {
   here.block = block;
   here.thread = {0, 0, 0};
   std::memset(shared_end_ - shared_bytes_, 0xff, shared_bytes_);
+  shared_variables_.begin_block();
   arrange(order, seed);
   for (Thread& thread : threads_) thread.state = State::unstarted;
   for (unsigned warp = 0; warp < warps_.size(); ++warp) {

@@ -9,6 +9,7 @@
 
 #include "tests/emulated_cuda/block.h"
 #include "tests/emulated_cuda/fibers.h"
+#include "tests/emulated_cuda/shared_variables.h"
 
 namespace emulated {
 
@@ -78,6 +79,7 @@ class BlockRunner {
   unsigned in_barrier_ = 0, predicates_ = 0, first_in_barrier_ = 0;
   size_t shared_bytes_ = 0;
   char* shared_end_ = nullptr;
+  SharedVariables shared_variables_;
   ReadySet ready_;
   std::vector<Thread> threads_;
   std::array<Warp, 32> warps_{};

@@ -18,7 +18,7 @@
 #include "tests/emulated_cuda/warp.h"
 
 #undef __shared__
-#define __shared__ static thread_local
+#define __shared__ static thread_local __attribute__((abi_tag("emulated_shared")))
 #undef __launch_bounds__
 #define __launch_bounds__(...)
 #undef __grid_constant__

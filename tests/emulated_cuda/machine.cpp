@@ -81,6 +81,7 @@ cudaError_t Machine::enqueue_wait(Stream& stream, const std::shared_ptr<Mark>& m
     stream.items.push_back({{}, mark, nullptr});
     return cudaSuccess;
   }
+  if (mark->capture->ended) return cudaErrorCapturedEvent;
   if (stream.capture == nullptr) {
     if (!stream.items.empty()) {
       complain("cudaStreamWaitEvent", "a stream joins a capture while work is queued in it");

@@ -54,6 +54,7 @@ struct Stream {
 // What was issued between the begin and the end of a capture, in the order of issue.
 struct Capture {
   Stream* origin = nullptr;
+  bool ended = false;
   std::vector<Work> work;
   std::map<Stream*, Progress> streams;  // what the next item of each comes after
 };

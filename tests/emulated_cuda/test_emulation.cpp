@@ -158,6 +158,20 @@ TEST_F(Emulation, SharedMemoryHoldsNoNumbersAtFirst) {
   EXPECT_TRUE(std::isnan(read(stream, 1)[0]));
 }
 
+__global__ void static_shared(float* x, bool write) {
+  __shared__ float number;
+  if (write && threadIdx.x == 0) number = 1.0f;
+  __syncthreads();
+  if (blockIdx.x + 1 == gridDim.x) x[threadIdx.x] = number;
+}
+
+TEST_F(Emulation, StaticSharedMemoryForgetsEarlierBlocks) {
+  launch("static_shared", static_shared, {1, 1, 1, 32, 0}, stream, at(), true);
+  EXPECT_EQ(read(stream, 1)[0], 1.0f);
+  launch("static_shared", static_shared, {1, 1, 1, 32, 0}, stream, at(), false);
+  EXPECT_TRUE(std::isnan(read(stream, 1)[0]));
+}
+
 TEST_F(Emulation, SharedMemoryEnds) {
   auto run = [&] {
     launch("read_shared", read_shared, {1, 1, 1, 32, 1024}, stream, at(), 256);
@@ -335,6 +349,53 @@ TEST_F(Emulation, TheDefaultStreamWaitsForBlockingStreamsAlone) {
   ASSERT_EQ(cudaMemcpy(&value, at(1), 4, cudaMemcpyDefault), cudaSuccess);
   EXPECT_EQ(value, 0.0f);  // not yet filled
   ASSERT_EQ(cudaStreamDestroy(blocking), cudaSuccess);
+}
+
+TEST_F(Emulation, GraphsReplayWhatWasCaptured) {
+  Memory pinned = Memory::pinned(8, "input and result");
+  auto* numbers = static_cast<float*>(pinned.data());
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  Event forked(Device::cuda), joined(Device::cuda);
+  ASSERT_EQ(cudaStreamBeginCapture(native(stream), cudaStreamCaptureModeGlobal), cudaSuccess);
+  copy_bytes(at(), numbers, 4, stream);
+  forked.record(stream);
+  forked.wait(other);
+  launch("add", add, {1, 1, 1, 32, 0}, other, at(), 1.0f, floats);
+  joined.record(other);
+  joined.wait(stream);
+  copy_bytes(numbers + 1, at(), 4, stream);
+  EXPECT_THROW(stream.synchronize(), Error);
+  ASSERT_EQ(cudaStreamEndCapture(native(stream), &graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
+  ASSERT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  for (const float value : {3.0f, 4.0f}) {
+    numbers[0] = value;
+    ASSERT_EQ(cudaGraphLaunch(executable, native(other)), cudaSuccess);
+    EXPECT_NE(numbers[1], value + 1.0f);
+    other.synchronize();
+    EXPECT_EQ(numbers[1], value + 1.0f);
+  }
+  ASSERT_EQ(cudaGraphExecDestroy(executable), cudaSuccess);
+}
+
+TEST_F(Emulation, CapturesMustBeJoinedAndAlone) {
+  cudaGraph_t graph = nullptr;
+  Event forked(Device::cuda), outside(Device::cuda);
+  outside.record(other);
+  other.synchronize();
+  ASSERT_EQ(cudaStreamBeginCapture(native(stream), cudaStreamCaptureModeGlobal), cudaSuccess);
+  EXPECT_EQ(cudaStreamWaitEvent(native(stream), native(outside), 0),
+            cudaErrorStreamCaptureIsolation);
+  forked.record(stream);
+  forked.wait(other);
+  launch("add", add, {1, 1, 1, 32, 0}, other, at(), 1.0f, floats);
+  EXPECT_EQ(cudaStreamEndCapture(native(other), &graph), cudaErrorStreamCaptureUnmatched);
+  EXPECT_EQ(cudaStreamEndCapture(native(stream), &graph), cudaErrorStreamCaptureUnjoined);
+  EXPECT_EQ(cudaStreamWaitEvent(native(stream), native(forked), 0), cudaErrorCapturedEvent);
+  void* memory = nullptr;
+  EXPECT_EQ(cudaMalloc(&memory, 16), cudaSuccess);
+  EXPECT_EQ(cudaFree(memory), cudaSuccess);
 }
 
 // Work that waits for another host thread's, as collectives do.

@@ -1,0 +1,357 @@
+#include <nccl.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <mutex>
+#include <random>
+#include <tuple>
+#include <vector>
+
+#include "tests/emulated_cuda/nccl_exchange.h"
+#include "tests/emulated_cuda/polled_work.h"
+
+// NCCL's functions between processes of one machine. A communicator that does not block answers
+// "in progress" to every call and has queued nothing until that is asked for: a program that goes
+// on too early fails here.
+namespace sw = switchyard;
+using sw::emulated::Call;
+using sw::emulated::CallKind;
+using sw::emulated::Exchange;
+using sw::emulated::Rendezvous;
+
+struct ncclComm {
+  int rank = 0, size = 1;
+  bool blocking = true;
+  std::shared_ptr<Rendezvous> meeting;
+  std::atomic<bool> aborted = false;
+  uint64_t splits = 0;
+  std::mutex mutex;                  // guards what follows
+  std::function<bool()> unfinished;  // what is in progress; true when done
+  ncclResult_t error = ncclSuccess;
+};
+
+namespace {
+
+struct Queued {
+  ncclComm* comm;
+  cudaStream_t stream;
+  Call call;
+};
+struct Group {
+  int depth = 0;
+  std::vector<Queued> calls;
+};
+thread_local Group group;
+
+bool is_message(const Call& call) {
+  return call.kind == CallKind::send || call.kind == CallKind::recv;
+}
+
+// Goes on with what is in progress; the first look finds it so in any case.
+ncclResult_t look(ncclComm& comm) {
+  const std::lock_guard lock(comm.mutex);
+  if (comm.error != ncclSuccess) return comm.error;
+  if (comm.meeting && comm.meeting->lost_rank() >= 0) return comm.error = ncclRemoteError;
+  if (!comm.unfinished) return ncclSuccess;
+  if (!comm.unfinished()) return ncclInProgress;
+  comm.unfinished = nullptr;
+  return ncclSuccess;
+}
+
+ncclResult_t begin(ncclComm& comm, const std::function<bool()>& work) {
+  {
+    const std::lock_guard lock(comm.mutex);
+    if (comm.error != ncclSuccess) return comm.error;
+    if (comm.unfinished) return ncclInvalidUsage;
+    comm.unfinished = [work, looks = 0]() mutable { return ++looks > 1 && work(); };
+  }
+  if (!comm.blocking) return ncclInProgress;
+  ncclResult_t state = ncclInProgress;
+  while ((state = look(comm)) == ncclInProgress) sched_yield();
+  return state;
+}
+
+// Queues an exchange; a poll tries for a moment, since the peers' turns are short.
+void enqueue(ncclComm* comm, cudaStream_t stream, std::unique_ptr<Exchange> exchange) {
+  constexpr int tries = 50;
+  auto shared = std::shared_ptr<Exchange>(std::move(exchange));
+  sw::emulated::enqueue_polled(stream, [comm, shared] {
+    for (int i = 0; i < tries && !comm->aborted; ++i) {
+      if (shared->advance()) return true;
+      sched_yield();
+    }
+    return comm->aborted.load();
+  });
+}
+
+void launch(ncclComm* comm, const std::vector<Queued>& calls) {
+  std::vector<Call> messages;
+  for (const Queued& queued : calls) {
+    if (is_message(queued.call)) {
+      messages.push_back(queued.call);
+      continue;
+    }
+    enqueue(comm, queued.stream,
+            make_collective(comm->meeting, comm->rank, comm->size, queued.call));
+  }
+  if (!messages.empty())
+    enqueue(comm, calls[0].stream, make_messages(comm->meeting, comm->rank, messages));
+}
+
+ncclResult_t submit(ncclComm* comm, const std::vector<Queued>& calls) {
+  return begin(*comm, [comm, calls] {
+    launch(comm, calls);
+    return true;
+  });
+}
+
+ncclResult_t call(ncclComm* comm, cudaStream_t stream, const Call& wanted) {
+  const bool peer = wanted.peer >= 0 && wanted.peer < comm->size;
+  if (wanted.count < 0 || !peer) return ncclInvalidArgument;
+  if (wanted.count > 0 && (wanted.in == nullptr && wanted.out == nullptr))
+    return ncclInvalidArgument;
+  if (group.depth > 0) {
+    group.calls.push_back({comm, stream, wanted});
+    return ncclSuccess;
+  }
+  return submit(comm, {{comm, stream, wanted}});
+}
+
+sw::DType dtype_of(ncclDataType_t type) {
+  switch (type) {
+    case ncclFloat32:
+      return sw::DType::f32;
+    case ncclBfloat16:
+      return sw::DType::bf16;
+    case ncclFloat16:
+      return sw::DType::f16;
+    case ncclFloat64:
+      return sw::DType::f64;
+    case ncclInt32:
+      return sw::DType::i32;
+    case ncclInt64:
+      return sw::DType::i64;
+    default:
+      return sw::DType::u8;
+  }
+}
+
+sw::ReduceOp op_of(ncclRedOp_t op) { return op == ncclMax ? sw::ReduceOp::max : sw::ReduceOp::sum; }
+
+// Shared memory goes by a short name; the id's own text is random.
+std::string name_of(const ncclUniqueId& id) { return {id.internal, strnlen(id.internal, 100)}; }
+
+ncclComm* make_comm(const std::string& name, int size, int rank, bool blocking) {
+  auto* comm = new ncclComm;
+  comm->rank = rank;
+  comm->size = size;
+  comm->blocking = blocking;
+  comm->meeting = std::make_shared<Rendezvous>(name, size, rank);
+  return comm;
+}
+
+bool blocks(const ncclConfig_t* config, bool otherwise) {
+  if (config == nullptr || config->blocking == NCCL_CONFIG_UNDEF_INT) return otherwise;
+  return config->blocking != 0;
+}
+
+using Wish = Rendezvous::Wish;
+
+// The child of a split, once all wishes are known.
+ncclComm* child_of(ncclComm* parent, uint64_t number, Wish mine, bool blocking) {
+  if (mine.color < 0) return nullptr;
+  int rank = 0, size = 0;
+  for (int r = 0; r < parent->size; ++r) {
+    const Wish& wish = parent->meeting->of(r).wishes[number % 2];
+    if (wish.color != mine.color) continue;
+    ++size;
+    rank += std::tie(wish.key, r) < std::tie(mine.key, parent->rank);
+  }
+  const std::string name =
+      parent->meeting->name() + "." + std::to_string(number) + "." + std::to_string(mine.color);
+  return make_comm(name, size, rank, blocking);
+}
+
+}  // namespace
+
+ncclResult_t ncclGetVersion(int* version) {
+  *version = NCCL_VERSION_CODE;
+  return ncclSuccess;
+}
+
+const char* ncclGetErrorString(ncclResult_t result) {
+  switch (result) {
+    case ncclSuccess:
+      return "no error";
+    case ncclInProgress:
+      return "NCCL operation in progress";
+    case ncclRemoteError:
+      return "remote process exited or there was a network error";
+    case ncclInvalidUsage:
+      return "invalid usage";
+    case ncclInvalidArgument:
+      return "invalid argument";
+    default:
+      return "internal error";
+  }
+}
+
+const char* ncclGetLastError(ncclComm_t) { return ""; }
+
+ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+  std::memset(id, 0, sizeof *id);
+  std::random_device random;
+  const uint64_t number = (uint64_t{random()} << 32) | random();
+  const std::string name = "/emulated-nccl-" + std::to_string(number);
+  std::memcpy(id->internal, name.data(), name.size());
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommInitRankConfig(ncclComm_t* made, int size, ncclUniqueId id, int rank,
+                                    ncclConfig_t* config) {
+  if (rank < 0 || rank >= size) return ncclInvalidArgument;
+  *made = make_comm(name_of(id), size, rank, blocks(config, true));
+  return begin(**made, [meeting = (*made)->meeting] { return meeting->all_have_come(); });
+}
+
+ncclResult_t ncclCommInitRank(ncclComm_t* made, int size, ncclUniqueId id, int rank) {
+  return ncclCommInitRankConfig(made, size, id, rank, nullptr);
+}
+
+ncclResult_t ncclCommSplit(ncclComm_t parent, int color, int key, ncclComm_t* made,
+                           ncclConfig_t* config) {
+  const uint64_t number = parent->splits++;
+  const Wish mine{.color = color, .key = key};
+  const bool blocking = blocks(config, parent->blocking);
+  *made = nullptr;
+  Rendezvous::Rank& me = parent->meeting->of(parent->rank);
+  me.wishes[number % 2] = mine;
+  me.splits = number + 1;
+  return begin(*parent, [=] {
+    for (int r = 0; r < parent->size; ++r)
+      if (parent->meeting->of(r).splits <= number) return false;
+    if (*made == nullptr) *made = child_of(parent, number, mine, blocking);
+    return *made == nullptr || (*made)->meeting->all_have_come();
+  });
+}
+
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
+  *state = look(*comm);
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommCount(const ncclComm_t comm, int* count) {
+  *count = comm->size;
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommUserRank(const ncclComm_t comm, int* rank) {
+  *rank = comm->rank;
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommFinalize(ncclComm_t comm) {
+  return begin(*comm, [comm] {
+    comm->meeting->of(comm->rank).closed = 1;
+    return true;
+  });
+}
+
+ncclResult_t ncclCommDestroy(ncclComm_t comm) {
+  comm->meeting->of(comm->rank).closed = 1;
+  delete comm;
+  return ncclSuccess;
+}
+
+// What is still queued ends without effect; the handle is kept for it.
+ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  comm->aborted = true;
+  return ncclSuccess;
+}
+
+ncclResult_t ncclGroupStart() {
+  ++group.depth;
+  return ncclSuccess;
+}
+
+ncclResult_t ncclGroupEnd() {
+  if (group.depth == 0) return ncclInvalidUsage;
+  if (--group.depth > 0) return ncclSuccess;
+  auto calls = std::exchange(group.calls, {});
+  ncclResult_t result = ncclSuccess;
+  while (!calls.empty()) {
+    ncclComm* comm = calls.front().comm;
+    const auto of_others =
+        std::stable_partition(calls.begin(), calls.end(), [&](auto& q) { return q.comm == comm; });
+    const ncclResult_t one = submit(comm, {calls.begin(), of_others});
+    if (one != ncclSuccess) result = one;
+    calls.erase(calls.begin(), of_others);
+  }
+  return result;
+}
+
+ncclResult_t ncclAllReduce(const void* in, void* out, size_t count, ncclDataType_t type,
+                           ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream) {
+  return call(comm, stream,
+              {.kind = CallKind::all_reduce,
+               .in = in,
+               .out = out,
+               .count = static_cast<int64_t>(count),
+               .dtype = dtype_of(type),
+               .reduce = op_of(op)});
+}
+
+ncclResult_t ncclReduceScatter(const void* in, void* out, size_t count, ncclDataType_t type,
+                               ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream) {
+  return call(comm, stream,
+              {.kind = CallKind::reduce_scatter,
+               .in = in,
+               .out = out,
+               .count = static_cast<int64_t>(count),
+               .dtype = dtype_of(type),
+               .reduce = op_of(op)});
+}
+
+ncclResult_t ncclAllGather(const void* in, void* out, size_t count, ncclDataType_t type,
+                           ncclComm_t comm, cudaStream_t stream) {
+  return call(comm, stream,
+              {.kind = CallKind::all_gather,
+               .in = in,
+               .out = out,
+               .count = static_cast<int64_t>(count),
+               .dtype = dtype_of(type)});
+}
+
+ncclResult_t ncclBroadcast(const void* in, void* out, size_t count, ncclDataType_t type, int root,
+                           ncclComm_t comm, cudaStream_t stream) {
+  return call(comm, stream,
+              {.kind = CallKind::broadcast,
+               .in = in,
+               .out = out,
+               .count = static_cast<int64_t>(count),
+               .dtype = dtype_of(type),
+               .peer = root});
+}
+
+ncclResult_t ncclSend(const void* in, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream) {
+  return call(comm, stream,
+              {.kind = CallKind::send,
+               .in = in,
+               .count = static_cast<int64_t>(count),
+               .dtype = dtype_of(type),
+               .peer = peer});
+}
+
+ncclResult_t ncclRecv(void* out, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream) {
+  return call(comm, stream,
+              {.kind = CallKind::recv,
+               .out = out,
+               .count = static_cast<int64_t>(count),
+               .dtype = dtype_of(type),
+               .peer = peer});
+}
