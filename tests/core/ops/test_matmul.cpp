@@ -329,19 +329,27 @@ TEST(MatmulSettings, RefusesAWorkspaceOutOfRange) {
 }
 
 // The inputs of TF32 have 10 bits of fraction; without the option they keep all 23.
-TEST(MatmulSettings, Tf32OnlyWhenAsked) {
-  if (!is_available(Device::cuda)) GTEST_SKIP() << "no GPU";
-  Workbench bench(Device::cuda);
-  const Tensor a8 = bench.holding(std::vector<double>(64, 1 + 0x1p-20), {8, 8}, DType::f32);
-  const Tensor c8 = bench.zeros({8, 8}, DType::f32);
-  matmul(bench.context(), a8, a8, c8);
+class Tf32Test : public OpTest {};
+
+TEST_P(Tf32Test, OnlyWhenAsked) {
+  const Tensor a = bench.holding(std::vector<double>(64, 1 + 0x1p-20), {8, 8}, DType::f32);
+  const Tensor c = bench.zeros({8, 8}, DType::f32);
+  matmul(context(), a, a, c);
   bench.wait();
-  for (const double c : values(c8)) EXPECT_NEAR(c, 8 * (1 + 0x1p-19), 0x1p-19);
+  for (const double x : values(c)) EXPECT_NEAR(x, 8 * (1 + 0x1p-19), 0x1p-19);
   const WithSettings rounded({.allow_tf32 = true});
-  matmul(bench.context(), a8, a8, c8);
+  matmul(context(), a, a, c);
   bench.wait();
-  for (const double c : values(c8)) EXPECT_NEAR(c, 8, 0x1p-7);
+  for (const double x : values(c)) EXPECT_NEAR(x, 8, 0x1p-7);
 }
+
+std::vector<Case> f32_on_gpus() {
+  if (!is_available(Device::cuda)) return {};
+  return {{Device::cuda, DType::f32}};
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Tf32Test);
+INSTANTIATE_TEST_SUITE_P(All, Tf32Test, testing::ValuesIn(f32_on_gpus()), case_name);
 
 TEST_P(MatmulTest, LeavesMemoryBetweenRowsAlone) {
   const Problem p{5, 6, 7, {}, 4};
