@@ -6,7 +6,7 @@
 #include "core/portable.h"
 
 // The two 16-bit floating-point formats, as bits. Conversions from float round to nearest, ties to
-// even; a NaN stays a NaN. They give the same bits in kernels as on the host.
+// even; a NaN stays a NaN. They give the same bits in kernels as on the host, but for which NaN.
 namespace switchyard {
 
 // bfloat16: the upper half of an IEEE float32.
