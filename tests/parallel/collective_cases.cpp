@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <deque>
 #include <random>
 #include <vector>
 
 #include "core/error.h"
+#include "core/memory.h"
 
 namespace switchyard {
 
@@ -15,50 +18,97 @@ namespace {
 
 using testing::HasSubstr;
 
-// What rank `rank` puts in: the same on every rank that asks.
 template <class T>
-std::vector<T> input_of(int rank, int64_t count, uint64_t seed) {
-  std::minstd_rand random(static_cast<uint32_t>(seed * 1000 + static_cast<uint64_t>(rank) + 1));
-  std::vector<T> values(static_cast<size_t>(count));
-  for (T& value : values) {
-    const auto integer = static_cast<int32_t>(random() % 2'000'001) - 1'000'000;
-    if constexpr (std::is_integral_v<T>)
-      value = integer;
-    else
-      value = static_cast<T>(static_cast<float>(integer) * 3e-5f);
-  }
-  return values;
-}
+constexpr bool is_half = std::is_same_v<T, bf16> || std::is_same_v<T, f16>;
 
-template <class T>
-std::vector<T> reduced(int ranks, int64_t count, uint64_t seed, ReduceOp op) {
-  using A = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
-  std::vector<A> sum;
-  for (int r = 0; r < ranks; ++r) {
-    const auto values = input_of<T>(r, count, seed);
-    if (r == 0) sum.resize(values.size());
-    for (size_t i = 0; i < sum.size(); ++i) {
-      const A value = static_cast<A>(values[i]);
-      if (r == 0)
-        sum[i] = value;
+// The cases on one communicator.
+struct Run {
+  Communicator& comm;
+  const CollectiveCases& cases;
+  Stream stream{cases.device};
+
+  // What rank `rank` puts in: the same on every rank that asks.
+  template <class T>
+  std::vector<T> input_of(int rank, int64_t count, uint64_t seed) const {
+    std::minstd_rand random(static_cast<uint32_t>(seed * 1000 + static_cast<uint64_t>(rank) + 1));
+    std::vector<T> values(static_cast<size_t>(count));
+    for (T& value : values) {
+      auto integer = static_cast<int32_t>(random() % 2'000'001) - 1'000'000;
+      if (!cases.in_order_of_ranks) integer %= 16;
+      const float factor = cases.in_order_of_ranks ? 3e-5f : 1.0f;
+      if constexpr (std::is_integral_v<T>)
+        value = static_cast<T>(integer);
       else
-        sum[i] = op == ReduceOp::sum ? sum[i] + value : std::max(sum[i], value);
+        value = static_cast<T>(static_cast<float>(integer) * factor);
     }
+    return values;
   }
-  std::vector<T> result;
-  for (const A value : sum) result.push_back(static_cast<T>(value));
-  return result;
-}
+
+  template <class T>
+  std::vector<T> reduced(int ranks, int64_t count, uint64_t seed, ReduceOp op) const {
+    using A = std::conditional_t<is_half<T>, float, T>;
+    std::vector<A> sum;
+    for (int r = 0; r < ranks; ++r) {
+      const auto values = input_of<T>(r, count, seed);
+      if (r == 0) sum.resize(values.size());
+      for (size_t i = 0; i < sum.size(); ++i) {
+        const A value = static_cast<A>(values[i]);
+        if (r == 0)
+          sum[i] = value;
+        else
+          sum[i] = op == ReduceOp::sum ? sum[i] + value : std::max(sum[i], value);
+      }
+    }
+    std::vector<T> result;
+    for (const A value : sum) result.push_back(static_cast<T>(value));
+    return result;
+  }
+};
+
+// Elements where the cases want them.
+template <class T>
+class Placed {
+ public:
+  Placed(Run& run, std::vector<T> values) : run_(run), values_(std::move(values)) {
+    if (on_host()) return;
+    memory_ = Memory(bytes(), run.cases.device, "elements of a case");
+    copy_bytes(memory_.data(), values_.data(), bytes(), run.stream);
+  }
+  Placed(Run& run, int64_t count) : Placed(run, std::vector<T>(static_cast<size_t>(count))) {}
+
+  Buffer part(int64_t begin, int64_t count) {
+    T* data = on_host() ? values_.data() : static_cast<T*>(memory_.data());
+    Buffer buffer(std::span<T>(data + begin, static_cast<size_t>(count)));
+    buffer.device = run_.cases.device;
+    return buffer;
+  }
+  Buffer all() { return part(0, static_cast<int64_t>(values_.size())); }
+
+  const std::vector<T>& read() {
+    if (on_host()) return values_;
+    copy_bytes(values_.data(), memory_.data(), bytes(), run_.stream);
+    run_.stream.synchronize();
+    return values_;
+  }
+
+ private:
+  bool on_host() const { return run_.cases.device == Device::cpu; }
+  int64_t bytes() const { return static_cast<int64_t>(values_.size() * sizeof(T)); }
+
+  Run& run_;
+  std::vector<T> values_;
+  Memory memory_;
+};
 
 template <class T>
 void expect_bits(const std::vector<T>& got, const std::vector<T>& wanted, const char* what,
-                 const Communicator& comm) {
+                 const Run& run) {
   ASSERT_EQ(got.size(), wanted.size());
   for (size_t i = 0; i < got.size(); ++i)
     ASSERT_EQ(std::memcmp(&got[i], &wanted[i], sizeof(T)), 0)
-        << what << " of " << got.size() << " " << name_of(dtype_of<T>) << " on rank " << comm.rank()
-        << " of " << comm.size() << ": element " << i << " is " << static_cast<float>(got[i])
-        << ", not " << static_cast<float>(wanted[i]);
+        << what << " of " << got.size() << " " << name_of(dtype_of<T>) << " on rank "
+        << run.comm.rank() << " of " << run.comm.size() << ": element " << i << " is "
+        << static_cast<float>(got[i]) << ", not " << static_cast<float>(wanted[i]);
 }
 
 template <class T>
@@ -67,66 +117,61 @@ std::vector<T> slice(const std::vector<T>& all, int64_t begin, int64_t count) {
 }
 
 template <class T>
-void check_reductions(Communicator& comm, int64_t count, uint64_t seed, ReduceOp op) {
-  Stream stream;
+void check_reductions(Run& run, int64_t count, uint64_t seed, ReduceOp op) {
+  Communicator& comm = run.comm;
+  Stream& stream = run.stream;
   const int n = comm.size(), r = comm.rank();
-  auto inout = input_of<T>(r, count, seed);
-  comm.all_reduce(std::span(inout), op, stream, {"all-reduce"}).wait(stream);
-  expect_bits(inout, reduced<T>(n, count, seed, op), "all_reduce", comm);
+  Placed<T> inout(run, run.input_of<T>(r, count, seed));
+  comm.all_reduce(inout.all(), op, stream, {"all-reduce"}).wait(stream);
+  expect_bits(inout.read(), run.reduced<T>(n, count, seed, op), "all_reduce", run);
 
-  const auto wanted = slice(reduced<T>(n, n * count, seed, op), r * count, count);
-  auto in = input_of<T>(r, n * count, seed);
-  std::vector<T> out(static_cast<size_t>(count));
-  comm.reduce_scatter(std::span(in), std::span(out), op, stream, {"apart"}).wait(stream);
-  expect_bits(out, wanted, "reduce_scatter", comm);
-  expect_bits(in, input_of<T>(r, n * count, seed), "reduce_scatter's input", comm);
-  const std::span<T> own(in.data() + r * count, static_cast<size_t>(count));
-  comm.reduce_scatter(std::span(in), own, op, stream, {"in place"}).wait(stream);
-  expect_bits(slice(in, r * count, count), wanted, "reduce_scatter in place", comm);
+  const auto wanted = slice(run.reduced<T>(n, n * count, seed, op), r * count, count);
+  Placed<T> in(run, run.input_of<T>(r, n * count, seed)), out(run, count);
+  comm.reduce_scatter(in.all(), out.all(), op, stream, {"apart"}).wait(stream);
+  expect_bits(out.read(), wanted, "reduce_scatter", run);
+  expect_bits(in.read(), run.input_of<T>(r, n * count, seed), "reduce_scatter's input", run);
+  comm.reduce_scatter(in.all(), in.part(r * count, count), op, stream, {"in place"}).wait(stream);
+  expect_bits(slice(in.read(), r * count, count), wanted, "reduce_scatter in place", run);
 }
 
 template <class T>
-void check_moves(Communicator& comm, int64_t count, uint64_t seed) {
-  Stream stream;
+void check_moves(Run& run, int64_t count, uint64_t seed) {
+  Communicator& comm = run.comm;
+  Stream& stream = run.stream;
   const int n = comm.size(), r = comm.rank();
-  std::vector<T> all;
+  std::vector<T> all, placed(static_cast<size_t>(n * count)), parts;
   for (int i = 0; i < n; ++i) {
-    const auto part = input_of<T>(i, count, seed);
+    const auto part = run.input_of<T>(i, count, seed);
     all.insert(all.end(), part.begin(), part.end());
+    const auto dealt = slice(run.input_of<T>(i, n * count, seed), r * count, count);
+    parts.insert(parts.end(), dealt.begin(), dealt.end());
   }
-  auto in = input_of<T>(r, count, seed);
-  std::vector<T> out(all.size());
-  comm.all_gather(std::span(in), std::span(out), stream, {"apart"}).wait(stream);
-  expect_bits(out, all, "all_gather", comm);
-  std::vector<T> place(all.size());
-  const std::span<T> own(place.data() + r * count, static_cast<size_t>(count));
-  std::copy(in.begin(), in.end(), own.begin());
-  comm.all_gather(own, std::span(place), stream, {"in place"}).wait(stream);
-  expect_bits(place, all, "all_gather in place", comm);
+  const auto mine = run.input_of<T>(r, count, seed);
+  std::copy(mine.begin(), mine.end(), placed.begin() + r * count);
+  Placed<T> in(run, mine), out(run, n * count), place(run, placed);
+  comm.all_gather(in.all(), out.all(), stream, {"apart"}).wait(stream);
+  expect_bits(out.read(), all, "all_gather", run);
+  comm.all_gather(place.part(r * count, count), place.all(), stream, {"in place"}).wait(stream);
+  expect_bits(place.read(), all, "all_gather in place", run);
 
-  std::vector<T> parts;
-  for (int i = 0; i < n; ++i) {
-    const auto part = slice(input_of<T>(i, n * count, seed), r * count, count);
-    parts.insert(parts.end(), part.begin(), part.end());
-  }
-  auto dealt = input_of<T>(r, n * count, seed);
-  comm.all_to_all(std::span(dealt), std::span(out), stream, {"deal"}).wait(stream);
-  expect_bits(out, parts, "all_to_all", comm);
+  Placed<T> dealt(run, run.input_of<T>(r, n * count, seed));
+  comm.all_to_all(dealt.all(), out.all(), stream, {"deal"}).wait(stream);
+  expect_bits(out.read(), parts, "all_to_all", run);
 
   const int root = static_cast<int>(seed % static_cast<uint64_t>(n));
-  comm.broadcast(std::span(in), root, stream, {"spread"}).wait(stream);
-  expect_bits(in, input_of<T>(root, count, seed), "broadcast", comm);
+  comm.broadcast(in.all(), root, stream, {"spread"}).wait(stream);
+  expect_bits(in.read(), run.input_of<T>(root, count, seed), "broadcast", run);
 }
 
 template <class T>
-void check_dtype(Communicator& comm, uint64_t seed) {
+void check_dtype(Run& run, uint64_t seed) {
   std::mt19937_64 random(seed);
   for (const int64_t limit : {1, 40, 3000, 40'000}) {
     const auto elements =
         static_cast<int64_t>(limit == 1 ? 1 : random() % static_cast<uint64_t>(limit));
     for (const ReduceOp op : {ReduceOp::sum, ReduceOp::max})
-      check_reductions<T>(comm, elements, seed + 1, op);
-    check_moves<T>(comm, elements, seed + 2);
+      check_reductions<T>(run, elements, seed + 1, op);
+    check_moves<T>(run, elements, seed + 2);
   }
 }
 
@@ -142,37 +187,45 @@ void expect_error(F call, const char* text) {
 
 }  // namespace
 
-void check_collectives(Communicator& comm, uint64_t seed) {
-  check_dtype<float>(comm, seed);
-  check_dtype<bf16>(comm, seed + 10);
-  check_dtype<double>(comm, seed + 20);
-  check_dtype<int32_t>(comm, seed + 30);
+void check_collectives(Communicator& comm, uint64_t seed, const CollectiveCases& cases) {
+  Run run{comm, cases};
+  check_dtype<float>(run, seed);
+  check_dtype<bf16>(run, seed + 10);
+  check_dtype<double>(run, seed + 20);
+  check_dtype<int32_t>(run, seed + 30);
+  check_dtype<f16>(run, seed + 40);
+  check_dtype<int64_t>(run, seed + 50);
+  check_moves<uint16_t>(run, 777, seed + 60);
   comm.barrier({"end of collectives"});
 }
 
 // Each rank sends several messages around the ring before it waits for any; order must hold.
-void check_messages(Communicator& comm, uint64_t seed) {
-  Stream stream;
+void check_messages(Communicator& comm, uint64_t seed, const CollectiveCases& cases) {
+  Run run{comm, cases};
   const int n = comm.size();
   const int next = (comm.rank() + 1) % n, before = (comm.rank() + n - 1) % n;
-  std::vector<std::vector<float>> sent, received;
+  std::deque<Placed<float>> sent, received;
   std::vector<Handle> handles;
   const std::vector<int64_t> counts{1, 0, 100, 7, 60'000, 2};
   for (size_t m = 0; m < counts.size(); ++m) {
-    sent.push_back(input_of<float>(comm.rank(), counts[m], seed + m));
-    received.emplace_back(static_cast<size_t>(counts[m]));
+    sent.emplace_back(run, run.input_of<float>(comm.rank(), counts[m], seed + m));
+    received.emplace_back(run, counts[m]);
   }
   for (size_t m = 0; m < counts.size(); ++m) {
-    handles.push_back(comm.send(std::span(sent[m]), next, stream, {"around"}));
-    handles.push_back(comm.recv(std::span(received[m]), before, stream, {"around"}));
+    comm.group_begin();
+    handles.push_back(comm.send(sent[m].all(), next, run.stream, {"around"}));
+    handles.push_back(comm.recv(received[m].all(), before, run.stream, {"around"}));
+    comm.group_end();
   }
-  for (size_t i = handles.size(); i-- > 0;) handles[i].wait(stream);
+  for (size_t i = handles.size(); i-- > 0;) handles[i].wait(run.stream);
   for (size_t m = 0; m < counts.size(); ++m)
-    expect_bits(received[m], input_of<float>(before, counts[m], seed + m), "message", comm);
+    expect_bits(received[m].read(), run.input_of<float>(before, counts[m], seed + m), "message",
+                run);
 }
 
-void check_groups(Communicator& comm, uint64_t seed) {
-  Stream stream;
+void check_groups(Communicator& comm, uint64_t seed, const CollectiveCases& cases) {
+  Run run{comm, cases};
+  Stream& stream = run.stream;
   const int n = comm.size(), r = comm.rank();
   const auto half = comm.split(r % 2, -r, "half");  // ranks in reverse order
   const auto most = comm.split(r == n - 1 && n > 1 ? -1 : 0, r, "most");
@@ -181,32 +234,31 @@ void check_groups(Communicator& comm, uint64_t seed) {
   EXPECT_EQ(half->name(), "half");
   ASSERT_EQ(most == nullptr, r == n - 1 && n > 1);
 
-  constexpr int outstanding = 4;
-  std::vector<std::vector<float>> on_half, on_most, on_world;
+  constexpr size_t outstanding = 4;
+  std::deque<Placed<float>> on_half, on_most, on_world;
   std::vector<Handle> handles;
-  for (int k = 0; k < outstanding; ++k) {
-    const uint64_t s = seed + static_cast<uint64_t>(k);
-    on_half.push_back(input_of<float>(half->rank(), 5000, s));
-    on_world.push_back(input_of<float>(r, 300, s));
-    on_most.push_back(input_of<float>(r, 9, s));
+  for (size_t k = 0; k < outstanding; ++k) {
+    on_half.emplace_back(run, run.input_of<float>(half->rank(), 5000, seed + k));
+    on_world.emplace_back(run, run.input_of<float>(r, 300, seed + k));
+    on_most.emplace_back(run, run.input_of<float>(r, 9, seed + k));
   }
-  for (int k = 0; k < outstanding; ++k) {
-    const auto i = static_cast<size_t>(k);
-    handles.push_back(half->all_reduce(std::span(on_half[i]), ReduceOp::sum, stream, {"half"}));
-    handles.push_back(comm.all_reduce(std::span(on_world[i]), ReduceOp::max, stream, {"all"}));
+  for (size_t k = 0; k < outstanding; ++k) {
+    handles.push_back(half->all_reduce(on_half[k].all(), ReduceOp::sum, stream, {"half"}));
+    handles.push_back(comm.all_reduce(on_world[k].all(), ReduceOp::max, stream, {"all"}));
     if (most)
-      handles.push_back(most->all_reduce(std::span(on_most[i]), ReduceOp::sum, stream, {"most"}));
+      handles.push_back(most->all_reduce(on_most[k].all(), ReduceOp::sum, stream, {"most"}));
   }
   // Waited for in another order on every rank.
   std::shuffle(handles.begin(), handles.end(), std::mt19937_64(seed + static_cast<uint64_t>(r)));
   for (Handle& handle : handles) handle.wait(stream);
-  for (int k = 0; k < outstanding; ++k) {
-    const auto i = static_cast<size_t>(k);
-    const uint64_t s = seed + i;
-    expect_bits(on_half[i], reduced<float>(half->size(), 5000, s, ReduceOp::sum), "half", comm);
-    expect_bits(on_world[i], reduced<float>(n, 300, s, ReduceOp::max), "world", comm);
+  for (size_t k = 0; k < outstanding; ++k) {
+    const uint64_t s = seed + k;
+    expect_bits(on_half[k].read(), run.reduced<float>(half->size(), 5000, s, ReduceOp::sum), "half",
+                run);
+    expect_bits(on_world[k].read(), run.reduced<float>(n, 300, s, ReduceOp::max), "world", run);
     if (most)
-      expect_bits(on_most[i], reduced<float>(most->size(), 9, s, ReduceOp::sum), "most", comm);
+      expect_bits(on_most[k].read(), run.reduced<float>(most->size(), 9, s, ReduceOp::sum), "most",
+                  run);
   }
 }
 

@@ -4,13 +4,21 @@
 
 namespace switchyard {
 
-// Every operation on random sizes, for f32, bf16, f64 and i32, with inputs that all ranks can
-// compute, against sums in plain loops; called by every rank of any kind of world. Sums must have
-// the bits of rank 0 + rank 1 + ... (bf16: in f32, rounded once). Uses GoogleTest's EXPECT.
-void check_collectives(Communicator& comm, uint64_t seed);
-void check_messages(Communicator& comm, uint64_t seed);
+// Where the buffers of the cases lie and what they hold.
+struct CollectiveCases {
+  Device device = Device::cpu;
+  // Sums of rank 0 + rank 1 + ... (16-bit types: in f32, rounded once) must come out bit for bit.
+  // Else, for backends with an order of their own, inputs are small integers, exact in any order.
+  bool in_order_of_ranks = true;
+};
+
+// Every operation on random sizes, for all floating dtypes, i32 and i64, with inputs that all ranks
+// can compute, against sums in plain loops; called by every rank of any kind of world. Uses
+// GoogleTest's EXPECT.
+void check_collectives(Communicator& comm, uint64_t seed, const CollectiveCases& cases = {});
+void check_messages(Communicator& comm, uint64_t seed, const CollectiveCases& cases = {});
 // Splits in halves and in columns; several operations outstanding on both at once.
-void check_groups(Communicator& comm, uint64_t seed);
+void check_groups(Communicator& comm, uint64_t seed, const CollectiveCases& cases = {});
 void check_refusals(Communicator& comm);
 
 }  // namespace switchyard

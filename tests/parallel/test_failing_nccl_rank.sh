@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# test_failing_nccl_rank.sh MPIRUN PROGRAM: a rank that fails ends the job soon, under the program's
+# own launcher and under mpirun.
+set -u
+mpirun=$1 program=$2 failures=0
+export SWITCHYARD_RANKS_PER_GPU=8
+
+expect() {  # EXIT_CODE TEXT COMMAND...
+  local begin=$SECONDS wanted=$1 text=$2 output code
+  shift 2
+  output=$(timeout 60 "$@" 2>&1)
+  code=$?
+  if [[ $wanted == nonzero && $code == 0 ]] || [[ $wanted != nonzero && $code != "$wanted" ]] ||
+     [[ $output != *"$text"* ]] || ((SECONDS - begin > 20)); then
+    echo "FAILED: $* ended with $code after $((SECONDS - begin)) s; wanted $wanted and: $text"
+    echo "$output"
+    failures=$((failures + 1))
+  fi
+}
+
+launched() { expect "$1" "$2" "$program" launch -np 3 --ranks-per-gpu 3 -- "$3"; }
+under_mpi() { expect "$1" "$2" "$mpirun" -np 3 "$program" "$3"; }
+
+hang='of 3 in dp'
+stuck='all_reduce (sum) of 4 f32, "losses", step 7: no end after 700 ms (the timeout)'
+launched 0 "" none
+launched 1 "rank 1 fails" throw
+launched 42 "" abort
+launched 137 "" kill
+launched 1 "$stuck" hang
+launched 1 "$hang" hang
+under_mpi 0 "" none
+under_mpi 1 "rank 1 fails" throw
+under_mpi nonzero "" kill
+under_mpi 1 "$stuck" hang
+
+# Nobody else ends the others here: NCCL reports that a peer has gone.
+export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$((20000 + RANDOM % 10000))
+RANK=1 LOCAL_RANK=1 "$program" orphan 2>/dev/null &
+RANK=0 LOCAL_RANK=0 expect 1 "remote process exited" "$program" orphan
+wait
+unset WORLD_SIZE MASTER_ADDR MASTER_PORT
+
+expect 1 "local rank 9 sees 1 GPU" env RANK=9 LOCAL_RANK=9 WORLD_SIZE=16 MASTER_ADDR=127.0.0.1 \
+  MASTER_PORT=20000 "$program" none
+exit $((failures > 0))

@@ -1,0 +1,154 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <map>
+
+#include "core/error.h"
+#include "parallel/job_environment.h"
+
+namespace switchyard {
+
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+TEST(SlurmNodeList, FirstHost) {
+  const std::map<std::string, std::string> first{
+      {"login", "login"},
+      {"a,b", "a"},
+      {"gpu-[07-09,12],login", "gpu-07"},
+      {"node[001-128]", "node001"},
+      {"n[3,1-2]", "n3"},
+      {"rack[1-2]node[05-09,20]", "rack1node05"},
+      {"rack[1-2]-gpu", "rack1-gpu"},
+      {"dgx-a100-[1-2]", "dgx-a100-1"},
+      {"host.domain.org,other", "host.domain.org"},
+  };
+  for (const auto& [list, host] : first) EXPECT_EQ(first_host(list), host) << list;
+}
+
+TEST(SlurmNodeList, RefusesWhatIsNone) {
+  for (const char* list : {"", ",a", "gpu-[", "gpu-[1-2", "gpu-[]", "gpu-[,1]", "gpu-]1", "g[a-b]"})
+    EXPECT_THROW(first_host(list), Error) << list;
+}
+
+constexpr const char* names[] = {"RANK",
+                                 "WORLD_SIZE",
+                                 "LOCAL_RANK",
+                                 "MASTER_ADDR",
+                                 "MASTER_PORT",
+                                 "SLURM_PROCID",
+                                 "SLURM_LOCALID",
+                                 "SLURM_STEP_NUM_TASKS",
+                                 "SLURM_JOB_ID",
+                                 "SLURM_JOB_NODELIST",
+                                 "SLURM_STEP_ID",
+                                 "SLURM_STEP_NODELIST",
+                                 "OMPI_COMM_WORLD_SIZE",
+                                 "OMPI_COMM_WORLD_LOCAL_RANK"};
+
+// Of all variables that say something about ranks, these alone are set.
+class Variables {
+ public:
+  explicit Variables(const std::map<std::string, std::string>& values) {
+    clear();
+    for (const auto& [name, value] : values) setenv(name.c_str(), value.c_str(), 1);
+  }
+  ~Variables() { clear(); }
+
+ private:
+  static void clear() {
+    for (const char* name : names) unsetenv(name);
+  }
+};
+
+TEST(JobEnvironment, IsNothingForAProcessStartedAlone) {
+  const Variables variables({{"SLURM_PROCID", "0"}, {"SLURM_JOB_ID", "7"}});  // a batch script
+  EXPECT_FALSE(job_environment());
+  EXPECT_EQ(local_rank_of_process(), 0);
+}
+
+TEST(JobEnvironment, ReadsTorchrunsNames) {
+  const Variables variables({{"RANK", "5"},
+                             {"WORLD_SIZE", "16"},
+                             {"LOCAL_RANK", "1"},
+                             {"MASTER_ADDR", "gpu-3"},
+                             {"MASTER_PORT", "29500"}});
+  const auto job = job_environment();
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->rank, 5);
+  EXPECT_EQ(job->size, 16);
+  EXPECT_EQ(job->local_rank, 1);
+  EXPECT_EQ(job->host, "gpu-3");
+  EXPECT_EQ(job->port, 29500);
+  EXPECT_EQ(local_rank_of_process(), 1);
+}
+
+std::map<std::string, std::string> of_srun() {
+  return {{"SLURM_PROCID", "9"},
+          {"SLURM_STEP_NUM_TASKS", "16"},
+          {"SLURM_LOCALID", "1"},
+          {"SLURM_JOB_ID", "123456"},
+          {"SLURM_STEP_ID", "2"},
+          {"SLURM_JOB_NODELIST", "gpu-[03-04]"},
+          {"SLURM_STEP_NODELIST", "gpu-04"}};
+}
+
+TEST(JobEnvironment, ReadsWhatSrunSets) {
+  auto values = of_srun();
+  int port = 0;
+  {
+    const Variables variables(values);
+    const auto job = job_environment();
+    ASSERT_TRUE(job);
+    EXPECT_EQ(job->rank, 9);
+    EXPECT_EQ(job->size, 16);
+    EXPECT_EQ(job->local_rank, 1);
+    EXPECT_EQ(job->host, "gpu-04");  // a step may have some of the job's machines only
+    EXPECT_GE(job->port, 20'000);
+    EXPECT_LT(job->port, 30'000);
+    port = job->port;
+  }
+  values["SLURM_STEP_ID"] = "3";
+  const Variables variables(values);
+  EXPECT_NE(job_environment()->port, port) << "steps that run at once share a machine";
+}
+
+TEST(JobEnvironment, MpirunInsideOfAStepComesFirst) {
+  auto values = of_srun();
+  values["OMPI_COMM_WORLD_SIZE"] = "4";
+  values["OMPI_COMM_WORLD_LOCAL_RANK"] = "3";
+  const Variables variables(values);
+  EXPECT_FALSE(job_environment());
+  EXPECT_EQ(local_rank_of_process(), 3);
+}
+
+std::string error_with(const char* name, const char* value) {
+  std::map<std::string, std::string> values{{"RANK", "0"},
+                                            {"WORLD_SIZE", "2"},
+                                            {"LOCAL_RANK", "0"},
+                                            {"MASTER_ADDR", "a"},
+                                            {"MASTER_PORT", "1234"}};
+  values[name] = value;
+  const Variables variables(values);
+  try {
+    job_environment();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(JobEnvironment, RefusesWhatDoesNotFit) {
+  EXPECT_THAT(error_with("RANK", "2"), AllOf(HasSubstr("rank 2 of 2"), HasSubstr("0 ... 1")));
+  EXPECT_THAT(error_with("RANK", "x"), HasSubstr("RANK=x"));
+  EXPECT_THAT(error_with("LOCAL_RANK", "-1"), HasSubstr("LOCAL_RANK=-1"));
+  EXPECT_THAT(error_with("MASTER_PORT", "0"), HasSubstr("port 0"));
+  EXPECT_THAT(error_with("MASTER_ADDR", ""), HasSubstr("a host"));
+}
+
+}  // namespace
+
+}  // namespace switchyard
