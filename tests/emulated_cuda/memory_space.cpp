@@ -42,6 +42,8 @@ void* MemorySpace::allocate(size_t bytes, int device) {
     return nullptr;
   }
   next_ = allocation.mapping + allocation.mapped_bytes;
+  // Unlike the pages around it, so that the kernel need not split and merge ranges in protect().
+  madvise(at(allocation.mapping), allocation.mapped_bytes, MADV_DONTDUMP);
   std::memset(at(allocation.mapping), 0xff, allocation.mapped_bytes);
   if (protection_ != (PROT_READ | PROT_WRITE)) {
     mprotect(at(allocation.mapping), allocation.mapped_bytes, protection_);
