@@ -43,7 +43,8 @@ void agree_on_errors(Communicator& world, const std::function<void()>& body);
 // Starts a world, runs `body` in it, prints errors, and returns the exit code: 0, or 1. An error
 // that was not agreed on ends the other ranks, too.
 int run_in_world(std::chrono::milliseconds timeout,
-                 const std::function<void(Communicator& world)>& body, Device device = Device::cpu);
+                 const std::function<void(Communicator& world)>& body, Device device = Device::cpu,
+                 bool deterministic = true);
 
 // Divides the world by tensor and pipeline parallel sizes; throws Error when it does not divide.
 Layout layout_of(int world, int64_t tp, int64_t pp);
