@@ -1,3 +1,4 @@
+#include "core/cuda/column_sums.h"
 #include "core/error.h"
 #include "core/ops/backends.h"
 #include "core/ops/norm_arguments.h"
@@ -119,9 +120,9 @@ template <int width, class T, class Sums>
 __device__ void store_gradient(const BackwardArguments<T>& t, int64_t row, int p, int piece,
                                float (&d)[width], Sums& sums) {
   const int64_t at = row * t.hidden + piece * width;
-  Piece<T, width> result;
+  Group<T, width> result;
   for (int j = 0; j < width; ++j) result[j] = from_float<T>(d[j]);
-  if (t.weight.given() || t.dsum != t.above) store_piece(t.dsum + at, result);
+  if (t.weight.given() || t.dsum != t.above) store_group(t.dsum + at, result);
   if (t.dx == nullptr && t.offsets.at[of_bias] < 0) return;
   for (int j = 0; j < width; ++j) d[j] = to_float(result[j]);
   if (t.mask.row_ids != nullptr) {
@@ -131,7 +132,7 @@ __device__ void store_gradient(const BackwardArguments<T>& t, int64_t row, int p
   sums.template add<of_bias>(p, piece, [&](int j) { return d[j]; });
   if (t.dx == nullptr || t.dx == t.dsum) return;
   for (int j = 0; j < width; ++j) result[j] = from_float<T>(d[j]);
-  store_piece(t.dx + at, result);
+  store_group(t.dx + at, result);
 }
 
 template <class T, int width, int packs, class Team, class Sums>
@@ -256,29 +257,16 @@ struct SumTargets {
   float* to[gradient_count] = {};
 };
 
-// to += the sum over blocks, in order: 32 warps add every 32nd block of 32 columns each, then one
-// warp a column adds what the warps have.
+// to += the sum over blocks, in an order that depends on their number alone.
 __global__ void __launch_bounds__(1024)
     add_norm_partials_kernel(const float* partials, int64_t blocks, int sums, int hidden, int width,
                              SumTargets targets) {
-  __shared__ float of_warps[warp_size][warp_size + 1];
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
-  const int warp = static_cast<int>(threadIdx.x) / warp_size;
-  const int first = static_cast<int>(blockIdx.x) * warp_size;
-  float total = 0;
-  if (first + lane < sums) {
-    for (int64_t block = warp; block < blocks; block += warp_size) {
-      total += partials[block * sums + first + lane];
-    }
-  }
-  of_warps[warp][lane] = total;
-  __syncthreads();
-  total = reduce_warp(of_warps[lane][warp]);
-  const int i = first + warp;
-  if (lane != 0 || i >= sums) return;
+  const int i = static_cast<int>(blockIdx.x * warp_size + threadIdx.x % warp_size);
+  const auto total = sum_rows<1, 32>(i < sums ? partials + i : nullptr, blocks, sums);
+  if (threadIdx.x >= warp_size || i >= sums) return;
   const int target = i / hidden;
   float* to = target == 0 ? targets.to[0] : target == 1 ? targets.to[1] : targets.to[2];
-  to[column_of(i % hidden, hidden, width)] += total;
+  to[column_of(i % hidden, hidden, width)] += total[0];
 }
 
 template <class T>

@@ -42,9 +42,9 @@ __device__ void add_branch(const ForwardArguments<T>& t, const Team& team, int64
       for (int j = 0; j < width; ++j) branch[j] += bias[j];
     }
     if (t.mask.row_ids != nullptr) t.mask.apply(first + piece * width, branch);
-    Piece<T, width> result = sum.get(p, piece);
+    Group<T, width> result = sum.get(p, piece);
     for (int j = 0; j < width; ++j) result[j] = from_float<T>(to_float(result[j]) + branch[j]);
-    store_piece(t.sum + at + piece * width, result);
+    store_group(t.sum + at + piece * width, result);
     sum.set(p, result);
   });
   sum.is_at(t.sum + at);
@@ -100,11 +100,11 @@ __device__ void forward_rows(const ForwardArguments<T>& t) {
       float weight[width], shift[width] = {};
       t.weight.load(piece, weight);
       if (t.shift.given()) t.shift.load(piece, shift);
-      Piece<T, width> y = sum.get(p, piece);
+      Group<T, width> y = sum.get(p, piece);
       for (int j = 0; j < width; ++j) {
         y[j] = from_float<T>((to_float(y[j]) - s.mean) * s.reciprocal * weight[j] + shift[j]);
       }
-      store_piece(t.y + row * t.hidden + piece * width, y);
+      store_group(t.y + row * t.hidden + piece * width, y);
     });
   }
 }

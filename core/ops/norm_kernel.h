@@ -1,40 +1,12 @@
 #pragma once
 
-#include <type_traits>
 #include <utility>
 
-#include "core/cuda/kernel.h"
+#include "core/cuda/walk_rows.h"
 
-// Private to the norm's CUDA backend: rows that one warp or one block works on, piece by piece.
+// Private to the norm's CUDA backend: rows that one warp or one block works on, piece by piece; a
+// piece is one element where rows are not aligned, 16 bytes of them where they are.
 namespace switchyard::cuda {
-
-// One element where rows are not aligned, 16 bytes of them where they are.
-template <class T>
-struct Single {
-  static constexpr int size = 1;
-  T elements[1];
-  __device__ T& operator[](int i) { return elements[i]; }
-  __device__ const T& operator[](int i) const { return elements[i]; }
-};
-template <class T, int width>
-using Piece = std::conditional_t<width == 1, Single<T>, Pack<T>>;
-
-template <int width, class T>
-__device__ inline Piece<T, width> load_piece(const T* from) {
-  if constexpr (width == 1) {
-    return {{*from}};
-  } else {
-    return load_pack(from);
-  }
-}
-template <class P, class T>
-__device__ inline void store_piece(T* to, const P& piece) {
-  if constexpr (P::size == 1) {
-    *to = piece[0];
-  } else {
-    store_pack(to, piece);
-  }
-}
 
 // The warp that works on a row; the block's warps take rows side by side.
 struct WarpTeam {
@@ -109,8 +81,12 @@ struct NormRow {
       held[p] = *reinterpret_cast<const uint4*>(row + piece * width);
     });
   }
-  __device__ Pack<T> get(int p, int) const { return std::bit_cast<Pack<T>>(held[p]); }
-  __device__ void set(int p, const Pack<T>& piece) { held[p] = std::bit_cast<uint4>(piece); }
+  __device__ Group<T, width> get(int p, int) const {
+    return std::bit_cast<Group<T, width>>(held[p]);
+  }
+  __device__ void set(int p, const Group<T, width>& piece) {
+    held[p] = std::bit_cast<uint4>(piece);
+  }
   __device__ void is_at(const T*) {}
   // What was computed of the pieces is computed again, not kept in twice their registers, if zero
   // is an unknown_zero.
@@ -127,10 +103,10 @@ struct NormRow<T, width, 0> {
 
   template <class Team>
   __device__ NormRow(const Team&, const T* memory, int) : row(memory) {}
-  __device__ Piece<T, width> get(int, int piece) const {
-    return load_piece<width>(row + piece * width);
+  __device__ Group<T, width> get(int, int piece) const {
+    return load_group<width>(row + piece * width);
   }
-  __device__ void set(int, const Piece<T, width>&) {}
+  __device__ void set(int, const Group<T, width>&) {}
   __device__ void is_at(const T* memory) { row = memory; }
   __device__ void forget(unsigned) {}
 };
@@ -146,15 +122,11 @@ struct NormParameter {
   template <int width>
   __device__ void load(int piece, float (&v)[width]) const {
     if (wide == nullptr) {
-      const auto from = load_piece<width>(narrow + piece * width);
+      const auto from = load_group<width>(narrow + piece * width);
       for (int j = 0; j < width; ++j) v[j] = to_float(from[j]);
-    } else if constexpr (width == 1) {
-      v[0] = wide[piece];
     } else {
-      for (int j = 0; j < width; j += 4) {
-        const auto from = load_pack(wide + piece * width + j);
-        for (int k = 0; k < 4; ++k) v[j + k] = from[k];
-      }
+      const auto from = load_group<width>(wide + piece * width);
+      for (int j = 0; j < width; ++j) v[j] = from[j];
     }
   }
 };
