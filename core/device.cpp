@@ -1,11 +1,21 @@
 #include "core/device.h"
 
+#include <atomic>
 #include <cstring>
 
 #include "core/cuda/device_backend.h"
 #include "core/error.h"
+#include "core/host_waits.h"
 
 namespace switchyard {
+
+namespace {
+
+std::atomic<int64_t> waits{0};
+
+}  // namespace
+
+int64_t host_waits() { return waits.load(); }
 
 std::string_view name_of(Device device) { return device == Device::cpu ? "cpu" : "cuda"; }
 
@@ -39,7 +49,9 @@ Stream::~Stream() {
 }
 
 void Stream::synchronize() {
-  if (device_ == Device::cuda) cuda::synchronize_stream(native_);
+  if (device_ == Device::cpu) return;
+  waits.fetch_add(1);
+  cuda::synchronize_stream(native_);
 }
 
 Event::Event(Device device, Timing timing) : device_(device) {
@@ -59,7 +71,9 @@ void Event::wait(Stream& later) {
 }
 
 void Event::synchronize() {
-  if (device_ == Device::cuda) cuda::synchronize_event(native_);
+  if (is_reached()) return;
+  waits.fetch_add(1);
+  cuda::synchronize_event(native_);
 }
 
 bool Event::is_reached() const { return device_ == Device::cpu || cuda::query_event(native_); }

@@ -4,13 +4,17 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <limits>
 
 #include "core/error.h"
 #include "core/logging.h"
 #include "core/random.h"
+#include "launch/device_rates.h"
 #include "launch/engine.h"
+#include "launch/matmul_choices.h"
 #include "launch/matrix_rate.h"
+#include "launch/trainer.h"
 #include "parallel/communicators.h"
 
 namespace switchyard {
@@ -19,38 +23,173 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// NVIDIA H100 Tensor Core GPU datasheet: 1,979 TFLOP/s of bf16 with sparsity, half of it without.
+constexpr double hopper_peak = 989e12;
+
+DType precision_of(const Settings& s) {
+  check(!(s.flag("bf16") && s.flag("fp16")), "bench",
+        "--bf16 and --fp16 together; one of them is allowed");
+  if (s.flag("fp16")) return DType::f16;
+  return s.flag("bf16") ? DType::bf16 : DType::f32;
+}
+
 EngineOptions bench_engine(const Settings& s) {
   EngineOptions o;
   o.model = preset(s.text("preset"));
-  o.dtype = s.flag("bf16") ? DType::bf16 : DType::f32;
+  o.dtype = precision_of(s);
+  o.device = device_of(s);
   o.sequence_length =
       s.has("seq-length") ? s.integer("seq-length") : preset_sequence_length(s.text("preset"));
   o.micro_batch = s.integer("micro-batch-size");
-  o.global_batch = o.micro_batch;
+  o.global_batch = s.has("global-batch-size") ? s.integer("global-batch-size") : o.micro_batch;
+  o.head_chunk = s.integer("head-chunk-size");
+  o.deterministic = !s.flag("no-deterministic");
   o.optimizer.adamw.weight_decay = 0.1f;
   check(o.sequence_length >= 1, "bench", "--seq-length {}; at least 1 is allowed",
         o.sequence_length);
   check(o.model.positions == Positions::rotary || o.sequence_length <= o.model.max_positions,
         "bench", "--seq-length {} with {} learned positions; at most as many are allowed",
         o.sequence_length, o.model.max_positions);
+  check(o.global_batch >= 1, "bench", "--global-batch-size {}; at least 1 is allowed",
+        o.global_batch);
   return o;
 }
 
-double time_step(Engine& engine, const EngineOptions& o, int64_t step) {
+// Steps on random tokens, timed.
+class Bench {
+ public:
+  explicit Bench(const EngineOptions& options)
+      : options_(options), mesh_(make_mesh({}, *world_)), engine_(options, mesh_) {
+    engine_.initialize();
+  }
+
+  void run(const Settings& s, BenchResult& result);
+  void profile(BenchResult& result);
+
+ private:
+  void queue(int64_t step);
+  void run_on_cpu(int64_t warm_up, BenchResult& result);
+  void run_on_gpu(int64_t warm_up, BenchResult& result);
+  void measure_device(double seconds, BenchResult& result);
+
+  EngineOptions options_;
+  std::unique_ptr<Communicator> world_ = make_self_communicator();
+  Mesh mesh_;
+  Engine engine_;
+  int64_t next_step_ = 1;
+};
+
+void Bench::queue(int64_t step) {
   const auto tokens_of = [&](int64_t sample, std::span<int32_t> tokens,
                              std::span<int32_t> targets) {
     const RandomKey key{0, static_cast<uint32_t>(step), random_purpose("bench")};
     const auto n = tokens.size();
-    const auto vocabulary = static_cast<uint64_t>(o.model.vocabulary);
+    const auto vocabulary = static_cast<uint64_t>(options_.model.vocabulary);
     for (size_t i = 0; i < n; ++i) {
       const uint64_t element = static_cast<uint64_t>(sample) * (n + 1) + i;
       tokens[i] = static_cast<int32_t>(key.word(element) % vocabulary);
       targets[i] = static_cast<int32_t>(key.word(element + 1) % vocabulary);
     }
   };
-  const auto begin = Clock::now();
-  engine.train_step(step, 1e-4, tokens_of);
-  return std::chrono::duration<double>(Clock::now() - begin).count();
+  engine_.queue_step(step, 1e-4, tokens_of);
+}
+
+void Bench::run_on_cpu(int64_t warm_up, BenchResult& result) {
+  MatrixRate rate(2048, options_.dtype);
+  int64_t allocations = 0;
+  const int64_t all = warm_up + result.steps;
+  for (int64_t step = 1; step <= all; ++step) {
+    const auto begin = Clock::now();
+    queue(step);
+    engine_.finish_step();
+    const double ms = 1e3 * std::chrono::duration<double>(Clock::now() - begin).count();
+    for (int i = 0; i < 3; ++i) rate.measure(engine_.context());
+    if (step == 1) allocations = memory_statistics().allocations;
+    if (step > warm_up) result.all_milliseconds.push_back(ms);
+    log::info("step {} of {}: {:.0f} ms, matrix rate {:.1f} GFLOP/s", step, all, ms,
+              rate.best() / 1e9);
+  }
+  result.milliseconds = std::ranges::min(result.all_milliseconds);
+  result.matrix_rate = rate.best();
+  result.allocations_after_first_step = memory_statistics().allocations - allocations;
+  next_step_ = all + 1;
+}
+
+// Steps follow each other on the stream, an event behind each.
+void Bench::run_on_gpu(int64_t warm_up, BenchResult& result) {
+  Stream& stream = engine_.context().stream;
+  const int64_t all = warm_up + result.steps;
+  std::deque<Event> ends;
+  int64_t allocations = 0;
+  const auto finish = [&](int64_t step) {
+    engine_.finish_step();
+    if (step == 1) allocations = memory_statistics().allocations;
+    if (step <= warm_up) return;
+    const auto i = static_cast<size_t>(step);
+    ends[i].synchronize();
+    const double ms = Event::milliseconds(ends[i - 1], ends[i]);
+    result.all_milliseconds.push_back(ms);
+    log::info("step {} of {}: {:.1f} ms", step, all, ms);
+  };
+  ends.emplace_back(Device::cuda, Event::Timing::measured).record(stream);
+  for (int64_t step = 1; step <= all; ++step) {
+    queue(step);
+    ends.emplace_back(Device::cuda, Event::Timing::measured).record(stream);
+    if (step > 1) finish(step - 1);
+  }
+  finish(all);
+  auto sorted = result.all_milliseconds;
+  std::ranges::sort(sorted);
+  const size_t half = sorted.size() / 2;
+  result.milliseconds =
+      sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+  result.allocations_after_first_step = memory_statistics().allocations - allocations;
+  next_step_ = all + 1;
+}
+
+void Bench::measure_device(double seconds, BenchResult& result) {
+  const GpuDescription gpu = describe_gpu();
+  result.device = gpu.name;
+  result.gpu_bytes = gpu.total_bytes - gpu.free_bytes;
+  result.peak_flops = hopper_peak;
+  DeviceRatesOptions o;
+  o.device = Device::cuda;
+  o.seconds = seconds;
+  o.copy_mib = 256;
+  o.dtypes = {options_.dtype};
+  const DeviceRates rates = measure_device_rates(o);
+  result.copy_rate = rates.copy_bytes_per_second;
+  result.matrix_rate = rates.matrix.front().operations_per_second;
+}
+
+void Bench::run(const Settings& s, BenchResult& result) {
+  const bool on_gpu = options_.device == Device::cuda;
+  const int64_t warm_up = s.has("warm-up") ? s.integer("warm-up") : on_gpu ? 3 : 2;
+  check(result.steps >= 1 && warm_up >= 1, "bench",
+        "--steps {} --warm-up {}; at least 1 of each is allowed", result.steps, warm_up);
+  const double seconds = s.real("matrix-seconds");
+  check(seconds > 0, "bench", "--matrix-seconds {}; a positive number is allowed",
+        s.text("matrix-seconds"));
+  if (!on_gpu) {
+    run_on_cpu(warm_up, result);
+    return;
+  }
+  if (!s.flag("no-matmul-tuning")) {
+    settle_matmul_choices(s.has("tuning-folder") ? s.text("tuning-folder") : "", options_, mesh_,
+                          engine_.context());
+  }
+  run_on_gpu(warm_up, result);
+  measure_device(seconds, result);
+}
+
+void Bench::profile(BenchResult& result) {
+  Profiler profiler(options_.device);
+  profiler.begin(engine_.context().stream);
+  queue(next_step_);
+  profiler.end(engine_.context().stream);
+  engine_.finish_step();
+  result.profile = profiler.lines();
+  result.profiled_milliseconds = profiler.milliseconds();
 }
 
 }  // namespace
@@ -60,49 +199,54 @@ std::vector<OptionSpec> bench_options() {
   const auto group = OptionGroup::run;
   return {{"preset", text, group, "gpt2-124m", "the model"},
           {"seq-length", integer, group, "", "tokens of a sample (the preset's)"},
-          {"micro-batch-size", integer, group, "4", "samples of a step"},
+          {"micro-batch-size", integer, group, "4", "samples computed at once"},
+          {"global-batch-size", integer, group, "", "samples of a step (one micro-batch)"},
           {"bf16", flag, group, "", "bf16 weights and activations"},
-          {"steps", integer, group, "5", "timed steps, behind two that are not"},
+          {"fp16", flag, group, "", "fp16 with dynamic loss scale; on GPUs"},
+          {"device", text, group, "", "cpu or cuda (cuda where there is a GPU)"},
+          {"steps", integer, group, "5", "timed steps"},
+          {"warm-up", integer, group, "", "steps before them (2; on a GPU 3)"},
+          {"head-chunk-size", integer, group, "0", "token rows whose logits live at once; 0: all"},
+          {"allow-tf32", flag, group, "", "fp32 products on a GPU in TF32"},
+          {"no-deterministic", flag, group, "", "kernels that may give other bits each time"},
+          {"attention-backend", text, group, "auto", "on a GPU: auto, own or cudnn"},
+          {"no-matmul-tuning", flag, group, "", "on a GPU: no timed choice of algorithms"},
+          {"tuning-folder", text, group, "", "read and write the timed choices there"},
+          {"matrix-seconds", real, group, "5", "on a GPU: the matrix rate is sustained so long"},
+          {"profile", flag, group, "", "one more step, timed by operators"},
           {"json", flag, group, "", "print one JSON object"}};
 }
 
 BenchResult bench(const Settings& given) {
   const Settings s = with_fallbacks(bench_options(), given);
+  apply_device_settings(s);
   const auto options = bench_engine(s);
-  const int64_t steps = s.integer("steps");
-  check(steps >= 1, "bench", "--steps {}; at least 1 is allowed", steps);
   check_engine(options, {});
-  const auto world = make_self_communicator();
-  const Mesh mesh = make_mesh({}, *world);
-  Engine engine(options, mesh);
-  engine.initialize();
-  MatrixRate rate(2048, options.dtype);
-  constexpr int warm_up = 2;
-  double best = std::numeric_limits<double>::infinity();
-  int64_t allocations = 0;
-  for (int64_t step = 1; step <= warm_up + steps; ++step) {
-    const double seconds = time_step(engine, options, step);
-    for (int i = 0; i < 3; ++i) rate.measure(engine.context());
-    if (step == 1) allocations = memory_statistics().allocations;
-    if (step > warm_up) best = std::min(best, seconds);
-    log::info("step {} of {}: {:.0f} ms, matrix rate {:.1f} GFLOP/s", step, warm_up + steps,
-              1e3 * seconds, rate.best() / 1e9);
-  }
   BenchResult r;
+  r.steps = s.integer("steps");
   r.preset = s.text("preset");
+  r.device = name_of(options.device);
+  r.precision = name_of(options.dtype);
+  r.deterministic = options.deterministic;
   r.parameters = options.model.parameters();
   r.sequence_length = options.sequence_length;
   r.micro_batch = options.micro_batch;
+  r.global_batch = options.global_batch;
   r.threads = omp_get_max_threads();
-  r.steps = steps;
-  r.milliseconds = 1e3 * best;
-  r.tokens_per_second = static_cast<double>(options.micro_batch * options.sequence_length) / best;
+  Bench bench(options);
+  bench.run(s, r);
+  if (s.flag("profile")) bench.profile(r);
+  r.tokens_per_second =
+      1e3 * static_cast<double>(options.global_batch * options.sequence_length) / r.milliseconds;
   r.flops_per_token = options.model.causal_flops_per_token(options.sequence_length);
+  r.full_flops_per_token =
+      r.flops_per_token +
+      6.0 *
+          static_cast<double>(options.model.layers * options.model.heads * options.model.head_dim) *
+          static_cast<double>(options.sequence_length);
   r.flops_per_second = r.flops_per_token * r.tokens_per_second;
-  r.matrix_rate = rate.best();
   r.mfu = r.flops_per_second / r.matrix_rate;
   r.memory_bytes = memory_statistics().peak_bytes;
-  r.allocations_after_first_step = memory_statistics().allocations - allocations;
   return r;
 }
 

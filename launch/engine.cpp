@@ -24,19 +24,23 @@ FlatBuffers::Options buffer_options(const EngineOptions& o, const Mesh& mesh) {
   options.dp_rank = mesh.place.dp;
   options.dtype = o.dtype;
   options.gradients = o.training;
+  options.device = o.device;
   return options;
 }
 
-int64_t token_bytes(const EngineOptions& o, int64_t microbatches) {
-  const Shape shape{o.micro_batch, o.sequence_length};
-  return 2 * microbatches * Arena::footprint(shape, DType::i32);
+// In fp16 the gradients of a sum over all tokens would overflow where those of their mean do not.
+DistributedOptimizer::Options optimizer_options(const EngineOptions& o) {
+  DistributedOptimizer::Options options = o.optimizer;
+  options.scaling.dynamic = o.dtype == DType::f16;
+  if (options.scaling.dynamic) {
+    options.multiplier =
+        1.0 / (static_cast<double>(o.global_batch) * static_cast<double>(o.sequence_length));
+  }
+  return options;
 }
 
-int64_t most_microbatches(const EngineOptions& o, const Mesh& mesh) {
-  const int64_t training =
-      o.training ? share_of(o.global_batch / o.micro_batch, mesh.layout.dp, 0).end : 0;
-  return std::max(training, evaluation_run);
-}
+// What the numbers that go with a step's sums mean.
+enum Remark { stop_remark, failure_remark };
 
 int64_t scored_tokens(std::span<const TokenBatch> batches) {
   int64_t count = 0;
@@ -61,6 +65,12 @@ int activation_slots(const EngineOptions& o, const Layout& layout, const Coordin
   return static_cast<int>(std::min<int64_t>(most, layout.pp - place.pp));
 }
 
+int64_t held_microbatches(const EngineOptions& o, const Layout& layout) {
+  const int64_t training =
+      o.training ? share_of(o.global_batch / o.micro_batch, layout.dp, 0).end : 0;
+  return std::max(training, evaluation_run);
+}
+
 GptStage::Options stage_options(const EngineOptions& o, int slots) {
   GptStage::Options options;
   options.dtype = o.dtype;
@@ -70,6 +80,9 @@ GptStage::Options stage_options(const EngineOptions& o, int slots) {
   options.slots = slots;
   options.training = o.training;
   options.seed = o.seed;
+  options.device = o.device;
+  options.head_chunk = o.head_chunk;
+  options.deterministic = o.deterministic;
   return options;
 }
 
@@ -79,6 +92,8 @@ void check_engine(const EngineOptions& o, const Layout& layout) {
   check(o.micro_batch <= most_rows / o.sequence_length, "layout",
         "--micro-batch-size {} of {} tokens each; at most {} tokens together are allowed",
         o.micro_batch, o.sequence_length, most_rows);
+  check(o.dtype != DType::f16 || o.device == Device::cuda, "layout",
+        "fp16 on '{}'; it is allowed on cuda (on the CPU: fp32 and --bf16)", name_of(o.device));
   GptStage::check_layout(o.model, layout, stage_options(o, 1));
   if (!o.training) return;
   check(o.global_batch % o.micro_batch == 0, "layout",
@@ -93,22 +108,20 @@ void check_engine(const EngineOptions& o, const Layout& layout) {
 Engine::Engine(const EngineOptions& options, const Mesh& mesh)
     : options_(options),
       mesh_(mesh),
+      stream_(options.device),
+      scratch_(options.device),
       slots_(activation_slots(options, mesh.layout, mesh.place)),
       stage_(options.model, mesh, stage_options(options, slots_), {stream_, scratch_}),
       buffers_(stage_.parameters(), buffer_options(options, mesh)),
       executor_(mesh, stage_.exchanged(), options.dtype, slots_, stream_),
-      token_arena_("tokens", token_bytes(options, most_microbatches(options, mesh))) {
-  if (options.training) {
-    sync_ = std::make_unique<GradientSync>(buffers_, mesh, context());
-    optimizer_ =
-        std::make_unique<DistributedOptimizer>(buffers_, mesh, options.optimizer, context());
-  }
-  const Shape shape{options.micro_batch, options.sequence_length};
-  batches_.resize(static_cast<size_t>(most_microbatches(options, mesh)));
-  for (auto& batch : batches_) {
-    batch.tokens = token_arena_.allocate(shape, DType::i32, "tokens");
-    batch.targets = token_arena_.allocate(shape, DType::i32, "targets");
-  }
+      inputs_({options.micro_batch, options.sequence_length},
+              held_microbatches(options, mesh.layout), options.device),
+      outcomes_(options.device) {
+  options_.optimizer = optimizer_options(options);
+  if (!options.training) return;
+  sync_ = std::make_unique<GradientSync>(buffers_, mesh, context());
+  optimizer_ =
+      std::make_unique<DistributedOptimizer>(buffers_, mesh, options_.optimizer, context());
 }
 
 void Engine::initialize() {
@@ -117,25 +130,32 @@ void Engine::initialize() {
 }
 
 // Samples behind the last one are padding whose targets do not count.
-std::span<TokenBatch> Engine::read_microbatches(Share share, int64_t samples,
-                                                const ReadSample& read) {
+void Engine::read_microbatch(TokenBatch& batch, int64_t samples, const ReadSample& read) const {
   const auto length = static_cast<size_t>(options_.sequence_length);
-  for (int64_t m = share.begin; m < share.end; ++m) {
-    auto& batch = batches_[static_cast<size_t>(m - share.begin)];
-    batch.first_sample = m * options_.micro_batch;
-    for (int64_t i = 0; i < options_.micro_batch; ++i) {
-      const auto offset = static_cast<size_t>(i) * length;
-      const auto tokens = batch.tokens.span<int32_t>().subspan(offset, length);
-      const auto targets = batch.targets.span<int32_t>().subspan(offset, length);
-      if (batch.first_sample + i < samples) {
-        read(batch.first_sample + i, tokens, targets);
-      } else {
-        std::ranges::fill(tokens, 0);
-        std::ranges::fill(targets, -1);
-      }
+  for (int64_t i = 0; i < options_.micro_batch; ++i) {
+    const auto offset = static_cast<size_t>(i) * length;
+    const auto tokens = batch.tokens.span<int32_t>().subspan(offset, length);
+    const auto targets = batch.targets.span<int32_t>().subspan(offset, length);
+    if (batch.first_sample + i < samples) {
+      read(batch.first_sample + i, tokens, targets);
+      check_tokens(tokens, "tokens", 0, options_.model.vocabulary);
+      check_tokens(targets, "targets", -1, options_.model.vocabulary);
+    } else {
+      std::ranges::fill(tokens, 0);
+      std::ranges::fill(targets, -1);
     }
   }
-  return {batches_.data(), static_cast<size_t>(share.end - share.begin)};
+}
+
+std::span<TokenBatch> Engine::read_microbatches(Share share, int64_t samples,
+                                                const ReadSample& read) {
+  const auto batches = inputs_.next(share.end - share.begin);
+  for (int64_t m = share.begin; m < share.end; ++m) {
+    auto& batch = batches[static_cast<size_t>(m - share.begin)];
+    batch.first_sample = m * options_.micro_batch;
+    read_microbatch(batch, samples, read);
+  }
+  return batches;
 }
 
 void Engine::run(std::span<const TokenBatch> batches, bool forward_only) {
@@ -147,10 +167,10 @@ void Engine::run(std::span<const TokenBatch> batches, bool forward_only) {
 }
 
 Engine::Score Engine::sum_over_ranks(double loss_sum, int64_t tokens) {
-  const bool counts = mesh_.last_stage() && mesh_.place.tp == 0;
-  double sums[2] = {counts ? loss_sum : 0.0, counts ? static_cast<double>(tokens) : 0.0};
-  mesh_.world->all_reduce(std::span<double>(sums), ReduceOp::sum, stream_, {"sum of losses"})
-      .wait(stream_);
+  double sums[2] = {counts() ? loss_sum : 0.0, counts() ? static_cast<double>(tokens) : 0.0};
+  Stream host;
+  mesh_.world->all_reduce(std::span<double>(sums), ReduceOp::sum, host, {"sum of losses"})
+      .wait(host);
   return {sums[0], static_cast<int64_t>(sums[1])};
 }
 
@@ -169,26 +189,79 @@ void Engine::stop_unless_finite(const char* what, int64_t step, double value) {
   });
 }
 
-Engine::StepResult Engine::train_step(int64_t step, double learning_rate, const ReadSample& read) {
+void Engine::note_failure(const std::string& message) {
+  if (failure_.empty()) failure_ = message;
+}
+
+void Engine::agree_on_failures() {
+  agree_on_errors(*mesh_.world, [&] {
+    if (!failure_.empty()) throw Error(failure_);
+  });
+}
+
+// Forward and backward passes, and the sums of the gradients over the ranks.
+void Engine::backward_step(std::span<const TokenBatch> batches, int64_t step) {
+  sync_->begin_step();
+  StepInputs inputs;
+  inputs.step = step;
+  inputs.step_on_device = inputs_.step_on_device();
+  inputs.gradient_scale.multiplier = static_cast<float>(options_.optimizer.multiplier);
+  if (options_.optimizer.scaling.dynamic) {
+    inputs.gradient_scale.loss_scale = optimizer_->loss_scale();
+  }
+  inputs.ready = [this](int parameter) { sync_->parameter_ready(parameter); };
+  stage_.begin(batches, std::move(inputs));
+  run(batches, false);
+  sync_->finish();
+}
+
+void Engine::queue_step(int64_t step, double learning_rate, const ReadSample& read,
+                        const std::function<bool()>& asks_to_stop) {
   set_current_step(step);
   const auto share =
       share_of(options_.global_batch / options_.micro_batch, mesh_.layout.dp, mesh_.place.dp);
-  std::span<TokenBatch> batches;
-  agree_on_errors(*mesh_.world,
-                  [&] { batches = read_microbatches(share, options_.global_batch, read); });
-  sync_->begin_step();
-  stage_.begin(batches, {.step = step,
-                         .ready = [this](int parameter) { sync_->parameter_ready(parameter); }});
-  run(batches, false);
-  sync_->finish();
-  const Score score = sum_over_ranks(read_loss_sum(), scored_tokens(batches));
-  const double tokens = static_cast<double>(score.tokens);
-  const StepResult result{score.loss_sum / tokens, 0};
-  stop_unless_finite("loss", step, result.loss);
-  const auto update = optimizer_->step(step, learning_rate, 1.0 / tokens);
-  if (!update.finite) stop_unless_finite("gradient norm", step, update.gradient_norm);
+  InputRing::Numbers numbers;
+  numbers.learning_rate = learning_rate;
+  try {
+    const auto batches = read_microbatches(share, options_.global_batch, read);
+    numbers.tokens = counts() ? static_cast<double>(scored_tokens(batches)) : 0.0;
+  } catch (const Error& problem) {
+    // The step goes on with whatever is there, as the other ranks' exchanges need it; no samples
+    // means valid padding.
+    note_failure(problem.what());
+    read_microbatches(share, 0, read);
+  }
+  backward_step(inputs_.send(step, stream_), step);
+  numbers.remarks[stop_remark] = asks_to_stop && asks_to_stop() ? 1 : 0;
+  numbers.remarks[failure_remark] = failure_.empty() ? 0 : 1;
+  const auto& sent = inputs_.send(numbers, stream_);
+  optimizer_->step({.loss = counts() ? stage_.loss_sum() : Tensor(),
+                    .tokens = counts() ? sent.tokens : Tensor(),
+                    .remarks = sent.remarks},
+                   sent.learning_rate);
   sync_->gather_weights();
-  return {result.loss, update.gradient_norm};
+  outcomes_.push(step, optimizer_->outcome(), stream_);
+}
+
+Engine::StepResult Engine::finish_step() {
+  const auto [step, outcome] = outcomes_.pop();
+  if (outcome.remarks[failure_remark] > 0) agree_on_failures();
+  if (outcome.skipped && !options_.optimizer.scaling.dynamic) {
+    stop_unless_finite("loss", step, outcome.loss);
+    stop_unless_finite("gradient norm", step, outcome.gradient_norm);
+  }
+  return {.step = step,
+          .loss = outcome.loss,
+          .grad_norm = outcome.gradient_norm,
+          .loss_scale = outcome.loss_scale,
+          .skipped = outcome.skipped,
+          .applied = outcome.applied,
+          .stop = outcome.remarks[stop_remark] > 0};
+}
+
+Engine::StepResult Engine::train_step(int64_t step, double learning_rate, const ReadSample& read) {
+  queue_step(step, learning_rate, read);
+  return finish_step();
 }
 
 Engine::Score Engine::score(int64_t samples, const ReadSample& read) {
@@ -203,18 +276,27 @@ Engine::Score Engine::score(int64_t samples, const ReadSample& read) {
     std::span<TokenBatch> batches;
     agree_on_errors(*mesh_.world, [&] { batches = read_microbatches(part, samples, read); });
     if (batches.empty()) continue;
-    stage_.begin_evaluation(batches);
-    run(batches, true);
-    mine.loss_sum += read_loss_sum();
     mine.tokens += scored_tokens(batches);
+    const auto sent = inputs_.send(0, stream_);
+    stage_.begin_evaluation(sent);
+    run(sent, true);
+    mine.loss_sum += read_loss_sum();
   }
   return sum_over_ranks(mine.loss_sum, mine.tokens);
 }
 
 std::vector<ShardedTensor> Engine::state_to_save() { return optimizer_->state(StateUse::save); }
 
+// Checkpoints of the first format's beginnings have no counters: every step of theirs was applied.
 void Engine::load_training_state(const CheckpointReader& reader) {
-  const auto state = optimizer_->state(StateUse::load);
+  auto state = optimizer_->state(StateUse::load);
+  if (reader.find(DistributedOptimizer::counters_name) == nullptr) {
+    optimizer_->assume_applied(reader.info().step);
+    std::erase_if(state, [](const ShardedTensor& t) {
+      return t.name == DistributedOptimizer::counters_name ||
+             t.name == DistributedOptimizer::loss_scale_name;
+    });
+  }
   reader.read(state);
 }
 
@@ -231,15 +313,31 @@ void Engine::load_weights(const CheckpointReader& reader) {
     check(stored != nullptr, "checkpoint", "step {} has no tensor '{}'", reader.info().step, name);
     check(stored->shape == p.global, "checkpoint", "'{}' is stored as {}; the model needs {}", name,
           stored->shape.to_string(), p.global.to_string());
-    if (stored->dtype == p.weight.dtype) {
-      reader.read(name, p.box, p.weight.data);
-      continue;
-    }
-    Scratch::Scope scope(scratch_);
-    const Tensor loaded = scope.allocate(p.box.extent, stored->dtype);
-    reader.read(name, p.box, loaded.data);
-    ops::cast(context(), loaded, Tensor(p.weight.data, p.weight.dtype, p.box.extent));
+    load_weight(reader, *stored, p);
   }
+}
+
+// Through host memory, where another precision is rounded.
+void Engine::load_weight(const CheckpointReader& reader, const StoredTensor& stored,
+                         const Parameter& p) {
+  const Tensor weight(p.weight.data, p.weight.dtype, p.box.extent, options_.device);
+  const bool direct = stored.dtype == weight.dtype;
+  if (direct && options_.device == Device::cpu) {
+    reader.read(stored.name, p.box, weight.data);
+    return;
+  }
+  Stream host;
+  Scratch scratch;
+  Scratch::Scope scope(scratch);
+  Tensor loaded = scope.allocate(p.box.extent, stored.dtype);
+  reader.read(stored.name, p.box, loaded.data);
+  if (!direct) {
+    const Tensor rounded = scope.allocate(p.box.extent, weight.dtype);
+    ops::cast({host, scratch}, loaded, rounded);
+    loaded = rounded;
+  }
+  copy_bytes(weight.data, loaded.data, loaded.bytes(), stream_);
+  stream_.synchronize();
 }
 
 }  // namespace switchyard

@@ -3,10 +3,13 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/device.h"
 #include "core/memory.h"
+#include "launch/input_ring.h"
+#include "launch/outcome_queue.h"
 #include "model/gpt_stage.h"
 #include "optim/distributed_optimizer.h"
 #include "parallel/checkpoint.h"
@@ -26,7 +29,10 @@ struct EngineOptions {
   std::vector<int> pipeline_layers;  // of each stage; empty: balanced
   uint64_t seed = 0;
   DistributedOptimizer::Options optimizer;
-  bool training = true;  // false: weights only, forward only
+  bool training = true;         // false: weights only, forward only
+  Device device = Device::cpu;  // of everything that the engine holds
+  int64_t head_chunk = 0;       // rows whose logits live at once; 0: all of a microbatch
+  bool deterministic = true;
 };
 
 // How many of `count` microbatches each dp rank computes: counts differ by at most one, the first
@@ -41,19 +47,26 @@ Share share_of(int64_t count, int parts, int part);
 // at once on a stage, whatever its dp rank's count of microbatches.
 int activation_slots(const EngineOptions& options, const Layout& layout, const Coordinates& place);
 GptStage::Options stage_options(const EngineOptions& options, int slots);
+int64_t held_microbatches(const EngineOptions& options, const Layout& layout);  // their tokens
 
 // Throws Error for a layout, batch or micro-batch that does not fit; needs no rank and no memory.
 void check_engine(const EngineOptions& options, const Layout& layout);
 
-// One rank's part of a model and all that trains or evaluates it. Every call is collective.
+// One rank's part of a model and all that trains or evaluates it. Every call is collective. On a
+// GPU a step is queued without waiting for the device; what came of it is read later.
 class Engine {
  public:
   // Fills tokens and targets [sequence_length] of sample i of the batch.
   using ReadSample =
       std::function<void(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets)>;
   struct StepResult {
+    int64_t step = 0;
     double loss = 0;  // mean over the global batch's tokens
     double grad_norm = 0;
+    double loss_scale = 1;  // of this step's backward
+    bool skipped = false;   // fp16 overflowed and nothing was changed
+    int64_t applied = 0;    // updates so far
+    bool stop = false;      // a rank asked to stop
   };
   struct Score {
     double loss_sum = 0;
@@ -63,8 +76,20 @@ class Engine {
   Engine(const EngineOptions& options, const Mesh& mesh);
 
   void initialize();  // random weights, zero moments
-  // Throws Error naming the step when loss or gradient norm is not finite; then nothing changed.
+  // Queues a step; at most OutcomeQueue::capacity may be unfinished. Whether this rank asks to stop
+  // is looked up when the step's work is queued. A sample that cannot be read is an error of
+  // finish_step(), on every rank.
+  void queue_step(int64_t step, double learning_rate, const ReadSample& read,
+                  const std::function<bool()>& asks_to_stop = {});
+  // The oldest unfinished step; waits for it. Throws Error naming the step when loss or gradient
+  // norm is not finite, but in fp16; then nothing changed.
+  StepResult finish_step();
+  int64_t unfinished_steps() const { return outcomes_.size(); }
   StepResult train_step(int64_t step, double learning_rate, const ReadSample& read);
+  // An error of this rank alone, which the next step tells all ranks of: its finish_step() throws.
+  void note_failure(const std::string& message);
+  // The failures noted so far, at once; only with no step unfinished.
+  void agree_on_failures();
   // Sums over all `samples` samples, dealt to the dp ranks by microbatches.
   Score score(int64_t samples, const ReadSample& read);
 
@@ -78,10 +103,15 @@ class Engine {
   ops::Context context() { return {stream_, scratch_}; }
   GptStage& stage() { return stage_; }
   FlatBuffers& buffers() { return buffers_; }
+  Device device() const { return options_.device; }
 
  private:
   std::span<TokenBatch> read_microbatches(Share share, int64_t samples, const ReadSample& read);
+  void read_microbatch(TokenBatch& batch, int64_t samples, const ReadSample& read) const;
   void run(std::span<const TokenBatch> batches, bool forward_only);
+  void backward_step(std::span<const TokenBatch> batches, int64_t step);
+  bool counts() const { return mesh_.last_stage() && mesh_.place.tp == 0; }
+  void load_weight(const CheckpointReader& reader, const StoredTensor& stored, const Parameter& p);
   void stop_unless_finite(const char* what, int64_t step, double value);
   Score sum_over_ranks(double loss_sum, int64_t tokens);
   double read_loss_sum();
@@ -96,8 +126,9 @@ class Engine {
   std::unique_ptr<GradientSync> sync_;
   std::unique_ptr<DistributedOptimizer> optimizer_;
   PipelineExecutor executor_;
-  Arena token_arena_;
-  std::vector<TokenBatch> batches_;
+  InputRing inputs_;
+  OutcomeQueue outcomes_;
+  std::string failure_;  // noted here and not yet thrown
 };
 
 }  // namespace switchyard

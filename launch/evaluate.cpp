@@ -45,6 +45,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
   std::unique_ptr<EvaluationData> data;
   agree_on_errors(world, [&] {
     settings = with_fallbacks(layout_options(), given);
+    apply_device_settings(settings);
     layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
                        settings.integer("pipeline-model-parallel-size"));
     const auto reference = parse_run_reference(run);

@@ -34,7 +34,9 @@ void generate(const GenerationRequest& request,
   reader.verify();
   const auto world = make_self_communicator();
   const Mesh mesh = make_mesh({}, *world);
-  Engine engine(engine_options(path, with_fallbacks(layout_options(), {}), false), mesh);
+  const Settings run = with_fallbacks(layout_options(), request.run_settings);
+  apply_device_settings(run);
+  Engine engine(engine_options(path, run, false), mesh);
   engine.load_weights(reader);
   Generator generator(path.model, engine.stage().parameters(), path.sequence_length(),
                       engine.context());

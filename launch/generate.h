@@ -13,10 +13,11 @@ struct GenerationRequest {
   std::string prompt;
   int64_t new_tokens = 256;
   SamplingOptions sampling;
+  Settings run_settings;  // of layout_options(): the device and what belongs to it
 };
 
-// Continues the prompt on this process alone, handing out each piece of text as it comes; stops at
-// the end of a document. Behind the context's end the last half of it is read again.
+// Continues the prompt on this process alone (one GPU), handing out each piece of text as it comes;
+// stops at the end of a document. Behind the context's end the last half of it is read again.
 void generate(const GenerationRequest& request,
               const std::function<void(const std::string& piece)>& out);
 

@@ -11,8 +11,9 @@ namespace switchyard {
 // figures are held against.
 class MatrixRate {
  public:
-  MatrixRate(int64_t size, DType dtype);
-  double measure(ops::Context context);  // runs once, returns FLOP a second
+  MatrixRate(int64_t size, DType dtype, Device device = Device::cpu);
+  // Runs `products` of them in a row and waits; returns FLOP a second.
+  double measure(ops::Context context, int products = 1);
   double best() const { return best_; }
   static double operations(int64_t size) {  // of one product
     const auto n = static_cast<double>(size);

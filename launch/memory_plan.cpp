@@ -44,11 +44,6 @@ int64_t attention_workspace(const EngineOptions& o, const Layout& layout) {
   return o.micro_batch * heads * o.sequence_length * o.sequence_length * 2;
 }
 
-int64_t token_bytes_of(const EngineOptions& o, const Layout& layout) {
-  const int64_t microbatches = share_of(o.global_batch / o.micro_batch, layout.dp, 0).end;
-  return 2 * microbatches * Arena::footprint({o.micro_batch, o.sequence_length}, DType::i32);
-}
-
 int64_t communicators(const Layout& layout) {
   int64_t count = 2;  // all ranks, and once more for checkpoints
   for (const int size : {layout.tp, layout.dp, layout.pp, layout.pp}) count += size > 1 ? 1 : 0;
@@ -85,7 +80,8 @@ MemoryPlan plan_memory(const EngineOptions& o, const Layout& layout, const Coord
   plan.ours.push_back({"pipeline exchanges",
                        PipelineExecutor::bytes_needed(exchanged, o.dtype, slots, place.pp == 0,
                                                       place.pp + 1 == layout.pp)});
-  plan.ours.push_back({"tokens", token_bytes_of(o, layout)});
+  plan.ours.push_back({"tokens", InputRing::bytes_needed({o.micro_batch, o.sequence_length},
+                                                         held_microbatches(o, layout))});
   std::erase_if(plan.ours, [](const MemoryLine& line) { return line.bytes == 0; });
   add_outside(plan, o, layout);
   return plan;

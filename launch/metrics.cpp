@@ -58,6 +58,11 @@ void MetricsLog::write(const StepMetrics& m) {
                        {"milliseconds", m.milliseconds},
                        {"memory_bytes", m.memory_bytes}};
   if (m.validation_loss) line["validation_loss"] = *m.validation_loss;
+  if (m.loss_scale) {
+    line["loss_scale"] = m.loss_scale->scale;
+    line["skipped"] = m.loss_scale->skipped;
+    line["skipped_steps"] = m.loss_scale->skipped_steps;
+  }
   stream_ << line.dump() << '\n' << std::flush;
   check(stream_.good(), "metrics", "{} cannot be written", file_.string());
 }
@@ -69,6 +74,10 @@ std::string console_line(const StepMetrics& m, int64_t last_step, double seconds
       m.step, last_step > 0 ? fmt::format("/{}", last_step) : "", m.loss, m.learning_rate,
       m.grad_norm, m.samples, m.tokens_per_second, 100 * m.mfu, m.peak_gflops, m.milliseconds,
       static_cast<double>(m.memory_bytes) / (1 << 20));
+  if (m.loss_scale) {
+    line += fmt::format(" | loss scale {:g}{} | {} skipped", m.loss_scale->scale,
+                        m.loss_scale->skipped ? " overflowed" : "", m.loss_scale->skipped_steps);
+  }
   if (m.validation_loss) line += fmt::format(" | validation loss {:.5f}", *m.validation_loss);
   if (last_step > 0) line += fmt::format(" | {:.0f} s left", seconds_left);
   return line;

@@ -21,6 +21,14 @@ struct StepMetrics {
   double peak_gflops = 0;    // the job's matrix rate, measured when it started
   int64_t memory_bytes = 0;  // most tensor memory held by a rank
   std::optional<double> validation_loss;
+  // In fp16: the scale of this step's backward, whether it overflowed so that nothing was changed,
+  // and how many steps of the path's lineage have.
+  struct LossScale {
+    double scale = 1;
+    bool skipped = false;
+    int64_t skipped_steps = 0;
+  };
+  std::optional<LossScale> loss_scale;
 };
 
 // RUN/metrics.jsonl: one line a step, numbers that read back to the same bits.

@@ -41,6 +41,11 @@ std::vector<OptionSpec> training_options() {
       {"seq-length", integer, group, "", "tokens of a sample"},
       {"global-batch-size", integer, group, "", "samples of a step"},
       {"bf16", flag, group, "", "bf16 weights and activations over an fp32 master copy"},
+      {"fp16", flag, group, "", "fp16 instead, with dynamic loss scale; on GPUs"},
+      {"initial-loss-scale", real, group, "4294967296", "fp16: the loss scale to begin with"},
+      {"min-loss-scale", real, group, "1", "fp16: the loss scale never falls below"},
+      {"loss-scale-window", integer, group, "1000", "fp16: good steps in a row that double it"},
+      {"hysteresis", integer, group, "2", "fp16: overflows until it is halved"},
       {"seed", integer, group, "1234", "of initial weights, dropout and sample order"},
       {"lr", real, group, "", "the maximal learning rate"},
       {"min-lr", real, group, "0", "the rate at a decay's end"},
@@ -65,7 +70,13 @@ std::vector<OptionSpec> layout_options() {
       {"pipeline-layers", text, group, "",
        "layers of each stage, such as 5,7 (balanced by their cost)"},
       {"micro-batch-size", integer, group, "1", "samples computed at once"},
-      {"device", text, group, "cpu", "cpu or cuda"},
+      {"device", text, group, "", "cpu or cuda (cuda where there is a GPU)"},
+      {"head-chunk-size", integer, group, "0",
+       "token rows whose logits live at once; 0: all of a micro-batch"},
+      {"allow-tf32", flag, group, "", "fp32 products on a GPU in TF32"},
+      {"no-deterministic", flag, group, "", "kernels that may give other bits each time"},
+      {"attention-backend", text, group, "auto",
+       "on a GPU: auto, own (kernels of this program) or cudnn"},
       {"distributed-timeout-minutes", integer, group, "10", "an exchange may take so long"},
   };
 }
@@ -83,6 +94,8 @@ std::vector<OptionSpec> run_options() {
       {"log-interval", integer, group, "1", "steps between lines on the console"},
       {"eval-interval", integer, group, "0", "steps between validations; 0: none"},
       {"eval-iters", integer, group, "10", "global batches of a validation, always the same"},
+      {"no-matmul-tuning", flag, group, "",
+       "on a GPU: the library's own choice of algorithms, nothing is timed"},
       {"valid-data-path", list, group, "", "token sets for validation (the split's second part)"},
   };
   options.insert(options.end(), more.begin(), more.end());

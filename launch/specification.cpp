@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <set>
@@ -86,6 +87,33 @@ void check_numbers(const Settings& s) {
         "--adam-eps {}; a positive number (in fp32) is allowed", s.text("adam-eps"));
 }
 
+const char* precision_name(DType dtype) {
+  if (dtype == DType::f16) return "fp16";
+  return dtype == DType::bf16 ? "bf16" : "fp32";
+}
+
+constexpr std::array loss_scale_options = {"initial-loss-scale", "min-loss-scale",
+                                           "loss-scale-window", "hysteresis"};
+
+void check_precision(const Settings& s) {
+  check(!(s.flag("bf16") && s.flag("fp16")), "path",
+        "--bf16 and --fp16 together; one of them is allowed");
+  if (!s.flag("fp16")) return;
+  const double initial = s.real("initial-loss-scale"), least = s.real("min-loss-scale");
+  check(least > 0 && initial >= least && initial <= 0x1p100, "path",
+        "--initial-loss-scale {} --min-loss-scale {}; 0 < min <= initial <= 2^100 is allowed",
+        s.text("initial-loss-scale"), s.text("min-loss-scale"));
+  for (const char* name : {"loss-scale-window", "hysteresis"}) {
+    check(s.integer(name) >= 1, "path", "--{} {}; at least 1 is allowed", name, s.text(name));
+  }
+}
+
+// Only a path in fp16 has a loss scale; another one is the same path whatever is said of it.
+void drop_unused_loss_scale(Settings& s) {
+  if (s.flag("fp16")) return;
+  for (const char* name : loss_scale_options) s.erase(name);
+}
+
 void check_positions(const PathSpecification& path) {
   const auto& m = path.model;
   check(m.positions == Positions::rotary || path.sequence_length() <= m.max_positions, "path",
@@ -107,7 +135,13 @@ Settings training_settings(const Settings& given) {
   for (const auto& spec : training_options()) {
     if (given.has(spec.name)) all.set(spec, given.list(spec.name));
   }
-  return with_fallbacks(training_options(), all);
+  all = with_fallbacks(training_options(), all);
+  for (const char* name : loss_scale_options) {
+    check(!given.has(name) || all.flag("fp16"), "path", "--{} {}; it is allowed with --fp16", name,
+          given.has(name) ? given.text(name) : "");
+  }
+  drop_unused_loss_scale(all);
+  return all;
 }
 
 void adopt_model(PathSpecification& path, const Settings& model) {
@@ -173,6 +207,7 @@ PathSpecification begin_path(const Settings& given) {
     check(path.settings.has(name), "path", "a new path needs --{}", name);
   }
   check_numbers(path.settings);
+  check_precision(path.settings);
   check_schedule_options(path.settings, "the step at which the decay ends");
   path.split = Split::parse(path.settings.text("split"));
   return path;
@@ -255,8 +290,16 @@ void fork_settings(PathSpecification& path, const Settings& given) {
   }
   check(!given.has("preset") && !given.flag("swiglu"), "fork",
         "--preset and --swiglu are for new paths; a branch keeps its parent's tensors");
-  check(!given.has("bf16") || path.settings.flag("bf16"), "fork",
-        "--bf16 over a parent in fp32; a branch keeps its parent's tensors");
+  for (const char* name : {"bf16", "fp16"}) {
+    check(!given.has(name) || given.flag(name) == path.settings.flag(name), "fork",
+          "--{} over a parent in {}; a branch keeps its parent's tensors", name,
+          precision_name(path.dtype()));
+  }
+  for (const char* name : loss_scale_options) {
+    check(!given.has(name) || path.settings.flag("fp16"), "fork",
+          "--{} {} over a parent in {}; it is allowed in fp16", name,
+          given.has(name) ? given.text(name) : "", precision_name(path.dtype()));
+  }
   for (const auto& spec : training_options()) {
     if (given.has(spec.name)) path.settings.set(spec, given.list(spec.name));
   }
@@ -301,6 +344,7 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
   fork_settings(path, given);
   path.settings.erase("data-path");
   check_numbers(path.settings);
+  check_precision(path.settings);
   check_positions(path);
   fork_schedule(path, entry, given, parent.schedule);
   path.split = Split::parse(path.settings.text("split"));

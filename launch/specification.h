@@ -35,7 +35,10 @@ struct PathSpecification {
   int64_t sequence_length() const { return settings.integer("seq-length"); }
   int64_t global_batch() const { return settings.integer("global-batch-size"); }
   uint64_t seed() const { return static_cast<uint64_t>(settings.integer("seed")); }
-  DType dtype() const { return settings.flag("bf16") ? DType::bf16 : DType::f32; }
+  DType dtype() const {
+    if (settings.flag("fp16")) return DType::f16;
+    return settings.flag("bf16") ? DType::bf16 : DType::f32;
+  }
   int64_t start_step() const { return lineage.empty() ? 0 : lineage.back().step; }
   int64_t start_samples() const { return lineage.empty() ? 0 : lineage.back().samples; }
   int64_t samples_at(int64_t step) const {

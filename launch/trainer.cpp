@@ -6,7 +6,11 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "core/ops/attention.h"
+#include "core/ops/matmul_settings.h"
+#include "launch/matmul_choices.h"
 #include "launch/matrix_rate.h"
+#include "launch/memory_plan.h"
 #include "launch/training_loop.h"
 #include "launch/world.h"
 
@@ -31,7 +35,8 @@ std::vector<int> parse_stage_layers(const Settings& run) {
 }
 
 void check_run_options(const Settings& run) {
-  for (const char* name : {"save-interval", "keep-checkpoints", "eval-interval"}) {
+  for (const char* name :
+       {"save-interval", "keep-checkpoints", "eval-interval", "head-chunk-size"}) {
     check(run.integer(name) >= 0, "options", "--{} {}; 0 or more is allowed", name, run.text(name));
   }
   for (const char* name : {"log-interval", "eval-iters"}) {
@@ -42,9 +47,13 @@ void check_run_options(const Settings& run) {
     check(!run.has(name) || run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed",
           name, run.has(name) ? run.text(name) : "");
   }
-  const Device device = device_named(run.text("device"));
-  check(is_available(device), "options", "--device {}; this build and machine have: cpu",
-        name_of(device));
+}
+
+ops::AttentionBackend backend_named(const std::string& name) {
+  if (name == "auto") return ops::AttentionBackend::automatic;
+  if (name == "own") return ops::AttentionBackend::own;
+  check(name == "cudnn", "options", "--attention-backend {}; auto, own or cudnn is allowed", name);
+  return ops::AttentionBackend::cudnn;
 }
 
 // Rank 0 locks and reads the path, or makes a new one; every rank gets the same text.
@@ -143,23 +152,62 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
   engine.gather_after_load();
 }
 
+// A product that lasts at least half a millisecond, and so tells a GPU's rate; the same on all
+// ranks.
+int64_t peak_size(const Mesh& mesh, Engine& engine, DType dtype) {
+  if (engine.device() == Device::cpu) return 1024;
+  constexpr double shortest = 5e-4;
+  double size = 256;
+  for (bool grows = true; grows && size < 8192;) {
+    MatrixRate rate(static_cast<int64_t>(size), dtype, engine.device());
+    rate.measure(engine.context());  // the first call makes plans
+    const double operations = MatrixRate::operations(static_cast<int64_t>(size));
+    grows = operations / rate.measure(engine.context()) < shortest;
+    if (grows) size *= 2;
+  }
+  Stream host;
+  mesh.world->all_reduce(std::span<double>(&size, 1), ReduceOp::max, host, {"matrix rate"})
+      .wait(host);
+  return static_cast<int64_t>(size);
+}
+
 // What the machine gives this job while all ranks compute: their products over the time of the
 // slowest, so that ranks that share a core count it once.
 double measure_peak(const Mesh& mesh, Engine& engine, DType dtype) {
-  constexpr int64_t size = 1024;
-  constexpr int products = 3;
-  MatrixRate rate(size, dtype);
+  const int64_t size = peak_size(mesh, engine, dtype);
+  const int products = size > 1024 ? 20 : 3;
+  MatrixRate rate(size, dtype, engine.device());
   double best = 0;
   for (int round = 0; round < 4; ++round) {
     mesh.world->barrier({"matrix rate"});
     const auto begin = std::chrono::steady_clock::now();
-    for (int i = 0; i < products; ++i) rate.measure(engine.context());
+    rate.measure(engine.context(), products);
     mesh.world->barrier({"matrix rate"});
     const auto time = std::chrono::steady_clock::now() - begin;
     best = std::max(best, mesh.world->size() * products * MatrixRate::operations(size) /
                               std::chrono::duration<double>(time).count());
   }
   return best;
+}
+
+void report_memory(const EngineOptions& options, const Mesh& mesh) {
+  std::string text;
+  for (const MemoryLine& line : plan_memory(options, mesh.layout, mesh.place).ours) {
+    text += fmt::format("{}{} {:.1f} MiB", text.empty() ? "" : ", ", line.purpose,
+                        static_cast<double>(line.bytes) / (1 << 20));
+  }
+  log::info("memory of the first rank: {}", text);
+}
+
+void report_device(const Engine& engine) {
+  if (engine.device() == Device::cpu) {
+    log::info("computing on the CPU");
+    return;
+  }
+  const GpuDescription gpu = describe_gpu();
+  log::info("computing on GPU {}: {}, {:.1f} of {:.1f} GiB free", gpu.index, gpu.name,
+            static_cast<double>(gpu.free_bytes) / (1 << 30),
+            static_cast<double>(gpu.total_bytes) / (1 << 30));
 }
 
 void report_start(const PathSpecification& path, const TrainingData& data, const Mesh& mesh,
@@ -177,6 +225,19 @@ void report_start(const PathSpecification& path, const TrainingData& data, const
 
 }  // namespace
 
+Device device_of(const Settings& run) {
+  if (!run.has("device")) return is_available(Device::cuda) ? Device::cuda : Device::cpu;
+  const Device device = device_named(run.text("device"));
+  check(is_available(device), "options", "--device {}; this build and machine have: cpu",
+        name_of(device));
+  return device;
+}
+
+void apply_device_settings(const Settings& run) {
+  ops::set_attention_backend(backend_named(run.text("attention-backend")));
+  ops::set_allow_tf32(run.flag("allow-tf32"));
+}
+
 EngineOptions engine_options(const PathSpecification& path, const Settings& run, bool training) {
   EngineOptions o;
   o.model = path.model;
@@ -187,6 +248,18 @@ EngineOptions engine_options(const PathSpecification& path, const Settings& run,
   o.pipeline_layers = parse_stage_layers(run);
   o.seed = path.seed();
   o.training = training;
+  o.device = device_of(run);
+  o.head_chunk = run.integer("head-chunk-size");
+  o.deterministic = !run.flag("no-deterministic");
+  // Whatever a path was trained in, its weights are read as what the device computes with.
+  if (!training && o.dtype == DType::f16 && o.device == Device::cpu) o.dtype = DType::f32;
+  if (path.dtype() == DType::f16) {
+    o.optimizer.scaling = {.dynamic = true,
+                           .initial = static_cast<float>(path.settings.real("initial-loss-scale")),
+                           .least = static_cast<float>(path.settings.real("min-loss-scale")),
+                           .window = path.settings.integer("loss-scale-window"),
+                           .hysteresis = path.settings.integer("hysteresis")};
+  }
   o.optimizer.clip_norm = path.settings.real("clip-grad");
   auto& adam = o.optimizer.adamw;
   adam.beta1 = static_cast<float>(path.settings.real("adam-beta1"));
@@ -204,6 +277,7 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   agree_on_errors(world, [&] {
     settings = with_fallbacks(run_options(), given);
     check_run_options(settings);
+    apply_device_settings(settings);
     layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
                        settings.integer("pipeline-model-parallel-size"));
   });
@@ -239,7 +313,15 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   agree_on_errors(world, [&] {
     if (world.rank() == 0 && origin) run.discard_behind(origin->entry.step);
   });
-  if (world.rank() == 0) report_start(path, *data, mesh, origin);
+  if (world.rank() == 0) {
+    report_start(path, *data, mesh, origin);
+    report_device(*engine);
+    report_memory(engine_options(path, settings, true), mesh);
+  }
+  if (engine->device() == Device::cuda && !settings.flag("no-matmul-tuning")) {
+    settle_matmul_choices(run.folder(), engine_options(path, settings, true), mesh,
+                          engine->context());
+  }
   const double peak = measure_peak(mesh, *engine, path.dtype());
   TrainingLoop loop(run, path, settings, mesh, *engine, *data, validation.get(), peak);
   loop.run(step);

@@ -19,6 +19,12 @@ namespace switchyard {
 // after everything that can be checked was checked.
 void train(const std::string& folder, const Settings& given, Communicator& world);
 
+// The device of --device; by default a GPU where there is one. Throws Error for one that is not
+// there.
+Device device_of(const Settings& run);
+// What --allow-tf32 and --attention-backend mean for this process.
+void apply_device_settings(const Settings& run);
+
 // Options of an engine for a path, run with these settings. Checked by check_engine.
 EngineOptions engine_options(const PathSpecification& path, const Settings& run, bool training);
 

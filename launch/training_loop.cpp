@@ -80,40 +80,54 @@ bool TrainingLoop::is_due(const char* interval, int64_t step) const {
   return every > 0 && step % every == 0;
 }
 
-StepMetrics TrainingLoop::do_step(int64_t step) {
-  const auto begin = Clock::now();
-  StepMetrics m;
-  m.step = step;
-  m.learning_rate = learning_rate(path_.schedule, step);
+bool TrainingLoop::is_pause(int64_t step) const {
+  return step == last_step_ || is_due("eval-interval", step) || is_due("save-interval", step);
+}
+
+void TrainingLoop::queue_step(int64_t step) {
   const int64_t consumed = path_.samples_at(step - 1);
-  const auto result = engine_.train_step(
-      step, m.learning_rate,
+  engine_.queue_step(
+      step, learning_rate(path_.schedule, step),
       [&](int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) {
         data_.read(consumed + sample, tokens, targets);
-      });
+      },
+      StopSignal::requested);
+}
+
+// Steps follow each other without a gap, so one lasts from the end of the step before to its own.
+StepMetrics TrainingLoop::finish_step() {
+  const auto result = engine_.finish_step();
+  stop_ = stop_ || result.stop;
+  const double seconds = seconds_since(last_event_);
+  last_event_ = Clock::now();
+  if (result.step == first_step_ + 1) measure_memory();
+  StepMetrics m;
+  m.step = result.step;
+  m.learning_rate = learning_rate(path_.schedule, m.step);
   m.loss = result.loss;
   m.grad_norm = result.grad_norm;
-  m.samples = path_.samples_at(step);
-  m.tokens = path_.tokens_at(step);
-  const double seconds = seconds_since(begin);
+  m.samples = path_.samples_at(m.step);
+  m.tokens = path_.tokens_at(m.step);
   const auto tokens = static_cast<double>(path_.global_batch() * path_.sequence_length());
   m.milliseconds = 1e3 * seconds;
   m.tokens_per_second = tokens / seconds;
   m.peak_gflops = peak_flops_ / 1e9;
   m.mfu = path_.model.causal_flops_per_token(path_.sequence_length()) * m.tokens_per_second /
           peak_flops_;
+  m.memory_bytes = memory_bytes_;
+  if (path_.dtype() == DType::f16) {
+    m.loss_scale = {result.loss_scale, result.skipped, m.step - result.applied};
+  }
   return m;
 }
 
-// All ranks leave the loop after the same step, whichever of them got the signal.
-bool TrainingLoop::agree_on_end(StepMetrics& m) const {
-  double most[2] = {StopSignal::requested() ? 1.0 : 0.0,
-                    static_cast<double>(memory_statistics().peak_bytes)};
-  Stream stream;
-  mesh_.world->all_reduce(std::span<double>(most), ReduceOp::max, stream, {"agreement on stopping"})
-      .wait(stream);
-  m.memory_bytes = static_cast<int64_t>(most[1]);
-  return most[0] != 0;
+// Constant from the first step on, but for what a validation or a save adds.
+void TrainingLoop::measure_memory() {
+  auto most = static_cast<double>(memory_statistics().peak_bytes);
+  Stream host;
+  mesh_.world->all_reduce(std::span<double>(&most, 1), ReduceOp::max, host, {"most memory"})
+      .wait(host);
+  memory_bytes_ = static_cast<int64_t>(most);
 }
 
 double TrainingLoop::validate(int64_t step) {
@@ -153,8 +167,13 @@ void TrainingLoop::save(const StepMetrics& m) {
   }
 }
 
-void TrainingLoop::report(const StepMetrics& m, MetricsLog* log) const {
-  if (log != nullptr) log->write(m);
+// A log that cannot be written is told to the other ranks with the next step.
+void TrainingLoop::report(const StepMetrics& m) {
+  try {
+    if (log_) log_->write(m);
+  } catch (const Error& problem) {
+    engine_.note_failure(problem.what());
+  }
   if (mesh_.world->rank() != 0) return;
   if (!is_due("log-interval", m.step) && m.step != last_step_) return;
   const double each = seconds_since(begin_) / static_cast<double>(m.step - first_step_);
@@ -163,24 +182,32 @@ void TrainingLoop::report(const StepMetrics& m, MetricsLog* log) const {
 
 void TrainingLoop::run(int64_t step) {
   const bool leads = mesh_.world->rank() == 0;
-  std::unique_ptr<MetricsLog> log;
   agree_on_errors(*mesh_.world, [&] {
-    if (leads) log = std::make_unique<MetricsLog>(folder_.folder(), step);
+    if (leads) log_ = std::make_unique<MetricsLog>(folder_.folder(), step);
   });
   if (last_step_ > 0 && step >= last_step_) {
     if (leads) log::info("step {} of {} is reached; nothing is left to do", step, last_step_);
     return;
   }
-  begin_ = Clock::now();
+  const int64_t run_ahead = engine_.device() == Device::cuda ? 1 : 0;
+  begin_ = last_event_ = Clock::now();
   first_step_ = step;
   for (bool ends = false; !ends;) {
-    auto metrics = do_step(++step);
-    const bool asked = agree_on_end(metrics);
-    ends = asked || step == last_step_;
-    if (is_due("eval-interval", step)) metrics.validation_loss = validate(step);
-    agree_on_errors(*mesh_.world, [&] { report(metrics, log.get()); });
-    if (ends || is_due("save-interval", step)) save(metrics);
-    if (asked && leads) log::info("stopping after step {}, as a signal asked", step);
+    queue_step(++step);
+    StepMetrics last;
+    while (engine_.unfinished_steps() > (stop_ || is_pause(step) ? 0 : run_ahead)) {
+      last = finish_step();
+      if (last.step == step && is_due("eval-interval", step)) last.validation_loss = validate(step);
+      report(last);
+    }
+    if (last.step != step) continue;
+    ends = stop_ || step == last_step_;
+    if (!ends && !is_pause(step)) continue;
+    engine_.agree_on_failures();
+    if (ends || is_due("save-interval", step)) save(last);
+    if (stop_ && leads) log::info("stopping after step {}, as a signal asked", step);
+    measure_memory();
+    last_event_ = Clock::now();
   }
 }
 

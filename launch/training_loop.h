@@ -17,23 +17,28 @@ std::unique_ptr<EvaluationData> open_validation(const PathSpecification& path,
                                                 const Settings& settings, const TrainingData& data,
                                                 int64_t step);
 
-// Steps of a path that is loaded: metrics, validation, saving, stopping.
+// Steps of a path that is loaded: metrics, validation, saving, stopping. On a GPU the host queues a
+// step before it reads what came of the one before; before a validation, a save and the end it
+// waits for all.
 class TrainingLoop {
  public:
   TrainingLoop(const RunFolder& run, const PathSpecification& path, const Settings& settings,
                const Mesh& mesh, Engine& engine, const TrainingData& data,
                const EvaluationData* validation, double peak_flops);
   ~TrainingLoop();
-  // From the step behind `step` to the last one, or to the end of the step in which a signal came.
+  // From the step behind `step` to the last one, or until a signal: on the CPU to the end of the
+  // step in which it came, on a GPU of the one that is queued by then.
   void run(int64_t step);
 
  private:
-  StepMetrics do_step(int64_t step);
-  bool agree_on_end(StepMetrics& metrics) const;
+  void queue_step(int64_t step);
+  StepMetrics finish_step();
+  void measure_memory();
   double validate(int64_t step);
   void save(const StepMetrics& metrics);
-  void report(const StepMetrics& metrics, MetricsLog* log) const;
+  void report(const StepMetrics& metrics);
   bool is_due(const char* interval, int64_t step) const;
+  bool is_pause(int64_t step) const;  // everything queued is waited for behind it
 
   const RunFolder& folder_;
   const PathSpecification& path_;
@@ -45,8 +50,12 @@ class TrainingLoop {
   int64_t last_step_;  // 0: none
   CheckpointWriter writer_;
   const EvaluationData* validation_;  // null: the split's second part
+  std::unique_ptr<MetricsLog> log_;   // the first rank's
   std::chrono::steady_clock::time_point begin_;
+  std::chrono::steady_clock::time_point last_event_;  // the last step's end, or a pause's
   int64_t first_step_ = 0;
+  int64_t memory_bytes_ = 0;  // the most that a rank has held
+  bool stop_ = false;         // a rank has asked to stop
 };
 
 }  // namespace switchyard

@@ -48,8 +48,8 @@ struct StoredTensor {
   DType dtype = DType::f32;
 };
 
-// Writes a checkpoint in two calls: stage() copies what is to be written and takes no part in any
-// collective; commit() writes it and is collective over `comm`. Each rank writes its pieces into
+// Writes a checkpoint in two calls: stage() copies what is to be written to host memory and takes no
+// part in any collective (device memory must be at rest: no work queued that writes it); commit() writes it and is collective over `comm`. Each rank writes its pieces into
 // shards/, rank 0 then the master checkpoint.h5 with a virtual dataset for every tensor; the folder
 // counts as complete from the rename of the master on. An incomplete folder of the same step is
 // removed first; a complete one is never touched (Error). Any rank's failure (disk full, ...) is
@@ -100,7 +100,8 @@ class CheckpointReader {
   // Reads a box of a tensor into dense memory of that tensor's own dtype. Reads may run in several
   // threads at once.
   void read(const std::string& name, const Box& box, void* out) const;
-  // Reads the pieces of each tensor, whose dtype and global shape must be as stored.
+  // Reads the pieces of each tensor, whose dtype and global shape must be as stored, into host or
+  // device memory, which must be at rest.
   void read(std::span<const ShardedTensor> tensors) const;
   // Compares the checksums of the shards part, part + parts, part + 2 parts, ... with their
   // contents, and for part 0 the master's virtual datasets with the shards; throws Error naming the

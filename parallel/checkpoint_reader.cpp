@@ -9,6 +9,7 @@
 #include "parallel/checkpoint_files.h"
 #include "parallel/checkpoint_master.h"
 #include "parallel/checkpoint_verify.h"
+#include "parallel/host_copy.h"
 
 namespace switchyard {
 
@@ -101,13 +102,17 @@ void CheckpointReader::read(const std::string& name, const Box& box, void* out) 
 }
 
 void CheckpointReader::read(std::span<const ShardedTensor> tensors) const {
+  HostCopy host;
   for (const ShardedTensor& tensor : tensors) {
     const IndexedTensor& entry = state_->entry(tensor.name);
     check(entry.tensor.shape == tensor.global && entry.tensor.dtype == tensor.dtype, "checkpoint",
           "{} is stored as {} of {} in {}; {} of {} was asked for", tensor.name,
           entry.tensor.shape.to_string(), name_of(entry.tensor.dtype), state_->folder.string(),
           tensor.global.to_string(), name_of(tensor.dtype));
-    for (const Piece& piece : tensor.pieces) state_->read(entry, piece.box, piece.data);
+    for (const Piece& piece : tensor.pieces) {
+      if (piece.box.empty()) continue;
+      host.send(tensor, piece, [&](const Box& part, void* out) { state_->read(entry, part, out); });
+    }
   }
 }
 

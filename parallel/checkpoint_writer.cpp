@@ -1,4 +1,3 @@
-#include <cstring>
 #include <random>
 #include <utility>
 
@@ -9,6 +8,7 @@
 #include "parallel/checkpoint_files.h"
 #include "parallel/checkpoint_master.h"
 #include "parallel/checkpoint_shard.h"
+#include "parallel/host_copy.h"
 
 namespace switchyard {
 
@@ -54,14 +54,15 @@ struct CheckpointWriter::State {
   std::vector<StagedTensor> tensors;
   bool ready = false;  // staged and not yet written
 
-  StagedTensor copy(const ShardedTensor& tensor, int64_t& used);
+  StagedTensor copy(const ShardedTensor& tensor, HostCopy& host, int64_t& used);
   CheckpointIndex write_shard(const fs::path& folder) const;
   void write_all(const fs::path& folder);
   void agree_on_info();
 };
 
 // Copies the pieces of a tensor to the buffer, from byte `used` on.
-StagedTensor CheckpointWriter::State::copy(const ShardedTensor& tensor, int64_t& used) {
+StagedTensor CheckpointWriter::State::copy(const ShardedTensor& tensor, HostCopy& host,
+                                           int64_t& used) {
   StagedTensor staged{{tensor.name, tensor.global, tensor.dtype}, tensor.aliases, {}};
   check_tensor(staged.tensor);
   for (const Piece& piece : tensor.pieces) {
@@ -70,7 +71,7 @@ StagedTensor CheckpointWriter::State::copy(const ShardedTensor& tensor, int64_t&
     check(piece.data != nullptr, "checkpoint", "{} has a box of {} without memory", tensor.name,
           piece.box.extent.to_string());
     const int64_t bytes = bytes_of(piece.box, tensor.dtype);
-    std::memcpy(static_cast<char*>(buffer.data()) + used, piece.data, static_cast<size_t>(bytes));
+    host.bring(static_cast<char*>(buffer.data()) + used, piece.data, bytes, tensor.device);
     staged.pieces.push_back({piece.box, used});
     used += bytes;
   }
@@ -140,7 +141,10 @@ void CheckpointWriter::stage(CheckpointInfo info, std::span<const ShardedTensor>
   state.info = std::move(info);
   state.tensors.clear();
   int64_t used = 0;
-  for (const ShardedTensor& tensor : tensors) state.tensors.push_back(state.copy(tensor, used));
+  HostCopy host;
+  for (const ShardedTensor& tensor : tensors) {
+    state.tensors.push_back(state.copy(tensor, host, used));
+  }
   state.ready = true;
 }
 

@@ -32,6 +32,7 @@ struct ShardedTensor {
   DType dtype = DType::f32;
   std::vector<Piece> pieces;         // may be empty: this rank stores nothing of it
   std::vector<std::string> aliases;  // further names of the same elements, stored once
+  Device device = Device::cpu;       // where the pieces lie
 };
 
 // The boxes covered by the elements [begin, end) of the box `part` of a tensor, counted row-major

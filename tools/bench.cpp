@@ -8,6 +8,106 @@
 
 namespace switchyard {
 
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr const char* causal = "causal: (6 N + 6 L C T) tokens / s / peak";
+constexpr const char* full = "full: (6 N + 12 L C T) tokens / s / peak";
+
+void print_profile(const BenchResult& r) {
+  if (r.profile.empty()) return;
+  const auto tokens = static_cast<double>(r.global_batch * r.sequence_length);
+  double sum = 0;
+  std::printf("%-24s %-28s %7s %10s %10s %6s\n", "part", "operator", "calls", "ms", "us/token",
+              "share");
+  const auto line = [&](const char* part, const char* name, int64_t calls, double ms) {
+    std::printf("%-24s %-28s %7lld %10.3f %10.4f %5.1f%%\n", part, name,
+                static_cast<long long>(calls), ms, 1e3 * ms / tokens,
+                100 * ms / r.profiled_milliseconds);
+  };
+  for (const auto& l : r.profile) {
+    line(l.part.c_str(), l.operation.c_str(), l.calls, l.milliseconds);
+    sum += l.milliseconds;
+  }
+  line("", "gaps", 0, r.profiled_milliseconds - sum);
+  line("", "step", 1, r.profiled_milliseconds);
+}
+
+void print(const BenchResult& r) {
+  std::printf(
+      "%s on %s in %s, T %lld, micro-batch %lld, %lld samples a step, %d threads: %.1f ms, %.0f "
+      "tokens/s\n",
+      r.preset.c_str(), r.device.c_str(), r.precision.c_str(),
+      static_cast<long long>(r.sequence_length), static_cast<long long>(r.micro_batch),
+      static_cast<long long>(r.global_batch), r.threads, r.milliseconds, r.tokens_per_second);
+  std::printf(
+      "%.1f GFLOP/s (causal: 6 N + 6 L C T), %.1f%% of the matrix rate %.1f GFLOP/s of this run, "
+      "%.0f MiB\n",
+      r.flops_per_second / 1e9, 100 * r.mfu, r.matrix_rate / 1e9,
+      static_cast<double>(r.memory_bytes) / (1 << 20));
+  if (r.peak_flops > 0) {
+    std::printf(
+        "MFU of %.0f TFLOP/s (dense bf16 of H100 and H200 SXM): %.1f%% causal, %.1f%% full; copy "
+        "rate %.2f TB/s; %.1f GiB of the GPU in use; %s\n",
+        r.peak_flops / 1e12, 100 * r.flops_per_second / r.peak_flops,
+        100 * r.full_flops_per_second() / r.peak_flops, r.copy_rate / 1e12,
+        static_cast<double>(r.gpu_bytes) / (1 << 30),
+        r.deterministic ? "deterministic" : "not deterministic");
+  }
+}
+
+ordered_json profile_json(const BenchResult& r) {
+  ordered_json lines = ordered_json::array();
+  for (const auto& l : r.profile) {
+    lines.push_back({{"part", l.part},
+                     {"operation", l.operation},
+                     {"calls", l.calls},
+                     {"milliseconds", l.milliseconds}});
+  }
+  return lines;
+}
+
+ordered_json to_json(const BenchResult& r) {
+  ordered_json all = {{"preset", r.preset},
+                      {"device", r.device},
+                      {"precision", r.precision},
+                      {"deterministic", r.deterministic},
+                      {"parameters", r.parameters},
+                      {"seq_length", r.sequence_length},
+                      {"micro_batch_size", r.micro_batch},
+                      {"global_batch_size", r.global_batch},
+                      {"threads", r.threads},
+                      {"steps", r.steps},
+                      {"milliseconds", r.milliseconds},
+                      {"all_milliseconds", r.all_milliseconds},
+                      {"tokens_per_second", r.tokens_per_second},
+                      {"mfu", r.mfu},
+                      {"mfu_formula", causal},
+                      {"flops_per_token", r.flops_per_token},
+                      {"full_flops_per_token", r.full_flops_per_token},
+                      {"gflops", r.flops_per_second / 1e9},
+                      {"peak_gflops", r.matrix_rate / 1e9},
+                      {"share_of_matrix_rate", r.mfu},
+                      {"memory_bytes", r.memory_bytes},
+                      {"allocations_after_first_step", r.allocations_after_first_step}};
+  if (r.peak_flops > 0) {
+    all["mfu_causal_of_989_tflops"] = r.flops_per_second / r.peak_flops;
+    all["mfu_full_of_989_tflops"] = r.full_flops_per_second() / r.peak_flops;
+    all["mfu_full_formula"] = full;
+    all["full_share_of_matrix_rate"] = r.full_flops_per_second() / r.matrix_rate;
+    all["copy_bytes_per_second"] = r.copy_rate;
+    all["gpu_bytes"] = r.gpu_bytes;
+  }
+  if (!r.profile.empty()) {
+    all["profile"] = profile_json(r);
+    all["profiled_milliseconds"] = r.profiled_milliseconds;
+  }
+  return all;
+}
+
+}  // namespace
+
 int bench_command(Arguments arguments) {
   const auto specs = bench_options();
   const auto command = parse_or_help(specs, arguments, "bench --preset gpt2-124m");
@@ -15,34 +115,12 @@ int bench_command(Arguments arguments) {
   check(command->positional.empty(), "options", "'{}' was given; only options are allowed",
         command->positional.empty() ? "" : command->positional.front());
   const auto r = bench(command->given);
-  if (!command->given.flag("json")) {
-    std::printf(
-        "%s, T %lld, micro-batch %lld, %d threads: %.0f tokens/s, %.1f GFLOP/s (causal: 6 N "
-        "+ 6 L C T), %.1f%% of the matrix rate %.1f GFLOP/s, %.0f MiB\n",
-        r.preset.c_str(), static_cast<long long>(r.sequence_length),
-        static_cast<long long>(r.micro_batch), r.threads, r.tokens_per_second,
-        r.flops_per_second / 1e9, 100 * r.mfu, r.matrix_rate / 1e9,
-        static_cast<double>(r.memory_bytes) / (1 << 20));
-    return 0;
+  if (command->given.flag("json")) {
+    std::printf("%s\n", to_json(r).dump().c_str());
+  } else {
+    print(r);
+    print_profile(r);
   }
-  const nlohmann::ordered_json all = {
-      {"preset", r.preset},
-      {"parameters", r.parameters},
-      {"seq_length", r.sequence_length},
-      {"micro_batch_size", r.micro_batch},
-      {"threads", r.threads},
-      {"steps", r.steps},
-      {"milliseconds", r.milliseconds},
-      {"tokens_per_second", r.tokens_per_second},
-      {"mfu", r.mfu},
-      {"mfu_formula", "causal: (6 N + 6 L C T) tokens / s / peak"},
-      {"flops_per_token", r.flops_per_token},
-      {"gflops", r.flops_per_second / 1e9},
-      {"peak_gflops", r.matrix_rate / 1e9},
-      {"share_of_matrix_rate", r.mfu},
-      {"memory_bytes", r.memory_bytes},
-      {"allocations_after_first_step", r.allocations_after_first_step}};
-  std::printf("%s\n", all.dump().c_str());
   return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "core/error.h"
+#include "launch/trainer.h"
 
 namespace switchyard {
 
@@ -33,11 +34,6 @@ std::chrono::milliseconds timeout_of(const std::optional<Command>& command) {
   return std::chrono::minutes(minutes);
 }
 
-Device device_of(const std::optional<Command>& command) {
-  if (!command || !command->given.has("device")) return Device::cpu;
-  return device_named(command->given.text("device"));
-}
-
 }  // namespace
 
 int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, const char* usage,
@@ -50,7 +46,7 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
     command = parse_or_help(specs, arguments, usage);
     if (!command) return 0;
     timeout = timeout_of(command);
-    device = device_of(command);
+    device = device_of(command->given);
   } catch (const Error&) {
     problem = std::current_exception();
   }

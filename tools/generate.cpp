@@ -18,13 +18,18 @@ int generate_command(Arguments arguments) {
       {"top-k", integer, group, "0", "only the likeliest k; 0: all"},
       {"top-p", real, group, "1", "only the likeliest that make up this probability"},
       {"seed", integer, group, "1234", "of the choices"},
-      {"json", flag, group, "", "print one JSON object"}};
+      {"json", flag, group, "", "print one JSON object"},
+      {"device", OptionKind::text, group, "", "cpu or cuda (cuda where there is a GPU)"},
+      {"attention-backend", OptionKind::text, group, "", "on a GPU: auto, own or cudnn"}};
   auto command = parse_or_help(specs, arguments, "generate RUN[@STEP] --prompt TEXT");
   if (!command) return 0;
   GenerationRequest request;
   request.run = take_run(*command, "RUN[@STEP]");
   const auto s = with_fallbacks(specs, command->given);
   request.prompt = s.text("prompt");
+  for (const char* name : {"device", "attention-backend"}) {
+    if (s.has(name)) request.run_settings.set_text(name, s.text(name));
+  }
   request.new_tokens = s.integer("max-new-tokens");
   request.sampling.temperature = s.real("temperature");
   request.sampling.top_k = s.integer("top-k");

@@ -1,0 +1,90 @@
+#include "launch/matmul_choices.h"
+
+#include <set>
+#include <vector>
+
+#include "core/error.h"
+#include "core/logging.h"
+#include "core/ops/matmul_settings.h"
+#include "core/ops/matmul_tuning.h"
+#include "launch/world.h"
+#include "model/products.h"
+
+namespace switchyard {
+
+namespace {
+
+ops::MatmulProduct as_called(const Product& p) {
+  ops::MatmulProduct product;
+  product.m = p.m;
+  product.n = p.n;
+  product.k = p.k;
+  product.inputs = p.inputs;
+  product.output = p.output;
+  product.transpose_a = p.transpose_a;
+  product.transpose_b = p.transpose_b;
+  product.accumulate = p.accumulate;
+  product.bias = p.bias;
+  product.gelu_input = p.gelu_input;
+  product.gelu_gradient = p.gelu_gradient;
+  product.row_sums = p.row_sums;
+  product.tf32 = p.inputs == DType::f32 && ops::matmul_settings().allow_tf32;
+  return product.dense();
+}
+
+// Of every rank, as they differ between stages and, in the vocabulary's last part, within one.
+std::vector<ops::MatmulProduct> all_products(const EngineOptions& o, const Layout& layout) {
+  std::set<ops::MatmulProduct> products;
+  for (int pp = 0; pp < layout.pp; ++pp) {
+    for (int tp = 0; tp < layout.tp; ++tp) {
+      const Coordinates place{.tp = tp, .cp = 0, .dp = 0, .pp = pp};
+      const auto stage = stage_options(o, activation_slots(o, layout, place));
+      // Two microbatches: the first one writes the gradients, the others add.
+      for (const Product& p : step_products(o.model, layout, place, stage, 2)) {
+        products.insert(as_called(p));
+      }
+    }
+  }
+  return {products.begin(), products.end()};
+}
+
+ops::MatmulTuning known_choices(const std::filesystem::path& file,
+                                const ops::TuningIdentity& here) {
+  if (file.empty() || !std::filesystem::exists(file)) return ops::MatmulTuning(here);
+  auto table = ops::MatmulTuning::load(file);
+  const std::string problem = table.why_not(here);
+  if (problem.empty()) return table;
+  log::warning("{}: {}; products are timed anew, and bits may differ from before", file.string(),
+               problem);
+  return ops::MatmulTuning(here);
+}
+
+std::string choose(const std::filesystem::path& file, const EngineOptions& options,
+                   const Layout& layout, ops::Context context) {
+  auto table = known_choices(file, ops::tuning_identity());
+  const auto missing = table.lacks(all_products(options, layout));
+  if (!missing.empty()) {
+    log::info("timing algorithms of {} matrix products", missing.size());
+    ops::tune_matmuls(context, missing, table);
+    if (!file.empty()) table.save(file);
+  }
+  return table.to_text();
+}
+
+}  // namespace
+
+void settle_matmul_choices(const std::filesystem::path& folder, const EngineOptions& options,
+                           const Mesh& mesh, ops::Context context) {
+  std::string text;
+  const auto file = folder.empty() ? folder : folder / "matmul.jsonl";
+  agree_on_errors(*mesh.world, [&] {
+    if (mesh.world->rank() == 0) text = choose(file, options, mesh.layout, context);
+  });
+  text = broadcast_text(*mesh.world, text);
+  agree_on_errors(*mesh.world, [&] {
+    const auto table = ops::MatmulTuning::parse(text, "the first rank's table");
+    ops::use_matmul_tuning(std::make_shared<const ops::MatmulTuning>(table));
+  });
+}
+
+}  // namespace switchyard

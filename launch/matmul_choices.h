@@ -1,0 +1,18 @@
+#pragma once
+
+#include <filesystem>
+
+#include "launch/engine.h"
+#include "parallel/mesh.h"
+
+namespace switchyard {
+
+// Before the first step on a GPU: the algorithms of a step's matrix products, the same on all
+// ranks. They are read from `folder`/matmul.jsonl; what is not there is timed by the first rank and
+// written there, so that a run that goes on never times again. A table of another device or version
+// is made anew, and the log says that bits may differ. No folder: nothing is read or written.
+// Collective.
+void settle_matmul_choices(const std::filesystem::path& folder, const EngineOptions& options,
+                           const Mesh& mesh, ops::Context context);
+
+}  // namespace switchyard
