@@ -116,44 +116,41 @@ void BlockRunner::run(uint3 block, Order order, uint64_t seed) {
 }
 
 void BlockRunner::run_threads() {
-  while (finished_ < count_) {
-    const unsigned position = ready_.take_first();
-    if (position == ReadySet::none) report_deadlock();
-    Thread& next = threads_[thread_at_[position]];
-    if (next.state == State::unstarted) next.fiber = idle_fiber();
-    current_ = thread_at_[position];
-    here.thread.x = current_;
-    Fiber* fiber = next.fiber;
-    fiber->resume();
-    // Whoever suspended it: a wait keeps the fiber, the end of the work gives it back.
-    if (threads_[current_].state == State::finished) idle_.push_back(fiber);
-  }
+  make_current(next_thread());
+  outside_.switch_to(*threads_[current_].fiber);
 }
 
-// On a fiber: runs the current thread, then further ones as long as they are the first that can
-// run and have not begun, which spares kernels without barriers all changes of stack.
-bool BlockRunner::continue_with(unsigned position) {
-  if (position == ReadySet::none) return false;
-  const unsigned thread = thread_at_[position];
-  if (threads_[thread].state != State::unstarted) {
-    ready_.add(position);
-    return false;
-  }
-  threads_[thread].fiber = threads_[current_].fiber;
+unsigned BlockRunner::next_thread() {
+  const unsigned position = ready_.take_first();
+  if (position == ReadySet::none) report_deadlock();
+  return thread_at_[position];
+}
+
+void BlockRunner::make_current(unsigned thread) {
+  if (threads_[thread].state == State::unstarted) threads_[thread].fiber = idle_fiber();
   current_ = thread;
   here.thread.x = thread;
-  return true;
+}
+
+// On a fiber: runs the current thread, then further ones as long as they have not begun, which
+// spares kernels without barriers all changes of stack. Returns who goes on.
+Context& BlockRunner::run_until_wait() {
+  Fiber* self = threads_[current_].fiber;
+  while (true) {
+    threads_[current_].state = State::running;
+    (*body_)();
+    finish_thread();
+    idle_.push_back(self);
+    if (finished_ == count_) return outside_;
+    make_current(next_thread());  // takes the fiber made idle last
+    if (threads_[current_].fiber != self) return *threads_[current_].fiber;
+  }
 }
 
 Fiber* BlockRunner::idle_fiber() {
   if (idle_.empty()) {
-    fibers_.push_back(std::make_unique<Fiber>([this] {
-      do {
-        threads_[current_].state = State::running;
-        (*body_)();
-        finish_thread();
-      } while (continue_with(ready_.take_first()));
-    }));
+    const auto work = [this]() -> Context& { return run_until_wait(); };
+    fibers_.push_back(std::make_unique<Fiber>(work));
     return fibers_.back().get();
   }
   Fiber* fiber = idle_.back();
@@ -176,14 +173,10 @@ void BlockRunner::finish_thread() {
 }
 
 void BlockRunner::wait() {
-  const unsigned self = current_;
-  Fiber* fiber = threads_[self].fiber;
-  if (threads_[self].state == State::running) {  // released by itself: may still be the first
-    const unsigned position = ready_.take_first();
-    if (position == position_of_[self]) return;
-    ready_.add(position);
-  }
-  fiber->suspend();
+  Fiber* self = threads_[current_].fiber;
+  make_current(next_thread());
+  Fiber* next = threads_[current_].fiber;
+  if (next != self) self->switch_to(*next);
 }
 
 void BlockRunner::release(unsigned thread) {

@@ -64,7 +64,9 @@ class BlockRunner {
   void arrange(Order order, uint64_t seed);
   void run_threads();
   void finish_thread();
-  bool continue_with(unsigned position);
+  Context& run_until_wait();
+  unsigned next_thread();
+  void make_current(unsigned thread);
   void wait();
   void release(unsigned thread);
   void check_arrival(unsigned warp, unsigned mask, const Thread& self);
@@ -86,6 +88,7 @@ class BlockRunner {
   std::vector<unsigned> thread_at_, position_of_, shuffled_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_;
+  Context outside_;
 };
 
 // This host thread's.

@@ -29,29 +29,26 @@ struct GuardedStack {
 
 }  // namespace
 
-Fiber::Fiber(std::function<void()> work) : work_(std::move(work)) {
-  inside_ = boost::context::fiber(std::allocator_arg, GuardedStack(),
-                                  [this](boost::context::fiber&& outside) {
-                                    outside_ = std::move(outside);
-                                    loop();
-                                    return std::move(outside_);
-                                  });
+void Context::switch_to(Context& other) {
+  std::move(other.suspended_).resume_with([this](boost::context::fiber&& self) {
+    suspended_ = std::move(self);
+    return boost::context::fiber();
+  });
 }
 
+Fiber::Fiber(std::function<Context&()> work) : work_(std::move(work)) {
+  suspended_ =
+      boost::context::fiber(std::allocator_arg, GuardedStack(), [this](boost::context::fiber&&) {
+        while (stops_for_ == nullptr) switch_to(work_());
+        return std::move(stops_for_->suspended_);
+      });
+}
+
+// The work is not running: every thread has ended.
 Fiber::~Fiber() {
-  stop_ = true;
-  if (inside_) resume();
+  Context self;
+  stops_for_ = &self;
+  self.switch_to(*this);
 }
-
-void Fiber::loop() {
-  while (!stop_) {
-    work_();
-    if (!stop_) suspend();
-  }
-}
-
-void Fiber::resume() { inside_ = std::move(inside_).resume(); }
-
-void Fiber::suspend() { outside_ = std::move(outside_).resume(); }
 
 }  // namespace emulated
