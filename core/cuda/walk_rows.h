@@ -49,7 +49,14 @@ __device__ inline void store_group(T* to, const Group<T, n>& group) {
   auto* words = reinterpret_cast<std::remove_extent_t<decltype(Words::words)>*>(to);
   const Words held = std::bit_cast<Words>(group);
 #pragma unroll
-  for (int i = 0; i < Words::count; ++i) words[i] = held.words[i];
+  for (int i = 0; i < Words::count; ++i) {
+    // As a plain assignment the compiler would cut the 16 bytes into stores of elements.
+    if constexpr (sizeof(held.words[i]) == 16) {
+      __stwb(words + i, held.words[i]);
+    } else {
+      words[i] = held.words[i];
+    }
+  }
 }
 
 // Calls use<n>(row, column, load<n>(row, column)) for all elements, `width` at a time and the last

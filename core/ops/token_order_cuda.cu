@@ -51,42 +51,42 @@ __global__ void count_digits_kernel(const uint32_t* rows, int64_t count, int shi
   }
 }
 
-struct Scan {
-  uint32_t before, total;
-};
-
-// The sum of the values of the threads before this one, and of all; every thread of the block must
-// call it.
-__device__ inline Scan scan_block(uint32_t value) {
-  __shared__ uint32_t of_warps[warp_size];
-  const unsigned lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  uint32_t sum = value;
+// The sum of the values of this lane and of those before it; every lane must call it.
+__device__ inline uint32_t scan_warp(uint32_t value) {
+  const unsigned lane = threadIdx.x % warp_size;
   for (unsigned offset = 1; offset < warp_size; offset *= 2) {
-    const uint32_t other = __shfl_up_sync(whole_warp, sum, offset);
-    if (lane >= offset) sum += other;
+    const uint32_t other = __shfl_up_sync(whole_warp, value, offset);
+    if (lane >= offset) value += other;
   }
-  __syncthreads();  // of_warps may still be read from the call before
-  if (lane == warp_size - 1) of_warps[warp] = sum;
-  __syncthreads();
-  uint32_t before = 0, total = 0;
-  for (unsigned w = 0; w < blockDim.x / warp_size; ++w) {
-    if (w < warp) before += of_warps[w];
-    total += of_warps[w];
-  }
-  return {before + sum - value, total};
+  return value;
 }
 
-// A block for each digit: its counts become the sums of those before them; totals [digits].
+// The sum of the values of the threads before this one; every thread of the block must call it.
+__device__ inline uint32_t scan_block(uint32_t value) {
+  __shared__ uint32_t of_warps[warps];
+  const unsigned lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  const uint32_t sum = scan_warp(value);
+  if (lane == warp_size - 1) of_warps[warp] = sum;
+  __syncthreads();
+  uint32_t before = sum - value;
+  for (unsigned w = 0; w < warp; ++w) before += of_warps[w];
+  return before;
+}
+
+// A warp for each digit: its counts become the sums of those before them; totals [digits].
 __global__ void scan_tiles_kernel(uint32_t* counts, int64_t tiles, uint32_t* totals) {
-  uint32_t* row = counts + blockIdx.x * tiles;
+  const unsigned lane = threadIdx.x % warp_size;
+  const int64_t digit = thread_index() / warp_size;
+  uint32_t* row = counts + digit * tiles;
   uint32_t before = 0;
-  for (int64_t first = 0; first < tiles; first += sort_threads) {
-    const int64_t t = first + threadIdx.x;
-    const Scan scan = scan_block(t < tiles ? row[t] : 0);
-    if (t < tiles) row[t] = before + scan.before;
-    before += scan.total;
+  for (int64_t first = 0; first < tiles; first += warp_size) {
+    const int64_t t = first + lane;
+    const uint32_t count = t < tiles ? row[t] : 0;
+    const uint32_t sum = scan_warp(count);
+    if (t < tiles) row[t] = before + sum - count;
+    before += __shfl_sync(whole_warp, sum, warp_size - 1);
   }
-  if (threadIdx.x == 0) totals[blockIdx.x] = before;
+  if (lane == 0) totals[digit] = before;
 }
 
 // Moves a tile's elements to their places. A warp has tile / warps elements side by side, 32 in
@@ -97,7 +97,7 @@ __global__ void move_kernel(Keyed from, Keyed to, int64_t count, int shift, int6
   __shared__ uint32_t places[digits];  // of the first element of a digit in the tile
   __shared__ uint32_t of_warps[warps][digits];
   const unsigned lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const uint32_t digits_before = scan_block(totals[threadIdx.x]).before;
+  const uint32_t digits_before = scan_block(totals[threadIdx.x]);
   for (int64_t t = blockIdx.x; t < tiles; t += gridDim.x) {
     __syncthreads();  // places may still be read from the tile before
     places[threadIdx.x] = digits_before + counts[threadIdx.x * tiles + t];
@@ -162,8 +162,8 @@ TokenOrder order_by_row(const Context& context, Scratch::Scope& scope, const Ten
   for (int shift = 0; shift < bits; shift += digit_bits) {
     launch(name, count_digits_kernel, by_tile, context.stream, from.rows, count, shift, tiles,
            counts);
-    launch(name, scan_tiles_kernel, row_launch(digits, sort_threads), context.stream, counts, tiles,
-           totals);
+    launch(name, scan_tiles_kernel, row_launch(digits / warps, sort_threads), context.stream,
+           counts, tiles, totals);
     launch(name, move_kernel, by_tile, context.stream, from, to, count, shift, tiles, counts,
            totals);
     std::swap(from, to);

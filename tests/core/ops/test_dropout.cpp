@@ -34,7 +34,7 @@ class DropoutTest : public OpTest {
 TEST_P(DropoutTest, KeepsTheElementsThatTheirWordsSay) {
   // Rows far apart; the last ones need more than 32 bits for an element and for a block.
   const std::vector<double> ids{0, 1, 5, 1000003, 4294967296.0, 9007199254740.0};
-  for (const int64_t columns : {1, 3, 4, 6, 17, 64, 131, 1023, 1024, 1030, 2053}) {
+  for (const int64_t columns : {1, 3, 4, 6, 17, 64, 131, 1023, 1024, 1030, 2053, 8200}) {
     for (const double probability : {0.1, 0.5, 0.97}) {
       const Tensor x = bench.random({6, columns}, dtype());
       const Tensor y = bench.zeros({6, columns}, dtype());
