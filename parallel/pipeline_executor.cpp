@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "core/error.h"
 
@@ -16,6 +17,16 @@ constexpr int no_slot = -1;
 // An input is kept from before forward until after backward; one more buffer receives ahead.
 int input_buffers(int slots) { return slots + 1; }
 
+// A message from each stage to the one before and the one behind; none waits for another's.
+void open_channels(const Mesh& mesh) {
+  std::vector<std::pair<int, int>> pairs;
+  for (int stage = 0; stage + 1 < mesh.layout.pp; ++stage) {
+    pairs.emplace_back(stage, stage + 1);
+    pairs.emplace_back(stage + 1, stage);
+  }
+  if (!pairs.empty()) mesh.pp->open_channels(pairs);
+}
+
 }  // namespace
 
 int64_t PipelineExecutor::bytes_needed(const Shape& exchanged, DType dtype, int slots,
@@ -29,6 +40,7 @@ PipelineExecutor::PipelineExecutor(const Mesh& mesh, const Shape& exchanged, DTy
                                    Stream& stream)
     : slots_(slots) {
   check(slots >= 1, where, "{} slots; at least 1 is needed", slots);
+  open_channels(mesh);
   const int64_t bytes =
       bytes_needed(exchanged, dtype, slots, mesh.first_stage(), mesh.last_stage());
   if (bytes > 0) arena_ = Arena("pipeline exchanges", bytes, stream.device());

@@ -36,7 +36,8 @@ class PipelineWorker {
 // where the list has no backward for that microbatch.
 class PipelineExecutor {
  public:
-  // exchanged: the shape and dtype of what passes between stages, [rows, hidden].
+  // exchanged: the shape and dtype of what passes between stages, [rows, hidden]; the buffers are
+  // on the stream's device. Collective over the stages.
   PipelineExecutor(const Mesh& mesh, const Shape& exchanged, DType dtype, int slots,
                    Stream& stream);
   int slots() const { return slots_; }

@@ -1,9 +1,11 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <cmath>
 
 #include "core/error.h"
 #include "model/generator.h"
+#include "tests/model/host_elements.h"
 #include "tests/model/model_run.h"
 
 namespace switchyard::test {
@@ -11,22 +13,27 @@ namespace {
 
 // A 1x1x1 model with weights in memory.
 struct Model {
-  explicit Model(const GptConfig& c, DType dtype = DType::f32)
+  explicit Model(const GptConfig& c, DType dtype = DType::f32, Device device = Device::cpu)
       : config(c),
+        stream(device),
+        scratch(device),
         world(make_self_communicator()),
         mesh(make_mesh({}, *world)),
-        stage(c, mesh, {.dtype = dtype, .sequence_length = 8, .training = false, .seed = 3},
-              {stream, scratch}),
-        buffers(stage.parameters(), {.dtype = dtype, .gradients = false}) {
+        stage(
+            c, mesh,
+            {.dtype = dtype, .sequence_length = 8, .device = device, .training = false, .seed = 3},
+            {stream, scratch}),
+        buffers(stage.parameters(), {.dtype = dtype, .gradients = false, .device = device}) {
     stage.initialize();
   }
   Generator generator(int64_t context_length) {
     return {config, stage.parameters(), context_length, {stream, scratch}};
   }
-  Weights weights() const {
+  Weights weights() {
     Weights all;
     for (const Parameter& p : buffers.parameters()) {
-      const auto values = p.weight.span<float>().first(static_cast<size_t>(p.global.elements()));
+      const HostElements host(p.weight, stream);
+      const auto values = host.view().span<float>().first(static_cast<size_t>(p.global.elements()));
       all[p.name].assign(values.begin(), values.end());
     }
     return all;
@@ -41,10 +48,10 @@ struct Model {
   FlatBuffers buffers;
 };
 
-class Generation : public testing::TestWithParam<GptConfig> {};
+class Generation : public testing::TestWithParam<std::tuple<GptConfig, Device>> {};
 
 TEST_P(Generation, HasTheLogitsOfTheWholeModelInWhateverPiecesTheTokensCome) {
-  Model model(GetParam());
+  Model model(std::get<0>(GetParam()), DType::f32, std::get<1>(GetParam()));
   ModelRun run;
   run.config = model.config;
   run.length = 11;
@@ -70,12 +77,25 @@ TEST_P(Generation, HasTheLogitsOfTheWholeModelInWhateverPiecesTheTokensCome) {
   }
 }
 
+std::string name_of_case(const testing::TestParamInfo<Generation::ParamType>& instance) {
+  const auto& [config, device] = instance.param;
+  const char* style = config.positions == Positions::learned ? "gpt2"
+                      : config.parallel_residual             ? "neox"
+                                                             : "llama";
+  return fmt::format("{}_{}", style, name_of(device));
+}
 INSTANTIATE_TEST_SUITE_P(Styles, Generation,
-                         testing::Values(tiny_gpt2(0.1), tiny_llama(0), tiny_neox(0)));
+                         testing::Combine(testing::Values(tiny_gpt2(0.1), tiny_llama(0),
+                                                          tiny_neox(0)),
+                                          testing::ValuesIn(devices())),
+                         name_of_case);
 
-TEST(GenerationPieces, ALongPromptIsTheSameAsTokenByToken) {
-  GptConfig config = tiny_llama(0);
-  Model model(config);
+class GenerationPieces : public testing::TestWithParam<Device> {};
+INSTANTIATE_TEST_SUITE_P(Devices, GenerationPieces, testing::ValuesIn(devices()),
+                         [](const auto& instance) { return std::string(name_of(instance.param)); });
+
+TEST_P(GenerationPieces, ALongPromptIsTheSameAsTokenByToken) {
+  Model model(tiny_llama(0), DType::f32, GetParam());
   Generator generator = model.generator(200);
   std::vector<int32_t> tokens;
   for (int i = 0; i < 200; ++i) tokens.push_back(i * 7 % 150);
@@ -89,16 +109,17 @@ TEST(GenerationPieces, ALongPromptIsTheSameAsTokenByToken) {
   for (size_t i = 0; i < at_once.size(); ++i) EXPECT_NEAR(at_once[i], one_by_one[i], 2e-5);
 }
 
-TEST(GenerationPieces, Bf16IsNearF32) {
-  Model exact(tiny_gpt2(0)), rounded(tiny_gpt2(0), DType::bf16);
+TEST_P(GenerationPieces, Bf16IsNearF32) {
+  Model exact(tiny_gpt2(0), DType::f32, GetParam());
+  Model rounded(tiny_gpt2(0), DType::bf16, GetParam());
   const std::vector<int32_t> tokens = {3, 1, 4, 1, 5};
   Generator a = exact.generator(8), b = rounded.generator(8);
   const auto x = a.feed(tokens), y = b.feed(tokens);
   for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], y[i], 0.05);
 }
 
-TEST(GenerationPieces, AFullContextAndStrangeTokensAreRefused) {
-  Model model(tiny_gpt2(0));
+TEST_P(GenerationPieces, AFullContextAndStrangeTokensAreRefused) {
+  Model model(tiny_gpt2(0), DType::f32, GetParam());
   Generator generator = model.generator(4);
   const std::vector<int32_t> five(5, 1), beyond = {150};
   EXPECT_THAT([&] { generator.feed(five); },

@@ -1,8 +1,10 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <cmath>
 
 #include "core/error.h"
+#include "tests/model/host_elements.h"
 #include "tests/model/model_run.h"
 
 namespace switchyard::test {
@@ -16,7 +18,17 @@ struct Case {
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
-class Layouts : public testing::TestWithParam<Case> {};
+class Layouts : public testing::TestWithParam<std::tuple<Case, Device>> {
+ protected:
+  static Layout layout() { return std::get<0>(GetParam()).layout; }
+  // On one rank.
+  static ModelRun run() {
+    ModelRun r;
+    r.config = std::get<0>(GetParam()).config;
+    r.device = std::get<1>(GetParam());
+    return r;
+  }
+};
 
 double length_of(const std::vector<double>& v) {
   double sum = 0;
@@ -30,15 +42,14 @@ double distance(std::vector<double> a, const std::vector<double>& b) {
 }
 
 TEST_P(Layouts, HaveTheWeightsLossAndGradientsOfOneRank) {
-  ModelRun run;
-  run.config = GetParam().config;
-  run.microbatches = 5;
-  const ModelResult one = run_model(run);
-  run.layout = GetParam().layout;
-  const ModelResult many = run_model(run, 2);
+  ModelRun r = run();
+  r.microbatches = 5;
+  const ModelResult one = run_model(r);
+  r.layout = layout();
+  const ModelResult many = run_model(r, 2);
   EXPECT_EQ(many.weights, one.weights);
   EXPECT_NEAR(many.loss_sum, one.loss_sum, 1e-5 * one.loss_sum);
-  if (run.layout.dp > 1) return;
+  if (r.layout.dp > 1) return;
   ASSERT_EQ(many.gradients.size(), one.gradients.size());
   double whole = 0;
   for (const auto& [name, gradient] : one.gradients) whole = std::max(whole, length_of(gradient));
@@ -50,21 +61,19 @@ TEST_P(Layouts, HaveTheWeightsLossAndGradientsOfOneRank) {
 }
 
 TEST_P(Layouts, EvaluateAlike) {
-  ModelRun run;
-  run.config = GetParam().config;
-  run.training = false;
-  run.microbatches = 3;
-  const ModelResult one = run_model(run);
-  run.layout = GetParam().layout;
-  EXPECT_NEAR(run_model(run).loss_sum, one.loss_sum, 1e-5 * one.loss_sum);
+  ModelRun r = run();
+  r.training = false;
+  r.microbatches = 3;
+  const ModelResult one = run_model(r);
+  r.layout = layout();
+  EXPECT_NEAR(run_model(r).loss_sum, one.loss_sum, 1e-5 * one.loss_sum);
 }
 
 TEST_P(Layouts, AllocateNothingAfterTheFirstStep) {
-  ModelRun run;
-  run.config = GetParam().config;
-  run.layout = GetParam().layout;
-  run.microbatches = 3;
-  const std::vector<int64_t> counts = run_model(run, 4).allocations;
+  ModelRun r = run();
+  r.layout = layout();
+  r.microbatches = 3;
+  const std::vector<int64_t> counts = run_model(r, 4).allocations;
   for (size_t i = 1; i < counts.size(); ++i) EXPECT_EQ(counts[i], counts[0]) << i;
 }
 
@@ -81,51 +90,63 @@ const Case cases[] = {
     {"neox_tp2", tiny_neox(0.1), {.tp = 2}},
     {"neox_tp2_pp3", tiny_neox(0.1), {.tp = 2, .pp = 3}},
 };
-INSTANTIATE_TEST_SUITE_P(Cases, Layouts, testing::ValuesIn(cases),
-                         [](const auto& instance) { return std::string(instance.param.name); });
+INSTANTIATE_TEST_SUITE_P(Cases, Layouts,
+                         testing::Combine(testing::ValuesIn(cases), testing::ValuesIn(devices())),
+                         [](const auto& instance) {
+                           return fmt::format("{}_{}", std::get<0>(instance.param).name,
+                                              name_of(std::get<1>(instance.param)));
+                         });
 
-TEST(Layout, HasTheSameBitsEveryTime) {
-  ModelRun run;
-  run.config = tiny_llama(0.1);
-  run.layout = {.tp = 2, .pp = 2};
-  const ModelResult first = run_model(run), second = run_model(run, 3);
+class LayoutOnDevice : public testing::TestWithParam<Device> {
+ protected:
+  static ModelRun run(const GptConfig& config) {
+    ModelRun r;
+    r.config = config;
+    r.device = GetParam();
+    return r;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Devices, LayoutOnDevice, testing::ValuesIn(devices()),
+                         [](const auto& instance) { return std::string(name_of(instance.param)); });
+
+TEST_P(LayoutOnDevice, HasTheSameBitsEveryTime) {
+  ModelRun r = run(tiny_llama(0.1));
+  r.layout = {.tp = 2, .pp = 2};
+  const ModelResult first = run_model(r), second = run_model(r, 3);
   EXPECT_EQ(first.gradients, second.gradients);
   EXPECT_EQ(first.losses[0], second.losses[2]);
 }
 
-TEST(Layout, EvaluationBetweenStepsChangesNothing) {
-  ModelRun run;
-  run.config = tiny_gpt2(0.1);
+TEST_P(LayoutOnDevice, EvaluationBetweenStepsChangesNothing) {
+  ModelRun r = run(tiny_gpt2(0.1));
   for (const int pp : {1, 2}) {
-    run.layout.pp = pp;
-    run.evaluate_between = false;
-    const ModelResult plain = run_model(run, 2);
-    run.evaluate_between = true;
-    const ModelResult mixed = run_model(run, 2);
+    r.layout.pp = pp;
+    r.evaluate_between = false;
+    const ModelResult plain = run_model(r, 2);
+    r.evaluate_between = true;
+    const ModelResult mixed = run_model(r, 2);
     EXPECT_EQ(mixed.gradients, plain.gradients);
-    ModelRun evaluation = run;
+    ModelRun evaluation = r;
     evaluation.training = evaluation.evaluate_between = false;
     EXPECT_DOUBLE_EQ(mixed.evaluated[1], run_model(evaluation).loss_sum);
   }
 }
 
-TEST(Layout, UnevenStagesMayBeGiven) {
-  ModelRun run;
-  run.config = tiny_gpt2(0);
-  const double expected = run_model(run).loss_sum;
-  run.layout.pp = 2;
-  run.layers_of_stages = {1, 2};
-  EXPECT_NEAR(run_model(run).loss_sum, expected, 1e-5 * expected);
+TEST_P(LayoutOnDevice, UnevenStagesMayBeGiven) {
+  ModelRun r = run(tiny_gpt2(0));
+  const double expected = run_model(r).loss_sum;
+  r.layout.pp = 2;
+  r.layers_of_stages = {1, 2};
+  EXPECT_NEAR(run_model(r).loss_sum, expected, 1e-5 * expected);
 }
 
 // A vocabulary that leaves the last ranks nothing but padding.
-TEST(Layout, ARankMayHoldPaddingAlone) {
-  ModelRun run;
-  run.config = tiny_gpt2(0);
-  run.config.vocabulary = 60;
-  const ModelResult one = run_model(run);
-  run.layout.tp = 4;
-  const ModelResult many = run_model(run);
+TEST_P(LayoutOnDevice, ARankMayHoldPaddingAlone) {
+  ModelRun r = run(tiny_gpt2(0));
+  r.config.vocabulary = 60;
+  const ModelResult one = run_model(r);
+  r.layout.tp = 4;
+  const ModelResult many = run_model(r);
   EXPECT_EQ(many.weights, one.weights);
   EXPECT_NEAR(many.loss_sum, one.loss_sum, 1e-5 * one.loss_sum);
 }

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -6,6 +7,7 @@
 #include "core/random.h"
 #include "model/parameters.h"
 #include "parallel/flat_buffers.h"
+#include "tests/model/host_elements.h"
 #include "tests/model/model_run.h"
 
 namespace switchyard::test {
@@ -82,6 +84,32 @@ TEST(Parameters, PaddingOfTheVocabularyIsZero) {
   EXPECT_NE(words[149 * 32 + 31], 0.0f);
   for (size_t i = 150 * 32; i < words.size(); ++i) ASSERT_EQ(words[i], 0.0f);
 }
+
+class InitialWeights : public testing::TestWithParam<std::tuple<Device, DType>> {};
+
+// A stage's weights are the same bits wherever they lie; rows go there in several pieces.
+TEST_P(InitialWeights, AreTheHostsOnEveryDevice) {
+  const auto [device, dtype] = GetParam();
+  const auto bits_of = [&](Device where, uint64_t seed) {
+    std::vector<Parameter> all = whole_model(tiny_gpt2(0));
+    const FlatBuffers buffers(all, {.dtype = dtype, .gradients = false, .device = where});
+    Stream stream(where);
+    initialize_parameters(all, seed, stream);
+    const HostElements host(buffers.weights(), stream);
+    const auto* bytes = static_cast<const std::byte*>(host.view().data);
+    return std::vector<std::byte>(bytes, bytes + buffers.weights().bytes());
+  };
+  EXPECT_EQ(bits_of(device, 11), bits_of(Device::cpu, 11));
+  EXPECT_NE(bits_of(device, 12), bits_of(Device::cpu, 11));
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, InitialWeights,
+                         testing::Combine(testing::ValuesIn(devices()),
+                                          testing::Values(DType::f32, DType::bf16, DType::f16)),
+                         [](const auto& instance) {
+                           return fmt::format("{}_{}", name_of(std::get<0>(instance.param)),
+                                              name_of(std::get<1>(instance.param)));
+                         });
 
 TEST(Parameters, GroupsAreOneMatrix) {
   std::vector<Parameter> all = whole_model(tiny_llama(0));

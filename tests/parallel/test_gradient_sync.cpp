@@ -164,6 +164,44 @@ TEST(GradientSync, GathersEveryOwnersWeights) {
   }
 }
 
+// Weights arrive parameter by parameter, in forward's order; what was not asked for is not there
+// yet.
+TEST(GradientSync, WeightsMayBeGatheredBesideForward) {
+  for (const int dp : {1, 2, 3}) {
+    run_thread_ranks(dp, delayed(5), [&](Communicator& world) {
+      Rank rank({.dp = dp}, world, 6);
+      const auto weights = rank.buffers.weights().span<float>();
+      for (int step = 1; step <= 2; ++step) {
+        const auto value = [&](size_t e) {
+          return static_cast<float>(e * 3) + static_cast<float>(step);
+        };
+        for (const Bucket& bucket : rank.buffers.buckets()) {
+          for (float& w : rank.buffers.own_part(rank.buffers.weights(), bucket).span<float>()) {
+            w = value(static_cast<size_t>(&w - weights.data()));
+          }
+        }
+        rank.sync.start_gathering_weights();
+        EXPECT_THROW(rank.sync.start_gathering_weights(), Error);
+        int absent = 0;
+        for (size_t i = 0; i < rank.list.size(); ++i) {
+          const Tensor& weight = rank.list[i].weight;
+          const auto* begin = weight.as<float>();
+          absent += std::isnan(std::accumulate(begin, begin + weight.elements(), 0.0f)) ? 1 : 0;
+          rank.sync.weights_needed(static_cast<int>(i));
+          for (int64_t e = 0; e < weight.elements(); ++e) {
+            ASSERT_EQ(begin[e], value(static_cast<size_t>(begin + e - weights.data())))
+                << rank.list[i].name;
+          }
+        }
+        if (dp > 1) EXPECT_GT(absent, 1);
+        rank.sync.wait_for_weights();
+        for (size_t e = 0; e < weights.size(); ++e) ASSERT_EQ(weights[e], value(e));
+      }
+      EXPECT_THROW(rank.sync.weights_needed(static_cast<int>(rank.list.size())), Error);
+    });
+  }
+}
+
 // Replicated buckets, which tp sums first, alone wait for finish().
 TEST(GradientSync, StartsABucketAsSoonAsItsLastParameterIsReady) {
   run_thread_ranks(1, {}, [](Communicator& world) {
@@ -213,6 +251,20 @@ TEST(GradientSync, RefusesAParameterThatIsMissingOrReadyTwice) {
       EXPECT_THAT(e.what(), testing::HasSubstr("embedding.weight"));
     }
   });
+}
+
+// Backward's first microbatch writes the others; between parameters there is nothing but zeros.
+TEST(GradientSync, AStepBeginsWithZerosWhereBackwardAdds) {
+  const auto world = make_self_communicator();
+  Rank rank({}, *world, 3);
+  for (size_t i = 0; i < rank.list.size(); ++i) rank.list[i].gradient_overwritten = i % 3 == 1;
+  GradientSync sync(rank.buffers, rank.mesh, {rank.stream, rank.scratch});
+  for (const Parameter& p : rank.list) std::ranges::fill(p.gradient.span<float>(), 5.0f);
+  sync.begin_step();
+  for (const Parameter& p : rank.list) {
+    const float expected = p.gradient_overwritten ? 5.0f : 0.0f;
+    EXPECT_THAT(p.gradient.span<float>(), testing::Each(expected)) << p.name;
+  }
 }
 
 TEST(GradientSync, RefusesATiedParameterOnAStageBetween) {
