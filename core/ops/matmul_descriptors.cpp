@@ -72,12 +72,12 @@ MatmulDescriptors::MatmulDescriptors(const MatmulPlan& plan)
   set(operation(), CUBLASLT_MATMUL_DESC_TRANSA, transposed(plan.transpose_a));
   set(operation(), CUBLASLT_MATMUL_DESC_TRANSB, transposed(plan.transpose_b));
   set(operation(), CUBLASLT_MATMUL_DESC_EPILOGUE, native(plan.epilogue));
-  const auto output = static_cast<int32_t>(data_type(plan.product.output));
-  if (plan.ld_aux != 0) {
-    set(operation(), CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, plan.ld_aux);
-    set(operation(), CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, output);
+  if (plan.ld_aux != 0) set(operation(), CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, plan.ld_aux);
+  // A gelu's input and a bias gradient are of D's dtype by themselves.
+  if (plan.takes_vector() && plan.epilogue != Epilogue::bgradb) {
+    const auto output = static_cast<int32_t>(data_type(plan.product.output));
+    set(operation(), CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, output);
   }
-  if (plan.takes_vector()) set(operation(), CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, output);
 }
 
 void MatmulDescriptors::point_bias(const void* bias) const {

@@ -90,12 +90,13 @@ void expect_epilogue(const MatmulPlan& plan, const cuda::MatmulDescriptors& made
   EXPECT_EQ(read<int32_t>(made.operation(), CUBLASLT_MATMUL_DESC_EPILOGUE),
             twin_of_gelu ? left : epilogue_of(p));
   const auto type = static_cast<int32_t>(native(p.output));
-  if (plan.takes_vector()) {
-    EXPECT_EQ(read<int32_t>(made.operation(), CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE), type);
-  }
+  constexpr int32_t as_output = -1;
+  EXPECT_EQ(read<int32_t>(made.operation(), CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE),
+            p.bias ? type : as_output);
+  EXPECT_EQ(read<int32_t>(made.operation(), CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE),
+            as_output);
   if (plan.ld_aux == 0) return;
   EXPECT_EQ(read<int64_t>(made.operation(), CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD), p.row_gelu);
-  EXPECT_EQ(read<int32_t>(made.operation(), CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE), type);
   EXPECT_EQ(p.row_gelu % 8, 0);
   EXPECT_GE(p.row_gelu, p.n);
 }
