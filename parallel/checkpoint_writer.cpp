@@ -53,16 +53,16 @@ struct CheckpointWriter::State {
   Memory buffer;  // kept from one save to the next
   std::vector<StagedTensor> tensors;
   bool ready = false;  // staged and not yet written
+  HostCopy host{};     // keeps its buffer, too
 
-  StagedTensor copy(const ShardedTensor& tensor, HostCopy& host, int64_t& used);
+  StagedTensor copy(const ShardedTensor& tensor, int64_t& used);
   CheckpointIndex write_shard(const fs::path& folder) const;
   void write_all(const fs::path& folder);
   void agree_on_info();
 };
 
 // Copies the pieces of a tensor to the buffer, from byte `used` on.
-StagedTensor CheckpointWriter::State::copy(const ShardedTensor& tensor, HostCopy& host,
-                                           int64_t& used) {
+StagedTensor CheckpointWriter::State::copy(const ShardedTensor& tensor, int64_t& used) {
   StagedTensor staged{{tensor.name, tensor.global, tensor.dtype}, tensor.aliases, {}};
   check_tensor(staged.tensor);
   for (const Piece& piece : tensor.pieces) {
@@ -141,9 +141,8 @@ void CheckpointWriter::stage(CheckpointInfo info, std::span<const ShardedTensor>
   state.info = std::move(info);
   state.tensors.clear();
   int64_t used = 0;
-  HostCopy host;
   for (const ShardedTensor& tensor : tensors) {
-    state.tensors.push_back(state.copy(tensor, host, used));
+    state.tensors.push_back(state.copy(tensor, used));
   }
   state.ready = true;
 }

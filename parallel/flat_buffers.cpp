@@ -44,9 +44,10 @@ struct FlatLayout {
   int64_t elements = 0;
 };
 
-// Lays out the parameters of one kind, in the order given, from the layout's end on.
+// Lays out the parameters of one kind, with weight decay or without, in the order given, from the
+// layout's end on.
 void lay_out_kind(FlatLayout& layout, std::span<const Parameter> parameters,
-                  std::span<const int> order, BucketKind kind,
+                  std::span<const int> order, BucketKind kind, bool decay,
                   const FlatBuffers::Options& options) {
   const auto close = [&] {
     Bucket& bucket = layout.buckets.back();
@@ -58,7 +59,7 @@ void lay_out_kind(FlatLayout& layout, std::span<const Parameter> parameters,
   int previous = -1;
   for (const int i : order) {
     const Parameter& p = parameters[static_cast<size_t>(i)];
-    if (kind_of(p) != kind) continue;
+    if (kind_of(p) != kind || p.decay != decay) continue;
     const bool fused =
         previous >= 0 && i == previous + 1 && fuse(parameters[static_cast<size_t>(previous)], p);
     const bool first = layout.buckets.size() == kind_end;
@@ -91,7 +92,9 @@ FlatLayout lay_out(std::span<const Parameter> parameters, const FlatBuffers::Opt
   FlatLayout layout;
   layout.offsets.resize(parameters.size());
   for (const BucketKind kind : {BucketKind::weights, BucketKind::tied, BucketKind::replicated}) {
-    lay_out_kind(layout, parameters, order, kind, options);
+    for (const bool decay : {true, false}) {
+      lay_out_kind(layout, parameters, order, kind, decay, options);
+    }
   }
   return layout;
 }

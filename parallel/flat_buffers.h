@@ -34,8 +34,9 @@ struct OwnedSegment {
 };
 
 // One flat buffer of weights and one of fp32 gradients for all parameters of a rank, cut into
-// buckets: weights first, then tied, then replicated ones. Parameters of one layer and kind lie
-// next to each other in the order given. Those that also follow each other in the list lie without
+// buckets: weights first, then tied, then replicated ones; in each of them first those with weight
+// decay, so that the optimizer updates few long runs. Parameters of one layer and kind lie next to
+// each other in the order given. Those that also follow each other in the list lie without
 // gaps where their shapes agree in columns, so that q, k, v are one matrix to a product; each such
 // group begins at a multiple of 16 elements. What lies between, and behind the last, stays zero.
 class FlatBuffers {

@@ -56,7 +56,8 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
     });
     body(*command, world);
   };
-  return run_in_world(timeout, in_world, device);
+  const bool deterministic = !command || !command->given.flag("no-deterministic");
+  return run_in_world(timeout, in_world, device, deterministic);
 }
 
 }  // namespace switchyard

@@ -51,7 +51,12 @@ Planned plan(const Command& command) {
   check(world >= 1 && world <= 1 << 20, "layout", "--world-size {}; 1 to {} is allowed", world,
         1 << 20);
   p.layout = layout_of(static_cast<int>(world), tp, pp);
-  p.engine = engine_options(p.path, run, true);
+  // A GPU is planned for without one.
+  Settings here = run;
+  here.set_text("device", "cpu");
+  p.engine = engine_options(p.path, here, true);
+  const bool named = run.has("device") && device_named(run.text("device")) == Device::cuda;
+  if (named || run.has("gpu")) p.engine.device = Device::cuda;
   check_engine(p.engine, p.layout);
   return p;
 }

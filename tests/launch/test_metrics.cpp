@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -47,6 +48,26 @@ TEST(Metrics, ResumingMovesLaterLinesAside) {
   ASSERT_EQ(lines.size(), 6u);
   for (size_t i = 0; i < 6; ++i) EXPECT_EQ(lines[i].at("step"), i + 1);
   EXPECT_EQ(lines_of(run.path() / "metrics.discarded.jsonl").size(), 2u);
+}
+
+TEST(Metrics, AnFp16StepSaysItsLossScale) {
+  const test::TemporaryFolder run;
+  StepMetrics m;
+  m.step = 4;
+  m.grad_norm = std::numeric_limits<double>::infinity();
+  MetricsLog log(run.path(), 0);
+  log.write(m);
+  EXPECT_EQ(console_line(m, 0, 0).find("scale"), std::string::npos);
+  m.loss_scale = {65536, true, 2};
+  log.write(m);
+  const auto lines = lines_of(run.path() / "metrics.jsonl");
+  EXPECT_FALSE(lines[0].contains("loss_scale"));
+  EXPECT_EQ(lines[1].at("loss_scale"), 65536);
+  EXPECT_EQ(lines[1].at("skipped"), true);
+  EXPECT_EQ(lines[1].at("skipped_steps"), 2);
+  EXPECT_TRUE(lines[1].at("grad_norm").is_null());
+  EXPECT_NE(console_line(m, 0, 0).find("loss scale 65536 overflowed | 2 skipped"),
+            std::string::npos);
 }
 
 TEST(Metrics, ATornLastLineMovesAside) {

@@ -200,6 +200,41 @@ TEST_F(SpecificationTest, AForkKeepsItsParentsTensors) {
   EXPECT_EQ(fork_path(parent, at, given({"--hidden-dropout", "0.1"})).model.hidden_dropout, 0.1);
 }
 
+TEST_F(SpecificationTest, Fp16HasALossScaleAndOthersHaveNone) {
+  const auto path = new_path(small({"--fp16", "--loss-scale-window", "500"}));
+  EXPECT_EQ(path.dtype(), DType::f16);
+  EXPECT_EQ(path.settings.real("initial-loss-scale"), 0x1p32);
+  EXPECT_EQ(path.settings.real("min-loss-scale"), 1);
+  EXPECT_EQ(path.settings.integer("loss-scale-window"), 500);
+  EXPECT_EQ(path.settings.integer("hysteresis"), 2);
+  const auto again = PathSpecification::from_json(path.to_json(), "test");
+  EXPECT_EQ(again.settings, path.settings);
+  EXPECT_FALSE(new_path(small()).settings.has("initial-loss-scale"));
+  EXPECT_EQ(new_path(small({"--bf16"})).to_json().find("hysteresis"), std::string::npos);
+  EXPECT_THAT(error_of([&] { new_path(small({"--fp16", "--bf16"})); }), HasSubstr("one of them"));
+  EXPECT_THAT(error_of([&] { new_path(small({"--hysteresis", "2"})); }), HasSubstr("--fp16"));
+  EXPECT_THAT(error_of([&] {
+                new_path(small({"--fp16", "--min-loss-scale", "0"}));
+              }),
+              HasSubstr("--min-loss-scale 0"));
+  EXPECT_THAT(error_of([&] {
+                new_path(small({"--fp16", "--loss-scale-window", "0"}));
+              }),
+              HasSubstr("--loss-scale-window 0"));
+}
+
+TEST_F(SpecificationTest, AForkKeepsItsParentsPrecision) {
+  const auto parent = new_path(small({"--fp16"}));
+  const LineageEntry at{"../main", "id", 10, 80};
+  EXPECT_THAT(error_of([&] { fork_path(parent, at, given({"--bf16"})); }), HasSubstr("fp16"));
+  EXPECT_EQ(fork_path(parent, at, given({"--hysteresis", "3"})).settings.integer("hysteresis"), 3);
+  const auto other = new_path(small());
+  EXPECT_THAT(error_of([&] {
+                fork_path(other, at, given({"--hysteresis", "3"}));
+              }),
+              HasSubstr("fp32"));
+}
+
 TEST_F(SpecificationTest, SourcesArePathsOrPairs) {
   EXPECT_EQ(parse_sources({"A"}).size(), 1u);
   EXPECT_EQ(parse_sources({"0.7", "A", "0.3", "B"})[1].weight, 0.3);

@@ -64,6 +64,28 @@ TEST(FlatBuffers, ClosesABucketWhenItIsFullAndNeverInsideAFusedGroup) {
   EXPECT_EQ(buffers.buckets()[1].begin, 224);
 }
 
+// Of the layers' mix of both, two stretches are left.
+TEST(FlatBuffers, PutsWhatDecaysBeforeWhatDoesNot) {
+  std::vector<Parameter> list;
+  for (int layer = 0; layer < 3; ++layer) {
+    for (const bool decay : {true, false, true}) {
+      list.push_back(matrix("m", layer, 4, layer + 3));
+      list.back().decay = decay;
+    }
+  }
+  const FlatBuffers buffers(list, options_of(1, 0, 50));
+  std::vector<bool> decays;
+  std::vector<int> order;
+  for (const Bucket& bucket : buffers.buckets()) {
+    for (const int i : bucket.parameters) {
+      order.push_back(i);
+      decays.push_back(list[static_cast<size_t>(i)].decay);
+    }
+  }
+  EXPECT_THAT(order, ElementsAre(6, 8, 3, 5, 0, 2, 7, 4, 1));
+  EXPECT_TRUE(std::is_sorted(decays.rbegin(), decays.rend()));
+}
+
 TEST(FlatBuffers, KeepsTiedAndReplicatedParametersInBucketsOfTheirOwn) {
   auto list = random_parameters({.layers = 4});
   const FlatBuffers buffers(list, options_of(3, 1, 64));
