@@ -10,6 +10,10 @@
 // What it is not: a model of a GPU's speed, memory order or rounding (fast functions such as __expf
 // are the host's), nor of blocks that wait for one another. A kernel that passes here has never
 // been seen on a GPU. Atomics on floats are left out on purpose: results are deterministic.
+//
+// Environment: SWITCHYARD_EMULATED_SEED=N gives threads and blocks another order;
+// SWITCHYARD_EMULATED_STREAMS=late|eager|random (late) says when queued work runs;
+// SWITCHYARD_EMULATED_MEMORY=BYTES (8 GiB) and SWITCHYARD_EMULATED_DEVICES=N (1) the devices.
 #include <cuda_runtime.h>
 
 #include "tests/emulated_cuda/atomics.h"

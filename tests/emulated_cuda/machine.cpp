@@ -1,6 +1,8 @@
 #include "tests/emulated_cuda/machine.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <string>
 
 #include "tests/emulated_cuda/block.h"
 #include "tests/emulated_cuda/memory_space.h"
@@ -61,6 +63,23 @@ void Machine::enqueue(Stream& stream, Work work) {
     }
   }
   stream.items.push_back({std::move(work), nullptr, nullptr});
+  run_some();
+}
+
+// Other schedules than the latest one, on request: `eager` runs what is queued before the call
+// returns, `random` some of it now and then.
+void Machine::run_some() {
+  static const std::string schedule = [] {
+    const char* name = std::getenv("SWITCHYARD_EMULATED_STREAMS");
+    return std::string(name == nullptr ? "late" : name);
+  }();
+  static std::minstd_rand random;
+  if (schedule == "late" || (schedule == "random" && random() % 4 != 0)) return;
+  const DeviceAccess access;
+  while (step_elsewhere(schedule == "random" ? &random : nullptr)) {
+    if (schedule == "random" && random() % 4 == 0) break;
+  }
+  changed_.notify_all();
 }
 
 std::shared_ptr<Mark> Machine::enqueue_mark(Stream& stream) {
@@ -109,8 +128,9 @@ Machine::Step Machine::step(Stream& stream) {
 }
 
 // On a GPU all streams go on by themselves; here only when nothing else can.
-bool Machine::step_elsewhere() {
-  const std::vector<Stream*> all(streams_.begin(), streams_.end());
+bool Machine::step_elsewhere(std::minstd_rand* random) {
+  std::vector<Stream*> all(streams_.begin(), streams_.end());
+  if (random != nullptr) std::shuffle(all.begin(), all.end(), *random);
   return std::any_of(all.begin(), all.end(),
                      [this](Stream* stream) { return step(*stream) == Step::ran; });
 }

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <random>
 #include <set>
 #include <vector>
 
@@ -95,9 +96,10 @@ class Machine {
  private:
   enum class Step : uint8_t { ran, stuck, empty };
   Step step(Stream& stream);
+  void run_some();
   void drive(std::unique_lock<std::recursive_mutex>& lock, const std::function<bool()>& done,
              const std::function<Step()>& next);
-  bool step_elsewhere();
+  bool step_elsewhere(std::minstd_rand* random = nullptr);
   std::vector<Stream*> in_order(int device) const;
 
   std::recursive_mutex mutex_;
