@@ -21,6 +21,14 @@ int ranks_per_gpu() {
   return text == nullptr ? 1 : std::max(1, std::atoi(text));
 }
 
+// Kernels of several streams then start in the order in which the host queued them, so that an
+// exchange queued before a product is not kept waiting by it. Read when the GPU's context is made.
+void order_launches() {
+  const auto job = job_environment();
+  if (MpiEnvironment::launched() || (job && job->size > 1))
+    setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 0);
+}
+
 void select_own_gpu() {
   const int local = local_rank_of_process(), share = ranks_per_gpu();
   check(local / share < gpu_count(), "launch",
@@ -45,10 +53,7 @@ NcclEnvironment::ShareText through(Store& store) {
 }  // namespace
 
 World::World(std::chrono::milliseconds timeout, Device device, bool deterministic) {
-  // Kernels of several streams then start in the order in which the host queued them, so that an
-  // exchange queued before a product is not kept waiting by it. Read when the GPU's context is
-  // made.
-  if (device == Device::cuda) setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 0);
+  if (device == Device::cuda) order_launches();
   check(is_available(device), "options", "--device {}; this build and machine have: cpu",
         name_of(device));
   try {

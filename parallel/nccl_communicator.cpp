@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "parallel/checked_communicator.h"
 #include "parallel/nccl_api.h"
@@ -52,6 +53,7 @@ class NcclCommunicator final : public CheckedCommunicator {
 
   NcclProcess& process_;
   NcclLane lane_;
+  std::set<Pair> opened_;                               // of all ranks
   std::map<Pair, std::unique_ptr<NcclLane>> channels_;  // that this rank is an end of
 };
 
@@ -138,7 +140,7 @@ void NcclCommunicator::open_channels(std::span<const Pair> wanted) {
                        std::max(pair.first, pair.second) < size() && pair.first != pair.second;
     check(ranks, "nccl", "a channel from {} to {} in {}; two of its ranks 0 ... {} are needed",
           pair.first, pair.second, name(), size() - 1);
-    if (std::find(pairs.begin(), pairs.end(), pair) == pairs.end()) pairs.push_back(pair);
+    if (opened_.insert(pair).second) pairs.push_back(pair);
   }
   while (!pairs.empty()) {
     Pair mine(-1, -1);

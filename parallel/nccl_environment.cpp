@@ -59,7 +59,9 @@ NcclEnvironment::NcclEnvironment(const Options& options, const ShareText& share)
   check(text.size() == sizeof id.internal, "nccl", "rank 0's id has {} bytes; {} are needed",
         text.size(), sizeof id.internal);
   std::memcpy(id.internal, text.data(), text.size());
-  state_ = std::make_unique<State>(describe_gpu().index);
+  const int gpu = describe_gpu().index;
+  state_ = std::make_unique<State>(gpu);
+  state_->process.gpu = gpu;
   state_->process.timeout = options.timeout;
   state_->process.watchdog = &state_->watchdog;
   ncclConfig_t config = nccl_config("world");

@@ -4,6 +4,7 @@
 #include <exception>
 #include <thread>
 
+#include "core/cuda/runtime.h"
 #include "parallel/nccl_api.h"
 #include "parallel/nccl_watchdog.h"
 
@@ -21,6 +22,14 @@ thread_local OpenGroup open_group;
 int64_t aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 bool in_place(const Operation& o) { return o.in.data == o.out.data; }
+
+bool is_capturing(const Stream& stream) {
+  if (stream.device() == Device::cpu) return false;
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  cuda::check_cuda(cudaStreamIsCapturing(cuda::native(stream), &status), "nccl",
+                   "cudaStreamIsCapturing");
+  return status != cudaStreamCaptureStatusNone;
+}
 
 void copy_host(void* to, const void* from, int64_t bytes) {
   if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
@@ -55,16 +64,20 @@ NcclLane::NcclLane(NcclProcess& process, Member self, ncclComm_t comm)
 }
 
 NcclLane::~NcclLane() {
+  const bool orderly = std::uncaught_exceptions() == exceptions_;
+  try {
+    if (orderly) stream_.synchronize();  // still watched: a peer may be missed
+  } catch (const std::exception&) {      // aborted below; who threw has said why
+  }
   process_.watchdog->remove(*this);
   try {
-    if (std::uncaught_exceptions() == exceptions_) {
-      stream_.synchronize();
+    if (orderly) {
       check_nccl(ncclCommFinalize(comm_), "ncclCommFinalize");
       settle("is closed");
       ncclCommDestroy(comm_);
       return;
     }
-  } catch (const std::exception&) {  // aborted below; who threw has said why
+  } catch (const std::exception&) {
   }
   ncclCommAbort(comm_);
 }
@@ -98,9 +111,9 @@ ncclComm_t NcclLane::split(int color, int key, const ncclConfig_t& config) {
   return child;
 }
 
-std::shared_ptr<NcclWork> NcclLane::take() {
+std::shared_ptr<NcclWork> NcclLane::take(bool captured) {
   const std::lock_guard lock(mutex_);
-  retire();
+  if (!captured) retire();  // a capture allows no look at events
   for (auto& work : idle_) {
     if (work.use_count() > 1) continue;  // somebody may still wait for it
     std::swap(work, idle_.back());
@@ -121,8 +134,11 @@ void NcclLane::retire() {
 }
 
 Handle NcclLane::start(const Operation& operation, Stream& caller) {
-  auto work = take();
+  select_gpu(process_.gpu);  // of this thread, which may not be the one that began
+  const bool captured = is_capturing(caller);
+  auto work = take(captured);
   work->self = self_;
+  work->captured = captured;
   work->operation = operation;
   const void* in = operation.in.data;
   void* out = operation.out.data;
@@ -167,7 +183,10 @@ void NcclLane::finish(const std::shared_ptr<NcclWork>& work) {
   work->done.record(stream_);
   work->queued = true;
   const std::lock_guard lock(mutex_);
-  outstanding_.push_back(work);
+  if (work->captured)
+    idle_.push_back(work);  // the graph's launch is watched as a whole, by who launches it
+  else
+    outstanding_.push_back(work);
 }
 
 // What only moves is moved as bytes.

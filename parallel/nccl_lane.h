@@ -21,6 +21,7 @@ class NcclWatchdog;
 // What all NCCL communicators of a process share.
 struct NcclProcess {
   std::chrono::milliseconds timeout{60'000};
+  int gpu = 0;
   NcclWatchdog* watchdog = nullptr;
   // Host buffers go through these.
   ScratchPool staging{Device::cuda, "staging of nccl"};
@@ -37,6 +38,7 @@ struct NcclWork final : Handle::Work {
   Member self;
   Operation operation;
   Event ready{Device::cuda}, done{Device::cuda};
+  bool captured = false;   // into a graph: it is never watched here
   bool queued = false;     // false while its group of operations is open
   Memory on_gpu, on_host;  // of a host buffer
   int64_t out_offset = 0;  // there, in bytes
@@ -67,7 +69,7 @@ class NcclLane {
 
  private:
   using Clock = std::chrono::steady_clock;
-  std::shared_ptr<NcclWork> take();
+  std::shared_ptr<NcclWork> take(bool captured);
   void retire();
   void stage(NcclWork& work, const void*& in, void*& out);
   void call(const Operation& operation, const void* in, void* out);

@@ -74,16 +74,21 @@ ncclResult_t begin(ncclComm& comm, const std::function<bool()>& work) {
   return state;
 }
 
-// Queues an exchange; a poll tries for a moment, since the peers' turns are short.
-void enqueue(ncclComm* comm, cudaStream_t stream, std::unique_ptr<Exchange> exchange) {
+using MakeExchange = std::function<std::unique_ptr<Exchange>()>;
+
+// Queues an exchange, made when its turn comes, every time where a graph repeats it. A poll tries
+// for a moment, since the peers' turns are short.
+void enqueue(ncclComm* comm, cudaStream_t stream, const MakeExchange& make) {
   constexpr int tries = 50;
-  auto shared = std::shared_ptr<Exchange>(std::move(exchange));
-  sw::emulated::enqueue_polled(stream, [comm, shared] {
-    for (int i = 0; i < tries && !comm->aborted; ++i) {
-      if (shared->advance()) return true;
-      sched_yield();
+  sw::emulated::enqueue_polled(stream, [comm, make, now = std::shared_ptr<Exchange>()]() mutable {
+    if (now == nullptr) now = make();
+    bool over = false;
+    for (int i = 0; i < tries && !over; ++i) {
+      over = comm->aborted || now->advance();
+      if (!over) sched_yield();
     }
-    return comm->aborted.load();
+    if (over) now = nullptr;
+    return over;
   });
 }
 
@@ -94,11 +99,13 @@ void launch(ncclComm* comm, const std::vector<Queued>& calls) {
       messages.push_back(queued.call);
       continue;
     }
-    enqueue(comm, queued.stream,
-            make_collective(comm->meeting, comm->rank, comm->size, queued.call));
+    enqueue(comm, queued.stream, [comm, one = queued.call] {
+      return make_collective(comm->meeting, comm->rank, comm->size, one);
+    });
   }
-  if (!messages.empty())
-    enqueue(comm, calls[0].stream, make_messages(comm->meeting, comm->rank, messages));
+  if (messages.empty()) return;
+  enqueue(comm, calls[0].stream,
+          [comm, messages] { return make_messages(comm->meeting, comm->rank, messages); });
 }
 
 ncclResult_t submit(ncclComm* comm, const std::vector<Queued>& calls) {

@@ -1,3 +1,4 @@
+#include <cuda_runtime_api.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -137,6 +138,34 @@ TEST_F(NcclCommunicator, RepeatedStepsAllocateNothing) {
   const int64_t before = memory_statistics().allocations;
   for (int i = 0; i < 5; ++i) step();
   EXPECT_EQ(memory_statistics().allocations, before);
+}
+
+// A captured step: the exchange is queued anew with every launch, and never watched.
+TEST_F(NcclCommunicator, OperationsAreCapturedIntoAGraph) {
+  Stream stream(Device::cuda);
+  const Memory memory(4, Device::cuda, "value");
+  const auto native = static_cast<cudaStream_t>(stream.native());
+  const float one = 1.0f;
+  copy_bytes(memory.data(), &one, sizeof one, stream);
+  ASSERT_EQ(cudaStreamBeginCapture(native, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  world().all_reduce(floats(memory), ReduceOp::sum, stream, {"captured"}).wait(stream);
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  ASSERT_EQ(cudaStreamEndCapture(native, &graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
+  float expected = 1.0f;
+  for (int launch = 0; launch < 3; ++launch) {
+    ASSERT_EQ(cudaGraphLaunch(executable, native), cudaSuccess);
+    expected *= static_cast<float>(world().size());
+  }
+  float sum = 0;
+  copy_bytes(&sum, memory.data(), sizeof sum, stream);
+  stream.synchronize();
+  EXPECT_EQ(sum, expected);
+  world().all_reduce(floats(memory), ReduceOp::max, stream, {"as before"}).wait(stream);
+  stream.synchronize();
+  cudaGraphExecDestroy(executable);
+  cudaGraphDestroy(graph);
 }
 
 TEST_F(NcclCommunicator, RefusesWhatNcclDoesNotKnow) {
