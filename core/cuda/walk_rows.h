@@ -9,8 +9,8 @@
 // the walk over them. For .cu files.
 namespace switchyard::cuda {
 
-// Elements side by side, loaded and stored by accesses of up to 16 bytes; the address is a multiple
-// of those.
+// Elements side by side, loaded by accesses of up to 16 bytes and stored by them to global memory;
+// the address is a multiple of those.
 template <class T, int n>
 struct Group {
   static constexpr int size = n;
@@ -60,8 +60,8 @@ __device__ inline void store_group(T* to, const Group<T, n>& group) {
 }
 
 // Calls use<n>(row, column, load<n>(row, column)) for all elements, `width` at a time and the last
-// columns % width of a row one by one. Some loads run ahead of uses, so a use may
-// overwrite what its own load read, but not what others read.
+// columns % width of a row one by one. Some loads run ahead of uses, so a use may overwrite what
+// its own load read, but not what others read.
 template <int width, class Load, class Use>
 __device__ inline void walk_rows(const RowWalk& walk, const Load& load, const Use& use) {
   using Held = decltype(load.template operator()<width>(int64_t{}, int64_t{}));
