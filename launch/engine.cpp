@@ -285,7 +285,11 @@ Engine::Score Engine::score(int64_t samples, const ReadSample& read) {
   return sum_over_ranks(mine.loss_sum, mine.tokens);
 }
 
-std::vector<ShardedTensor> Engine::state_to_save() { return optimizer_->state(StateUse::save); }
+// Checkpoints copy on streams of their own: what is queued here must be done.
+std::vector<ShardedTensor> Engine::state_to_save() {
+  stream_.synchronize();
+  return optimizer_->state(StateUse::save);
+}
 
 // Checkpoints of the first format's beginnings have no counters: every step of theirs was applied.
 void Engine::load_training_state(const CheckpointReader& reader) {
@@ -297,6 +301,7 @@ void Engine::load_training_state(const CheckpointReader& reader) {
              t.name == DistributedOptimizer::loss_scale_name;
     });
   }
+  stream_.synchronize();
   reader.read(state);
 }
 

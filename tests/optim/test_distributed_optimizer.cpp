@@ -105,6 +105,7 @@ struct Rank {
 
   // Gradients of whole numbers whose sum over the dp ranks is the same for 1, 2 and 3 of them.
   void compute_gradients(int step) {
+    ops::test::stream_at_work = &stream;
     sync.begin_step();
     for (size_t i = list.size(); i-- > 0;) {
       change(list[i].gradient, list[i], [&](int64_t e, double) {
@@ -122,6 +123,7 @@ struct Rank {
 
   // The update of a global batch of 1 / gradient_scale tokens.
   Outcome update(double step_rate, double gradient_scale, const Tensor& loss = {}) {
+    ops::test::stream_at_work = &stream;
     assign(learning_rate, {step_rate});
     assign(tokens, {1.0 / gradient_scale});
     const Tensor mine = mesh.world->rank() == 0 ? tokens : Tensor();
@@ -137,7 +139,7 @@ struct Rank {
     return outcome;
   }
 
-  State state() const;
+  State state();
 
   Mesh mesh;
   Stream stream;
@@ -176,10 +178,11 @@ void collect(State& state, const std::vector<ShardedTensor>& tensors) {
   }
 }
 
-State Rank::state() const {
-  State state;
-  collect(state, optimizer.state(StateUse::save));
-  return state;
+State Rank::state() {
+  ops::test::stream_at_work = &stream;
+  State all;
+  collect(all, optimizer.state(StateUse::save));
+  return all;
 }
 
 // One body for every device.
