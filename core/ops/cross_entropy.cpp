@@ -7,6 +7,8 @@ namespace switchyard::ops {
 
 namespace {
 
+constexpr int64_t most_columns = 1 << 30;  // kernels count them in 32 bits
+
 void check_targets(std::string_view where, const Tensor& targets, int64_t rows, Device device) {
   check_dtype(where, "targets", targets, {DType::i32});
   check_shape(where, "targets", targets, {rows});
@@ -30,6 +32,9 @@ void check_logits(std::string_view where, const Tensor& logits, const Vocabulary
   check_rank(where, "logits", logits, 2);
   check_floating(where, "logits", logits);
   check_dense_last_axis(where, "logits", logits);
+  check(logits.shape[1] <= most_columns, where,
+        "logits has shape {}; at most {} columns are allowed", logits.shape.to_string(),
+        most_columns);
   check(part.first_column >= 0, where, "first_column {} was given; 0 or more is allowed",
         part.first_column);
   check(part.valid_columns >= 0 && part.valid_columns <= logits.shape[1], where,

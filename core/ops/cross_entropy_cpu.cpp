@@ -5,6 +5,7 @@
 #include <hwy/foreach_target.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "core/ops/cross_entropy.h"
@@ -57,39 +58,71 @@ void online_sum(const T* x, size_t count, float* max_and_sum) {
   max_and_sum[1] = sum;
 }
 
+// Where the target of a row lies here; -1: nowhere.
+int64_t column_of(int32_t wanted, const VocabularyPart& part) {
+  const int64_t column = wanted - part.first_column;
+  return wanted >= 0 && column >= 0 && column < part.valid_columns ? column : -1;
+}
+
 template <class T>
 void statistics_as(const Tensor& logits, const Tensor& targets, const VocabularyPart& part,
                    const Tensor& statistics, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     const T* x = logits.as<T>() + row * logits.stride[0];
-    const int64_t target = targets.as<int32_t>()[row] - part.first_column;
-    const bool here = targets.as<int32_t>()[row] >= 0 && target >= 0 && target < part.valid_columns;
+    const int64_t target = column_of(targets.as<int32_t>()[row], part);
     float* result = statistics.as<float>() + row * 3;
     online_sum(x, static_cast<size_t>(part.valid_columns), result);
-    result[2] = here ? static_cast<float>(x[target]) : 0.0f;
+    result[2] = target >= 0 ? static_cast<float>(x[target]) : 0.0f;
   }
+}
+
+// x = scale * (factor * exp(x - shift) - one_hot(target)) over the valid columns, 0 behind them; a
+// target of -1 is not among them.
+template <class T>
+void write_gradient(T* x, int64_t valid, int64_t columns, int64_t target, float shift, float factor,
+                    float scale) {
+  const float of_target = target >= 0 ? static_cast<float>(x[target]) : 0.0f;
+  const Float shifts = constant(shift);
+  const Float factors = constant(factor * scale);
+  for_vectors(static_cast<size_t>(valid), [&](size_t i, auto piece) HWY_ATTR {
+    store(hn::Mul(exponential(hn::Sub(load(x + i, piece), shifts)), factors), x + i, piece);
+  });
+  if (target >= 0) {
+    const float p = hn::GetLane(exponential(constant(of_target - shift))) * factor;
+    x[target] = T((p - 1.0f) * scale);
+  }
+  std::fill(x + valid, x + columns, T(0.0f));
 }
 
 template <class T>
 void gradient_as(const Tensor& logits, const Tensor& targets, const VocabularyPart& part,
-                 const Tensor& log_sum, int64_t begin, int64_t end) {
-  const int64_t columns = logits.shape[1];
+                 const Tensor& log_sum, float scale, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    const int32_t wanted = targets.as<int32_t>()[row];
+    write_gradient(logits.as<T>() + row * logits.stride[0], wanted < 0 ? 0 : part.valid_columns,
+                   logits.shape[1], column_of(wanted, part), log_sum.as<float>()[row], 1.0f, scale);
+  }
+}
+
+// Loss and gradient of a row while it is in the cache.
+template <class T>
+void fused_as(const Tensor& logits, const Tensor& targets, const VocabularyPart& part,
+              const Tensor& loss, float scale, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     T* x = logits.as<T>() + row * logits.stride[0];
+    float& row_loss = loss.as<float>()[row];
     const int32_t wanted = targets.as<int32_t>()[row];
-    const int64_t valid = wanted < 0 ? 0 : part.valid_columns;
-    const int64_t target = wanted - part.first_column;
-    const float sum = log_sum.as<float>()[row];
-    const bool here = target >= 0 && target < valid;
-    const float of_target = here ? static_cast<float>(x[target]) : 0.0f;
-    for_vectors(static_cast<size_t>(valid), [&](size_t i, auto piece) HWY_ATTR {
-      store(exponential(hn::Sub(load(x + i, piece), constant(sum))), x + i, piece);
-    });
-    if (here) {
-      const float p = hn::GetLane(exponential(constant(of_target - sum)));
-      x[target] = T(p - 1.0f);
+    if (wanted < 0) {
+      row_loss = 0;
+      std::fill(x, x + logits.shape[1], T(0.0f));
+      continue;
     }
-    std::fill(x + valid, x + columns, T(0.0f));
+    const int64_t target = column_of(wanted, part);
+    const double of_target = target >= 0 ? static_cast<float>(x[target]) : 0.0f;
+    float s[2];
+    online_sum(x, static_cast<size_t>(part.valid_columns), s);
+    row_loss = static_cast<float>(s[0] - of_target + std::log(double{s[1]}));
+    write_gradient(x, part.valid_columns, logits.shape[1], target, s[0], 1.0f / s[1], scale);
   }
 }
 
@@ -100,9 +133,15 @@ void statistics_rows(const Tensor& logits, const Tensor& targets, const Vocabula
 }
 
 void gradient_rows(const Tensor& logits, const Tensor& targets, const VocabularyPart& part,
-                   const Tensor& log_sum, int64_t begin, int64_t end) {
+                   const Tensor& log_sum, float scale, int64_t begin, int64_t end) {
   const auto run = logits.dtype == DType::f32 ? gradient_as<float> : gradient_as<bf16>;
-  run(logits, targets, part, log_sum, begin, end);
+  run(logits, targets, part, log_sum, scale, begin, end);
+}
+
+void fused_rows(const Tensor& logits, const Tensor& targets, const VocabularyPart& part,
+                const Tensor& loss, float scale, int64_t begin, int64_t end) {
+  const auto run = logits.dtype == DType::f32 ? fused_as<float> : fused_as<bf16>;
+  run(logits, targets, part, loss, scale, begin, end);
 }
 
 }  // namespace
@@ -111,8 +150,6 @@ void gradient_rows(const Tensor& logits, const Tensor& targets, const Vocabulary
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include <cmath>
-
 #include "core/error.h"
 #include "core/ops/backends.h"
 #include "core/ops/parallel_blocks.h"
@@ -120,6 +157,7 @@ HWY_AFTER_NAMESPACE();
 namespace switchyard::ops {
 HWY_EXPORT(statistics_rows);
 HWY_EXPORT(gradient_rows);
+HWY_EXPORT(fused_rows);
 
 namespace {
 
@@ -150,6 +188,10 @@ void combine_row(const Tensor& statistics, int64_t row, bool counted, float& log
   loss = counted ? static_cast<float>(max - of_target + std::log(sum)) : 0.0f;
 }
 
+float factor_of(const GradientScale& scale) {
+  return scale.multiplier * (scale.loss_scale ? *scale.loss_scale.as<float>() : 1.0f);
+}
+
 }  // namespace
 
 void cpu::cross_entropy_statistics(const Context&, const Tensor& logits, const Tensor& targets,
@@ -172,27 +214,23 @@ void cpu::cross_entropy_combine(const Context&, const Tensor& statistics, const 
   });
 }
 
-void cpu::cross_entropy_gradient(const Context& context, const Tensor& logits,
-                                 const Tensor& targets, const VocabularyPart& part,
-                                 const Tensor& log_sum, const GradientScale& scale) {
+void cpu::cross_entropy_gradient(const Context&, const Tensor& logits, const Tensor& targets,
+                                 const VocabularyPart& part, const Tensor& log_sum,
+                                 const GradientScale& scale) {
   check_values("cross_entropy_gradient", targets);
   parallel_blocks(logits.shape[0], 4, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(gradient_rows)(logits, targets, part, log_sum, begin, end);
+    HWY_DYNAMIC_DISPATCH(gradient_rows)
+    (logits, targets, part, log_sum, factor_of(scale), begin, end);
   });
-  const float factor = scale.multiplier * (scale.loss_scale ? *scale.loss_scale.as<float>() : 1.0f);
-  if (factor != 1.0f) cpu::scale(context, logits, factor);
 }
 
-void cpu::cross_entropy(const Context& context, const Tensor& logits, const Tensor& targets,
+void cpu::cross_entropy(const Context&, const Tensor& logits, const Tensor& targets,
                         const VocabularyPart& part, const Tensor& loss,
                         const GradientScale& scale) {
-  const int64_t rows = logits.shape[0];
-  Scratch::Scope scope(context.scratch);
-  const Tensor statistics = scope.allocate({1, rows, 3}, DType::f32);
-  const Tensor log_sum = scope.allocate({rows}, DType::f32);
-  cpu::cross_entropy_statistics(context, logits, targets, part, statistics.view({rows, 3}));
-  cpu::cross_entropy_combine(context, statistics, targets, log_sum, loss);
-  cpu::cross_entropy_gradient(context, logits, targets, part, log_sum, scale);
+  check_values("cross_entropy", targets);
+  parallel_blocks(logits.shape[0], 4, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(fused_rows)(logits, targets, part, loss, factor_of(scale), begin, end);
+  });
 }
 
 }  // namespace switchyard::ops
