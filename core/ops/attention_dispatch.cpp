@@ -16,16 +16,16 @@ namespace {
 using Pass = CudnnAttention::Pass;
 
 constexpr std::string_view where = "attention";
-constexpr int64_t most_mask_bytes = int64_t{256} << 20;
 
 // The plan of a slice, which is all of it without dropout.
-CudnnAttention slice_of(CudnnAttention whole) {
-  if (whole.dropout == 0) return whole;
-  const AttentionSlices slices = attention_slices(whole, most_mask_bytes);
-  whole.batch = slices.samples;
-  whole.heads = slices.heads;
-  whole.kv_heads = slices.kv_heads;
-  return whole;
+CudnnAttention slice_of(Pass pass, const AttentionBackward& t, const AttentionOptions& options) {
+  CudnnAttention slice = cudnn_attention_of(pass, t, options);
+  if (options.dropout == 0) return slice;
+  const AttentionSlices slices = attention_slices(slice, options.mask_bytes);
+  slice.batch = slices.samples;
+  slice.heads = slices.heads;
+  slice.kv_heads = slices.kv_heads;
+  return slice;
 }
 
 // Says once for each pass that plans were wanted and refused.
@@ -44,7 +44,7 @@ bool takes_cudnn(Pass pass, const AttentionBackward& t, const AttentionOptions& 
   if (!asked && options.dropout > 0) return false;
   std::string reason = cudnn_cannot(t, options);
   if (reason.empty()) {
-    reason = cudnn_attention_refusal(slice_of(cudnn_attention_of(pass, t, options)));
+    reason = cudnn_attention_refusal(slice_of(pass, t, options));
     if (!reason.empty() && !asked) tell(pass, reason);
   }
   check(reason.empty() || !asked, where, "cuDNN was asked for, but {}", reason);
@@ -97,7 +97,7 @@ void run_with_mask(const Context& context, const CudnnAttention& slice, const At
 
 void run_cudnn(Pass pass, const Context& context, const AttentionBackward& t,
                const AttentionOptions& options) {
-  const CudnnAttention slice = slice_of(cudnn_attention_of(pass, t, options));
+  const CudnnAttention slice = slice_of(pass, t, options);
   if (options.dropout > 0) {
     run_with_mask(context, slice, t, options);
   } else {
@@ -110,7 +110,7 @@ void prepare(Pass pass, const Context& context, const AttentionBackward& t,
              const AttentionOptions& options) {
   Scratch::Scope scope(context.scratch);
   if (takes_cudnn(pass, t, options)) {
-    const CudnnAttention slice = slice_of(cudnn_attention_of(pass, t, options));
+    const CudnnAttention slice = slice_of(pass, t, options);
     if (options.dropout > 0) scope.allocate(mask_shape(slice), slice.dtype);
     scope.allocate_bytes(cudnn_attention_workspace_bytes(slice));
   } else if (pass == Pass::backward) {

@@ -107,7 +107,7 @@ TEST_F(AttentionPlans, TakeOurOwnDropoutMaskPartByPart) {
     EXPECT_EQ(cudnn_cannot(t, options), "");
     for (const Pass pass : {Pass::forward, Pass::backward}) {
       CudnnAttention attention = cudnn_attention_of(pass, t, options);
-      const AttentionSlices slices = attention_slices(attention, int64_t{256} << 20);
+      const AttentionSlices slices = attention_slices(attention, options.mask_bytes);
       attention.batch = slices.samples;
       attention.heads = slices.heads;
       attention.kv_heads = slices.kv_heads;

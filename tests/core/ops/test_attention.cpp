@@ -131,6 +131,19 @@ struct Trial {
     options.sequence_length = std::max(p.keys, first + p.queries) + 1;
   }
 
+  // Makes q, k, v and their gradients parts of rows [batch, length, all heads], as the model does.
+  void pack(Workbench& bench, const Problem& p) {
+    const Shape all{p.batch, p.keys, p.heads + 2 * p.kv_heads, p.dim};
+    const Tensor rows = bench.random(all, t.q.dtype), gradients = bench.random(all, t.q.dtype);
+    const int64_t keys = p.heads, values = p.heads + p.kv_heads, end = values + p.kv_heads;
+    t.q = rows.slice(2, 0, keys);
+    t.k = rows.slice(2, keys, values);
+    t.v = rows.slice(2, values, end);
+    t.dq = gradients.slice(2, 0, keys);
+    t.dk = gradients.slice(2, keys, values);
+    t.dv = gradients.slice(2, values, end);
+  }
+
   static Tensor counting(Workbench& bench, int64_t first, int64_t count) {
     Values positions(static_cast<size_t>(count));
     std::iota(positions.begin(), positions.end(), static_cast<double>(first));
@@ -160,9 +173,10 @@ void expect_like_reference(Workbench& bench, const Problem& p, const Trial& setu
   setup.run(bench);
   const Outputs actual = setup.outputs();
   const Outputs expected = reference(p, setup.options, setup.inputs());
-  // Sums of some hundred terms in fp32; in bf16 the stored output enters the gradients besides.
+  // Sums of some hundred terms in fp32; in 16 bits the stored output enters the gradients besides.
   const bool exact = setup.t.q.dtype == DType::f32;
-  const double relative = exact ? 1e-5 : 0x1p-8, absolute = exact ? 1e-5 : 0.02;
+  const double relative = exact ? 1e-5 : rounding(setup.t.q.dtype);
+  const double absolute = exact ? 1e-5 : 5.12 * rounding(setup.t.q.dtype);
   const std::string what = fmt::format("{}x{}x{} heads {}/{} dim {}", p.batch, p.queries, p.keys,
                                        p.heads, p.kv_heads, p.dim);
   expect_near(actual.out, expected.out, relative, exact ? 2e-6 : 1e-5, what + " out");
@@ -171,6 +185,25 @@ void expect_like_reference(Workbench& bench, const Problem& p, const Trial& setu
   expect_near(actual.dk, expected.dk, relative, absolute, what + " dk");
   expect_near(actual.dv, expected.dv, relative, exact ? 1e-5 : 1e-5, what + " dv");
 }
+
+// As cuDNN computes, which rounds the weights to 16 bits besides.
+void expect_like_rounded_reference(const Problem& p, const Trial& setup) {
+  const Outputs actual = setup.outputs();
+  const Outputs expected = reference(p, setup.options, setup.inputs());
+  const DType dtype = setup.t.q.dtype;
+  const double absolute = dtype == DType::f32 ? 1e-5 : 8 * rounding(dtype);
+  const double relative = 4 * rounding(dtype) + 1e-5;
+  expect_near(actual.out, expected.out, relative, absolute, "out");
+  expect_near(actual.log_sum, expected.log_sum, 1e-5, dtype == DType::f32 ? 1e-5 : 1e-4, "log_sum");
+  expect_near(actual.dq, expected.dq, relative, absolute, "dq");
+  expect_near(actual.dk, expected.dk, relative, absolute, "dk");
+  expect_near(actual.dv, expected.dv, relative, absolute, "dv");
+}
+
+struct AskForCudnn {
+  AskForCudnn() { set_attention_backend(AttentionBackend::cudnn); }
+  ~AskForCudnn() { set_attention_backend(AttentionBackend::automatic); }
+};
 
 class AttentionTest : public OpTest {};
 
@@ -183,6 +216,22 @@ TEST_P(AttentionTest, OddShapes) {
                            {1, 200, 200, 1, 1, 80},
                            {1, 70, 70, 1, 1, 130}}) {
     expect_like_reference(bench, p, Trial(bench, p, dtype()));
+  }
+}
+
+TEST_P(AttentionTest, HeadSizes) {
+  for (const int64_t dim : {1, 3, 8, 31, 64, 72, 80, 100, 128, 136, 256}) {
+    const Problem p{1, 67, 67, 2, 1, dim};
+    expect_like_reference(bench, p, Trial(bench, p, dtype()));
+  }
+}
+
+TEST_P(AttentionTest, PartsOfOnePackedRow) {
+  for (const Problem& p :
+       {Problem{2, 66, 66, 4, 2, 64}, {2, 33, 33, 3, 1, 24}, {1, 40, 40, 2, 2, 5}}) {
+    Trial setup(bench, p, dtype());
+    setup.pack(bench, p);
+    expect_like_reference(bench, p, setup);
   }
 }
 
@@ -224,8 +273,8 @@ TEST_P(AttentionTest, PositionsWithGaps) {
   const Outputs expected = reference(p, setup.options, setup.inputs());
   const double rounded = 2.02 * rounding(dtype());
   expect_near(out, expected.out, rounded + 1e-5, 2e-6, "out");
-  expect_near(values(setup.t.dq), expected.dq, rounded + 1e-5, dtype() == DType::f32 ? 1e-5 : 0.02,
-              "dq");
+  expect_near(values(setup.t.dq), expected.dq, rounded + 1e-5,
+              dtype() == DType::f32 ? 1e-5 : 5.12 * rounding(dtype()), "dq");
 }
 
 TEST_P(AttentionTest, LargeScoresStayFinite) {
@@ -314,20 +363,85 @@ TEST_P(AttentionTest, NamesWhatDoesNotFit) {
     s.t.log_sum = bench.zeros({1, 4, 5}, DType::f32);
   });
   expect_refusal("dk is f64", [&](Trial& s) { s.t.dk = bench.zeros({1, 4, 2, 8}, DType::f64); });
-  expect_refusal("query_positions are not ascending", [&](Trial& s) {
-    s.options.query_positions = bench.holding({0, 2, 1, 3}, {4}, DType::i32);
-  });
   expect_refusal("key_positions has shape [3]",
                  [&](Trial& s) { s.options.key_positions = Trial::counting(bench, 0, 3); });
   expect_refusal("a dropout of 1", [](Trial& s) { s.options.dropout = 1; });
-  expect_refusal("sequence_length - 1 = 2", [](Trial& s) {
-    s.options.dropout = 0.1;
-    s.options.sequence_length = 3;
-  });
   expect_refusal("all_heads = 5", [](Trial& s) {
     s.options.dropout = 0.1;
     s.options.all_heads = 5;
   });
+  if (device() != Device::cpu) return;  // positions on a GPU are not read by the host
+  expect_refusal("query_positions are not ascending", [&](Trial& s) {
+    s.options.query_positions = bench.holding({0, 2, 1, 3}, {4}, DType::i32);
+  });
+  expect_refusal("sequence_length - 1 = 2", [](Trial& s) {
+    s.options.dropout = 0.1;
+    s.options.sequence_length = 3;
+  });
+}
+
+// On a GPU the step of the generator may be read from its memory.
+TEST_P(AttentionTest, TheStepMayLieOnTheDevice) {
+  if (device() == Device::cpu) GTEST_SKIP() << "for launches on a GPU";
+  const Problem p{1, 70, 70, 2, 2, 16, 0.4};
+  Trial setup(bench, p, dtype());
+  const Tensor step = bench.holding({static_cast<double>(setup.options.key.step)}, {1}, DType::i32);
+  setup.run(bench);
+  const Outputs expected = setup.outputs();
+  setup.options.key.step = 12345;
+  setup.options.key.step_on_device = static_cast<const uint32_t*>(step.data);
+  setup.run(bench);
+  const Outputs actual = setup.outputs();
+  EXPECT_EQ(actual.out, expected.out);
+  EXPECT_EQ(actual.dq, expected.dq);
+  EXPECT_EQ(actual.dk, expected.dk);
+  EXPECT_EQ(actual.dv, expected.dv);
+}
+
+// Sequences as in training, which cuDNN may compute.
+TEST_P(AttentionTest, PositionsInOrder) {
+  for (const Problem& p : {Problem{2, 128, 128, 4, 2, 64}, {1, 130, 130, 2, 2, 80}}) {
+    Trial setup(bench, p, dtype());
+    setup.pack(bench, p);
+    setup.t.out = bench.zeros(setup.t.out.shape, dtype());
+    setup.options.positions_in_order = true;
+    prepare_attention(bench.context(), setup.t, setup.options);
+    const auto allocations = memory_statistics().allocations;
+    setup.run(bench);
+    if (device() != Device::cpu) {
+      EXPECT_EQ(memory_statistics().allocations, allocations);
+    }
+    expect_like_rounded_reference(p, setup);
+  }
+}
+
+TEST_P(AttentionTest, CudnnTakesOurMask) {
+  if (device() == Device::cpu || dtype() == DType::f32) GTEST_SKIP() << "not for cuDNN";
+  for (const int64_t mask_bytes : {int64_t{1}, int64_t{256} << 20}) {
+    const Problem p{2, 128, 128, 4, 2, 64, 0.25};
+    Trial setup(bench, p, dtype());
+    setup.pack(bench, p);
+    setup.t.out = bench.zeros(setup.t.out.shape, dtype());
+    setup.options.positions_in_order = true;
+    setup.options.sequence_length = p.keys;
+    setup.options.mask_bytes = mask_bytes;
+    const AskForCudnn asked;
+    try {
+      setup.run(bench);
+    } catch (const Error& error) {
+      const std::string what = error.what();
+      if (what.find("this build has no attention by cuDNN") == std::string::npos) throw;
+      GTEST_SKIP() << what;
+    }
+    expect_like_rounded_reference(p, setup);
+  }
+}
+
+TEST_P(AttentionTest, RefusesLargeHeadsOnAGpu) {
+  if (device() == Device::cpu) GTEST_SKIP() << "the CPU takes every head size";
+  const Problem p{1, 4, 4, 1, 1, 257};
+  const Trial setup(bench, p, dtype());
+  expect_error([&] { setup.run(bench); }, "a head_dim of 257 on a GPU; 1 to 256");
 }
 
 INSTANTIATE_TEST_SUITE_P(All, AttentionTest, testing::ValuesIn(cases()), case_name);
