@@ -14,7 +14,8 @@ GradientSync::GradientSync(FlatBuffers& buffers, const Mesh& mesh, ops::Context 
       ready_(buffers.parameters().size(), 1),
       bucket_of_(buffers.parameters().size(), 0),
       missing_(buffers.buckets().size(), 0),
-      handles_(buffers.buckets().size()) {
+      handles_(buffers.buckets().size()),
+      gathers_(buffers.buckets().size()) {
   const FlatBuffers::Options& options = buffers.options();
   check(options.dp == mesh.dp->size() && options.dp_rank == mesh.dp->rank(), "GradientSync",
         "buffers for rank {} of {} on the data-parallel rank {} of {}; both must agree",
@@ -130,14 +131,38 @@ void GradientSync::finish() {
   wait_all();
 }
 
-void GradientSync::gather_weights() {
-  const auto& buckets = buffers_.buckets();
+void GradientSync::gather_bucket(size_t b) {
+  const Bucket& bucket = buffers_.buckets()[b];
   const Tensor& flat = buffers_.weights();
-  for (size_t b = 0; b < buckets.size(); ++b) {
-    handles_[b] = mesh_.dp->all_gather(buffers_.own_part(flat, buckets[b]), whole(flat, buckets[b]),
-                                       context_.stream, {"all-gather of weights"});
+  check(!gathers_[b], "GradientSync", "weights are gathered while they still arrive");
+  gathers_[b] = mesh_.dp->all_gather(buffers_.own_part(flat, bucket), whole(flat, bucket),
+                                     context_.stream, {"all-gather of weights"});
+}
+
+// Buckets lie in the order of backward, those that all layers need behind them.
+void GradientSync::start_gathering_weights() {
+  for (size_t b = gathers_.size(); b-- > 0;) gather_bucket(b);
+}
+
+void GradientSync::weights_needed(int parameter) {
+  check(parameter >= 0 && static_cast<size_t>(parameter) < bucket_of_.size(), "GradientSync",
+        "parameter {} is needed; 0 ... {} are known", parameter,
+        static_cast<int64_t>(bucket_of_.size()) - 1);
+  Handle& gather = gathers_[bucket_of_[static_cast<size_t>(parameter)]];
+  gather.wait(context_.stream);
+  gather = Handle();
+}
+
+void GradientSync::wait_for_weights() {
+  for (size_t b = gathers_.size(); b-- > 0;) {
+    gathers_[b].wait(context_.stream);
+    gathers_[b] = Handle();
   }
-  wait_all();
+}
+
+void GradientSync::gather_weights() {
+  start_gathering_weights();
+  wait_for_weights();
 }
 
 }  // namespace switchyard

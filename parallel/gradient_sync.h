@@ -23,8 +23,15 @@ class GradientSync {
   void finish();                        // throws if a parameter was not ready
   // All-gathers the weights of every bucket from their owners; the handles are waited for inside.
   void gather_weights();
+  // The same beside the next forward: starts the all-gathers in the order in which forward needs
+  // them. A parameter's weights may be used by work queued after weights_needed(parameter), and its
+  // own part may be written again after that or after wait_for_weights(), which is for all.
+  void start_gathering_weights();
+  void weights_needed(int parameter);
+  void wait_for_weights();
 
  private:
+  void gather_bucket(size_t bucket);
   void find_added();
   void start_bucket(size_t bucket);  // its reduce-scatter over dp
   void sum_replicated_over_tp();
@@ -40,6 +47,7 @@ class GradientSync {
   std::vector<size_t> bucket_of_;  // of each parameter
   std::vector<size_t> missing_;    // parameters of each bucket that are not ready
   std::vector<Handle> handles_;    // of each bucket
+  std::vector<Handle> gathers_;    // of each bucket
 };
 
 }  // namespace switchyard
