@@ -27,6 +27,8 @@ using Pass = CudnnAttention::Pass;
 
 constexpr std::string_view where = "attention by cuDNN";
 
+constexpr int64_t workspace_alignment = 256;  // as cudaMalloc gives; scratch has 64
+
 // Names of a graph's tensors when it runs.
 enum Id : int64_t {
   id_q = 1,
@@ -228,7 +230,7 @@ std::string cudnn_attention_refusal(const CudnnAttention& attention) {
 
 int64_t cudnn_attention_workspace_bytes(const CudnnAttention& attention) {
   const std::lock_guard lock(plans().mutex);
-  return plans().find(attention).workspace_bytes;
+  return plans().find(attention).workspace_bytes + workspace_alignment;
 }
 
 void run_cudnn_attention(const Context& context, const CudnnAttention& attention,
@@ -237,7 +239,9 @@ void run_cudnn_attention(const Context& context, const CudnnAttention& attention
   const Plan& plan = plans().find(attention);
   check(plan.refusal.empty(), where, "{}", plan.refusal);
   Scratch::Scope scope(context.scratch);
-  void* workspace = scope.allocate_bytes(std::max<int64_t>(plan.workspace_bytes, 1));
+  void* workspace = scope.allocate_bytes(plan.workspace_bytes + workspace_alignment);
+  auto room = static_cast<size_t>(plan.workspace_bytes + workspace_alignment);
+  std::align(workspace_alignment, static_cast<size_t>(plan.workspace_bytes), workspace, room);
   cudnnHandle_t handle = handle_of(selected_gpu());
   check_cudnn(cudnnSetStream(handle, switchyard::cuda::native(context.stream)), "cudnnSetStream");
   auto pointers = arguments(attention, data);
