@@ -39,6 +39,8 @@ if(CCACHE)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)  # tests/house/ptx reads how kernels are compiled
+
 find_package(CUDAToolkit 12 REQUIRED)
 find_package(NCCL 2.19 REQUIRED)
 find_package(CUDNN 9 REQUIRED)
