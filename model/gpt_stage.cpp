@@ -131,6 +131,7 @@ struct GptStage::State {
 
   void begin(std::span<const TokenBatch> given, bool training);
   void select(const Place& place, bool& begun);
+  void need_weights(int64_t layer);
   int slot_of(const Place& place) const { return training_step ? place.slot : 0; }
   Tensor block_input(int slot, int64_t i, const Tensor& stage_input);
   NormOutput norm_behind(int slot, int64_t i);
@@ -187,6 +188,14 @@ void GptStage::State::select(const Place& place, bool& begun) {
   const int64_t first =
       context.batch->first_sample * plan.sizes.sequence + plan.sizes.first_own_row;
   ops::iota(context.ops, context.work.row_ids, first);
+}
+
+// Of a layer as Parameter::layer counts, in the step's first forward pass.
+void GptStage::State::need_weights(int64_t layer) {
+  if (context.accumulate_gradients || !context.inputs.needed) return;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (parameters[i].layer == layer) context.inputs.needed(static_cast<int>(i));
+  }
 }
 
 Tensor GptStage::State::block_input(int slot, int64_t i, const Tensor& stage_input) {
@@ -269,11 +278,15 @@ void GptStage::forward(const Place& place, const Tensor& input, const Tensor& ou
   s.select(place, s.forward_begun);
   const int slot = s.slot_of(place);
   const auto layers = static_cast<int64_t>(s.blocks.size());
+  constexpr int64_t embedding_layer = -1;
+  s.need_weights(embedding_layer);
   if (s.embedding) s.embedding->forward(s.buffers.slot(slot).embedded);
+  s.need_weights(s.plan.part.first_layer);
   s.norm_behind(slot, -1).normalize(s.context.ops, s.block_input(slot, 0, input));
   for (int64_t i = 0; i < layers; ++i) {
     BlockStash& stash = s.buffers.block(slot, i);
     const bool to_next_stage = !s.head && i + 1 == layers;
+    s.need_weights(s.plan.part.first_layer + i + 1);  // the norm behind the block is in there
     s.blocks[static_cast<size_t>(i)].forward(stash, s.block_input(slot, i, input),
                                              to_next_stage ? output : stash.output,
                                              s.norm_behind(slot, i));

@@ -34,6 +34,8 @@ struct StepInputs {
   int64_t step = 0;                          // keys dropout
   const uint32_t* step_on_device = nullptr;  // where given, kernels read it here: see RandomKey
   ops::GradientScale gradient_scale = {};    // of the sum of all tokens' gradients
+  // Called with a parameter's index before its weights are first read: they may still be arriving.
+  std::function<void(int parameter)> needed = {};
   // Called with a parameter's index when its gradient is complete as far as the stage's stream goes
   // (in the last microbatch's backward).
   std::function<void(int parameter)> ready = {};

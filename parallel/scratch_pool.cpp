@@ -1,8 +1,17 @@
 #include "parallel/scratch_pool.h"
 
+#include <atomic>
 #include <utility>
 
 namespace switchyard {
+
+namespace {
+
+std::atomic<int64_t> allocation_count{0};
+
+}  // namespace
+
+int64_t ScratchPool::allocations() { return allocation_count.load(); }
 
 Memory ScratchPool::take(int64_t bytes) {
   const std::lock_guard lock(mutex_);
@@ -10,8 +19,10 @@ Memory ScratchPool::take(int64_t bytes) {
   for (auto block = free_.begin(); block != free_.end(); ++block)
     if (block->bytes() >= bytes && (best == free_.end() || block->bytes() < best->bytes()))
       best = block;
-  if (best == free_.end())
+  if (best == free_.end()) {
+    allocation_count.fetch_add(1);
     return pinned_ ? Memory::pinned(bytes, name_) : Memory(bytes, device_, name_);
+  }
   Memory found = std::move(*best);
   free_.erase(best);
   return found;

@@ -16,6 +16,9 @@ class ScratchPool {
   ScratchPool(Pinned, std::string name) : pinned_(true), name_(std::move(name)) {}
   Memory take(int64_t bytes);  // at least so many
   void give_back(Memory block);
+  // Made by all pools of this process so far. Where ranks are threads, their timing decides how
+  // many operations are under way at once, and with them blocks.
+  static int64_t allocations();
 
  private:
   Device device_ = Device::cpu;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <mutex>
 
 #include "parallel/communicators.h"
@@ -13,12 +14,13 @@ namespace {
 
 std::vector<double> train(const GoldenFile& golden, const Layout& layout, Device device,
                           DType dtype) {
-  std::vector<double> losses(static_cast<size_t>(golden.steps), 0.0);
+  const int64_t steps = std::min<int64_t>(golden.steps, GOLDEN_STEPS);
+  std::vector<double> losses(static_cast<size_t>(steps), 0.0);
   std::mutex mutex;
   run_thread_ranks(layout.ranks(), {}, [&](Communicator& world) {
     omp_set_num_threads(1);  // the models are tiny
     GoldenTrainer trainer(golden, layout, device, dtype, world);
-    for (int64_t step = 1; step <= golden.steps; ++step) {
+    for (int64_t step = 1; step <= steps; ++step) {
       const double loss = trainer.step(step);
       const std::lock_guard lock(mutex);
       losses[static_cast<size_t>(step - 1)] += loss;
@@ -28,11 +30,12 @@ std::vector<double> train(const GoldenFile& golden, const Layout& layout, Device
 }
 
 GoldenFile read(const char* name) {
-  return read_golden(std::string(GOLDEN_FOLDER) + "/" + name + ".h5");
+  const char* elsewhere = std::getenv("SWITCHYARD_GOLDEN_FOLDER");  // of a package
+  return read_golden(std::string(elsewhere ? elsewhere : GOLDEN_FOLDER) + "/" + name + ".h5");
 }
 
 void expect_losses(const std::vector<double>& losses, const GoldenFile& golden, double relative) {
-  ASSERT_EQ(losses.size(), golden.losses.size());
+  ASSERT_LE(losses.size(), golden.losses.size());
   for (size_t i = 0; i < losses.size(); ++i) {
     EXPECT_NEAR(losses[i], golden.losses[i], relative * golden.losses[i]) << "step " << i + 1;
   }

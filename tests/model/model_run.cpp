@@ -8,6 +8,7 @@
 #include "core/ops/elementwise.h"
 #include "core/random.h"
 #include "parallel/gradient_sync.h"
+#include "parallel/scratch_pool.h"
 #include "tests/model/host_elements.h"
 
 namespace switchyard::test {
@@ -102,15 +103,20 @@ class Rank {
     if (run_.training) {
       sync_.begin_step();
       poison_overwritten();
+      sync_.start_gathering_weights();
       stage_.begin(batches_,
                    {.step = run_.step,
                     .gradient_scale = {.loss_scale = loss_scale_, .multiplier = run_.multiplier},
+                    .needed = [&](int i) { sync_.weights_needed(i); },
                     .ready = [&](int i) { sync_.parameter_ready(i); }});
     } else {
       stage_.begin_evaluation(batches_);
     }
     executor_.run(schedule_, stage_);
-    if (run_.training) sync_.finish();
+    if (run_.training) {
+      sync_.finish();
+      sync_.wait_for_weights();
+    }
     return loss_sum();
   }
 
@@ -255,7 +261,7 @@ ModelResult run_model(const ModelRun& run, int repetitions) {
       if (world.rank() == world.size() - 1) {
         result.losses.push_back(loss);
         result.evaluated.push_back(evaluated);
-        result.allocations.push_back(memory_statistics().allocations);
+        result.allocations.push_back(memory_statistics().allocations - ScratchPool::allocations());
       }
       world.barrier({"allocations counted"});
     }

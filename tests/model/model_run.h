@@ -36,7 +36,7 @@ struct ModelRun {
 struct ModelResult {
   double loss_sum = 0;
   Weights weights, gradients;        // whole tensors, gradients summed over all microbatches (dp 1)
-  std::vector<int64_t> allocations;  // of the process after each repetition, rank 0
+  std::vector<int64_t> allocations;  // of the process after each repetition, but for exchanges
   std::vector<double> losses;        // of each repetition, last rank
   std::vector<double> evaluated;     // with evaluate_between
 };
