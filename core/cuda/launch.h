@@ -31,8 +31,9 @@ void launch(std::string_view name, void (*kernel)(Parameters...), const LaunchSh
   kernel<<<blocks, threads, shared, native(stream)>>>(static_cast<Parameters>(arguments)...);
   check_cuda(cudaGetLastError(), name, "launch");
 #else  // the tests' emulation, which runs kernels that a host compiler has compiled
-  emulated::launch(blocks, threads, shared, native(stream),
-                   [=] { kernel(static_cast<Parameters>(arguments)...); });
+  emulated::launch(
+      blocks, threads, shared, native(stream),
+      [=] { kernel(static_cast<Parameters>(arguments)...); }, name);
 #endif
 }
 

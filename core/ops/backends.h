@@ -1,6 +1,5 @@
 #pragma once
 
-#include <source_location>
 #include <string_view>
 
 #include "core/ops/activation.h"
@@ -37,18 +36,12 @@ class BackendCall {
   std::string_view operation_;
 };
 
-// "matmul" of "void switchyard::ops::matmul(const Context&, ...)".
-constexpr std::string_view bare_name(std::string_view function) {
-  function = function.substr(0, function.find('('));
-  return function.substr(function.rfind(':') + 1);
-}
-
 // on_device(c.device, cpu::matmul, cuda::matmul)(context, a, b, c, options)
 template <class... Rest>
-BackendCall<Rest...> on_device(
-    Device device, void (*cpu)(const Context&, Rest...), void (*cuda)(const Context&, Rest...),
-    const std::source_location& caller = std::source_location::current()) {
-  return {device == Device::cpu ? cpu : cuda, bare_name(caller.function_name())};
+BackendCall<Rest...> on_device(Device device, void (*cpu)(const Context&, Rest...),
+                               void (*cuda)(const Context&, Rest...),
+                               const char* caller = __builtin_FUNCTION()) {
+  return {device == Device::cpu ? cpu : cuda, caller};
 }
 template <class... Parameters>
 auto on_device(Device device, void (*cpu)(Parameters...), void (*cuda)(Parameters...)) {

@@ -42,6 +42,7 @@ class Place:
         self.house, self.out, self.dry = package, out, dry
         self.device = "cpu" if dry else "cuda"
         self.environment = dict(os.environ, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "2"))
+        self.environment["SWITCHYARD_GOLDEN_FOLDER"] = str(package / "tests" / "golden")
         libraries = package / "lib"
         if libraries.is_dir():
             before = self.environment.get("LD_LIBRARY_PATH", "")
