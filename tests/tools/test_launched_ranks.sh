@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# test_launched_ranks.sh PROGRAM MPIRUN: the program with ranks that are processes sharing one GPU:
+# every way of starting them and several layouts train as one rank does, a signal to the launcher
+# saves and stops all of them, and a path goes on in another layout.
+set -u
+program=$1 mpirun=$2 failures=0
+export OMP_NUM_THREADS=1
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder" || exit 1
+
+failed() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+
+options=(--data-path data/text --num-layers 2 --hidden-size 16 --num-attention-heads 2
+  --seq-length 12 --global-batch-size 4 --micro-batch-size 1 --lr 1e-3 --lr-warmup-iters 10
+  --hidden-dropout 0.1 --attention-dropout 0.1 --clip-grad 1 --device cuda --no-matmul-tuning)
+for i in $(seq 1500); do echo "$((i * i % 97)) cats, "; done >text
+"$program" tokenize --input text --output-prefix data/text >/dev/null || exit 1
+
+launched() { timeout 300 "$program" launch -np "$1" --ranks-per-gpu "$1" -- train "${@:2}"; }
+
+losses() { sed -n 's/.*"loss":\([^,}]*\).*/\1/p' "$1/metrics.jsonl"; }
+
+expect_as_alone() {  # RUN TOLERANCE
+  paste <(losses alone) <(losses "$1") | awk -v most="$2" '
+    { d = ($1 - $2) / $1; if (d < 0) d = -d; if (NF < 2 || d > most) bad = 1 }
+    END { exit NR != 4 || bad }' || failed "$1: $(losses "$1" | tr '\n' ' '), not" $(losses alone)
+}
+
+timeout 300 "$program" train alone "${options[@]}" --train-iters 4 >log 2>&1 || failed "$(cat log)"
+for layout in "2 2 1" "2 1 2" "2 1 1" "4 2 2"; do
+  read -r ranks tp pp <<<"$layout"
+  run=launched-$ranks-$tp-$pp
+  launched "$ranks" "$run" "${options[@]}" --train-iters 4 --tp "$tp" --pp "$pp" >log 2>&1 ||
+    failed "$run: $(cat log)"
+  expect_as_alone "$run" 1e-5
+done
+SWITCHYARD_RANKS_PER_GPU=2 timeout 300 "$mpirun" -np 2 "$program" train mpi "${options[@]}" \
+  --train-iters 4 --tp 2 >log 2>&1 || failed "mpi: $(cat log)"
+expect_as_alone mpi 1e-5
+
+# A file store and torchrun's variables, without any launcher.
+export WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=1 SWITCHYARD_STORE=$folder/store
+export SWITCHYARD_RANKS_PER_GPU=2
+for rank in 1 0; do
+  RANK=$rank LOCAL_RANK=$rank timeout 300 "$program" train files "${options[@]}" \
+    --train-iters 4 --pp 2 >log-$rank 2>&1 &
+done
+wait
+unset WORLD_SIZE MASTER_ADDR MASTER_PORT SWITCHYARD_STORE SWITCHYARD_RANKS_PER_GPU
+expect_as_alone files 1e-5
+
+# Stopped by a signal to the launcher, then continued by one rank fewer.
+timeout 300 "$program" launch -np 2 --ranks-per-gpu 2 -- train stopped "${options[@]}" --tp 2 \
+  --train-iters 100000 >log 2>&1 &
+launcher=$!
+for _ in $(seq 1200); do
+  grep -q "step 2/" log && break
+  sleep 0.1
+done
+pkill -USR1 -P "$launcher"  # timeout's child is the launcher
+wait "$launcher" || failed "stopped: $(cat log)"
+step=$(find stopped/checkpoints -name checkpoint.h5 | sed 's/.*step-0*\([0-9]*\).*/\1/' | sort -n | tail -1)
+[[ -n $step && $step -ge 2 ]] || failed "nothing was saved: $(cat log)"
+timeout 300 "$program" train stopped --data-path data/text --device cuda --no-matmul-tuning \
+  --train-iters $((step + 2)) >log 2>&1 || failed "continued: $(cat log)"
+grep -q "step $((step + 2))/" log || failed "not continued: $(cat log)"
+
+# Without a GPU the launcher says what to use instead.
+SWITCHYARD_EMULATED_DEVICES=0 launched 2 none "${options[@]}" >log 2>&1 && failed "no GPU was needed"
+grep -q "mpirun -np 2" log || failed "no word of mpirun: $(cat log)"
+exit $((failures > 0))
