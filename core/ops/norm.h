@@ -12,12 +12,12 @@ enum class Norm : uint8_t { layer, rms };
 //   sum = residual + dropout(x + bias)      (each part optional, see below)
 //   y   = norm(sum) * weight + shift
 // Statistics and the norm are computed in fp32. LayerNorm: Ba et al. 2016; RMSNorm: Zhang and
-// Sennrich 2019. Tensors are contiguous; all [rows, hidden] of one dtype, f32 or bf16; parameters
-// [hidden] of that dtype or f32. Statistics are those of `sum` as it is stored.
+// Sennrich 2019. Tensors are contiguous; all [rows, hidden] of one dtype, f32, bf16 or (on a GPU)
+// f16; parameters [hidden] of that dtype or f32. Statistics are those of `sum` as it is stored.
 struct ResidualNorm {
   Norm kind = Norm::layer;
   float epsilon = 1e-5f;
-  Tensor residual;    // [rows, hidden] f32 or bf16
+  Tensor residual;    // [rows, hidden]
   Tensor x;           // [rows, hidden], the branch to be added; none: sum = residual
   Tensor bias;        // [hidden], added to x; may be none
   Dropout dropout;    // of x + bias

@@ -48,9 +48,7 @@ inline LaunchShape norm_forward_launch(const NormLayout& layout, int64_t rows) {
 // Backward's blocks stay and walk over their rows, one wave of them, so that there are few sums of
 // the parameters' gradients to be added up. Its limits to the registers of a thread follow:
 // where a warp takes a row, a multiprocessor has one block of this many threads, ...
-constexpr int norm_backward_warps_threads(int packs) {
-  return packs == 4 ? 256 : 384;
-}
+constexpr int norm_backward_warps_threads(int packs) { return packs == 4 ? 256 : 384; }
 // ... where a block does, `blocks` of at most `threads` or as many threads in smaller blocks.
 struct NormResidents {
   int threads, blocks;

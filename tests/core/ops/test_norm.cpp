@@ -329,6 +329,25 @@ TEST_P(NormSizesTest, MoreRowsThanRunAtOnce) {
   check_all_parts(Norm::rms, 1100, 39);
 }
 
+TEST_P(NormSizesTest, WithoutNormMasksTheGradient) {
+  for (const int64_t hidden : {18, 768, 8192, 20480}) {
+    for (const bool bias : {false, true}) {
+      SCOPED_TRACE(hidden);
+      ResidualNormBackward b;
+      b.dsum_above = b.dsum = bench.random({rows, hidden}, dtype());
+      b.dx = bench.zeros({rows, hidden}, dtype());
+      b.dropout = some_dropout(rows);
+      if (bias) b.dbias = bench.zeros({hidden}, DType::f32);
+      Numbers dx = values(b.dsum), columns(static_cast<size_t>(hidden));
+      const Numbers mask = mask_reference(b.dropout, rows, hidden);
+      for (size_t i = 0; i < dx.size(); ++i) columns[i % columns.size()] += dx[i] *= mask[i];
+      residual_norm_backward(context(), b);
+      expect_near(values(b.dx), dx, rounding(dtype()), 1e-6, "dx");
+      if (bias) expect_near(values(b.dbias), columns, 1e-6, 1e-6, "dbias");
+    }
+  }
+}
+
 // Rows that could be read 16 bytes at a time if they began at a multiple of that.
 TEST_P(NormSizesTest, RowsNeedNoAlignment) {
   constexpr int64_t count = 3, hidden = 64;
