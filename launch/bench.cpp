@@ -70,7 +70,7 @@ class Bench {
   void queue(int64_t step);
   void run_on_cpu(int64_t warm_up, BenchResult& result);
   void run_on_gpu(int64_t warm_up, BenchResult& result);
-  void measure_device(double seconds, BenchResult& result);
+  void measure_device(const Settings& s, BenchResult& result);
 
   EngineOptions options_;
   std::unique_ptr<Communicator> world_ = make_self_communicator();
@@ -147,14 +147,15 @@ void Bench::run_on_gpu(int64_t warm_up, BenchResult& result) {
   next_step_ = all + 1;
 }
 
-void Bench::measure_device(double seconds, BenchResult& result) {
+void Bench::measure_device(const Settings& s, BenchResult& result) {
   const GpuDescription gpu = describe_gpu();
   result.device = gpu.name;
   result.gpu_bytes = gpu.total_bytes - gpu.free_bytes;
   result.peak_flops = hopper_peak;
   DeviceRatesOptions o;
   o.device = Device::cuda;
-  o.seconds = seconds;
+  o.size = s.integer("matrix-size");
+  o.seconds = s.real("matrix-seconds");
   o.copy_mib = 256;
   o.dtypes = {options_.dtype};
   const DeviceRates rates = measure_device_rates(o);
@@ -167,9 +168,9 @@ void Bench::run(const Settings& s, BenchResult& result) {
   const int64_t warm_up = s.has("warm-up") ? s.integer("warm-up") : on_gpu ? 3 : 2;
   check(result.steps >= 1 && warm_up >= 1, "bench",
         "--steps {} --warm-up {}; at least 1 of each is allowed", result.steps, warm_up);
-  const double seconds = s.real("matrix-seconds");
-  check(seconds > 0, "bench", "--matrix-seconds {}; a positive number is allowed",
-        s.text("matrix-seconds"));
+  check(s.real("matrix-seconds") > 0 && s.integer("matrix-size") >= 1, "bench",
+        "--matrix-seconds {} --matrix-size {}; positive numbers are allowed",
+        s.text("matrix-seconds"), s.text("matrix-size"));
   if (!on_gpu) {
     run_on_cpu(warm_up, result);
     return;
@@ -179,7 +180,7 @@ void Bench::run(const Settings& s, BenchResult& result) {
                           engine_.context());
   }
   run_on_gpu(warm_up, result);
-  measure_device(seconds, result);
+  measure_device(s, result);
 }
 
 void Bench::profile(BenchResult& result) {
@@ -213,6 +214,7 @@ std::vector<OptionSpec> bench_options() {
           {"no-matmul-tuning", flag, group, "", "on a GPU: no timed choice of algorithms"},
           {"tuning-folder", text, group, "", "read and write the timed choices there"},
           {"matrix-seconds", real, group, "5", "on a GPU: the matrix rate is sustained so long"},
+          {"matrix-size", integer, group, "8192", "on a GPU: of the square matrices"},
           {"profile", flag, group, "", "one more step, timed by operators"},
           {"json", flag, group, "", "print one JSON object"}};
 }

@@ -209,10 +209,12 @@ void Engine::backward_step(std::span<const TokenBatch> batches, int64_t step) {
   if (options_.optimizer.scaling.dynamic) {
     inputs.gradient_scale.loss_scale = optimizer_->loss_scale();
   }
+  inputs.needed = [this](int parameter) { sync_->weights_needed(parameter); };
   inputs.ready = [this](int parameter) { sync_->parameter_ready(parameter); };
   stage_.begin(batches, std::move(inputs));
   run(batches, false);
   sync_->finish();
+  sync_->wait_for_weights();
 }
 
 void Engine::queue_step(int64_t step, double learning_rate, const ReadSample& read,
@@ -239,7 +241,7 @@ void Engine::queue_step(int64_t step, double learning_rate, const ReadSample& re
                     .tokens = counts() ? sent.tokens : Tensor(),
                     .remarks = sent.remarks},
                    sent.learning_rate);
-  sync_->gather_weights();
+  sync_->start_gathering_weights();
   outcomes_.push(step, optimizer_->outcome(), stream_);
 }
 
@@ -264,7 +266,13 @@ Engine::StepResult Engine::train_step(int64_t step, double learning_rate, const 
   return finish_step();
 }
 
+GptStage& Engine::stage() {
+  if (sync_) sync_->wait_for_weights();
+  return stage_;
+}
+
 Engine::Score Engine::score(int64_t samples, const ReadSample& read) {
+  if (sync_) sync_->wait_for_weights();
   const int64_t count = (samples + options_.micro_batch - 1) / options_.micro_batch;
   const Share share = share_of(count, mesh_.layout.dp, mesh_.place.dp);
   // As many rounds on every rank, though some have nothing left to do in the last: they agree.
@@ -287,6 +295,7 @@ Engine::Score Engine::score(int64_t samples, const ReadSample& read) {
 
 // Checkpoints copy on streams of their own: what is queued here must be done.
 std::vector<ShardedTensor> Engine::state_to_save() {
+  sync_->wait_for_weights();
   stream_.synchronize();
   return optimizer_->state(StateUse::save);
 }

@@ -101,7 +101,7 @@ class Engine {
   void load_weights(const CheckpointReader& reader);
 
   ops::Context context() { return {stream_, scratch_}; }
-  GptStage& stage() { return stage_; }
+  GptStage& stage();  // its weights have arrived
   FlatBuffers& buffers() { return buffers_; }
   Device device() const { return options_.device; }
 

@@ -121,6 +121,32 @@ TEST_F(Devices, fork_score_and_continue_text) {
   EXPECT_EQ(text(device), text("cpu"));
 }
 
+// The choice is part of the run: it is kept beside it, and timed anew for another device alone.
+TEST_F(Devices, time_matrix_products_once) {
+  if (device == "cpu") GTEST_SKIP() << "the CPU's products are not timed";
+  const std::string shape =
+      "--num-layers 1 --hidden-size 16 --num-attention-heads 2 --seq-length 8 --bf16 --device ";
+  const auto errors_of = [&](int64_t until) {
+    const auto outcome = run(train_words(at("run"), tiny_path(data_, 2, shape + device) +
+                                                        " --train-iters " + std::to_string(until)));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.err;
+  };
+  EXPECT_NE(errors_of(1).find("timing algorithms of"), std::string::npos);
+  const fs::path file = at("run") / "matmul.jsonl";
+  const std::string table = read_file(file);
+  EXPECT_EQ(errors_of(2).find("timing algorithms of"), std::string::npos);
+  EXPECT_EQ(read_file(file), table);
+  const std::string name = "\"device\":\"";
+  std::string foreign = table;
+  foreign.insert(foreign.find(name) + name.size(), "another ");
+  write_file_atomically(file, foreign);
+  const std::string errors = errors_of(3);
+  EXPECT_NE(errors.find("bits may differ"), std::string::npos) << errors;
+  EXPECT_NE(errors.find("timing algorithms of"), std::string::npos);
+  EXPECT_EQ(read_file(file).substr(0, 120), table.substr(0, 120));
+}
+
 TEST_F(Devices, train_in_fp16_with_a_loss_scale) {
   const std::string fp16 = "--fp16 --initial-loss-scale 268435456 --hysteresis 1";
   if (device == "cpu") {
