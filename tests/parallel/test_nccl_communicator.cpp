@@ -82,6 +82,21 @@ TEST_F(NcclCommunicator, LongBuffersGoInManyPieces) {
   EXPECT_EQ(values, std::vector<float>(count, n * (n + 1) / 2));
 }
 
+// A rank's stream is the only order between its work and the exchange.
+TEST_F(NcclCommunicator, AnOperationFollowsItsStreamAndOthersFollowTheWait) {
+  Stream before(Device::cuda), after(Device::cuda);
+  const Memory value(4, Device::cuda, "value"), copy(4, Device::cuda, "copy");
+  const float mine = static_cast<float>(world().rank() + 1);
+  copy_bytes(value.data(), &mine, sizeof mine, before);
+  world().all_reduce(floats(value), ReduceOp::max, before, {"largest"}).wait(after);
+  copy_bytes(copy.data(), value.data(), 4, after);
+  float got = 0;
+  copy_bytes(&got, copy.data(), sizeof got, after);
+  after.synchronize();
+  EXPECT_EQ(got, static_cast<float>(world().size()));
+  before.synchronize();
+}
+
 // Each rank posts its receive first and sends then: without channels nobody would come to send.
 TEST_F(NcclCommunicator, ChannelsLetReceivesBePostedAhead) {
   const int n = world().size(), r = world().rank();
