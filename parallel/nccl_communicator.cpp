@@ -31,7 +31,7 @@ std::vector<Pair> take_disjoint(std::vector<Pair>& pairs, int ranks) {
 
 class NcclCommunicator final : public CheckedCommunicator {
  public:
-  NcclCommunicator(NcclProcess& process, Member self, ncclComm_t comm)
+  NcclCommunicator(NcclProcess& process, const Member& self, ncclComm_t comm)
       : CheckedCommunicator(self), process_(process), lane_(process, self, comm) {
     warm_up();
   }
@@ -127,7 +127,7 @@ std::unique_ptr<Communicator> NcclCommunicator::split(int color, int key, std::s
     const Wish& wish = all[static_cast<size_t>(other)];
     member.rank += wish.color == color && Pair(wish.key, other) < Pair(key, rank());
   }
-  return make_nccl_group(process_, std::move(member), child);
+  return make_nccl_group(process_, member, child);
 }
 
 // NCCL lets a kernel that sends or receives wait on the GPU until its peer has come, and with it
@@ -182,8 +182,9 @@ ncclConfig_t nccl_config(const std::string&) {
   return config;
 }
 
-std::unique_ptr<Communicator> make_nccl_group(NcclProcess& process, Member self, ncclComm_t comm) {
-  return std::make_unique<NcclCommunicator>(process, std::move(self), comm);
+std::unique_ptr<Communicator> make_nccl_group(NcclProcess& process, const Member& self,
+                                              ncclComm_t comm) {
+  return std::make_unique<NcclCommunicator>(process, self, comm);
 }
 
 }  // namespace switchyard
