@@ -52,7 +52,9 @@ TEST_P(ProfilerTest, OneAtATime) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, ProfilerTest, testing::ValuesIn(devices()),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+                         [](const testing::TestParamInfo<Device>& test) {
+                           return std::string(name_of(test.param));
+                         });
 
 }  // namespace
 }  // namespace switchyard::ops::test
