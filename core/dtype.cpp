@@ -48,8 +48,8 @@ std::string_view name_of(DType dtype) {
 }
 
 DType dtype_named(std::string_view name) {
-  for (auto dtype :
-       {DType::f32, DType::bf16, DType::f16, DType::f64, DType::i32, DType::i64, DType::u8, DType::u16}) {
+  for (auto dtype : {DType::f32, DType::bf16, DType::f16, DType::f64, DType::i32, DType::i64,
+                     DType::u8, DType::u16}) {
     if (name_of(dtype) == name) return dtype;
   }
   fail("dtype", "'{}' is not a dtype; allowed: f32, bf16, f16, f64, i32, i64, u8, u16", name);
