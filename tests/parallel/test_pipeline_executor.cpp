@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "parallel/communicators.h"
 #include "parallel/pipeline_executor.h"
+#include "parallel/scratch_pool.h"
 #include "tests/parallel/recording_communicator.h"
 
 namespace switchyard {
