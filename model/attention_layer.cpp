@@ -57,7 +57,7 @@ ops::AttentionOptions AttentionLayer::options() const {
   options.query_positions = options.key_positions = context_.positions;
   options.dropout = context_.training ? context_.config.attention_dropout : 0.0;
   options.key = context_.random_key(dropout_purpose_);
-  options.first_sample = context_.batch->first_sample;
+  options.first_sample = context_.batch == nullptr ? 0 : context_.batch->first_sample;
   options.first_head = s.first_head;
   options.all_heads = context_.config.heads;
   options.sequence_length = s.sequence;
@@ -105,30 +105,39 @@ void AttentionLayer::attend(BlockStash& stash, KeyValueCache& cache) const {
             cache.values.slice(0, cache.length, end));
   ops::AttentionOptions with_cache = options();
   with_cache.key_positions = cache.positions.slice(0, 0, end);
-  with_cache.positions_in_order = cache.length == 0;
+  with_cache.positions_in_order = false;  // each length would want a plan of its own
   ops::attention_forward(context_.ops, heads_of(stash.qkv, s, 0, s.heads),
                          heads_of(cache.keys.slice(0, 0, end), s, 0, s.groups),
                          heads_of(cache.values.slice(0, 0, end), s, 0, s.groups),
                          heads_of(stash.attended, s, 0, s.heads), stash.log_sum, with_cache);
 }
 
-void AttentionLayer::attention_backward(const BlockStash& stash) const {
+ops::AttentionBackward AttentionLayer::backward_tensors(const BlockStash& stash) const {
   const LocalSizes& s = context_.sizes;
   const WorkBuffers& work = context_.work;
   const HeadViews heads = split_heads(stash.qkv, s);
-  const HeadViews gradients = split_heads(work.qkv_gradient, s);
   ops::AttentionBackward tensors;
   tensors.q = heads.q;
   tensors.k = heads.k;
   tensors.v = heads.v;
   tensors.out = heads_of(stash.attended, s, 0, s.heads);
   tensors.log_sum = stash.log_sum;
+  if (!context_.training) return tensors;
+  const HeadViews gradients = split_heads(work.qkv_gradient, s);
   tensors.dout = heads_of(work.attended_gradient, s, 0, s.heads);
   tensors.dq = gradients.q;
   tensors.dk = gradients.k;
   tensors.dv = gradients.v;
-  ops::attention_backward(context_.ops, tensors, options());
-  rotate(work.qkv_gradient, true);
+  return tensors;
+}
+
+void AttentionLayer::prepare(const BlockStash& stash) const {
+  ops::prepare_attention(context_.ops, backward_tensors(stash), options());
+}
+
+void AttentionLayer::attention_backward(const BlockStash& stash) const {
+  ops::attention_backward(context_.ops, backward_tensors(stash), options());
+  rotate(context_.work.qkv_gradient, true);
 }
 
 void AttentionLayer::backward(const BlockStash& stash, const Tensor& branch_gradient,

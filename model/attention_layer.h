@@ -25,9 +25,12 @@ class AttentionLayer {
   // branch_gradient -> input_gradient, both [own_rows, hidden]; adds the weights' gradients.
   void backward(const BlockStash& stash, const Tensor& branch_gradient,
                 const Tensor& input_gradient) const;
+  // Before the first step: what attention of such a stash needs is made now, not then.
+  void prepare(const BlockStash& stash) const;
 
  private:
   ops::AttentionOptions options() const;
+  ops::AttentionBackward backward_tensors(const BlockStash& stash) const;
   void rotate(const Tensor& qkv, bool inverse) const;
   void attend(BlockStash& stash) const;
   void attend(BlockStash& stash, KeyValueCache& cache) const;

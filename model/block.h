@@ -23,6 +23,7 @@ class Block {
   // What joins the stream last, the MLP.
   const ResidualBranch& last_branch() const { return mlp_branch_; }
 
+  void prepare(const BlockStash& stash) const { attention_.prepare(stash); }
   // first_norm has been computed; `behind` is, of the output.
   void forward(BlockStash& stash, const Tensor& input, const Tensor& output,
                const NormOutput& behind, KeyValueCache* cache = nullptr) const;

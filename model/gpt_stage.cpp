@@ -158,6 +158,8 @@ GptStage::State::State(const GptConfig& config, const Mesh& mesh, const Options&
     blocks.emplace_back(context, parameters, i);
   }
   if (plan.part.last) head.emplace(context, parameters);
+  context.training = plan.training;
+  if (!blocks.empty()) blocks.front().prepare(buffers.block(0, 0));  // all blocks are alike
 }
 
 void GptStage::State::begin(std::span<const TokenBatch> given, bool training) {
