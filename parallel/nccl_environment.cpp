@@ -10,6 +10,11 @@
 
 namespace switchyard {
 
+int nccl_version() {
+  int version = 0;
+  return ncclGetVersion(&version) == ncclSuccess ? version : 0;
+}
+
 struct NcclEnvironment::State {
   explicit State(int gpu) : watchdog(gpu) {}
   const int exceptions = std::uncaught_exceptions();

@@ -1,7 +1,11 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "core/ops/attention.h"
+#include "core/ops/matmul_tuning.h"
 #include "launch/device_rates.h"
+#include "launch/trainer.h"
+#include "parallel/communicators.h"
 #include "tools/command_support.h"
 
 namespace switchyard {
@@ -11,7 +15,7 @@ namespace {
 std::vector<OptionSpec> rates_options() {
   using enum OptionKind;
   const auto group = OptionGroup::run;
-  return {{"device", text, group, "cpu", "cpu or cuda"},
+  return {{"device", text, group, "", "cpu or cuda (cuda where there is one)"},
           {"size", integer, group, "", "of the square matrices (8192; on the CPU 2048)"},
           {"seconds", real, group, "5", "that the products of a dtype last"},
           {"copy-mib", integer, group, "", "MiB that are copied (1024; on the CPU 256)"},
@@ -20,9 +24,7 @@ std::vector<OptionSpec> rates_options() {
 
 DeviceRatesOptions options_of(const Settings& s) {
   DeviceRatesOptions o;
-  o.device = device_named(s.text("device"));
-  check(is_available(o.device), "options", "--device {}; this build and machine have: cpu",
-        name_of(o.device));
+  o.device = device_of(s);
   const bool gpu = o.device == Device::cuda;
   o.size = s.has("size") ? s.integer("size") : gpu ? 8192 : 2048;
   o.copy_mib = s.has("copy-mib") ? s.integer("copy-mib") : gpu ? 1024 : 256;
@@ -39,7 +41,10 @@ nlohmann::ordered_json describe_device(Device device) {
           {"multiprocessors", gpu.multiprocessors},
           {"memory_bytes", gpu.total_bytes},
           {"driver", gpu.driver_version},
-          {"runtime", gpu.runtime_version}};
+          {"runtime", gpu.runtime_version},
+          {"cublaslt", ops::tuning_identity().cublaslt},
+          {"cudnn", ops::cudnn_version()},
+          {"nccl", nccl_version()}};
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ struct AttentionOptions {
 enum class AttentionBackend : uint8_t { automatic, own, cudnn };
 void set_attention_backend(AttentionBackend backend);  // of this process
 AttentionBackend attention_backend();
+int64_t cudnn_version();  // 91900 for 9.19.0; 0 where this build has no attention by cuDNN
 
 // q, out [batch, query_length, heads, head_dim]; k, v [batch, key_length, kv_heads, head_dim]; all
 // of one dtype, f32, bf16 or (on a GPU) f16, any strides with a dense last axis; heads is a

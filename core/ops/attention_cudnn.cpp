@@ -223,6 +223,8 @@ std::unordered_map<int64_t, void*> arguments(const CudnnAttention& a, const Cudn
 
 }  // namespace
 
+int64_t cudnn_version() { return static_cast<int64_t>(cudnnGetVersion()); }
+
 std::string cudnn_attention_refusal(const CudnnAttention& attention) {
   const std::lock_guard lock(plans().mutex);
   return plans().find(attention).refusal;

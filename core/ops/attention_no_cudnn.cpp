@@ -11,6 +11,8 @@ constexpr const char* refusal =
     "front-end's headers)";
 }
 
+int64_t cudnn_version() { return 0; }
+
 std::string cudnn_attention_refusal(const CudnnAttention&) { return refusal; }
 
 int64_t cudnn_attention_workspace_bytes(const CudnnAttention&) { return 0; }

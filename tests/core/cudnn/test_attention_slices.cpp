@@ -38,6 +38,8 @@ std::vector<double> rows_kept(const CudnnAttention& a, const CudnnAttentionData&
 
 std::string cudnn_attention_refusal(const CudnnAttention&) { return ""; }
 std::string cudnn_attention_refusal(const CudnnAttention&, const std::string&) { return ""; }
+int64_t cudnn_version() { return 91900; }
+
 int64_t cudnn_attention_workspace_bytes(const CudnnAttention&) { return 4096; }
 
 void run_cudnn_attention(const Context& context, const CudnnAttention& a,
