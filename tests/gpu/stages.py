@@ -195,7 +195,7 @@ def repeat(place, record):
     """The same bits twice, and across stop and resume."""
     for flags in [[], ["--bf16"]]:
         name = "bf16" if flags else "fp32"
-        steps = 8 if place.dry else 40
+        steps = 4 if place.dry else 40
         options = [*MODEL, *flags, "--hidden-dropout", 0.1, "--attention-dropout", 0.1]
         first = train(place, f"twice-a-{name}", steps, options=options)
         again = train(place, f"twice-b-{name}", steps, options=options)

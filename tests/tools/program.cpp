@@ -33,6 +33,7 @@ std::string text_of(const fs::path& file) {
   dup2(out, STDOUT_FILENO);
   dup2(err, STDERR_FILENO);
   setenv("OMP_NUM_THREADS", "1", 1);
+  setenv("CUDA_VISIBLE_DEVICES", "", 1);  // tests/gpu/run is for those
   for (const auto& assignment : words(environment)) {
     const size_t equals = assignment.find('=');
     setenv(assignment.substr(0, equals).c_str(), assignment.substr(equals + 1).c_str(), 1);
