@@ -58,7 +58,8 @@ void* allocate(int64_t bytes) {
   }
   check_cuda(status, where, "cudaMalloc");
   check_cuda(cudaMemset(memory, 0, static_cast<size_t>(bytes)), where, "cudaMemset");
-  check_cuda(cudaDeviceSynchronize(), where, "cudaDeviceSynchronize");
+  // That stream alone: work queued elsewhere may wait on the GPU for a peer that waits for us.
+  check_cuda(cudaStreamSynchronize(cudaStreamLegacy), where, "cudaStreamSynchronize");
   return memory;
 }
 

@@ -132,6 +132,7 @@ __global__ void __launch_bounds__(ops::attention_threads, 1)
     add_product<Tile>(weights, rows, sums);
   }
   float* const log_sum = t.log_sum + (place.sample * p.heads + place.head) * p.queries;
+  __syncthreads();  // where no key was seen, the tile of queries may still be written
   finish<Tile>(softmax, sums, begin, p, log_sum, queries);
   __syncthreads();
   store_rows<Tile>(queries, rows_of(t.out, place.sample, place.head), begin, p.queries, p.head_dim);
