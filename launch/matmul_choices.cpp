@@ -12,8 +12,6 @@
 
 namespace switchyard {
 
-namespace {
-
 ops::MatmulProduct as_called(const Product& p) {
   ops::MatmulProduct product;
   product.m = p.m;
@@ -31,6 +29,8 @@ ops::MatmulProduct as_called(const Product& p) {
   product.tf32 = p.inputs == DType::f32 && ops::matmul_settings().allow_tf32;
   return product.dense();
 }
+
+namespace {
 
 // Of every rank, as they differ between stages and, in the vocabulary's last part, within one.
 std::vector<ops::MatmulProduct> all_products(const EngineOptions& o, const Layout& layout) {

@@ -2,10 +2,15 @@
 
 #include <filesystem>
 
+#include "core/ops/matmul_plan.h"
 #include "launch/engine.h"
+#include "model/products.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {
+
+// A product of a step as ops::matmul is called with it.
+ops::MatmulProduct as_called(const Product& product);
 
 // Before the first step on a GPU: the algorithms of a step's matrix products, the same on all
 // ranks. They are read from `folder`/matmul.jsonl; what is not there is timed by the first rank and

@@ -1,6 +1,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "core/ops/matmul_settings.h"
+#include "launch/matmul_choices.h"
 #include "launch/memory_plan.h"
 #include "launch/run_folder.h"
 #include "launch/trainer.h"
@@ -108,6 +110,11 @@ std::string describe(const Product& p) {
                      name_of(p.output), p.times, extras);
 }
 
+// What cuBLASLt will be asked for, by the code that asks it.
+ops::MatmulPlan on_gpu(const Product& p) {
+  return plan_matmul(as_called(p), ops::Fusion::full, ops::matmul_settings().workspace_bytes);
+}
+
 nlohmann::ordered_json to_json(const Product& p) {
   return {{"name", p.name},
           {"m", p.m},
@@ -123,6 +130,7 @@ nlohmann::ordered_json to_json(const Product& p) {
           {"gelu_gradient", p.gelu_gradient},
           {"row_sums", p.row_sums},
           {"times", p.times},
+          {"cublaslt", on_gpu(p).to_string()},
           {"operations", p.operations()}};
 }
 
@@ -164,7 +172,10 @@ void print_text(const Planned& p, const std::vector<MemoryPlan>& memory, bool pr
     for (const Product& product : all) operations += product.operations();
     std::printf("%zu matrix products, %.4g operations a step\n", all.size(), operations);
     if (!products) continue;
-    for (const Product& product : all) std::printf("  %s\n", describe(product).c_str());
+    for (const Product& product : all) {
+      std::printf("  %s\n      cuBLASLt: %s\n", describe(product).c_str(),
+                  on_gpu(product).to_string().c_str());
+    }
   }
 }
 

@@ -34,6 +34,15 @@ TEST(Plan, ListsEveryStageOfALargeLayout) {
   for (const auto& stage : all.at("stages")) EXPECT_GT(stage.at("memory_bytes"), 0);
 }
 
+TEST(Plan, SaysWhatCublasLtIsAskedForEveryProduct) {
+  for (const char* model : {"gpt2-124m", "gpt3-1.3b", "llama-7b"}) {
+    const auto all = plan(std::string("--global-batch-size 8 --bf16 --preset ") + model);
+    for (const auto& product : all.at("stages")[0].at("products")) {
+      EXPECT_THAT(product.at("cublaslt"), HasSubstr("D [")) << product.at("name");
+    }
+  }
+}
+
 TEST(Plan, RefusesWhatDoesNotFit) {
   const std::string seven = "--preset llama-7b --global-batch-size 32 --bf16 ";
   EXPECT_THAT(refused(seven + "--gpu h100").err, HasSubstr("a rank of stage 0 needs"));
