@@ -76,9 +76,9 @@ void AttentionLayer::rotate(const Tensor& qkv, bool inverse) const {
 
 void AttentionLayer::forward(BlockStash& stash, const Tensor& branch, KeyValueCache* cache) const {
   const ProfiledPart part("attention");
-  auto input = context_.exchange.gather(stash.attention_input, context_.work.gathered,
-                                        {"all-gather of attention inputs"});
-  qkv_.forward(input.rows(), stash.qkv);
+  auto input = context_.exchange.gather_for_product(stash.attention_input, context_.work.gathered,
+                                                    {"all-gather of attention inputs"});
+  qkv_.forward(input, stash.qkv);
   rotate(stash.qkv, false);
   if (cache != nullptr) {
     attend(stash, *cache);
@@ -144,11 +144,11 @@ void AttentionLayer::backward(const BlockStash& stash, const Tensor& branch_grad
                               const Tensor& input_gradient) const {
   const ProfiledPart part("attention");
   const WorkBuffers& work = context_.work;
-  auto outgoing = context_.exchange.gather(branch_gradient, work.gathered,
-                                           {"all-gather of attention gradients"});
+  auto outgoing = context_.exchange.gather_for_product(branch_gradient, work.gathered,
+                                                       {"all-gather of attention gradients"});
   auto input = context_.exchange.gather(stash.attention_input, work.regathered,
                                         {"all-gather of attention inputs"});
-  output_.backward_input(outgoing.rows(), work.attended_gradient);
+  output_.backward_input(outgoing, work.attended_gradient);
   output_.backward_weight(outgoing.rows(), stash.attended);
   attention_backward(stash);
   qkv_.backward_weight(work.qkv_gradient, input.rows());

@@ -145,7 +145,7 @@ GptStage::State::State(const GptConfig& config, const Mesh& mesh, const Options&
       context{.config = plan.config,
               .sizes = plan.sizes,
               .ops = operators,
-              .exchange = RowExchange(*mesh.tp, operators.stream),
+              .exchange = RowExchange(*mesh.tp, operators.stream, options.exchange_chunks),
               .positions = {},
               .rotary_table = {},
               .seed = options.seed,

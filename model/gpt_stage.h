@@ -57,6 +57,9 @@ class GptStage : public PipelineWorker {
     uint64_t seed = 0;
     int64_t head_chunk = 0;     // rows whose logits live at once; 0: all of a microbatch
     bool deterministic = true;  // the same bits each time, of attention's backward pass
+    // With tp > 1: exchanges beside products run in so many chunks, while products of other chunks
+    // are computed. 1: one behind the other.
+    int64_t exchange_chunks = 1;
   };
   // Throws Error where the model cannot be laid out so (heads by tp, layers by pp, rows by tp...).
   GptStage(const GptConfig& config, const Mesh& mesh, const Options& options, ops::Context context);

@@ -56,6 +56,8 @@ void check_microbatch(const GptConfig& c, const GptStage::Options& options) {
         "dtype {} was given; f32 and bf16 are allowed, on cuda f16, too", name_of(options.dtype));
   check(options.head_chunk >= 0, where, "a head chunk of {} rows was given; 0 (all) or more",
         options.head_chunk);
+  check(options.exchange_chunks >= 1, where, "exchanges in {} chunks were asked for; 1 or more",
+        options.exchange_chunks);
 }
 
 }  // namespace

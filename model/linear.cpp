@@ -20,22 +20,28 @@ void weight_gradient(const StageContext& context, const Tensor& output_gradient,
 
 }  // namespace
 
-void ColumnParallelLinear::forward(const Tensor& input, const Tensor& output) const {
-  ops::matmul(context_.ops, input, weight_.weight(), output,
-              {.transpose_b = true, .bias = bias_.weight()});
+void ColumnParallelLinear::forward(RowExchange::Gathering& input, const Tensor& output) const {
+  input.for_each_part([&](const Tensor& in, RowRange rows) {
+    ops::matmul(context_.ops, in, weight_.weight(), rows.of(output),
+                {.transpose_b = true, .bias = bias_.weight()});
+  });
 }
 
-void ColumnParallelLinear::forward_gelu(const Tensor& input, const Tensor& gelu_input,
+void ColumnParallelLinear::forward_gelu(RowExchange::Gathering& input, const Tensor& gelu_input,
                                         const Tensor& output) const {
-  ops::matmul(context_.ops, input, weight_.weight(), output,
-              {.transpose_b = true, .bias = bias_.weight(), .gelu_input = gelu_input});
+  input.for_each_part([&](const Tensor& in, RowRange rows) {
+    ops::matmul(context_.ops, in, weight_.weight(), rows.of(output),
+                {.transpose_b = true, .bias = bias_.weight(), .gelu_input = rows.of(gelu_input)});
+  });
 }
 
 void ColumnParallelLinear::backward_input(const Tensor& output_gradient, const Tensor& all_rows,
                                           const Tensor& input_gradient) const {
-  const Tensor partial = context_.exchange.partial(input_gradient, all_rows);
-  ops::matmul(context_.ops, output_gradient, weight_.weight(), partial);
-  context_.exchange.reduce_scatter(partial, input_gradient, {"reduce-scatter of input gradients"});
+  context_.exchange.reduce_scatter_product(
+      input_gradient, all_rows, {"reduce-scatter of input gradients"},
+      [&](RowRange rows, const Tensor& to) {
+        ops::matmul(context_.ops, rows.of(output_gradient), weight_.weight(), to);
+      });
 }
 
 void ColumnParallelLinear::backward_weight(const Tensor& output_gradient,
@@ -45,20 +51,26 @@ void ColumnParallelLinear::backward_weight(const Tensor& output_gradient,
 
 void RowParallelLinear::forward(const Tensor& input, const Tensor& all_rows,
                                 const Tensor& output) const {
-  const Tensor partial = context_.exchange.partial(output, all_rows);
-  ops::matmul(context_.ops, input, weight_.weight(), partial, {.transpose_b = true});
-  context_.exchange.reduce_scatter(partial, output, {"reduce-scatter of outputs"});
+  context_.exchange.reduce_scatter_product(
+      output, all_rows, {"reduce-scatter of outputs"}, [&](RowRange rows, const Tensor& to) {
+        ops::matmul(context_.ops, rows.of(input), weight_.weight(), to, {.transpose_b = true});
+      });
 }
 
-void RowParallelLinear::backward_input(const Tensor& output_gradient,
+void RowParallelLinear::backward_input(RowExchange::Gathering& output_gradient,
                                        const Tensor& input_gradient) const {
-  ops::matmul(context_.ops, output_gradient, weight_.weight(), input_gradient);
+  output_gradient.for_each_part([&](const Tensor& gradient, RowRange rows) {
+    ops::matmul(context_.ops, gradient, weight_.weight(), rows.of(input_gradient));
+  });
 }
 
-void RowParallelLinear::backward_gelu(const Tensor& output_gradient, const Tensor& gelu_input,
+void RowParallelLinear::backward_gelu(RowExchange::Gathering& output_gradient,
+                                      const Tensor& gelu_input,
                                       const Tensor& gelu_input_gradient) const {
-  ops::matmul(context_.ops, output_gradient, weight_.weight(), gelu_input_gradient,
-              {.gelu_gradient = gelu_input});
+  output_gradient.for_each_part([&](const Tensor& gradient, RowRange rows) {
+    ops::matmul(context_.ops, gradient, weight_.weight(), rows.of(gelu_input_gradient),
+                {.gelu_gradient = rows.of(gelu_input)});
+  });
 }
 
 void RowParallelLinear::backward_weight(const Tensor& output_gradient, const Tensor& input) const {

@@ -12,10 +12,10 @@ class ColumnParallelLinear {
   ColumnParallelLinear(StageContext& context, ParameterGroup weight, ParameterGroup bias)
       : context_(context), weight_(weight), bias_(bias) {}
 
-  void forward(const Tensor& input,            // [rows, in]
-               const Tensor& output) const;    // [rows, out of this rank]
-  void forward_gelu(const Tensor& input,       // output = gelu_tanh(y)
-                    const Tensor& gelu_input,  // y, as output
+  void forward(RowExchange::Gathering& input,       // [rows, in]
+               const Tensor& output) const;         // [rows, out of this rank]
+  void forward_gelu(RowExchange::Gathering& input,  // output = gelu_tanh(y)
+                    const Tensor& gelu_input,       // y, as output
                     const Tensor& output) const;
   void backward_input(const Tensor& output_gradient,        // [rows, out of this rank]
                       const Tensor& all_rows,               // [rows, in], a buffer for tp > 1
@@ -34,14 +34,14 @@ class RowParallelLinear {
   RowParallelLinear(StageContext& context, ParameterGroup weight)
       : context_(context), weight_(weight) {}
 
-  void forward(const Tensor& input,                         // [rows, in of this rank]
-               const Tensor& all_rows,                      // [rows, out], a buffer for tp > 1
-               const Tensor& output) const;                 // [own_rows, out]
-  void backward_input(const Tensor& output_gradient,        // [rows, out]
-                      const Tensor& input_gradient) const;  // [rows, in of this rank]
+  void forward(const Tensor& input,                             // [rows, in of this rank]
+               const Tensor& all_rows,                          // [rows, out], a buffer for tp > 1
+               const Tensor& output) const;                     // [own_rows, out]
+  void backward_input(RowExchange::Gathering& output_gradient,  // [rows, out]
+                      const Tensor& input_gradient) const;      // [rows, in of this rank]
   // Where x is gelu_tanh(gelu_input): the gradient of gelu_input.
-  void backward_gelu(const Tensor& output_gradient,  // [rows, out]
-                     const Tensor& gelu_input,       // [rows, in of this rank]
+  void backward_gelu(RowExchange::Gathering& output_gradient,  // [rows, out]
+                     const Tensor& gelu_input,                 // [rows, in of this rank]
                      const Tensor& gelu_input_gradient) const;
   void backward_weight(const Tensor& output_gradient, const Tensor& input) const;
 

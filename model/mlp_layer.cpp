@@ -29,19 +29,20 @@ MlpLayer::MlpLayer(StageContext& context, std::span<const Parameter> parameters,
 
 void MlpLayer::forward(BlockStash& stash, const Tensor& branch) const {
   const ProfiledPart part("MLP");
-  auto input = context_.exchange.gather(stash.mlp_input, context_.work.gathered,
-                                        {"all-gather of MLP inputs"});
+  auto input = context_.exchange.gather_for_product(stash.mlp_input, context_.work.gathered,
+                                                    {"all-gather of MLP inputs"});
   if (fuses_gelu()) {
-    up_.forward_gelu(input.rows(), stash.up, stash.activated);
+    up_.forward_gelu(input, stash.up, stash.activated);
   } else {
-    up_.forward(input.rows(), stash.up);
+    up_.forward(input, stash.up);
     ops::activation_forward(context_.ops, context_.config.activation, stash.up, stash.activated);
   }
   down_.forward(stash.activated, context_.work.gathered, branch);
 }
 
 // The gradient of the activation's input from that of all rows of the branch.
-Tensor MlpLayer::up_gradient(const BlockStash& stash, const Tensor& branch_gradient) const {
+Tensor MlpLayer::up_gradient(const BlockStash& stash,
+                             RowExchange::Gathering& branch_gradient) const {
   const Tensor& gradient = context_.work.activated_gradient;
   if (fuses_gelu()) {
     down_.backward_gelu(branch_gradient, stash.up, gradient);
@@ -56,11 +57,11 @@ void MlpLayer::backward(const BlockStash& stash, const Tensor& branch_gradient,
                         const Tensor& input_gradient) const {
   const ProfiledPart part("MLP");
   const WorkBuffers& work = context_.work;
-  auto outgoing =
-      context_.exchange.gather(branch_gradient, work.gathered, {"all-gather of MLP gradients"});
+  auto outgoing = context_.exchange.gather_for_product(branch_gradient, work.gathered,
+                                                       {"all-gather of MLP gradients"});
   auto input =
       context_.exchange.gather(stash.mlp_input, work.regathered, {"all-gather of MLP inputs"});
-  const Tensor gradient = up_gradient(stash, outgoing.rows());
+  const Tensor gradient = up_gradient(stash, outgoing);
   down_.backward_weight(outgoing.rows(), stash.activated);
   up_.backward_weight(gradient, input.rows());
   up_.backward_input(gradient, work.gathered, input_gradient);

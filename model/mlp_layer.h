@@ -19,7 +19,7 @@ class MlpLayer {
 
  private:
   bool fuses_gelu() const { return context_.config.activation == ops::Activation::gelu_tanh; }
-  Tensor up_gradient(const BlockStash& stash, const Tensor& branch_gradient) const;
+  Tensor up_gradient(const BlockStash& stash, RowExchange::Gathering& branch_gradient) const;
 
   StageContext& context_;
   ColumnParallelLinear up_;

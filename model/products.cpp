@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "model/local_sizes.h"
+#include "model/row_chunks.h"
 
 namespace switchyard {
 
@@ -68,27 +69,61 @@ BlockProjections projections(const LocalSizes& s, DType dtype, int64_t microbatc
           make("MLP up", s.hidden, s.up_width), make("MLP down", s.ffn, s.hidden)};
 }
 
-void add_block_forward(std::vector<Product>& all, const BlockProjections& p,
-                       const GptConfig& config) {
-  Product qkv = forward(p.qkv), up = forward(p.up);
-  qkv.bias = up.bias = config.linear_bias;
-  up.gelu_input = config.activation == ops::Activation::gelu_tanh;
-  all.insert(all.end(), {qkv, forward(p.output), up, forward(p.down)});
+// A product of all rows beside an exchange, as RowExchange divides it: once for each rank's part of
+// each chunk.
+void add_beside_exchange(std::vector<Product>& all, Product product, const RowChunks& chunks,
+                         int64_t own_rows) {
+  const int64_t ranks = product.m / own_rows, times = product.times;
+  if (ranks > 1 && chunks.count() > 1) {
+    const int64_t rest = own_rows % chunks.length();
+    product.m = chunks.length();
+    product.times = times * ranks * (own_rows / chunks.length());
+    all.push_back(product);
+    if (rest == 0) return;
+    product.m = rest;
+    product.times = times * ranks;
+  }
+  all.push_back(product);
 }
 
-void add_block_backward(std::vector<Product>& all, const BlockProjections& p,
-                        const GptConfig& config) {
-  Product down = input_gradient(p.down);
-  down.gelu_gradient = config.activation == ops::Activation::gelu_tanh;
-  all.push_back(down);
-  add_weight_gradients(all, p.down, false);
-  add_weight_gradients(all, p.up, config.linear_bias);
-  all.push_back(input_gradient(p.up));
-  all.push_back(input_gradient(p.output));
-  add_weight_gradients(all, p.output, false);
-  add_weight_gradients(all, p.qkv, config.linear_bias);
-  all.push_back(input_gradient(p.qkv));
-}
+class BlockProducts {
+ public:
+  BlockProducts(const GptConfig& config, const LocalSizes& sizes, const BlockProjections& p,
+                int64_t exchange_chunks)
+      : config_(config), own_rows_(sizes.own_rows), p_(p), chunks_(own_rows_, exchange_chunks) {}
+
+  void add_forward(std::vector<Product>& all) const {
+    Product qkv = forward(p_.qkv), up = forward(p_.up);
+    qkv.bias = up.bias = config_.linear_bias;
+    up.gelu_input = fuses_gelu();
+    for (const Product& product : {qkv, forward(p_.output), up, forward(p_.down)})
+      add(all, product);
+  }
+
+  void add_backward(std::vector<Product>& all) const {
+    Product down = input_gradient(p_.down);
+    down.gelu_gradient = fuses_gelu();
+    add(all, down);
+    add_weight_gradients(all, p_.down, false);
+    add_weight_gradients(all, p_.up, config_.linear_bias);
+    add(all, input_gradient(p_.up));
+    add(all, input_gradient(p_.output));
+    add_weight_gradients(all, p_.output, false);
+    add_weight_gradients(all, p_.qkv, config_.linear_bias);
+    add(all, input_gradient(p_.qkv));
+  }
+
+ private:
+  bool fuses_gelu() const { return config_.activation == ops::Activation::gelu_tanh; }
+  void add(std::vector<Product>& all, const Product& product) const {
+    add_beside_exchange(all, product, chunks_, own_rows_);
+  }
+
+  const GptConfig& config_;
+  int64_t own_rows_;
+  const BlockProjections& p_;
+  RowChunks chunks_;
+};
 
 // The output layer runs by chunks of rows, forward and backward of one behind the other.
 void add_head(std::vector<Product>& all, const LocalSizes& s, const GptStage::Options& options,
@@ -124,10 +159,11 @@ std::vector<Product> step_products(const GptConfig& config, const Layout& layout
   const auto stages = GptStage::stage_layers(config, layout, options);
   const BlockProjections p =
       projections(s, options.dtype, microbatches, stages[static_cast<size_t>(place.pp)]);
+  const BlockProducts block(c, s, p, options.exchange_chunks);
   std::vector<Product> all;
-  add_block_forward(all, p, c);
+  block.add_forward(all);
   if (place.pp + 1 == layout.pp) add_head(all, s, options, microbatches);
-  add_block_backward(all, p, c);
+  block.add_backward(all);
   return all;
 }
 

@@ -177,6 +177,7 @@ class Rank {
     o.seed = run_.seed;
     o.device = run_.device;
     o.head_chunk = run_.head_chunk;
+    o.exchange_chunks = run_.exchange_chunks;
     return o;
   }
 

@@ -28,6 +28,7 @@ struct ModelRun {
   std::vector<int> layers_of_stages;
   Device device = Device::cpu;
   int64_t head_chunk = 0;
+  int64_t exchange_chunks = 1;
   float multiplier = 1.0f;  // of the gradients, as a number and as one in the device's memory
   float loss_scale = 1.0f;
   bool evaluate_between = false;  // a forward pass without dropout before each training step

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <map>
+#include <string>
+
 #include "model/local_sizes.h"
 #include "model/products.h"
 
@@ -43,6 +46,39 @@ TEST(Products, AddUpToSixOperationsAWeightAndToken) {
           << name << ", " << layout.to_string();
     }
   }
+}
+
+// Chunks of exchanges change how the rows are divided, not what is computed.
+TEST(Products, ChunksOfExchangesCoverEachRowOnce) {
+  const GptConfig config = preset("llama-1b");
+  auto options = options_of(3, 1000);
+  for (const int tp : {1, 2, 4}) {
+    for (const int64_t chunks : {1, 2, 4, 7, 5000}) {
+      options.exchange_chunks = chunks;
+      EXPECT_DOUBLE_EQ(operations(config, {.tp = tp}, options, 2), expected(config, 2 * 3000))
+          << tp << " ranks, " << chunks << " chunks";
+    }
+  }
+}
+
+// 750 own rows by 4: three chunks of 188 and one of 186, for each rank's part. Weight gradients
+// and the output layer stay whole.
+TEST(Products, BesideExchangesAreListedAsTheyRun) {
+  auto options = options_of(3, 1000);
+  options.exchange_chunks = 4;
+  std::map<std::string, std::map<int64_t, int64_t>> times;  // by name and rows
+  for (const Product& p : step_products(preset("gpt2-124m"), {.tp = 4}, {}, options, 2)) {
+    times[p.name][p.transpose_a ? p.k : p.m] += p.times;
+  }
+  const std::map<int64_t, int64_t> chunked{{188, 2 * 12 * 4 * 3}, {186, 2 * 12 * 4}};
+  for (const char* name : {"attention qkv", "attention output", "MLP up", "MLP down"}) {
+    for (const char* pass : {" forward", " input gradient"}) {
+      EXPECT_EQ(times[std::string(name) + pass], chunked) << name << pass;
+    }
+    EXPECT_EQ(times[std::string(name) + " weight gradient"],
+              (std::map<int64_t, int64_t>{{3000, 2 * 12}}));
+  }
+  EXPECT_EQ(times["output layer forward"], (std::map<int64_t, int64_t>{{3000, 2}}));
 }
 
 // Chunks of the output layer change how often it runs, not what is computed.
