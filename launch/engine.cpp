@@ -83,6 +83,7 @@ GptStage::Options stage_options(const EngineOptions& o, int slots) {
   options.device = o.device;
   options.head_chunk = o.head_chunk;
   options.deterministic = o.deterministic;
+  options.exchange_chunks = o.exchange_chunks;
   return options;
 }
 

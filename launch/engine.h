@@ -33,6 +33,7 @@ struct EngineOptions {
   Device device = Device::cpu;  // of everything that the engine holds
   int64_t head_chunk = 0;       // rows whose logits live at once; 0: all of a microbatch
   bool deterministic = true;
+  int64_t exchange_chunks = 1;  // of tensor-parallel exchanges beside products; 1: no overlap
 };
 
 // How many of `count` microbatches each dp rank computes: counts differ by at most one, the first

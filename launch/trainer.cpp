@@ -251,6 +251,9 @@ EngineOptions engine_options(const PathSpecification& path, const Settings& run,
   o.device = device_of(run);
   o.head_chunk = run.integer("head-chunk-size");
   o.deterministic = !run.flag("no-deterministic");
+  const int64_t chunks = run.integer("tp-comm-chunks");
+  check(chunks >= 1, "options", "--tp-comm-chunks {}; at least 1 is allowed", chunks);
+  if (run.flag("tp-comm-overlap")) o.exchange_chunks = chunks;
   // Whatever a path was trained in, its weights are read as what the device computes with.
   if (!training && o.dtype == DType::f16 && o.device == Device::cpu) o.dtype = DType::f32;
   if (path.dtype() == DType::f16) {
