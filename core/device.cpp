@@ -1,7 +1,9 @@
 #include "core/device.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "core/cuda/device_backend.h"
 #include "core/error.h"
@@ -74,6 +76,18 @@ void Event::synchronize() {
   if (is_reached()) return;
   waits.fetch_add(1);
   cuda::synchronize_event(native_);
+}
+
+bool wait_at_most(const Event& event, std::chrono::milliseconds limit) {
+  if (event.is_reached()) return true;
+  waits.fetch_add(1);
+  constexpr std::chrono::microseconds between_looks{50};
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!event.is_reached()) {
+    if (std::chrono::steady_clock::now() >= end) return false;
+    std::this_thread::sleep_for(between_looks);
+  }
+  return true;
 }
 
 bool Event::is_reached() const { return device_ == Device::cpu || cuda::query_event(native_); }

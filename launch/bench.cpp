@@ -44,6 +44,7 @@ EngineOptions bench_engine(const Settings& s) {
   o.global_batch = s.has("global-batch-size") ? s.integer("global-batch-size") : o.micro_batch;
   o.head_chunk = s.integer("head-chunk-size");
   o.deterministic = !s.flag("no-deterministic");
+  o.cuda_graph = s.flag("cuda-graph");
   o.optimizer.adamw.weight_decay = 0.1f;
   check(o.sequence_length >= 1, "bench", "--seq-length {}; at least 1 is allowed",
         o.sequence_length);
@@ -211,6 +212,7 @@ std::vector<OptionSpec> bench_options() {
           {"allow-tf32", flag, group, "", "fp32 products on a GPU in TF32"},
           {"no-deterministic", flag, group, "", "kernels that may give other bits each time"},
           {"attention-backend", text, group, "auto", "on a GPU: auto, own or cudnn"},
+          {"cuda-graph", flag, group, "", "on a GPU: replay captured steps (off: never measured)"},
           {"no-matmul-tuning", flag, group, "", "on a GPU: no timed choice of algorithms"},
           {"tuning-folder", text, group, "", "read and write the timed choices there"},
           {"matrix-seconds", real, group, "5", "on a GPU: the matrix rate is sustained so long"},
@@ -230,6 +232,7 @@ BenchResult bench(const Settings& given) {
   r.device = name_of(options.device);
   r.precision = name_of(options.dtype);
   r.deterministic = options.deterministic;
+  r.cuda_graph = options.cuda_graph;
   r.parameters = options.model.parameters();
   r.sequence_length = options.sequence_length;
   r.micro_batch = options.micro_batch;

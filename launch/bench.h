@@ -14,6 +14,7 @@ struct BenchResult {
   std::string device;     // "cpu", or the GPU's name
   std::string precision;  // "f32", "bf16", "f16"
   bool deterministic = true;
+  bool cuda_graph = false;
   int64_t parameters = 0;
   int64_t sequence_length = 0;
   int64_t micro_batch = 0;

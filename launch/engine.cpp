@@ -50,6 +50,14 @@ int64_t scored_tokens(std::span<const TokenBatch> batches) {
   return count;
 }
 
+void check_graph(const EngineOptions& o, const Layout& layout) {
+  if (!o.cuda_graph) return;
+  check(o.device == Device::cuda, "layout", "--cuda-graph on '{}'; it is allowed on cuda",
+        name_of(o.device));
+  const int ranks = layout.tp * layout.pp * layout.dp;
+  check(ranks == 1, "layout", "--cuda-graph with {} ranks; 1 is allowed", ranks);
+}
+
 }  // namespace
 
 Share share_of(int64_t count, int parts, int part) {
@@ -97,6 +105,7 @@ void check_engine(const EngineOptions& o, const Layout& layout) {
         "fp16 on '{}'; it is allowed on cuda (on the CPU: fp32 and --bf16)", name_of(o.device));
   GptStage::check_layout(o.model, layout, stage_options(o, 1));
   if (!o.training) return;
+  check_graph(o, layout);
   check(o.global_batch % o.micro_batch == 0, "layout",
         "--global-batch-size {} with --micro-batch-size {}; a multiple of it is allowed",
         o.global_batch, o.micro_batch);
@@ -110,6 +119,7 @@ Engine::Engine(const EngineOptions& options, const Mesh& mesh)
     : options_(options),
       mesh_(mesh),
       stream_(options.device),
+      graph_(options.cuda_graph, stream_),
       scratch_(options.device),
       slots_(activation_slots(options, mesh.layout, mesh.place)),
       stage_(options.model, mesh, stage_options(options, slots_), {stream_, scratch_}),
@@ -117,7 +127,8 @@ Engine::Engine(const EngineOptions& options, const Mesh& mesh)
       executor_(mesh, stage_.exchanged(), options.dtype, slots_, stream_),
       inputs_({options.micro_batch, options.sequence_length},
               held_microbatches(options, mesh.layout), options.device),
-      outcomes_(options.device) {
+      outcomes_(options.device,
+                options.cuda_graph ? options.step_limit : std::chrono::milliseconds(0)) {
   options_.optimizer = optimizer_options(options);
   if (!options.training) return;
   sync_ = std::make_unique<GradientSync>(buffers_, mesh, context());
@@ -234,16 +245,39 @@ void Engine::queue_step(int64_t step, double learning_rate, const ReadSample& re
     note_failure(problem.what());
     read_microbatches(share, 0, read);
   }
-  backward_step(inputs_.send(step, stream_), step);
-  numbers.remarks[stop_remark] = asks_to_stop && asks_to_stop() ? 1 : 0;
-  numbers.remarks[failure_remark] = failure_.empty() ? 0 : 1;
-  const auto& sent = inputs_.send(numbers, stream_);
-  optimizer_->step({.loss = counts() ? stage_.loss_sum() : Tensor(),
-                    .tokens = counts() ? sent.tokens : Tensor(),
-                    .remarks = sent.remarks},
-                   sent.learning_rate);
-  sync_->start_gathering_weights();
+  const auto send_numbers = [&]() -> const InputRing::DeviceNumbers& {
+    numbers.remarks[stop_remark] = asks_to_stop && asks_to_stop() ? 1 : 0;
+    numbers.remarks[failure_remark] = failure_.empty() ? 0 : 1;
+    return inputs_.send(numbers, stream_);
+  };
+  const auto batches = inputs_.send(step, stream_);
+  if (graph_.takes_next_step()) {
+    replay_step(batches, step, send_numbers());
+  } else {
+    backward_step(batches, step);
+    update(send_numbers());
+  }
   outcomes_.push(step, optimizer_->outcome(), stream_);
+}
+
+// Weights that are still on their way from the step before would be waited for inside the graph,
+// and the next step would wait for those that the graph gathers.
+void Engine::replay_step(std::span<const TokenBatch> batches, int64_t step,
+                         const InputRing::DeviceNumbers& numbers) {
+  sync_->wait_for_weights();
+  graph_.launch(step, [&] {
+    backward_step(batches, step);
+    update(numbers);
+    sync_->wait_for_weights();
+  });
+}
+
+void Engine::update(const InputRing::DeviceNumbers& numbers) {
+  optimizer_->step({.loss = counts() ? stage_.loss_sum() : Tensor(),
+                    .tokens = counts() ? numbers.tokens : Tensor(),
+                    .remarks = numbers.remarks},
+                   numbers.learning_rate);
+  sync_->start_gathering_weights();
 }
 
 Engine::StepResult Engine::finish_step() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <span>
@@ -10,6 +11,7 @@
 #include "core/memory.h"
 #include "launch/input_ring.h"
 #include "launch/outcome_queue.h"
+#include "launch/step_graph.h"
 #include "model/gpt_stage.h"
 #include "optim/distributed_optimizer.h"
 #include "parallel/checkpoint.h"
@@ -33,6 +35,9 @@ struct EngineOptions {
   Device device = Device::cpu;  // of everything that the engine holds
   int64_t head_chunk = 0;       // rows whose logits live at once; 0: all of a microbatch
   bool deterministic = true;
+  bool cuda_graph = false;  // capture a training step and replay it; one rank on a GPU
+  // With cuda_graph: waiting longer for a step is an error; 0: never.
+  std::chrono::milliseconds step_limit{0};
   int64_t exchange_chunks = 1;  // of tensor-parallel exchanges beside products; 1: no overlap
 };
 
@@ -83,9 +88,10 @@ class Engine {
   void queue_step(int64_t step, double learning_rate, const ReadSample& read,
                   const std::function<bool()>& asks_to_stop = {});
   // The oldest unfinished step; waits for it. Throws Error naming the step when loss or gradient
-  // norm is not finite, but in fp16; then nothing changed.
+  // norm is not finite, but in fp16; then nothing changed. OverdueStep behind the step_limit.
   StepResult finish_step();
   int64_t unfinished_steps() const { return outcomes_.size(); }
+  int64_t captured_steps() const { return graph_.recordings(); }  // later ones were replayed
   StepResult train_step(int64_t step, double learning_rate, const ReadSample& read);
   // An error of this rank alone, which the next step tells all ranks of: its finish_step() throws.
   void note_failure(const std::string& message);
@@ -110,6 +116,9 @@ class Engine {
   std::span<TokenBatch> read_microbatches(Share share, int64_t samples, const ReadSample& read);
   void read_microbatch(TokenBatch& batch, int64_t samples, const ReadSample& read) const;
   void run(std::span<const TokenBatch> batches, bool forward_only);
+  void replay_step(std::span<const TokenBatch> batches, int64_t step,
+                   const InputRing::DeviceNumbers& numbers);
+  void update(const InputRing::DeviceNumbers& numbers);
   void backward_step(std::span<const TokenBatch> batches, int64_t step);
   bool counts() const { return mesh_.last_stage() && mesh_.place.tp == 0; }
   void load_weight(const CheckpointReader& reader, const StoredTensor& stored, const Parameter& p);
@@ -120,6 +129,7 @@ class Engine {
   EngineOptions options_;
   const Mesh& mesh_;
   Stream stream_;
+  StepGraph graph_;  // goes after the memory that it uses
   Scratch scratch_;
   int slots_;
   GptStage stage_;

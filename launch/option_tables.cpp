@@ -99,6 +99,8 @@ std::vector<OptionSpec> run_options() {
       {"eval-iters", integer, group, "10", "global batches of a validation, always the same"},
       {"no-matmul-tuning", flag, group, "",
        "on a GPU: the library's own choice of algorithms, nothing is timed"},
+      {"cuda-graph", flag, group, "",
+       "on a GPU: replay captured steps; off as its gain was never measured"},
       {"valid-data-path", list, group, "", "token sets for validation (the split's second part)"},
   };
   options.insert(options.end(), more.begin(), more.end());

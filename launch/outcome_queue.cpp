@@ -1,11 +1,12 @@
 #include "launch/outcome_queue.h"
 
 #include "core/error.h"
+#include "core/host_waits.h"
 
 namespace switchyard {
 
-OutcomeQueue::OutcomeQueue(Device device)
-    : device_(device), arrived_{Event(device), Event(device)} {
+OutcomeQueue::OutcomeQueue(Device device, std::chrono::milliseconds limit)
+    : device_(device), limit_(limit), arrived_{Event(device), Event(device)} {
   constexpr int64_t room = 256;
   for (Slot& each : slots_) {
     each.memory = device == Device::cpu ? Arena("outcome of a step", room)
@@ -25,9 +26,19 @@ void OutcomeQueue::push(int64_t step, const Tensor& outcome, Stream& stream) {
   ++pushed_;
 }
 
+void OutcomeQueue::wait_for_oldest() {
+  Event& arrived = arrived_[static_cast<size_t>(read_ % capacity)];
+  if (limit_.count() == 0) return arrived.synchronize();
+  if (wait_at_most(arrived, limit_)) return;
+  throw OverdueStep(
+      fmt::format("[train] step {} did not end within {} ms, the time that "
+                  "--distributed-timeout-minutes gives",
+                  slot(read_).step, limit_.count()));
+}
+
 OutcomeQueue::Entry OutcomeQueue::pop() {
   check(size() > 0, "outcomes", "an outcome was asked for and none is queued");
-  arrived_[static_cast<size_t>(read_ % capacity)].synchronize();
+  wait_for_oldest();
   const Slot& oldest = slot(read_);
   ++read_;
   return {oldest.step, DistributedOptimizer::outcome_of(oldest.numbers.span<double>())};

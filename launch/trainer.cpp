@@ -251,6 +251,10 @@ EngineOptions engine_options(const PathSpecification& path, const Settings& run,
   o.device = device_of(run);
   o.head_chunk = run.integer("head-chunk-size");
   o.deterministic = !run.flag("no-deterministic");
+  o.cuda_graph = training && run.flag("cuda-graph");
+  if (o.cuda_graph) {
+    o.step_limit = std::chrono::minutes(run.integer("distributed-timeout-minutes"));
+  }
   const int64_t chunks = run.integer("tp-comm-chunks");
   check(chunks >= 1, "options", "--tp-comm-chunks {}; at least 1 is allowed", chunks);
   if (run.flag("tp-comm-overlap")) o.exchange_chunks = chunks;

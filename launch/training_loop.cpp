@@ -1,9 +1,12 @@
 #include "launch/training_loop.h"
 
+#include <cstdio>
+
 #include "core/error.h"
 #include "core/logging.h"
 #include "launch/stop_signal.h"
 #include "launch/world.h"
+#include "parallel/communicators.h"
 
 namespace switchyard {
 
@@ -94,9 +97,20 @@ void TrainingLoop::queue_step(int64_t step) {
       StopSignal::requested);
 }
 
+// Freeing what the engine holds would wait for a device that does not answer: the job ends here.
+Engine::StepResult TrainingLoop::outcome_in_time() {
+  try {
+    return engine_.finish_step();
+  } catch (const OverdueStep& problem) {
+    std::fprintf(stderr, "switchyard: %s\n", problem.what());
+    std::fflush(nullptr);
+    end_job(1);
+  }
+}
+
 // Steps follow each other without a gap, so one lasts from the end of the step before to its own.
 StepMetrics TrainingLoop::finish_step() {
-  const auto result = engine_.finish_step();
+  const auto result = outcome_in_time();
   stop_ = stop_ || result.stop;
   const double seconds = seconds_since(last_event_);
   last_event_ = Clock::now();

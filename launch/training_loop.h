@@ -32,6 +32,7 @@ class TrainingLoop {
 
  private:
   void queue_step(int64_t step);
+  Engine::StepResult outcome_in_time();
   StepMetrics finish_step();
   void measure_memory();
   double validate(int64_t step);

@@ -73,6 +73,7 @@ ordered_json to_json(const BenchResult& r) {
                       {"device", r.device},
                       {"precision", r.precision},
                       {"deterministic", r.deterministic},
+                      {"cuda_graph", r.cuda_graph},
                       {"parameters", r.parameters},
                       {"seq_length", r.sequence_length},
                       {"micro_batch_size", r.micro_batch},

@@ -29,6 +29,13 @@ void synchronize_event(void* event);
 bool query_event(void* event);
 double elapsed(void* begin, void* end);  // milliseconds
 
+// What the stream is given between begin and end is recorded. All other threads go on as before.
+void begin_capture(void* stream);
+void* end_capture(void* stream, int64_t& nodes);  // ready to launch
+void abandon_capture(void* stream);               // nothing is kept
+void launch_graph(void* graph, void* stream);
+void destroy_graph(void* graph);
+
 void copy(void* to, const void* from, int64_t bytes, void* stream);
 
 }  // namespace switchyard::cuda

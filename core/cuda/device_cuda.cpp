@@ -137,6 +137,38 @@ double elapsed(void* begin, void* end) {
   return static_cast<double>(milliseconds);
 }
 
+void begin_capture(void* stream) {
+  check_cuda(cudaStreamBeginCapture(as_stream(stream), cudaStreamCaptureModeThreadLocal), where,
+             "cudaStreamBeginCapture");
+}
+
+void* end_capture(void* stream, int64_t& nodes) {
+  cudaGraph_t graph = nullptr;
+  check_cuda(cudaStreamEndCapture(as_stream(stream), &graph), where, "cudaStreamEndCapture");
+  size_t count = 0;
+  cudaGraphExec_t executable = nullptr;
+  cudaError_t status = cudaGraphGetNodes(graph, nullptr, &count);
+  if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  check_cuda(status, where, "cudaGraphInstantiate");
+  nodes = static_cast<int64_t>(count);
+  return executable;
+}
+
+// Whatever went wrong is told by whoever abandons.
+void abandon_capture(void* stream) {
+  cudaGraph_t graph = nullptr;
+  if (cudaStreamEndCapture(as_stream(stream), &graph) == cudaSuccess) cudaGraphDestroy(graph);
+  cudaGetLastError();
+}
+
+void launch_graph(void* graph, void* stream) {
+  check_cuda(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), as_stream(stream)), where,
+             "cudaGraphLaunch");
+}
+
+void destroy_graph(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+
 void copy(void* to, const void* from, int64_t bytes, void* stream) {
   check_cuda(
       cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, as_stream(stream)),

@@ -31,6 +31,12 @@ void synchronize_event(void*) { missing(); }
 bool query_event(void*) { missing(); }
 double elapsed(void*, void*) { missing(); }
 
+void begin_capture(void*) { missing(); }
+void* end_capture(void*, int64_t&) { missing(); }
+void abandon_capture(void*) {}
+void launch_graph(void*, void*) { missing(); }
+void destroy_graph(void*) {}
+
 void copy(void*, const void*, int64_t, void*) { missing(); }
 
 }  // namespace switchyard::cuda

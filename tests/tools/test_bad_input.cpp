@@ -104,6 +104,7 @@ TEST_F(BadInput, NumbersThatMeanNothing) {
   refuse("log-interval", "0", {"--log-interval 0"});
   refuse("load-step", "4", {"--load-step 4", "no path"});
   refuse("device", "gpu", {"'gpu'", "cpu"});
+  refuse_all({{"device", "cpu"}}, {"--cuda-graph on 'cpu'", "cuda"}, "--cuda-graph");
   refuse("distributed-timeout-minutes", "0", {"--distributed-timeout-minutes 0"});
   refuse("distributed-timeout-minutes", "9223372036854775807", {"--distributed-timeout-minutes"});
 }

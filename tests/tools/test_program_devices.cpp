@@ -101,6 +101,19 @@ TEST_F(Devices, stop_by_a_signal_with_everything_saved) {
   expect_whole_log(at("run"), 1, last);
 }
 
+// Validations and checkpoints between replayed steps change nothing.
+TEST_F(Devices, replay_a_captured_step_with_the_same_bits) {
+  if (device == "cpu") GTEST_SKIP() << "there are no graphs";
+  const std::string others =
+      "--split 80,20 --eval-interval 4 --eval-iters 1 --save-interval 5 --hidden-dropout 0.1";
+  train_on(device, "plain", 8, others);
+  train_on(device, "replayed", 6, others + " --cuda-graph");
+  train_on(device, "replayed", 8, others + " --cuda-graph");
+  expect_whole_log(at("replayed"), 1, 8);
+  expect_same_steps(at("plain"), at("replayed"), 1, 8);
+  expect_same_tensors(checkpoint_of(at("plain"), 8), checkpoint_of(at("replayed"), 8));
+}
+
 TEST_F(Devices, fork_score_and_continue_text) {
   train_on(device, "main", 4, "--hidden-dropout 0 --attention-dropout 0");
   run_well("fork " + at("main").string() + "@4 " + at("branch").string() +
