@@ -20,12 +20,17 @@ std::vector<Tensor> allocate(const PipelineLink& link, int buffers, Arena& arena
 }  // namespace
 
 PipelineInbox::PipelineInbox(const PipelineLink& link, int buffers, Arena& arena)
-    : link_(link), buffers_(allocate(link, buffers, arena)), receives_(buffers_.size()) {}
+    : link_(link),
+      buffers_(allocate(link, buffers, arena)),
+      receives_(buffers_.size()),
+      taken_(buffers_.size()) {}
 
 void PipelineInbox::begin(int microbatches) {
   buffer_of_.assign(static_cast<size_t>(microbatches), absent);
   expected_.clear();
   next_ = 0;
+  ++runs_;
+  under_way_ = 0;
   free_.clear();
   for (size_t i = buffers_.size(); i-- > 0;) free_.push_back(static_cast<int>(i));
 }
@@ -38,21 +43,38 @@ void PipelineInbox::expect(int microbatch) {
   expected_.push_back(microbatch);
 }
 
+size_t PipelineInbox::most_ahead() const {
+  if (link_.stream->device() == Device::cpu) return buffers_.size();
+  constexpr int first_runs = 2;  // a step of training, and perhaps an evaluation
+  return runs_ > first_runs ? 1 : 0;
+}
+
 void PipelineInbox::post_ahead() {
-  while (!free_.empty() && next_ < expected_.size()) {
+  if (!buffers_.empty()) post(most_ahead());
+}
+
+void PipelineInbox::post(size_t most) {
+  for (; under_way_ < most && !free_.empty() && next_ < expected_.size(); ++under_way_) {
     const auto buffer = static_cast<size_t>(free_.back());
     free_.pop_back();
     buffer_of_[static_cast<size_t>(expected_[next_++])] = static_cast<int>(buffer);
+    taken_[buffer] = 0;
     receives_[buffer] = link_.group->recv(buffers_[buffer], link_.peer, *link_.stream, link_.label);
   }
 }
 
 Tensor PipelineInbox::take(int microbatch) {
+  if (state(microbatch) == not_posted) post(1);
   check(state(microbatch) >= 0, link_.label.what,
         "wanted for microbatch {} while all {} buffers hold others; more slots are needed",
         microbatch, buffers_.size());
   const auto buffer = static_cast<size_t>(state(microbatch));
-  receives_[buffer].wait(*link_.stream);
+  if (taken_[buffer] == 0) {
+    receives_[buffer].wait(*link_.stream);
+    taken_[buffer] = 1;
+    --under_way_;
+    post_ahead();
+  }
   return buffers_[buffer];
 }
 

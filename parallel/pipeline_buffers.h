@@ -19,8 +19,12 @@ struct PipelineLink {
   Label label;
 };
 
-// Messages from one neighbour, one for each expected microbatch, in their order. Receives are
-// posted as far ahead as there are free buffers, so that a sender need not wait for this rank.
+// Messages from one neighbour, one for each expected microbatch, in their order. On the host
+// receives are posted as far ahead as there are free buffers, so that a sender need not wait for
+// this rank. On a GPU a receive is a kernel that waits for its sender there, so one at most is
+// under way: a second would wait behind it, and with it, where streams share a connection to the
+// GPU, all that is queued later, the work that the sender waits for included. In the first runs
+// none is posted ahead: what first uses do (free memory, load kernels) may wait for the whole GPU.
 class PipelineInbox {
  public:
   PipelineInbox() = default;
@@ -29,17 +33,22 @@ class PipelineInbox {
   void expect(int microbatch);
   bool expects(int microbatch) const { return state(microbatch) != absent; }
   void post_ahead();
-  Tensor take(int microbatch);   // waits; the message stays in place until release
+  Tensor take(int microbatch);   // waits, posts the next; the message stays in place until release
   void release(int microbatch);  // and posts the next receive into its buffer
   void finish() const;           // throws if a message was not taken and released
 
  private:
   static constexpr int absent = -2, not_posted = -1;  // else the index of its buffer
   int state(int microbatch) const { return buffer_of_[static_cast<size_t>(microbatch)]; }
+  size_t most_ahead() const;
+  void post(size_t most);  // until so many are under way
 
   PipelineLink link_;
   std::vector<Tensor> buffers_;
   std::vector<Handle> receives_;  // of each buffer
+  std::vector<uint8_t> taken_;    // of each buffer: whether its message was
+  int runs_ = 0;
+  size_t under_way_ = 0;  // receives posted and not taken
   std::vector<int> free_;
   std::vector<int> buffer_of_;  // of each microbatch
   std::vector<int> expected_;   // microbatches in order
