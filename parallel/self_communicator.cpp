@@ -58,6 +58,7 @@ class SelfCommunicator final : public CheckedCommunicator {
     }
     Memory bytes(operation.in.bytes(), operation.in.device, "a message to the rank itself");
     copy(bytes.data(), operation.in.data, operation.in, stream);
+    stream.synchronize();  // it may be received in another stream
     messages_.push_back({operation, std::move(bytes)});
     return {};
   }
@@ -65,6 +66,7 @@ class SelfCommunicator final : public CheckedCommunicator {
   Handle receive_from_self(const Operation& operation, Stream& stream) {
     auto receive = std::make_shared<Receive>(self(), operation);
     if (messages_.empty()) {
+      stream.synchronize();  // it is written in the sender's stream
       receives_.push_back(receive);
     } else {
       const Message message = std::move(messages_.front());
