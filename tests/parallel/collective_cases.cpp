@@ -175,6 +175,33 @@ void check_dtype(Run& run, uint64_t seed) {
   }
 }
 
+// An all-gather whose parts need not lie next to each other: a broadcast from each rank, started
+// together; several such groups are under way at once.
+void check_grouped_broadcasts(Run& run, uint64_t seed) {
+  const int n = run.comm.size(), r = run.comm.rank();
+  constexpr int64_t count = 33, groups = 3;
+  const auto input = run.input_of<bf16>(r, groups * count, seed);
+  std::vector<bf16> own(static_cast<size_t>(n * groups * count));
+  std::copy(input.begin(), input.end(), own.begin() + r * groups * count);
+  Placed<bf16> all(run, own);
+  std::vector<Handle> handles;
+  for (int64_t g = 0; g < groups; ++g) {
+    run.comm.group_begin();
+    for (int root = 0; root < n; ++root) {
+      handles.push_back(run.comm.broadcast(all.part((root * groups + g) * count, count), root,
+                                           run.stream, {"part of a group"}));
+    }
+    run.comm.group_end();
+  }
+  for (Handle& handle : handles) handle.wait(run.stream);
+  std::vector<bf16> expected;
+  for (int root = 0; root < n; ++root) {
+    const auto part = run.input_of<bf16>(root, groups * count, seed);
+    expected.insert(expected.end(), part.begin(), part.end());
+  }
+  expect_bits(all.read(), expected, "grouped broadcasts", run);
+}
+
 template <class F>
 void expect_error(F call, const char* text) {
   try {
@@ -196,6 +223,7 @@ void check_collectives(Communicator& comm, uint64_t seed, const CollectiveCases&
   check_dtype<f16>(run, seed + 40);
   check_dtype<int64_t>(run, seed + 50);
   check_moves<uint16_t>(run, 777, seed + 60);
+  check_grouped_broadcasts(run, seed + 70);
   comm.barrier({"end of collectives"});
 }
 

@@ -50,6 +50,10 @@ TEST_F(Layouts, agree_where_batches_do_not_divide) {
   compare("", 5, {{.dp = 2}, {.dp = 4}, {.dp = 2, .pp = 3}, {.tp = 2, .dp = 2}});
 }
 
+TEST_F(Layouts, agree_with_exchanges_beside_products) {
+  compare("--tp-comm-overlap --tp-comm-chunks 3", 4, {{.tp = 2, .dp = 2}, {.tp = 4}});
+}
+
 TEST_F(Layouts, agree_on_llamas) { compare(llama, 4, {{.tp = 2, .pp = 2}, {.dp = 2, .pp = 2}}); }
 
 TEST_F(Layouts, agree_on_neox) { compare(neox, 4, {{.tp = 2, .dp = 2}, {.tp = 2, .pp = 4}}); }
