@@ -38,6 +38,10 @@ for layout in "2 2 1" "2 1 2" "2 1 1" "4 2 2"; do
     failed "$run: $(cat log)"
   expect_as_alone "$run" 1e-5
 done
+launched 2 overlap "${options[@]}" --train-iters 4 --tp 2 --tp-comm-overlap >log 2>&1 ||
+  failed "overlap: $(cat log)"
+[ "$(losses overlap)" = "$(losses launched-2-2-1)" ] ||
+  failed "overlap:" $(losses overlap) "not" $(losses launched-2-2-1)
 SWITCHYARD_RANKS_PER_GPU=2 timeout 300 "$mpirun" -np 2 "$program" train mpi "${options[@]}" \
   --train-iters 4 --tp 2 >log 2>&1 || failed "mpi: $(cat log)"
 expect_as_alone mpi 1e-5
