@@ -226,6 +226,7 @@ void report_start(const PathSpecification& path, const TrainingData& data, const
 }  // namespace
 
 Device device_of(const Settings& run) {
+  order_launches();
   if (!run.has("device")) return is_available(Device::cuda) ? Device::cuda : Device::cpu;
   const Device device = device_named(run.text("device"));
   check(is_available(device), "options", "--device {}; this build and machine have: cpu",

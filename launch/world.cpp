@@ -21,14 +21,6 @@ int ranks_per_gpu() {
   return text == nullptr ? 1 : std::max(1, std::atoi(text));
 }
 
-// Kernels of several streams then start in the order in which the host queued them, so that an
-// exchange queued before a product is not kept waiting by it. Read when the GPU's context is made.
-void order_launches() {
-  const auto job = job_environment();
-  if (MpiEnvironment::launched() || (job && job->size > 1))
-    setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 0);
-}
-
 void select_own_gpu() {
   const int local = local_rank_of_process(), share = ranks_per_gpu();
   check(local / share < gpu_count(), "launch",
@@ -51,6 +43,12 @@ NcclEnvironment::ShareText through(Store& store) {
 }
 
 }  // namespace
+
+void order_launches() {
+  const auto job = job_environment();
+  if (MpiEnvironment::launched() || (job && job->size > 1))
+    setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 0);
+}
 
 World::World(std::chrono::milliseconds timeout, Device device, bool deterministic) {
   if (device == Device::cuda) order_launches();

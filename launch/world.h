@@ -10,6 +10,11 @@
 
 namespace switchyard {
 
+// Where there are several ranks, kernels of a GPU's streams start in the order in which the host
+// queued them, so that an exchange queued before a product is not kept waiting by it. The driver
+// reads this when it starts: before anything asks for GPUs.
+void order_launches();
+
 // The ranks of this job. On the CPU they talk over MPI when started by mpirun or srun; a process
 // started alone is a world of one. On GPUs each rank takes the one that its local rank selects, and
 // they talk over NCCL, which finds the others through MPI, or without it through a store at the
