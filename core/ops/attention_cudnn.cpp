@@ -154,20 +154,13 @@ class GraphBuilder {
   std::shared_ptr<Graph> graph_;
 };
 
-// This thread's handle of the selected GPU, made at its first use.
+// The handle of a GPU, made at its first use and kept to the end of the process, as plans that were
+// made with it are. The plans' lock must be held.
 cudnnHandle_t handle_of(int device) {
-  struct Destroy {
-    void operator()(cudnnHandle_t handle) const { cudnnDestroy(handle); }
-  };
-  using Handle = std::unique_ptr<cudnnContext, Destroy>;
-  thread_local std::map<int, Handle> handles;
-  Handle& handle = handles[device];
-  if (!handle) {
-    cudnnHandle_t made = nullptr;
-    check_cudnn(cudnnCreate(&made), "cudnnCreate");
-    handle.reset(made);
-  }
-  return handle.get();
+  static auto& handles = *new std::map<int, cudnnHandle_t>();
+  cudnnHandle_t& handle = handles[device];
+  if (handle == nullptr) check_cudnn(cudnnCreate(&handle), "cudnnCreate");
+  return handle;
 }
 
 struct Plan {
@@ -198,13 +191,13 @@ struct Plans {
 
   const Plan& find(const CudnnAttention& attention) {
     const int device = selected_gpu();
-    const auto [at, is_new] = made.try_emplace({device, attention});
-    if (is_new) at->second = make_plan(attention, device);
-    return at->second;
+    const std::pair key(device, attention);
+    if (const auto found = made.find(key); found != made.end()) return found->second;
+    return made.emplace(key, make_plan(attention, device)).first->second;
   }
 };
 Plans& plans() {
-  static auto* all = new Plans;  // outlives the driver's own clean-up at exit, as handles cannot
+  static auto* all = new Plans;  // the driver may end before us
   return *all;
 }
 
