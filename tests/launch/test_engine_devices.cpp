@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "core/graph.h"
 #include "core/host_waits.h"
 #include "launch/engine.h"
 #include "launch/trainer.h"
@@ -354,6 +355,40 @@ TEST_P(StepGraphOnDevice, IsRefusedWhereItCannotBe) {
   Layout two;
   two.dp = 2;
   ops::test::expect_error([&] { check_engine(options, two); }, "--cuda-graph with 2 ranks; 1 is");
+}
+
+TEST_P(StepGraphOnDevice, WhatCannotBeRecordedLeavesTheStreamAsItWas) {
+  Stream stream(GetParam().device);
+  Graph graph;
+  if (GetParam().device == Device::cpu) {
+    ops::test::expect_error([&] { graph.record(stream, [] {}); }, "a stream of 'cpu'");
+    return;
+  }
+  Memory memory(sizeof(double), Device::cuda, "number");
+  const double numbers[] = {1, 2};
+  const auto copy = [&](void* to, const void* from) {
+    copy_bytes(to, from, sizeof(double), stream);
+  };
+  Arena pinned = Arena::pinned("number", 64);
+  auto* number = pinned.allocate({1}, DType::f64, "number").as<double>();
+  const auto fails = [&] {
+    copy(memory.data(), number);
+    throw Error("no more");
+  };
+  ops::test::expect_error([&] { graph.record(stream, fails); }, "no more");
+  EXPECT_FALSE(graph.is_recorded());
+  ops::test::expect_error([&] { graph.launch(stream); }, "nothing is recorded");
+  copy(memory.data(), &numbers[0]);
+  *number = numbers[1];
+  graph.record(stream, [&] { copy(memory.data(), number); });
+  EXPECT_EQ(graph.nodes(), 1);
+  double before = 0, behind = 0;
+  copy(&before, memory.data());
+  graph.launch(stream);
+  copy(&behind, memory.data());
+  stream.synchronize();
+  EXPECT_EQ(before, numbers[0]);
+  EXPECT_EQ(behind, numbers[1]);
 }
 
 TEST_P(StepGraphOnDevice, ItsBitsAreThoseOfOrdinarySteps) {
