@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/logging.h"
 #include "core/ops/elementwise.h"
 #include "launch/world.h"
 #include "parallel/pipeline_schedule.h"
@@ -278,6 +279,20 @@ void Engine::update(const InputRing::DeviceNumbers& numbers) {
                     .remarks = numbers.remarks},
                    numbers.learning_rate);
   sync_->start_gathering_weights();
+}
+
+void Engine::settle() {
+  if (sync_) sync_->wait_for_weights();
+}
+
+// Not while an error unwinds: then another rank may be gone.
+Engine::~Engine() {
+  if (std::uncaught_exceptions() != exceptions_) return;
+  try {
+    settle();
+  } catch (const std::exception& problem) {
+    log::warning("weights were not gathered behind the last step: {}", problem.what());
+  }
 }
 
 Engine::StepResult Engine::finish_step() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <span>
@@ -80,6 +81,9 @@ class Engine {
   };
 
   Engine(const EngineOptions& options, const Mesh& mesh);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
 
   void initialize();  // random weights, zero moments
   // Queues a step; at most OutcomeQueue::capacity may be unfinished. Whether this rank asks to stop
@@ -97,6 +101,8 @@ class Engine {
   void note_failure(const std::string& message);
   // The failures noted so far, at once; only with no step unfinished.
   void agree_on_failures();
+  // Waits for the exchange of weights behind the last step: before any rank frees its weights.
+  void settle();
   // Sums over all `samples` samples, dealt to the dp ranks by microbatches.
   Score score(int64_t samples, const ReadSample& read);
 
@@ -140,6 +146,7 @@ class Engine {
   InputRing inputs_;
   OutcomeQueue outcomes_;
   std::string failure_;  // noted here and not yet thrown
+  int exceptions_ = std::uncaught_exceptions();
 };
 
 }  // namespace switchyard

@@ -203,9 +203,19 @@ void TrainingLoop::run(int64_t step) {
     if (leads) log::info("step {} of {} is reached; nothing is left to do", step, last_step_);
     return;
   }
-  const int64_t run_ahead = engine_.device() == Device::cuda ? 1 : 0;
   begin_ = last_event_ = Clock::now();
   first_step_ = step;
+  try {
+    run_steps(step);
+  } catch (const AgreedError&) {
+    engine_.settle();  // every rank is here, and none may free weights that another still reads
+    throw;
+  }
+}
+
+void TrainingLoop::run_steps(int64_t step) {
+  const bool leads = mesh_.world->rank() == 0;
+  const int64_t run_ahead = engine_.device() == Device::cuda ? 1 : 0;
   for (bool ends = false; !ends;) {
     queue_step(++step);
     StepMetrics last;

@@ -31,6 +31,7 @@ class TrainingLoop {
   void run(int64_t step);
 
  private:
+  void run_steps(int64_t step);
   void queue_step(int64_t step);
   Engine::StepResult outcome_in_time();
   StepMetrics finish_step();
