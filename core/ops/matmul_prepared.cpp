@@ -93,6 +93,8 @@ std::vector<MatmulCandidate> matmul_candidates(const MatmulPlan& plan,
       matmul_handle(), descriptors.operation(), descriptors.a(), descriptors.b(), descriptors.d(),
       descriptors.d(), preference.get(), most, results.data(), &found);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED) return {};
+  // So it may answer an epilogue that it does not have; without one it would be our mistake.
+  if (status == CUBLAS_STATUS_INVALID_VALUE && plan.epilogue != Epilogue::none) return {};
   check_cublas(status, "cublasLtMatmulAlgoGetHeuristic");
   results.resize(static_cast<size_t>(found));
   std::vector<MatmulCandidate> candidates;
