@@ -113,11 +113,20 @@ def losses(folder):
     return {line["step"]: line["loss"] for line in map(json.loads, lines)}
 
 
-def train(place, name, steps, *more, device=None, start=None, fresh=True, options=MODEL):
-    """Trains to a step and returns the losses; `start` is how the program's ranks are started."""
+def train(place, name, steps, *more, device=None, start=None, fresh=True, options=MODEL,
+          choices_of=None):
+    """Trains to a step and returns the losses; `start` is how the program's ranks are started.
+
+    `choices_of` names a run whose table of timed matrix products a new run takes over: each run
+    would else time its own, and another algorithm has other bits.
+    """
     folder = place.out / name
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
+    table = place.out / choices_of / "matmul.jsonl" if choices_of else None
+    if table and table.exists():  # a run on the CPU has none
+        folder.mkdir(parents=True)
+        shutil.copy(table, folder)
     place.call([*(start or [place.program("switchyard")]), "train", folder,
                 "--data-path", place.tokens(), *options, "--device", device or place.device,
                 "--train-iters", steps, "--micro-batch-size", 2, "--save-interval", 0,
@@ -198,9 +207,10 @@ def repeat(place, record):
         steps = 4 if place.dry else 40
         options = [*MODEL, *flags, "--hidden-dropout", 0.1, "--attention-dropout", 0.1]
         first = train(place, f"twice-a-{name}", steps, options=options)
-        again = train(place, f"twice-b-{name}", steps, options=options)
+        again = train(place, f"twice-b-{name}", steps, options=options,
+                      choices_of=f"twice-a-{name}")
         within(record, f"{name} twice", furthest(first, again, steps), 0.0)
-        train(place, f"resume-{name}", steps // 2, options=options)
+        train(place, f"resume-{name}", steps // 2, options=options, choices_of=f"twice-a-{name}")
         resumed = train(place, f"resume-{name}", steps, options=options, fresh=False)
         within(record, f"{name} resumed", furthest(first, resumed, steps), 0.0)
 
