@@ -28,7 +28,7 @@ struct CudnnAttention {
   // dtype, and by 1 / (1 - dropout).
   double dropout = 0;
 
-  auto operator<=>(const CudnnAttention&) const = default;
+  auto operator<=>(const CudnnAttention&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 // The plan's arguments, in device memory; log_sum [batch, heads, length].
