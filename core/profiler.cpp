@@ -101,6 +101,7 @@ std::vector<Profiler::Line> Profiler::lines() const {
     line.milliseconds += state_->milliseconds(call.begin, call.end);
   }
   std::vector<Line> lines;
+  lines.reserve(all.size());
   for (auto& [key, line] : all) lines.push_back(std::move(line));
   std::ranges::sort(lines, std::ranges::greater(), &Line::milliseconds);
   return lines;
