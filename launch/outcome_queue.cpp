@@ -6,7 +6,7 @@
 namespace switchyard {
 
 OutcomeQueue::OutcomeQueue(Device device, std::chrono::milliseconds limit)
-    : device_(device), limit_(limit), arrived_{Event(device), Event(device)} {
+    : limit_(limit), arrived_{Event(device), Event(device)} {
   constexpr int64_t room = 256;
   for (Slot& each : slots_) {
     each.memory = device == Device::cpu ? Arena("outcome of a step", room)

@@ -45,7 +45,6 @@ class OutcomeQueue {
 
   void wait_for_oldest();
 
-  Device device_;
   std::chrono::milliseconds limit_;
   std::array<Slot, capacity> slots_;
   std::array<Event, capacity> arrived_;

@@ -34,21 +34,6 @@ std::vector<int> parse_stage_layers(const Settings& run) {
   return layers;
 }
 
-void check_run_options(const Settings& run) {
-  for (const char* name :
-       {"save-interval", "keep-checkpoints", "eval-interval", "head-chunk-size"}) {
-    check(run.integer(name) >= 0, "options", "--{} {}; 0 or more is allowed", name, run.text(name));
-  }
-  for (const char* name : {"log-interval", "eval-iters"}) {
-    check(run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed", name,
-          run.text(name));
-  }
-  for (const char* name : {"train-iters", "load-step"}) {
-    check(!run.has(name) || run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed",
-          name, run.has(name) ? run.text(name) : "");
-  }
-}
-
 ops::AttentionBackend backend_named(const std::string& name) {
   if (name == "auto") return ops::AttentionBackend::automatic;
   if (name == "own") return ops::AttentionBackend::own;
@@ -224,6 +209,21 @@ void report_start(const PathSpecification& path, const TrainingData& data, const
 }
 
 }  // namespace
+
+void check_run_options(const Settings& run) {
+  for (const char* name :
+       {"save-interval", "keep-checkpoints", "eval-interval", "head-chunk-size"}) {
+    check(run.integer(name) >= 0, "options", "--{} {}; 0 or more is allowed", name, run.text(name));
+  }
+  for (const char* name : {"log-interval", "eval-iters"}) {
+    check(run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed", name,
+          run.text(name));
+  }
+  for (const char* name : {"train-iters", "load-step"}) {
+    check(!run.has(name) || run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed",
+          name, run.has(name) ? run.text(name) : "");
+  }
+}
 
 Device device_of(const Settings& run) {
   order_launches();

@@ -21,6 +21,7 @@ void train(const std::string& folder, const Settings& given, Communicator& world
 
 // The device of --device; by default a GPU where there is one. Throws Error for one that is not
 // there.
+void check_run_options(const Settings& run);  // throws Error
 Device device_of(const Settings& run);
 // What --allow-tf32 and --attention-backend mean for this process.
 void apply_device_settings(const Settings& run);

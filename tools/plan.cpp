@@ -45,20 +45,26 @@ PathSpecification path_of(const Command& command) {
 
 Planned plan(const Command& command) {
   const Settings run = with_fallbacks(plan_options(), command.given);
+  check_run_options(run);
+  apply_device_settings(run);
+  if (run.has("gpu")) gpu_bytes(run.text("gpu"));
   Planned p;
   p.path = path_of(command);
   const int64_t tp = run.integer("tensor-model-parallel-size");
   const int64_t pp = run.integer("pipeline-model-parallel-size");
+  constexpr int64_t most = 1 << 20;
+  check(tp >= 1 && tp <= most && pp >= 1 && pp <= most, "layout",
+        "--tp {} --pp {}; 1 to {} of each is allowed", tp, pp, most);
   const int64_t world = run.has("world-size") ? run.integer("world-size") : tp * pp;
-  check(world >= 1 && world <= 1 << 20, "layout", "--world-size {}; 1 to {} is allowed", world,
-        1 << 20);
+  check(world >= 1 && world <= most, "layout", "{} ranks; 1 to {} are allowed", world, most);
   p.layout = layout_of(static_cast<int>(world), tp, pp);
   // A GPU is planned for without one.
   Settings here = run;
   here.set_text("device", "cpu");
   p.engine = engine_options(p.path, here, true);
-  const bool named = run.has("device") && device_named(run.text("device")) == Device::cuda;
-  if (named || run.has("gpu")) p.engine.device = Device::cuda;
+  if (!run.has("device") || device_named(run.text("device")) == Device::cuda) {
+    p.engine.device = Device::cuda;
+  }
   check_engine(p.engine, p.layout);
   return p;
 }
