@@ -167,10 +167,11 @@ void print_json(const Planned& p, const std::vector<MemoryPlan>& memory) {
 
 void print_text(const Planned& p, const std::vector<MemoryPlan>& memory, bool products) {
   const auto& o = p.engine;
-  std::printf("%lld parameters, %s, %lld tokens a step in %lld micro-batches\n",
-              static_cast<long long>(o.model.parameters()), p.layout.to_string().c_str(),
-              static_cast<long long>(o.global_batch * o.sequence_length),
-              static_cast<long long>(o.global_batch / o.micro_batch));
+  std::printf("%s\n",
+              fmt::format("{} parameters, {}, {} tokens a step in {} micro-batches",
+                          o.model.parameters(), p.layout.to_string(),
+                          o.global_batch * o.sequence_length, o.global_batch / o.micro_batch)
+                  .c_str());
   for (int stage = 0; stage < p.layout.pp; ++stage) {
     print_memory(memory[static_cast<size_t>(stage)], stage);
     double operations = 0;
@@ -193,6 +194,7 @@ int plan_command(Arguments arguments) {
   if (!command) return 0;
   const Planned p = plan(*command);
   std::vector<MemoryPlan> memory;
+  memory.reserve(static_cast<size_t>(p.layout.pp));
   for (int stage = 0; stage < p.layout.pp; ++stage) {
     memory.push_back(plan_memory(p.engine, p.layout, leader(stage)));
   }
