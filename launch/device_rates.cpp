@@ -2,35 +2,17 @@
 
 #include <algorithm>
 #include <chrono>
-#include <vector>
 
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/ops/elementwise.h"
-#include "core/ops/matmul.h"
-#include "core/random.h"
+#include "launch/matrix_rate.h"
 
 namespace switchyard {
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// Random numbers: a product of zeros runs faster than one of real data.
-void fill_random(ops::Context context, const Tensor& x) {
-  std::vector<float> row(static_cast<size_t>(x.shape[1]));
-  Scratch::Scope scope(context.scratch);
-  const Tensor staged = scope.allocate({x.shape[1]}, DType::f32);
-  const RandomKey key{0, 0, random_purpose("device rates")};
-  for (int64_t i = 0; i < x.shape[0]; ++i) {
-    for (size_t j = 0; j < row.size(); ++j) {
-      row[j] = random_uniform(key, static_cast<uint64_t>(i) * row.size() + j) - 0.5f;
-    }
-    copy_bytes(staged.data, row.data(), staged.bytes(), context.stream);
-    ops::cast(context, staged, x.slice(0, i, i + 1).view({x.shape[1]}));
-  }
-  context.stream.synchronize();
-}
 
 // Calls `body` until `seconds` have passed, in rounds that grow; returns calls a second.
 template <class Body>
@@ -60,15 +42,10 @@ double copy_rate(ops::Context context, const DeviceRatesOptions& o) {
 }
 
 double matrix_rate(ops::Context context, const DeviceRatesOptions& o, DType dtype) {
-  const Shape shape{o.size, o.size};
-  Arena arena("matrix rate", 3 * Arena::footprint(shape, dtype), o.device);
-  const Tensor a = arena.allocate(shape, dtype, "a"), b = arena.allocate(shape, dtype, "b");
-  const Tensor c = arena.allocate(shape, dtype, "c");
-  fill_random(context, a);
-  fill_random(context, b);
-  const double n = static_cast<double>(o.size);
-  return 2 * n * n * n *
-         calls_per_second(context.stream, o.seconds, [&] { ops::matmul(context, a, b, c); });
+  constexpr int products = 4;  // between two waits of the host
+  MatrixRate rate(o.size, dtype, o.device);
+  return products * MatrixRate::operations(o.size) *
+         calls_per_second(context.stream, o.seconds, [&] { rate.measure(context, products); });
 }
 
 }  // namespace
