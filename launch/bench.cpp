@@ -180,6 +180,7 @@ void Bench::run(const Settings& s, BenchResult& result) {
     settle_matmul_choices(s.has("tuning-folder") ? s.text("tuning-folder") : "", options_, mesh_,
                           engine_.context());
   }
+  engine_.rehearse();
   run_on_gpu(warm_up, result);
   measure_device(s, result);
 }

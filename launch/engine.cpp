@@ -5,19 +5,12 @@
 
 #include "core/error.h"
 #include "core/logging.h"
-#include "core/ops/elementwise.h"
 #include "launch/world.h"
 #include "parallel/pipeline_schedule.h"
 
 namespace switchyard {
 
 namespace {
-
-// Microbatches that one evaluation run holds the tokens of.
-constexpr int64_t evaluation_run = 16;
-
-// Tokens of a microbatch; far above what memory holds, and no size of a buffer overflows.
-constexpr int64_t most_rows = int64_t{1} << 31;
 
 FlatBuffers::Options buffer_options(const EngineOptions& o, const Mesh& mesh) {
   FlatBuffers::Options options;
@@ -51,70 +44,7 @@ int64_t scored_tokens(std::span<const TokenBatch> batches) {
   return count;
 }
 
-void check_graph(const EngineOptions& o, const Layout& layout) {
-  if (!o.cuda_graph) return;
-  check(o.device == Device::cuda, "layout", "--cuda-graph on '{}'; it is allowed on cuda",
-        name_of(o.device));
-  const int ranks = layout.tp * layout.pp * layout.dp;
-  check(ranks == 1, "layout", "--cuda-graph with {} ranks; 1 is allowed", ranks);
-}
-
 }  // namespace
-
-Share share_of(int64_t count, int parts, int part) {
-  const int64_t each = count / parts;
-  const int64_t odd = count % parts;
-  const int64_t begin = part * each + std::min<int64_t>(part, odd);
-  return {begin, begin + each + (part < odd ? 1 : 0)};
-}
-
-int activation_slots(const EngineOptions& o, const Layout& layout, const Coordinates& place) {
-  if (!o.training) return 1;
-  const int64_t most = share_of(o.global_batch / o.micro_batch, layout.dp, 0).end;
-  return static_cast<int>(std::min<int64_t>(most, layout.pp - place.pp));
-}
-
-int64_t held_microbatches(const EngineOptions& o, const Layout& layout) {
-  const int64_t training =
-      o.training ? share_of(o.global_batch / o.micro_batch, layout.dp, 0).end : 0;
-  return std::max(training, evaluation_run);
-}
-
-GptStage::Options stage_options(const EngineOptions& o, int slots) {
-  GptStage::Options options;
-  options.dtype = o.dtype;
-  options.micro_batch = o.micro_batch;
-  options.sequence_length = o.sequence_length;
-  options.layers_of_stages = o.pipeline_layers;
-  options.slots = slots;
-  options.training = o.training;
-  options.seed = o.seed;
-  options.device = o.device;
-  options.head_chunk = o.head_chunk;
-  options.deterministic = o.deterministic;
-  options.exchange_chunks = o.exchange_chunks;
-  return options;
-}
-
-void check_engine(const EngineOptions& o, const Layout& layout) {
-  check(o.micro_batch >= 1, "layout", "--micro-batch-size {}; at least 1 is allowed",
-        o.micro_batch);
-  check(o.micro_batch <= most_rows / o.sequence_length, "layout",
-        "--micro-batch-size {} of {} tokens each; at most {} tokens together are allowed",
-        o.micro_batch, o.sequence_length, most_rows);
-  check(o.dtype != DType::f16 || o.device == Device::cuda, "layout",
-        "fp16 on '{}'; it is allowed on cuda (on the CPU: fp32 and --bf16)", name_of(o.device));
-  GptStage::check_layout(o.model, layout, stage_options(o, 1));
-  if (!o.training) return;
-  check_graph(o, layout);
-  check(o.global_batch % o.micro_batch == 0, "layout",
-        "--global-batch-size {} with --micro-batch-size {}; a multiple of it is allowed",
-        o.global_batch, o.micro_batch);
-  check(o.global_batch / o.micro_batch >= layout.dp, "layout",
-        "{} data-parallel ranks for {} microbatches ({} samples by {}); at most one rank for each "
-        "is allowed",
-        layout.dp, o.global_batch / o.micro_batch, o.global_batch, o.micro_batch);
-}
 
 Engine::Engine(const EngineOptions& options, const Mesh& mesh)
     : options_(options),
@@ -230,6 +160,17 @@ void Engine::backward_step(std::span<const TokenBatch> batches, int64_t step) {
   sync_->wait_for_weights();
 }
 
+// Two microbatches: the first one's products write the gradients, those of the second add.
+void Engine::rehearse() {
+  if (options_.device == Device::cpu) return;
+  Share share =
+      share_of(options_.global_batch / options_.micro_batch, mesh_.layout.dp, mesh_.place.dp);
+  share.end = std::min(share.end, share.begin + 2);
+  read_microbatches(share, 0, {});
+  backward_step(inputs_.send(0, stream_), 0);
+  stream_.synchronize();
+}
+
 void Engine::queue_step(int64_t step, double learning_rate, const ReadSample& read,
                         const std::function<bool()>& asks_to_stop) {
   set_current_step(step);
@@ -341,67 +282,6 @@ Engine::Score Engine::score(int64_t samples, const ReadSample& read) {
     mine.loss_sum += read_loss_sum();
   }
   return sum_over_ranks(mine.loss_sum, mine.tokens);
-}
-
-// Checkpoints copy on streams of their own: what is queued here must be done.
-std::vector<ShardedTensor> Engine::state_to_save() {
-  sync_->wait_for_weights();
-  stream_.synchronize();
-  return optimizer_->state(StateUse::save);
-}
-
-// Checkpoints of the first format's beginnings have no counters: every step of theirs was applied.
-void Engine::load_training_state(const CheckpointReader& reader) {
-  auto state = optimizer_->state(StateUse::load);
-  if (reader.find(DistributedOptimizer::counters_name) == nullptr) {
-    optimizer_->assume_applied(reader.info().step);
-    std::erase_if(state, [](const ShardedTensor& t) {
-      return t.name == DistributedOptimizer::counters_name ||
-             t.name == DistributedOptimizer::loss_scale_name;
-    });
-  }
-  stream_.synchronize();
-  reader.read(state);
-}
-
-void Engine::gather_after_load() {
-  optimizer_->weights_from_master();
-  sync_->gather_weights();
-}
-
-void Engine::load_weights(const CheckpointReader& reader) {
-  for (auto& p : stage_.parameters()) {
-    if (p.box.empty()) continue;
-    const std::string name = "/model/" + p.name;
-    const auto* stored = reader.find(name);
-    check(stored != nullptr, "checkpoint", "step {} has no tensor '{}'", reader.info().step, name);
-    check(stored->shape == p.global, "checkpoint", "'{}' is stored as {}; the model needs {}", name,
-          stored->shape.to_string(), p.global.to_string());
-    load_weight(reader, *stored, p);
-  }
-}
-
-// Through host memory, where another precision is rounded.
-void Engine::load_weight(const CheckpointReader& reader, const StoredTensor& stored,
-                         const Parameter& p) {
-  const Tensor weight(p.weight.data, p.weight.dtype, p.box.extent, options_.device);
-  const bool direct = stored.dtype == weight.dtype;
-  if (direct && options_.device == Device::cpu) {
-    reader.read(stored.name, p.box, weight.data);
-    return;
-  }
-  Stream host;
-  Scratch scratch;
-  Scratch::Scope scope(scratch);
-  Tensor loaded = scope.allocate(p.box.extent, stored.dtype);
-  reader.read(stored.name, p.box, loaded.data);
-  if (!direct) {
-    const Tensor rounded = scope.allocate(p.box.extent, weight.dtype);
-    ops::cast({host, scratch}, loaded, rounded);
-    loaded = rounded;
-  }
-  copy_bytes(weight.data, loaded.data, loaded.bytes(), stream_);
-  stream_.synchronize();
 }
 
 }  // namespace switchyard

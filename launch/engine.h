@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -10,6 +9,7 @@
 
 #include "core/device.h"
 #include "core/memory.h"
+#include "launch/engine_options.h"
 #include "launch/input_ring.h"
 #include "launch/outcome_queue.h"
 #include "launch/step_graph.h"
@@ -22,42 +22,6 @@
 #include "parallel/pipeline_executor.h"
 
 namespace switchyard {
-
-struct EngineOptions {
-  GptConfig model;
-  DType dtype = DType::f32;
-  int64_t sequence_length = 0;
-  int64_t micro_batch = 1;
-  int64_t global_batch = 1;          // samples of a training step
-  std::vector<int> pipeline_layers;  // of each stage; empty: balanced
-  uint64_t seed = 0;
-  DistributedOptimizer::Options optimizer;
-  bool training = true;         // false: weights only, forward only
-  Device device = Device::cpu;  // of everything that the engine holds
-  int64_t head_chunk = 0;       // rows whose logits live at once; 0: all of a microbatch
-  bool deterministic = true;
-  bool cuda_graph = false;  // capture a training step and replay it; one rank on a GPU
-  // With cuda_graph: waiting longer for a step is an error; 0: never.
-  std::chrono::milliseconds step_limit{0};
-  int64_t exchange_chunks = 1;  // of tensor-parallel exchanges beside products; 1: no overlap
-};
-
-// How many of `count` microbatches each dp rank computes: counts differ by at most one, the first
-// ranks take the odd ones, and a rank's are neighbours.
-struct Share {
-  int64_t begin = 0;
-  int64_t end = 0;
-};
-Share share_of(int64_t count, int parts, int part);
-
-// What planning needs of an engine without making one. The activations of `slots` microbatches live
-// at once on a stage, whatever its dp rank's count of microbatches.
-int activation_slots(const EngineOptions& options, const Layout& layout, const Coordinates& place);
-GptStage::Options stage_options(const EngineOptions& options, int slots);
-int64_t held_microbatches(const EngineOptions& options, const Layout& layout);  // their tokens
-
-// Throws Error for a layout, batch or micro-batch that does not fit; needs no rank and no memory.
-void check_engine(const EngineOptions& options, const Layout& layout);
 
 // One rank's part of a model and all that trains or evaluates it. Every call is collective. On a
 // GPU a step is queued without waiting for the device; what came of it is read later.
@@ -86,6 +50,9 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   void initialize();  // random weights, zero moments
+  // On a GPU: forward and backward passes over padding, no update, so that step 1 finds plans,
+  // scratch memory, kernels and the exchanges' channels ready. Needs weights.
+  void rehearse();
   // Queues a step; at most OutcomeQueue::capacity may be unfinished. Whether this rank asks to stop
   // is looked up when the step's work is queued. A sample that cannot be read is an error of
   // finish_step(), on every rank.

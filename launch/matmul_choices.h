@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "core/ops/matmul_plan.h"
-#include "launch/engine.h"
+#include "launch/engine_options.h"
 #include "model/products.h"
 #include "parallel/mesh.h"
 

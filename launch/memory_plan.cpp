@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "launch/input_ring.h"
 #include "optim/distributed_optimizer.h"
 #include "parallel/flat_buffers.h"
 #include "parallel/pipeline_executor.h"

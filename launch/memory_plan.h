@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "launch/engine.h"
+#include "launch/engine_options.h"
 
 namespace switchyard {
 

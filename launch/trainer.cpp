@@ -223,6 +223,16 @@ void check_run_options(const Settings& run) {
     check(!run.has(name) || run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed",
           name, run.has(name) ? run.text(name) : "");
   }
+  distributed_timeout(run);
+}
+
+std::chrono::minutes distributed_timeout(const Settings& run) {
+  const char* name = "distributed-timeout-minutes";
+  const int64_t minutes = run.has(name) ? run.integer(name) : 10;
+  constexpr int64_t most = 60 * 24 * 365;
+  check(minutes >= 1 && minutes <= most, "options", "--{} {}; 1 to {} is allowed", name, minutes,
+        most);
+  return std::chrono::minutes(minutes);
 }
 
 Device device_of(const Settings& run) {
@@ -253,9 +263,7 @@ EngineOptions engine_options(const PathSpecification& path, const Settings& run,
   o.head_chunk = run.integer("head-chunk-size");
   o.deterministic = !run.flag("no-deterministic");
   o.cuda_graph = training && run.flag("cuda-graph");
-  if (o.cuda_graph) {
-    o.step_limit = std::chrono::minutes(run.integer("distributed-timeout-minutes"));
-  }
+  if (o.cuda_graph) o.step_limit = distributed_timeout(run);
   const int64_t chunks = run.integer("tp-comm-chunks");
   check(chunks >= 1, "options", "--tp-comm-chunks {}; at least 1 is allowed", chunks);
   if (run.flag("tp-comm-overlap")) o.exchange_chunks = chunks;
@@ -326,11 +334,12 @@ void train(const std::string& folder, const Settings& given, Communicator& world
     report_device(*engine);
     report_memory(engine_options(path, settings, true), mesh);
   }
+  const double peak = measure_peak(mesh, *engine, path.dtype());
   if (engine->device() == Device::cuda && !settings.flag("no-matmul-tuning")) {
     settle_matmul_choices(run.folder(), engine_options(path, settings, true), mesh,
                           engine->context());
   }
-  const double peak = measure_peak(mesh, *engine, path.dtype());
+  engine->rehearse();
   TrainingLoop loop(run, path, settings, mesh, *engine, *data, validation.get(), peak);
   loop.run(step);
 }

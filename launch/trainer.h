@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,9 +20,11 @@ namespace switchyard {
 // after everything that can be checked was checked.
 void train(const std::string& folder, const Settings& given, Communicator& world);
 
+void check_run_options(const Settings& run);  // throws Error
+// --distributed-timeout-minutes, or its default. Throws Error for what is not allowed.
+std::chrono::minutes distributed_timeout(const Settings& run);
 // The device of --device; by default a GPU where there is one. Throws Error for one that is not
 // there.
-void check_run_options(const Settings& run);  // throws Error
 Device device_of(const Settings& run);
 // What --allow-tf32 and --attention-backend mean for this process.
 void apply_device_settings(const Settings& run);

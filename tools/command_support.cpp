@@ -22,20 +22,6 @@ std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Argument
   return std::nullopt;
 }
 
-namespace {
-
-std::chrono::milliseconds timeout_of(const std::optional<Command>& command) {
-  int64_t minutes = 10;
-  const char* name = "distributed-timeout-minutes";
-  if (command && command->given.has(name)) minutes = command->given.integer(name);
-  constexpr int64_t most = 60 * 24 * 365;
-  check(minutes >= 1 && minutes <= most, "options", "--{} {}; 1 to {} is allowed", name, minutes,
-        most);
-  return std::chrono::minutes(minutes);
-}
-
-}  // namespace
-
 int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, const char* usage,
                      const std::function<void(Command&, Communicator&)>& body) {
   std::optional<Command> command;
@@ -45,7 +31,7 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
   try {
     command = parse_or_help(specs, arguments, usage);
     if (!command) return 0;
-    timeout = timeout_of(command);
+    timeout = distributed_timeout(command->given);
     device = device_of(command->given);
   } catch (const Error&) {
     problem = std::current_exception();

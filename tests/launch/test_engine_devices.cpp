@@ -218,6 +218,20 @@ TEST_P(EngineOnDevice, AllocatesNothingAndNeverWaitsWhileAStepIsQueued) {
   }
 }
 
+TEST_P(EngineOnDevice, RehearsedItAllocatesNothingFromTheFirstStepOn) {
+  if (GetParam().device == Device::cpu) GTEST_SKIP() << "there memory grows in the first step";
+  TrainedEngine plain(small(GetParam())), rehearsed(small(GetParam()));
+  rehearsed.engine.rehearse();
+  const auto before = memory_statistics();
+  const int64_t free_bytes = describe_gpu().free_bytes;
+  std::vector<double> losses;
+  for (int64_t step = 1; step <= 3; ++step) losses.push_back(rehearsed.step(step).loss);
+  EXPECT_EQ(memory_statistics().allocations, before.allocations);
+  EXPECT_EQ(describe_gpu().free_bytes, free_bytes);
+  for (int64_t step = 1; step <= 3; ++step) EXPECT_EQ(plain.step(step).loss, losses[step - 1]);
+  EXPECT_TRUE(state_of(plain) == state_of(rehearsed));
+}
+
 TEST_P(EngineOnDevice, QueuedAheadItIsTheSameRun) {
   TrainedEngine one(small(GetParam())), ahead(small(GetParam()));
   std::vector<double> losses;

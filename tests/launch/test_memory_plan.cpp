@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "launch/engine.h"
 #include "parallel/communicators.h"
 
 namespace switchyard {

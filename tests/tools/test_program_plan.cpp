@@ -59,6 +59,7 @@ TEST(Plan, RefusesWhatTrainRefuses) {
   EXPECT_THAT(refused(base + "--tp 2 --world-size 3").err, HasSubstr("a multiple of tp x pp"));
   EXPECT_THAT(refused(base + "--micro-batch-size 3").err, HasSubstr("a multiple of it is allowed"));
   EXPECT_THAT(refused(base + "--world-size 16").err, HasSubstr("at most one rank for each"));
+  EXPECT_THAT(refused(base + "--distributed-timeout-minutes 0").err, HasSubstr("1 to 525600"));
   EXPECT_THAT(refused("--preset gpt2-124m").err, HasSubstr("--global-batch-size"));
   EXPECT_THAT(refused("--num-layers 2").err, HasSubstr("vocab"));
   EXPECT_THAT(refused(base + "--seq-length 4096").err, HasSubstr("1024 learned positions"));

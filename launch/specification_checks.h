@@ -1,0 +1,28 @@
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "launch/specification.h"
+
+// What the ways to a specification (a new path, a fork, going on) check alike. Each throws Error
+// naming option, value and what is allowed.
+namespace switchyard {
+
+inline constexpr std::array loss_scale_options = {"initial-loss-scale", "min-loss-scale",
+                                                  "loss-scale-window", "hysteresis"};
+
+void check_schedule_options(const Settings& s, const char* decay_meaning);
+void check_numbers(const Settings& s);
+void check_precision(const Settings& s);
+void check_positions(const PathSpecification& path);
+
+// Model options as a whole: preset first, what is given over it, derived fields last. The
+// vocabulary is the data's, or the larger one that was asked for.
+Settings resolve_model(const Settings& given, int64_t data_vocabulary);
+
+const char* precision_name(DType dtype);                   // as options name it: fp32, bf16, fp16
+std::string show(const std::vector<std::string>& values);  // as on the command line
+
+}  // namespace switchyard

@@ -1,0 +1,74 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "launch/specification_checks.h"
+
+namespace switchyard {
+
+namespace {
+
+std::string describe(const std::vector<DataSource>& sources) {
+  std::string text;
+  for (const auto& s : sources) {
+    text += fmt::format("{}{} {} (identity {})", text.empty() ? "" : ", ", s.weight, s.prefix,
+                        s.identity);
+  }
+  return text;
+}
+
+// The same sets with the same weights, wherever they lie.
+bool is_same_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b) {
+  return std::ranges::equal(a, b, [](const DataSource& x, const DataSource& y) {
+    return x.identity == y.identity && x.weight == y.weight;
+  });
+}
+
+// Data given anew must be those of one of the path's stages; they may have moved.
+void check_data(PathSpecification& path, const Settings& given) {
+  auto sources = parse_sources(given.list("data-path"));
+  for (auto& source : sources) {
+    source.identity = TokenDataset::open(source.prefix, path.model.vocabulary).identity();
+  }
+  const auto stage = std::ranges::find_if(path.stages, [&](const DataStage& candidate) {
+    return is_same_blend(candidate.sources, sources);
+  });
+  check(stage != path.stages.end(), "path",
+        "--data-path {} is another set than the path's {}; use fork or extend for other data",
+        describe(sources), describe(path.stages.back().sources));
+  for (auto& each : path.stages) {
+    for (auto& mine : each.sources) {
+      for (const auto& source : sources) {
+        if (mine.identity == source.identity) mine.prefix = source.prefix;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void check_against(PathSpecification& path, const Settings& given) {
+  auto specs = model_options();
+  const auto training = training_options();
+  specs.insert(specs.end(), training.begin(), training.end());
+  Settings wanted = given;
+  if (given.has("preset")) {
+    wanted = resolve_model(given, path.model.vocabulary);
+    for (const auto& [name, values] : given.all()) {
+      if (name != "preset") wanted.set_text(name, values.front());
+    }
+  }
+  if (given.flag("swiglu")) wanted.set_text("activation", "swiglu");
+  for (const auto& spec : specs) {
+    if (!wanted.has(spec.name) || spec.name == "data-path" || spec.name == "swiglu") continue;
+    const std::string now =
+        path.settings.has(spec.name) ? show(path.settings.list(spec.name)) : "none";
+    check(show(wanted.list(spec.name)) == now, "path",
+          "--{} {}, but the path was made with {}; a path never changes: fork it", spec.name,
+          show(wanted.list(spec.name)), now);
+  }
+  if (given.has("data-path")) check_data(path, given);
+}
+
+}  // namespace switchyard

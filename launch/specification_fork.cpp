@@ -1,0 +1,106 @@
+#include <algorithm>
+#include <set>
+
+#include "core/error.h"
+#include "launch/specification_checks.h"
+
+namespace switchyard {
+
+namespace {
+
+// Model options whose change leaves every tensor's name and shape as it is.
+const std::set<std::string> free_model_options = {"hidden-dropout", "attention-dropout"};
+
+void fork_data(PathSpecification& path, int64_t samples, const Settings& given) {
+  if (!given.has("data-path")) {
+    for (const char* name : {"seq-length", "split"}) {
+      check(!given.has(name) || given.text(name) == path.settings.text(name), "fork",
+            "--{} {} over a parent's {} would read its data anew in other windows; give the "
+            "branch its own --data-path with it",
+            name, given.has(name) ? given.text(name) : "", path.settings.text(name));
+    }
+    return;
+  }
+  // A stage with which the parent was extended at this very step has been read by nobody yet.
+  std::erase_if(path.stages, [&](const DataStage& s) { return s.first_sample >= samples; });
+  path.stages.push_back({samples, parse_sources(given.list("data-path"))});
+}
+
+void fork_settings(PathSpecification& path, const Settings& given) {
+  for (const auto& spec : model_options()) {
+    if (!given.has(spec.name) || spec.name == "preset" || spec.name == "swiglu") continue;
+    const bool same =
+        path.settings.has(spec.name) && path.settings.list(spec.name) == given.list(spec.name);
+    check(same || free_model_options.contains(spec.name), "fork",
+          "--{} {}, but the parent has {}; a branch keeps its parent's tensors", spec.name,
+          show(given.list(spec.name)),
+          path.settings.has(spec.name) ? path.settings.text(spec.name) : "none");
+    path.settings.set(spec, given.list(spec.name));
+  }
+  check(!given.has("preset") && !given.flag("swiglu"), "fork",
+        "--preset and --swiglu are for new paths; a branch keeps its parent's tensors");
+  for (const char* name : {"bf16", "fp16"}) {
+    check(!given.has(name) || given.flag(name) == path.settings.flag(name), "fork",
+          "--{} over a parent in {}; a branch keeps its parent's tensors", name,
+          precision_name(path.dtype()));
+  }
+  for (const char* name : loss_scale_options) {
+    check(!given.has(name) || path.settings.flag("fp16"), "fork",
+          "--{} {} over a parent in {}; it is allowed in fp16", name,
+          given.has(name) ? given.text(name) : "", precision_name(path.dtype()));
+  }
+  for (const auto& spec : training_options()) {
+    if (given.has(spec.name)) path.settings.set(spec, given.list(spec.name));
+  }
+  path.model = config_of(path.settings);
+  path.model.validate();
+}
+
+void fork_schedule(PathSpecification& path, const LineageEntry& entry, const Settings& given,
+                   const Schedule& parent) {
+  const bool changed =
+      std::ranges::any_of(std::initializer_list<const char*>{"lr", "min-lr", "lr-warmup-iters",
+                                                             "lr-decay-style", "lr-decay-iters"},
+                          [&](const char* name) { return given.has(name); });
+  if (!changed) return;
+  auto& s = path.settings;
+  // The parent's own count of steps means another stretch than this branch's.
+  s.erase("lr-decay-iters");
+  if (given.has("lr-decay-iters")) s.set_text("lr-decay-iters", given.text("lr-decay-iters"));
+  check_schedule_options(s, "the steps that the branch decays");
+  const bool decays = s.text("lr-decay-style") != "constant";
+  const auto keep = [&](const char* name, double parents) {
+    check(!decays || !given.has(name) || given.real(name) == parents, "fork",
+          "--{} {} with --lr-decay-style {}; a branch decays from its parent's rate at the fork "
+          "point, so only the parent's {} is allowed with it",
+          name, given.has(name) ? given.text(name) : "", s.text("lr-decay-style"), parents);
+  };
+  keep("lr", parent.maximum);
+  keep("lr-warmup-iters", static_cast<double>(parent.warmup));
+  path.schedule =
+      schedule_from_fork(parent, entry.step, s.real("lr"), s.real("min-lr"),
+                         s.integer("lr-warmup-iters"), decay_style_named(s.text("lr-decay-style")),
+                         s.has("lr-decay-iters") ? s.integer("lr-decay-iters") : 0);
+}
+
+}  // namespace
+
+PathSpecification fork_path(const PathSpecification& parent, const LineageEntry& entry,
+                            const Settings& given) {
+  PathSpecification path = parent;
+  check(parent.kind == "path", "fork", "an average has weights only; fork a path's saved step");
+  fork_data(path, entry.samples, given);
+  fork_settings(path, given);
+  path.settings.erase("data-path");
+  check_numbers(path.settings);
+  check_precision(path.settings);
+  check_positions(path);
+  fork_schedule(path, entry, given, parent.schedule);
+  path.split = Split::parse(path.settings.text("split"));
+  path.lineage.push_back(entry);
+  const TrainingData data = open_training_data(path);
+  path.stages = data.stages();
+  return path;
+}
+
+}  // namespace switchyard
