@@ -1,5 +1,6 @@
 #include "launch/metrics.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -67,13 +68,22 @@ void MetricsLog::write(const StepMetrics& m) {
   check(stream_.good(), "metrics", "{} cannot be written", file_.string());
 }
 
+namespace {
+
+// Where fp16 has overflowed the norm is infinite or no number, whose sign means nothing.
+std::string show_norm(double norm) {
+  return std::isfinite(norm) ? fmt::format("{:.3f}", norm) : "not finite";
+}
+
+}  // namespace
+
 std::string console_line(const StepMetrics& m, int64_t last_step, double seconds_left) {
   std::string line = fmt::format(
-      "step {}{} | loss {:.5f} | lr {:.3e} | grad norm {:.3f} | samples {} | {:.0f} tokens/s | mfu "
+      "step {}{} | loss {:.5f} | lr {:.3e} | grad norm {} | samples {} | {:.0f} tokens/s | mfu "
       "{:.1f}% causal of {:.0f} GFLOP/s | {:.0f} ms | {:.0f} MiB",
       m.step, last_step > 0 ? fmt::format("/{}", last_step) : "", m.loss, m.learning_rate,
-      m.grad_norm, m.samples, m.tokens_per_second, 100 * m.mfu, m.peak_gflops, m.milliseconds,
-      static_cast<double>(m.memory_bytes) / (1 << 20));
+      show_norm(m.grad_norm), m.samples, m.tokens_per_second, 100 * m.mfu, m.peak_gflops,
+      m.milliseconds, static_cast<double>(m.memory_bytes) / (1 << 20));
   if (m.loss_scale) {
     line += fmt::format(" | loss scale {:g}{} | {} skipped", m.loss_scale->scale,
                         m.loss_scale->skipped ? " overflowed" : "", m.loss_scale->skipped_steps);

@@ -66,6 +66,7 @@ TEST(Metrics, AnFp16StepSaysItsLossScale) {
   EXPECT_EQ(lines[1].at("skipped"), true);
   EXPECT_EQ(lines[1].at("skipped_steps"), 2);
   EXPECT_TRUE(lines[1].at("grad_norm").is_null());
+  EXPECT_NE(console_line(m, 0, 0).find("grad norm not finite |"), std::string::npos);
   EXPECT_NE(console_line(m, 0, 0).find("loss scale 65536 overflowed | 2 skipped"),
             std::string::npos);
 }
