@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
 #include "core/error.h"
@@ -194,24 +195,6 @@ std::vector<MatmulProduct> MatmulTuning::lacks(std::span<const MatmulProduct> pr
     if (!known) missing.push_back(product);
   }
   return missing;
-}
-
-std::optional<MatmulTuning> find_tuning(std::span<const std::filesystem::path> folders,
-                                        const TuningIdentity& here) {
-  for (const auto& folder : folders) {
-    if (!std::filesystem::is_directory(folder)) continue;
-    std::vector<std::filesystem::path> files;
-    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-      const std::string name = entry.path().filename().string();
-      if (name.starts_with("matmul") && name.ends_with(".jsonl")) files.push_back(entry.path());
-    }
-    std::sort(files.begin(), files.end());
-    for (const auto& file : files) {
-      MatmulTuning table = MatmulTuning::load(file);
-      if (table.identity() == here) return table;
-    }
-  }
-  return std::nullopt;
 }
 
 }  // namespace switchyard::ops

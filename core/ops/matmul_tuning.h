@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -73,11 +72,6 @@ class MatmulTuning {
   TuningIdentity identity_;
   std::map<MatmulProduct, MatmulChoice> choices_;
 };
-
-// Of the matmul*.jsonl files in `folders`, in order of folders and names: the first that holds for
-// `here`. Folders that do not exist are passed over; throws Error for a file that is no table.
-std::optional<MatmulTuning> find_tuning(std::span<const std::filesystem::path> folders,
-                                        const TuningIdentity& here);
 
 // From now on products of this process take their algorithms from `table`; null or what it lacks:
 // cuBLASLt's own first suggestion, which is the same each time. Throws Error for a table that does

@@ -116,18 +116,6 @@ TEST(MatmulTuning, ListsWhatItLacksOnce) {
   EXPECT_EQ(table.lacks(std::vector{known, unknown, known, unknown}), std::vector{unknown});
 }
 
-TEST(MatmulTuning, FindsATableThatHoldsHere) {
-  const TemporaryFolder folder;
-  TuningIdentity other = h200;
-  other.device = "NVIDIA A100-SXM4-80GB";
-  MatmulTuning(other).save(folder.path() / "matmul-a100.jsonl");
-  std::ofstream(folder.path() / "metrics.jsonl") << "{}\n";
-  const std::vector<std::filesystem::path> folders{folder.path() / "none", folder.path()};
-  EXPECT_FALSE(find_tuning(folders, h200).has_value());
-  table_of_two().save(folder.path() / "matmul-h200.jsonl");
-  EXPECT_EQ(find_tuning(folders, h200), table_of_two());
-}
-
 // On a GPU, with few and short measurements.
 class TimedMatmulTest : public testing::Test {
  protected:
