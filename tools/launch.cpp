@@ -185,7 +185,7 @@ int Ranks::run() {
 }  // namespace
 
 int launch_command(Arguments arguments) {
-  if (!arguments.empty() && arguments[0] == "--help") {
+  if (!arguments.empty() && (arguments[0] == "--help" || arguments[0] == "-h")) {
     std::printf("%s", usage);
     return 0;
   }
