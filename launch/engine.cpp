@@ -128,7 +128,8 @@ double Engine::read_loss_sum() {
 void Engine::stop_unless_finite(const char* what, int64_t step, double value) {
   if (std::isfinite(value)) return;
   agree_on_errors(*mesh_.world, [&] {
-    fail("train", "the {} of step {} is {}; nothing of this step was saved", what, step, value);
+    fail("train", "the {} of step {} is {}; nothing of this step was saved", what, step,
+         std::isnan(value) ? std::abs(value) : value);  // the sign of no number means nothing
   });
 }
 
