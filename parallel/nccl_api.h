@@ -16,8 +16,16 @@ inline bool is_failure(ncclResult_t result) {
   return result != ncclSuccess && result != ncclInProgress;
 }
 
+// What the code says, and behind it NCCL's last warning in this process, which names the cause but
+// may be an older one.
+inline std::string nccl_error(ncclResult_t result) {
+  const std::string last = ncclGetLastError(nullptr);
+  const std::string text = ncclGetErrorString(result);
+  return last.empty() ? text : fmt::format("{}; its last warning: {}", text, last);
+}
+
 inline void check_nccl(ncclResult_t result, const char* call) {
-  if (is_failure(result)) fail("nccl", "{} failed: {}", call, ncclGetErrorString(result));
+  if (is_failure(result)) fail("nccl", "{} failed: {}", call, nccl_error(result));
 }
 
 inline ncclRedOp_t native(ReduceOp op) { return op == ReduceOp::sum ? ncclSum : ncclMax; }

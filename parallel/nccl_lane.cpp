@@ -3,6 +3,7 @@
 #include <cstring>
 #include <exception>
 #include <thread>
+#include <utility>
 
 #include "core/cuda/runtime.h"
 #include "parallel/nccl_api.h"
@@ -82,15 +83,21 @@ NcclLane::~NcclLane() {
   ncclCommAbort(comm_);
 }
 
+ncclResult_t NcclLane::state() {
+  const std::lock_guard lock(process_.calls);
+  ncclResult_t state = ncclSuccess;
+  check_nccl(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError");
+  return state;
+}
+
 void NcclLane::settle(const char* doing) {
   const auto deadline = Clock::now() + process_.timeout;
   for (int round = 0;; ++round) {
-    ncclResult_t state = ncclSuccess;
-    check_nccl(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError");
-    if (state == ncclSuccess) return;
-    if (state != ncclInProgress)
+    const ncclResult_t now = state();
+    if (now == ncclSuccess) return;
+    if (now != ncclInProgress)
       fail("nccl", "{}: NCCL failed while the group {}: {}", describe(self_), doing,
-           ncclGetErrorString(state));
+           nccl_error(now));
     check(Clock::now() < deadline, "nccl",
           "{}: no end after {} ms (the timeout) while the group {}; did every rank come?",
           describe(self_), process_.timeout.count(), doing);
@@ -104,11 +111,13 @@ void NcclLane::settle(const char* doing) {
 ncclComm_t NcclLane::split(int color, int key, const ncclConfig_t& config) {
   stream_.synchronize();
   ncclConfig_t mine = config;
-  ncclComm_t child = nullptr;
-  check_nccl(ncclCommSplit(comm_, color < 0 ? NCCL_SPLIT_NOCOLOR : color, key, &child, &mine),
-             "ncclCommSplit");
+  {
+    const std::lock_guard lock(process_.calls);
+    check_nccl(ncclCommSplit(comm_, color < 0 ? NCCL_SPLIT_NOCOLOR : color, key, &child_, &mine),
+               "ncclCommSplit");
+  }
   settle("is split");
-  return child;
+  return std::exchange(child_, nullptr);
 }
 
 std::shared_ptr<NcclWork> NcclLane::take(bool captured) {
@@ -149,7 +158,10 @@ Handle NcclLane::start(const Operation& operation, Stream& caller) {
     work->ready.record(stream_);
     stage(*work, in, out);
   }
-  call(operation, in, out);
+  {
+    const std::lock_guard lock(process_.calls);
+    call(operation, in, out);
+  }
   if (open_group.depth > 0)
     open_group.works.emplace_back(this, work);
   else
@@ -243,15 +255,17 @@ void NcclLane::exchange_parts(const Operation& o, const void* in, void* out) {
 std::string NcclLane::find_fault() {
   const std::lock_guard lock(mutex_);
   retire();
+  // A call under way is looked at next time; it must not keep the watchdog from its other lanes.
   ncclResult_t state = ncclSuccess;
-  ncclCommGetAsyncError(comm_, &state);
+  if (const std::unique_lock calls(process_.calls, std::try_to_lock); calls)
+    ncclCommGetAsyncError(comm_, &state);
   const bool failed = is_failure(state);
   const auto named = [&](const std::string& why) {
     if (outstanding_.empty()) return fmt::format("{}: {}", describe(self_), why);
     const auto& head = outstanding_.front()->operation;
     return fmt::format("{}: {}: {}", describe(self_), describe(head), why);
   };
-  if (failed) return named(fmt::format("NCCL reports: {}", ncclGetErrorString(state)));
+  if (failed) return named(fmt::format("NCCL reports: {}", nccl_error(state)));
   if (outstanding_.empty() || !outstanding_.front()->ready.is_reached()) return {};
   // Its time begins when nothing before it is left to do, however far ahead the host runs.
   if (head_since_ == Clock::time_point{}) head_since_ = Clock::now();
@@ -266,9 +280,13 @@ void begin_nccl_group() {
 
 void end_nccl_group() {
   check(open_group.depth > 0, "nccl", "a group of operations ends that was not begun");
-  check_nccl(ncclGroupEnd(), "ncclGroupEnd");
-  if (--open_group.depth > 0) return;
+  if (--open_group.depth > 0) return check_nccl(ncclGroupEnd(), "ncclGroupEnd");
   const auto works = std::exchange(open_group.works, {});
+  {
+    std::unique_lock<std::mutex> lock;
+    if (!works.empty()) lock = std::unique_lock(works[0].first->process().calls);
+    check_nccl(ncclGroupEnd(), "ncclGroupEnd");
+  }
   for (const auto& [lane, work] : works) lane->finish(work);
 }
 

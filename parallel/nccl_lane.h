@@ -23,6 +23,9 @@ struct NcclProcess {
   std::chrono::milliseconds timeout{60'000};
   int gpu = 0;
   NcclWatchdog* watchdog = nullptr;
+  // Held for every call on a communicator that the watchdog looks at, too: NCCL allows one thread
+  // at a time, even to ask for the state, which joins and frees what a call has started.
+  std::mutex calls;
   // Host buffers go through these.
   ScratchPool staging{Device::cuda, "staging of nccl"};
   ScratchPool pinned{ScratchPool::pinned, "staging of nccl"};
@@ -62,14 +65,16 @@ class NcclLane {
   void settle(const char* doing);  // until the communicator is ready for the next call
   void finish(const std::shared_ptr<NcclWork>& work);  // all its calls have been made
   void abort() { ncclCommAbort(comm_); }               // by the watchdog alone
+  void end_calls() { process_.calls.lock(); }  // of the whole process, for good; before that
   // The watchdog's look: what is wrong, or nothing.
   std::string find_fault();
   const Member& self() const { return self_; }
-  Stream& stream() { return stream_; }
+  NcclProcess& process() { return process_; }
 
  private:
   using Clock = std::chrono::steady_clock;
   std::shared_ptr<NcclWork> take(bool captured);
+  ncclResult_t state();
   void retire();
   void stage(NcclWork& work, const void*& in, void*& out);
   void call(const Operation& operation, const void* in, void* out);
@@ -78,6 +83,7 @@ class NcclLane {
   NcclProcess& process_;
   const Member self_;
   ncclComm_t comm_;
+  ncclComm_t child_ = nullptr;  // of a split under way, written by NCCL's own thread
   const int exceptions_;
   Stream stream_{Device::cuda, Priority::high};
   std::mutex mutex_;  // guards what follows

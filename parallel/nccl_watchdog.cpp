@@ -56,6 +56,7 @@ void NcclWatchdog::end_with(const std::string& fault) {
   std::fprintf(stderr, "switchyard: [communicator] %s\n", fault.c_str());
   std::fflush(nullptr);
   std::thread([lanes = lanes_] {
+    if (!lanes.empty()) lanes.front()->end_calls();
     for (NcclLane* lane : lanes) lane->abort();
     end_job(1);
   }).detach();

@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <mutex>
 #include <random>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -27,6 +31,8 @@ struct ncclComm {
   bool blocking = true;
   std::shared_ptr<Rendezvous> meeting;
   std::atomic<bool> aborted = false;
+  std::atomic<bool> occupied = false;  // a call on it is under way
+  bool joins = false;                  // the next success ends the thread that had done the work
   uint64_t splits = 0;
   std::mutex mutex;                  // guards what follows
   std::function<bool()> unfinished;  // what is in progress; true when done
@@ -45,16 +51,42 @@ struct Group {
   std::vector<Queued> calls;
 };
 thread_local Group group;
+std::atomic<const char*> last_warning = "";
+
+ncclResult_t warn(ncclResult_t result, const char* text) {
+  last_warning = text;
+  return result;
+}
 
 bool is_message(const Call& call) {
   return call.kind == CallKind::send || call.kind == CallKind::recv;
 }
 
+// A call on a communicator, for as long as it lasts. A real one may not be used by two threads at
+// once, not even to ask for its state, which joins and frees what a call has started; here the
+// process ends and says so.
+class Occupied {
+ public:
+  explicit Occupied(ncclComm& comm, const char* call) : comm_(comm) {
+    if (!comm.occupied.exchange(true)) return;
+    std::fprintf(stderr, "emulated NCCL: %s while another thread calls on the communicator\n",
+                 call);
+    std::abort();
+  }
+  ~Occupied() { comm_.occupied = false; }
+  Occupied(const Occupied&) = delete;
+  Occupied& operator=(const Occupied&) = delete;
+
+ private:
+  ncclComm& comm_;
+};
+
 // Goes on with what is in progress; the first look finds it so in any case.
 ncclResult_t look(ncclComm& comm) {
   const std::lock_guard lock(comm.mutex);
   if (comm.error != ncclSuccess) return comm.error;
-  if (comm.meeting && comm.meeting->lost_rank() >= 0) return comm.error = ncclRemoteError;
+  if (comm.meeting && comm.meeting->lost_rank() >= 0)
+    return comm.error = warn(ncclRemoteError, "a rank's process is gone");
   if (!comm.unfinished) return ncclSuccess;
   if (!comm.unfinished()) return ncclInProgress;
   comm.unfinished = nullptr;
@@ -65,7 +97,9 @@ ncclResult_t begin(ncclComm& comm, const std::function<bool()>& work) {
   {
     const std::lock_guard lock(comm.mutex);
     if (comm.error != ncclSuccess) return comm.error;
-    if (comm.unfinished) return ncclInvalidUsage;
+    if (comm.unfinished)
+      return comm.error = warn(ncclInvalidArgument, "a call before the last one had ended");
+    comm.joins = !comm.blocking;
     comm.unfinished = [work, looks = 0]() mutable { return ++looks > 1 && work(); };
   }
   if (!comm.blocking) return ncclInProgress;
@@ -116,6 +150,7 @@ ncclResult_t submit(ncclComm* comm, const std::vector<Queued>& calls) {
 }
 
 ncclResult_t call(ncclComm* comm, cudaStream_t stream, const Call& wanted) {
+  const Occupied occupied(*comm, "an operation");
   const bool peer = wanted.peer >= 0 && wanted.peer < comm->size;
   if (wanted.count < 0 || !peer) return ncclInvalidArgument;
   if (wanted.count > 0 && (wanted.in == nullptr && wanted.out == nullptr))
@@ -206,7 +241,7 @@ const char* ncclGetErrorString(ncclResult_t result) {
   }
 }
 
-const char* ncclGetLastError(ncclComm_t) { return ""; }
+const char* ncclGetLastError(ncclComm_t) { return last_warning; }
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   std::memset(id, 0, sizeof *id);
@@ -230,6 +265,7 @@ ncclResult_t ncclCommInitRank(ncclComm_t* made, int size, ncclUniqueId id, int r
 
 ncclResult_t ncclCommSplit(ncclComm_t parent, int color, int key, ncclComm_t* made,
                            ncclConfig_t* config) {
+  const Occupied occupied(*parent, "ncclCommSplit");
   const uint64_t number = parent->splits++;
   const Wish mine{.color = color, .key = key};
   const bool blocking = blocks(config, parent->blocking);
@@ -246,7 +282,10 @@ ncclResult_t ncclCommSplit(ncclComm_t parent, int color, int key, ncclComm_t* ma
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
+  const Occupied occupied(*comm, "ncclCommGetAsyncError");
   *state = look(*comm);
+  if (*state == ncclSuccess && std::exchange(comm->joins, false))
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
   return ncclSuccess;
 }
 
@@ -261,6 +300,7 @@ ncclResult_t ncclCommUserRank(const ncclComm_t comm, int* rank) {
 }
 
 ncclResult_t ncclCommFinalize(ncclComm_t comm) {
+  const Occupied occupied(*comm, "ncclCommFinalize");
   return begin(*comm, [comm] {
     comm->meeting->of(comm->rank).closed = 1;
     return true;
@@ -293,6 +333,7 @@ ncclResult_t ncclGroupEnd() {
     ncclComm* comm = calls.front().comm;
     const auto of_others =
         std::stable_partition(calls.begin(), calls.end(), [&](auto& q) { return q.comm == comm; });
+    const Occupied occupied(*comm, "ncclGroupEnd");
     const ncclResult_t one = submit(comm, {calls.begin(), of_others});
     if (one != ncclSuccess) result = one;
     calls.erase(calls.begin(), of_others);
