@@ -8,7 +8,8 @@ function(switchyard_room name)
 endfunction()
 
 # switchyard_test(NAME SOURCES file... [LIBRARIES lib...] [LABELS fast|slow] [RANKS n] [TIMEOUT s])
-# A GoogleTest program; with RANKS it is started under mpirun with that many ranks.
+# A GoogleTest program; with RANKS it is started under mpirun with that many ranks. Tests use two
+# cores, which ctest is told of.
 function(switchyard_test name)
   cmake_parse_arguments(ARG "" "RANKS;TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
@@ -22,10 +23,9 @@ function(switchyard_test name)
   if(ARG_RANKS)
     add_test(NAME ${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/support/mpirun -np ${ARG_RANKS}
                                   $<TARGET_FILE:${name}>)
-    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
   else()
     add_test(NAME ${name} COMMAND ${name})
   endif()
-  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} PROCESSORS 2
                        ENVIRONMENT "OMP_NUM_THREADS=2")
 endfunction()
