@@ -14,8 +14,8 @@ namespace switchyard::ops::cuda {
 namespace {
 
 constexpr std::string_view where = "matmul";
-constexpr int64_t workspace_alignment = 256;  // what cudaMalloc gives and every kernel may expect
-constexpr uintptr_t vector_alignment = 16;    // of a bias that an epilogue reads
+constexpr int64_t workspace_alignment = 256;  // what cuBLASLt's documents ask for
+constexpr uintptr_t epilogue_alignment = 16;  // of a bias, its gradient and a gelu's input
 
 using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
 
@@ -43,9 +43,10 @@ Preference preference_of(const MatmulPlan& plan) {
   return preference;
 }
 
-// Heuristics read the alignment of the epilogue's addresses and nothing behind them.
+// Heuristics take the alignment of these addresses for a promise and read nothing behind them: so
+// they are no better aligned than every call's.
 void point_at_examples(const MatmulPlan& plan, const MatmulDescriptors& descriptors) {
-  const auto* aligned = std::bit_cast<const void*>(uintptr_t{workspace_alignment});
+  const auto* aligned = std::bit_cast<const void*>(epilogue_alignment);
   if (plan.takes_vector()) descriptors.point_bias(aligned);
   if (plan.ld_aux != 0) descriptors.point_aux(aligned);
 }
@@ -59,7 +60,7 @@ void* aligned_workspace(Scratch::Scope& scope, int64_t bytes) {
 
 // The bias as an epilogue takes it: of c's dtype, aligned.
 Tensor suited_bias(const Context& context, Scratch::Scope& scope, const Tensor& bias, DType dtype) {
-  const bool aligned = std::bit_cast<uintptr_t>(bias.data) % vector_alignment == 0;
+  const bool aligned = std::bit_cast<uintptr_t>(bias.data) % epilogue_alignment == 0;
   if (bias.dtype == dtype && aligned) return bias;
   const Tensor suited = scope.allocate(bias.shape, dtype);
   cast(context, bias, suited);

@@ -14,6 +14,8 @@ namespace {
 
 constexpr uint64_t mark = 0x656d756c61746564;  // of algorithms made here
 constexpr int split_choices[] = {1, 2, 4};
+constexpr uint32_t most_alignment = 128;  // that is told apart
+constexpr uintptr_t workspace_alignment = 256;
 
 // What a cublasLtMatmulAlgo_t holds here.
 struct Algorithm {
@@ -26,13 +28,12 @@ cublasLtMatmulAlgo_t wrap(const Algorithm& algorithm) {
   cublasLtMatmulAlgo_t wrapped{};
   wrapped.data[0] = algorithm.made_here;
   wrapped.data[1] = algorithm.splits;
-  wrapped.data[2] = std::bit_cast<uint32_t>(algorithm.alignments);
+  wrapped.data[2] = std::bit_cast<uint64_t>(algorithm.alignments);
   return wrapped;
 }
 
 Algorithm unwrap(const cublasLtMatmulAlgo_t& wrapped) {
-  return {wrapped.data[0], wrapped.data[1],
-          std::bit_cast<LtAlignments>(static_cast<uint32_t>(wrapped.data[2]))};
+  return {wrapped.data[0], wrapped.data[1], std::bit_cast<LtAlignments>(wrapped.data[2])};
 }
 
 // Parts in fp32, all but the first in the workspace.
@@ -51,14 +52,22 @@ T preferred(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttri
   return value;
 }
 
-LtAlignments alignments_of(cublasLtMatmulPreference_t preference) {
+// Of an address; no address promises all.
+uint8_t alignment_of(const void* address) {
+  const auto bits = std::bit_cast<uintptr_t>(address) | most_alignment;
+  return static_cast<uint8_t>(bits & -bits);
+}
+
+LtAlignments alignments_of(cublasLtMatmulPreference_t preference, const LtProduct& product) {
   const auto promised = [&](cublasLtMatmulPreferenceAttributes_t which) {
-    return static_cast<uint8_t>(std::min(preferred<uint32_t>(preference, which), 128u));
+    return static_cast<uint8_t>(std::min(preferred<uint32_t>(preference, which), most_alignment));
   };
   return {promised(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES),
           promised(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES),
           promised(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES),
-          promised(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES)};
+          promised(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES),
+          alignment_of(product.bias),
+          alignment_of(product.aux)};
 }
 
 bool may_split(cublasLtMatmulPreference_t preference, const LtProduct& product) {
@@ -72,7 +81,9 @@ cublasStatus_t check_workspace(const LtProduct& product, const Algorithm& algori
   if (needed == 0) return CUBLAS_STATUS_SUCCESS;
   std::string wrong = workspace == nullptr ? "a null pointer" : check_range(workspace, bytes);
   if (bytes < needed) wrong = "too small";
-  if (wrong.empty() && std::bit_cast<uintptr_t>(workspace) % 16 != 0) wrong = "misaligned";
+  if (wrong.empty() && std::bit_cast<uintptr_t>(workspace) % workspace_alignment != 0) {
+    wrong = "no multiple of 256";
+  }
   if (wrong.empty()) return CUBLAS_STATUS_SUCCESS;
   complain("cublasLtMatmul", "workspace: " + wrong);
   return CUBLAS_STATUS_INVALID_VALUE;
@@ -105,7 +116,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     if (splits > 1 && !may_split(preference, product)) break;
     cublasLtMatmulHeuristicResult_t& result = results[(*returned)++];
     result = {};
-    result.algo = wrap({mark, static_cast<uint64_t>(splits), alignments_of(preference)});
+    result.algo = wrap({mark, static_cast<uint64_t>(splits), alignments_of(preference, product)});
     result.workspaceSize = workspace;
     result.state = CUBLAS_STATUS_SUCCESS;
   }

@@ -123,7 +123,7 @@ bool is_aligned(const void* address, size_t alignment) {
   return std::bit_cast<uintptr_t>(address) % alignment == 0;
 }
 
-cublasStatus_t check_vector(const LtProduct& p) {
+cublasStatus_t check_vector(const LtProduct& p, size_t alignment) {
   const bool columns = p.has(CUBLASLT_EPILOGUE_BGRADB);
   if (!columns && !p.has(CUBLASLT_EPILOGUE_BIAS) && !p.has(CUBLASLT_EPILOGUE_BGRADA)) {
     return CUBLAS_STATUS_SUCCESS;
@@ -131,8 +131,9 @@ cublasStatus_t check_vector(const LtProduct& p) {
   const int64_t length = columns ? p.d.columns : p.d.rows;
   const auto bytes = static_cast<size_t>(length * size_of(p.d.type));
   const std::string wrong = p.bias == nullptr ? "a null pointer" : check_range(p.bias, bytes);
-  if (!wrong.empty() || !is_aligned(p.bias, 16)) {
-    return refuse(CUBLAS_STATUS_INVALID_VALUE, "bias: " + (wrong.empty() ? "misaligned" : wrong));
+  if (!wrong.empty() || !is_aligned(p.bias, alignment)) {
+    return refuse(CUBLAS_STATUS_INVALID_VALUE,
+                  "bias: " + (wrong.empty() ? "less aligned than for the heuristics" : wrong));
   }
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -174,7 +175,7 @@ cublasStatus_t check_addresses(const LtProduct& p, const LtAlignments& alignment
                            {"B", p.b_data, p.b, alignments.b},
                            {"C", p.c_data, p.d, alignments.c},
                            {"D", p.d_data, p.d, alignments.d},
-                           {"the auxiliary matrix", p.aux, aux, 16}}) {
+                           {"the auxiliary matrix", p.aux, aux, alignments.aux}}) {
     if (&x.matrix == &aux && p.ld_aux == 0) continue;
     std::string wrong = x.data == nullptr ? "a null pointer" : "";
     if (wrong.empty()) wrong = check_range(x.data, static_cast<size_t>(x.matrix.bytes()));
@@ -183,7 +184,7 @@ cublasStatus_t check_addresses(const LtProduct& p, const LtAlignments& alignment
     }
     if (!wrong.empty()) return refuse(CUBLAS_STATUS_INVALID_VALUE, x.name + (": " + wrong));
   }
-  return check_vector(p);
+  return check_vector(p, alignments.bias);
 }
 
 }  // namespace emulated

@@ -18,9 +18,11 @@ struct LtDescriptors {
 // success says why there is no such product, and `complain` has printed it.
 cublasStatus_t read_product(const LtDescriptors& from, LtProduct& product);
 
-// The alignments in bytes that an algorithm was asked for with.
+// The alignments in bytes that an algorithm was asked for with. Those of the bias, or of its
+// gradient, and of the auxiliary matrix are what their addresses had then.
 struct LtAlignments {
-  uint8_t a = 1, b = 1, c = 1, d = 1;
+  uint8_t a = 1, b = 1, c = 1, d = 1, bias = 1, aux = 1;
+  uint8_t unused[2] = {};
 };
 cublasStatus_t check_addresses(const LtProduct& product, const LtAlignments& alignments);
 

@@ -27,6 +27,7 @@ class EmulatedCublasLt : public testing::Test {
   Found heuristics(const MatmulPlan& of, uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE,
                    uint64_t most = workspace_bytes) {
     const cuda::MatmulDescriptors made(of);
+    if (of.takes_vector()) made.point_bias(example_bias_);
     cublasLtMatmulPreference_t preference = nullptr;
     cublasLtMatmulPreferenceCreate(&preference);
     const uint32_t alignment = 16;
@@ -54,9 +55,10 @@ class EmulatedCublasLt : public testing::Test {
     return static_cast<char*>(held_.back().data());
   }
 
-  // The product with algorithm `number`, operands `offset` bytes from aligned places.
+  // The product with algorithm `number`, operands `offset` bytes from aligned places and the
+  // workspace `workspace_offset`.
   cublasStatus_t multiply(const MatmulPlan& of, size_t number, int64_t offset, char* bias,
-                          int64_t workspace) {
+                          int64_t workspace, int64_t workspace_offset = 0) {
     const cuda::MatmulDescriptors made(of);
     if (of.takes_vector()) made.point_bias(bias);
     const auto result = heuristics(of).results.at(number);
@@ -66,13 +68,15 @@ class EmulatedCublasLt : public testing::Test {
     char* d = memory(1 << 16);
     const auto status = cublasLtMatmul(
         handle_, made.operation(), &alpha, a, made.a(), b, made.b(), &of.beta, d, made.d(), d,
-        made.d(), &result.algo, workspace == 0 ? nullptr : memory(workspace),
+        made.d(), &result.algo,
+        workspace == 0 ? nullptr : memory(workspace + 256) + workspace_offset,
         static_cast<size_t>(workspace), static_cast<cudaStream_t>(stream_.native()));
     stream_.synchronize();
     return status;
   }
 
   Stream stream_{Device::cuda};
+  const void* example_bias_ = nullptr;  // that heuristics see
 
  private:
   cublasLtHandle_t handle_ = [] {
@@ -134,6 +138,14 @@ TEST_F(EmulatedCublasLt, RefusesAWorkspaceThatIsTooSmall) {
   EXPECT_EQ(multiply(plan(p), 1, 0, nullptr, 0), CUBLAS_STATUS_INVALID_VALUE);
 }
 
+TEST_F(EmulatedCublasLt, RefusesAMisalignedWorkspace) {
+  MatmulProduct p = gradient();
+  p.row_sums = false;
+  const int64_t needed = 16 * 32 * 4;
+  EXPECT_EQ(multiply(plan(p), 1, 0, nullptr, needed, 256), CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(multiply(plan(p), 1, 0, nullptr, needed, 64), CUBLAS_STATUS_INVALID_VALUE);
+}
+
 TEST_F(EmulatedCublasLt, RefusesAddressesThatBreakTheirPromise) {
   const MatmulPlan of = plan(forward());
   char* bias = memory(256);
@@ -144,8 +156,20 @@ TEST_F(EmulatedCublasLt, RefusesAddressesThatBreakTheirPromise) {
   EXPECT_EQ(multiply(of, 0, 0, bias + 256 - 16, 0), CUBLAS_STATUS_INVALID_VALUE);  // its end
 }
 
+TEST_F(EmulatedCublasLt, RefusesABiasLessAlignedThanTheHeuristicsWereShown) {
+  const MatmulPlan of = plan(forward());
+  char* bias = memory(256);
+  example_bias_ = bias;
+  EXPECT_EQ(multiply(of, 0, 0, bias, 0), CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(multiply(of, 0, 0, bias + 16, 0), CUBLAS_STATUS_INVALID_VALUE);
+  example_bias_ = bias + 16;
+  EXPECT_EQ(multiply(of, 0, 0, bias + 16, 0), CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(multiply(of, 0, 0, bias + 8, 0), CUBLAS_STATUS_INVALID_VALUE);
+}
+
 TEST_F(EmulatedCublasLt, OverwritesABiasGradient) {
   char* sums = memory(16 * sizeof(float));
+  example_bias_ = sums;
   std::vector<float> numbers(16, 5.0f);
   copy_bytes(sums, numbers.data(), 16 * sizeof(float), stream_);
   EXPECT_EQ(multiply(plan(gradient()), 0, 0, sums, 0), CUBLAS_STATUS_SUCCESS);
