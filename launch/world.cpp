@@ -21,8 +21,12 @@ int ranks_per_gpu() {
   return text == nullptr ? 1 : std::max(1, std::atoi(text));
 }
 
+// A process that was shown one GPU of its machine's, as by srun --gpus-per-task=1 or a script, was
+// given that one. Were others given it, too, NCCL would say so.
 void select_own_gpu() {
   const int local = local_rank_of_process(), share = ranks_per_gpu();
+  if (share == 1 && gpu_count() == 1 && std::getenv("CUDA_VISIBLE_DEVICES") != nullptr)
+    return select_gpu(0);
   check(local / share < gpu_count(), "launch",
         "local rank {} sees {} {}, which {} {} each may use; start fewer ranks on this machine",
         local, gpu_count(), gpu_count() == 1 ? "GPU" : "GPUs", share,

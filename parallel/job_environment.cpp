@@ -24,12 +24,18 @@ int number_of(const char* variable) {
   return number;
 }
 
+// torchrun's own store listens on MASTER_PORT when it says so; the next port is taken then.
+int port_of_rank_variables() {
+  const bool taken = text_of("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  return number_of("MASTER_PORT") + (taken ? 1 : 0);
+}
+
 JobEnvironment from_rank_variables() {
   return {.rank = number_of("RANK"),
           .size = number_of("WORLD_SIZE"),
           .local_rank = number_of("LOCAL_RANK"),
           .host = text_of("MASTER_ADDR"),
-          .port = number_of("MASTER_PORT"),
+          .port = port_of_rank_variables(),
           .source = "RANK and WORLD_SIZE"};
 }
 

@@ -85,6 +85,8 @@ class Occupied {
 ncclResult_t look(ncclComm& comm) {
   const std::lock_guard lock(comm.mutex);
   if (comm.error != ncclSuccess) return comm.error;
+  if (comm.meeting && comm.meeting->rank_of_same_gpu() >= 0)
+    return comm.error = warn(ncclInvalidUsage, "Duplicate GPU detected");
   if (comm.meeting && comm.meeting->lost_rank() >= 0)
     return comm.error = warn(ncclRemoteError, "a rank's process is gone");
   if (!comm.unfinished) return ncclSuccess;
@@ -186,12 +188,24 @@ sw::ReduceOp op_of(ncclRedOp_t op) { return op == ncclMax ? sw::ReduceOp::max : 
 // Shared memory goes by a short name; the id's own text is random.
 std::string name_of(const ncclUniqueId& id) { return {id.internal, strnlen(id.internal, 100)}; }
 
+// Machines go by NCCL_HOSTID where it is set, devices by what the process is shown.
+uint64_t gpu_of_thread() {
+  std::string text;
+  for (const char* name : {"NCCL_HOSTID", "CUDA_VISIBLE_DEVICES"}) {
+    const char* value = std::getenv(name);
+    text += std::string(value == nullptr ? "" : value) + "/";
+  }
+  int device = 0;
+  cudaGetDevice(&device);
+  return std::hash<std::string>()(text + std::to_string(device));
+}
+
 ncclComm* make_comm(const std::string& name, int size, int rank, bool blocking) {
   auto* comm = new ncclComm;
   comm->rank = rank;
   comm->size = size;
   comm->blocking = blocking;
-  comm->meeting = std::make_shared<Rendezvous>(name, size, rank);
+  comm->meeting = std::make_shared<Rendezvous>(name, size, rank, gpu_of_thread());
   return comm;
 }
 

@@ -28,7 +28,7 @@ int64_t begin_of_letters(int64_t n) { return begin_of_slots(n) + n * Rendezvous:
 
 }  // namespace
 
-Rendezvous::Rendezvous(std::string name, int size, int rank)
+Rendezvous::Rendezvous(std::string name, int size, int rank, uint64_t gpu)
     : name_(std::move(name)), size_(size), rank_(rank) {
   const int64_t n = size;
   bytes_ = static_cast<size_t>(begin_of_letters(n) + n * n * mailbox_bytes);
@@ -39,6 +39,7 @@ Rendezvous::Rendezvous(std::string name, int size, int rank)
   ::close(file);
   check(sized && memory != MAP_FAILED, "emulated NCCL", "{}: {}", name_, std::strerror(errno));
   memory_ = static_cast<std::byte*>(memory);
+  of(rank).gpu = gpu;
   of(rank).process = ::getpid();
 }
 
@@ -55,6 +56,12 @@ bool Rendezvous::all_have_come() {
   complete_ = true;
   if (rank_ == 0) ::shm_unlink(name_.c_str());
   return true;
+}
+
+int Rendezvous::rank_of_same_gpu() const {
+  for (int r = 0; r < size_; ++r)
+    if (r != rank_ && of(r).process != 0 && of(r).gpu == of(rank_).gpu) return r;
+  return -1;
 }
 
 int Rendezvous::lost_rank() const {

@@ -24,6 +24,7 @@ class Rendezvous {
   };
   struct Rank {
     std::atomic<int32_t> process;     // its id; 0 before it has come
+    uint64_t gpu;                     // machine and device, hashed
     std::atomic<int32_t> closed;      // it has ended its communicator properly
     std::atomic<uint64_t> published;  // pieces put into its slot
     std::atomic<uint64_t> consumed;   // rounds of pieces that it has read
@@ -36,12 +37,14 @@ class Rendezvous {
     int64_t bytes;                      // of the whole message
   };
 
-  Rendezvous(std::string name, int size, int rank);
+  Rendezvous(std::string name, int size, int rank, uint64_t gpu);
   ~Rendezvous();
   Rendezvous(const Rendezvous&) = delete;
   Rendezvous& operator=(const Rendezvous&) = delete;
 
   bool all_have_come();
+  // Another rank that uses this one's GPU, which NCCL refuses; -1 where there is none.
+  int rank_of_same_gpu() const;
   // A rank whose process is gone although it has not closed; -1 where there is none.
   int lost_rank() const;
   Rank& of(int rank) const;

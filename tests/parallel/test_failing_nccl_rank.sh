@@ -39,6 +39,17 @@ export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$((20000 + RANDOM % 10000)
 RANK=1 LOCAL_RANK=1 "$program" orphan 2>/dev/null &
 RANK=0 LOCAL_RANK=0 expect 1 "network error; its last warning: " "$program" orphan
 wait
+
+# Each process is shown one GPU alone: another for each, or for all the same.
+unset SWITCHYARD_RANKS_PER_GPU
+on_gpu() { env RANK="$2" LOCAL_RANK="$2" CUDA_VISIBLE_DEVICES="$1" "$program" none; }
+on_gpu 5 1 2>/dev/null &
+expect 0 "" env RANK=0 LOCAL_RANK=0 CUDA_VISIBLE_DEVICES=4 "$program" none
+wait
+export MASTER_PORT=$((MASTER_PORT + 1))
+on_gpu 4 1 2>/dev/null &
+expect 1 "Duplicate GPU" env RANK=0 LOCAL_RANK=0 CUDA_VISIBLE_DEVICES=4 "$program" none
+wait
 unset WORLD_SIZE MASTER_ADDR MASTER_PORT
 
 expect 1 "local rank 9 sees 1 GPU" env RANK=9 LOCAL_RANK=9 WORLD_SIZE=16 MASTER_ADDR=127.0.0.1 \

@@ -39,6 +39,7 @@ constexpr const char* names[] = {"RANK",
                                  "LOCAL_RANK",
                                  "MASTER_ADDR",
                                  "MASTER_PORT",
+                                 "TORCHELASTIC_USE_AGENT_STORE",
                                  "SLURM_PROCID",
                                  "SLURM_LOCALID",
                                  "SLURM_STEP_NUM_TASKS",
@@ -84,6 +85,20 @@ TEST(JobEnvironment, ReadsTorchrunsNames) {
   EXPECT_EQ(job->host, "gpu-3");
   EXPECT_EQ(job->port, 29500);
   EXPECT_EQ(local_rank_of_process(), 1);
+}
+
+// Its agents listen on MASTER_PORT themselves unless they leave it to the workers.
+TEST(JobEnvironment, LeavesTorchrunItsPort) {
+  std::map<std::string, std::string> values{{"RANK", "0"},
+                                            {"WORLD_SIZE", "2"},
+                                            {"LOCAL_RANK", "0"},
+                                            {"MASTER_ADDR", "gpu-3"},
+                                            {"MASTER_PORT", "29500"}};
+  for (const auto& [text, port] : std::map<std::string, int>{{"True", 29501}, {"False", 29500}}) {
+    values["TORCHELASTIC_USE_AGENT_STORE"] = text;
+    const Variables variables(values);
+    EXPECT_EQ(job_environment()->port, port) << text;
+  }
 }
 
 std::map<std::string, std::string> of_srun() {
