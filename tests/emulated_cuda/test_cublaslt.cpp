@@ -66,11 +66,11 @@ class EmulatedCublasLt : public testing::Test {
     char* a = memory(1 << 16) + offset;
     char* b = memory(1 << 16);
     char* d = memory(1 << 16);
-    const auto status = cublasLtMatmul(
-        handle_, made.operation(), &alpha, a, made.a(), b, made.b(), &of.beta, d, made.d(), d,
-        made.d(), &result.algo,
-        workspace == 0 ? nullptr : memory(workspace + 256) + workspace_offset,
-        static_cast<size_t>(workspace), static_cast<cudaStream_t>(stream_.native()));
+    const auto status =
+        cublasLtMatmul(handle_, made.operation(), &alpha, a, made.a(), b, made.b(), &of.beta, d,
+                       made.d(), d, made.d(), &result.algo,
+                       workspace == 0 ? nullptr : memory(workspace + 256) + workspace_offset,
+                       static_cast<size_t>(workspace), static_cast<cudaStream_t>(stream_.native()));
     stream_.synchronize();
     return status;
   }
