@@ -31,9 +31,9 @@ struct AttentionOptions {
 };
 
 // Which body computes attention on a GPU: cuDNN's (bf16 and f16, head sizes that are multiples of 8
-// up to 256, positions in order, rows that begin at multiples of 16 bytes) or our own, which takes
-// all. Automatic: cuDNN's where it can and there is no dropout. Asking for cuDNN where it cannot is
-// an Error that says why. With dropout it is given our own mask.
+// up to 256, two or more positions in order, rows that begin at multiples of 16 bytes) or our own,
+// which takes all. Automatic: cuDNN's where it can and there is no dropout. Asking for cuDNN where
+// it cannot is an Error that says why. With dropout it is given our own mask.
 enum class AttentionBackend : uint8_t { automatic, own, cudnn };
 void set_attention_backend(AttentionBackend backend);  // of this process
 AttentionBackend attention_backend();

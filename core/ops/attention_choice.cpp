@@ -55,6 +55,7 @@ std::string cudnn_cannot(const AttentionBackward& t, const AttentionOptions& opt
                        length, options.sequence_length);
   }
   if (t.q.elements() == 0) return "there is nothing to compute";
+  if (length == 1) return "there is one position; cuDNN's backward takes two or more";
   for (const auto& [name, tensor] : {std::pair{"q", &t.q},
                                      {"k", &t.k},
                                      {"v", &t.v},

@@ -93,7 +93,15 @@ class GraphBuilder {
   void output(const TensorHandle& t, Id id, int64_t heads, const CudnnAttention::Strides& s) {
     t->set_output(true).set_uid(id).set_dim(dims(heads)).set_stride(strides(s));
   }
-  std::vector<int64_t> log_sum_strides() const { return {a_.heads * a_.length, a_.length, 1, 1}; }
+  // With dropout a plan's part of it may begin at any head.
+  void describe_log_sum(Tensor_attributes& t) const {
+    t.set_uid(id_log_sum)
+        .set_name("log_sum")
+        .set_data_type(fe::DataType_t::FLOAT)
+        .set_dim({a_.batch, a_.heads, a_.length, 1})
+        .set_stride({a_.heads * a_.length, a_.length, 1, 1})
+        .set_alignment(a_.length % 4 == 0 ? 16 : 4);
+  }
 
   TensorHandle mask() {
     const int64_t rows = a_.length * a_.length;
@@ -118,11 +126,8 @@ class GraphBuilder {
     if (a_.dropout > 0) options.set_dropout(mask(), constant(1 / (1 - a_.dropout)));
     const auto [out, log_sum] = graph_->sdpa(q, k, v, options);
     output(out, id_out, a_.heads, a_.out);
-    log_sum->set_output(true)
-        .set_uid(id_log_sum)
-        .set_data_type(fe::DataType_t::FLOAT)
-        .set_dim({a_.batch, a_.heads, a_.length, 1})
-        .set_stride(log_sum_strides());
+    log_sum->set_output(true);
+    describe_log_sum(*log_sum);
   }
 
   void add_backward() {
@@ -130,12 +135,9 @@ class GraphBuilder {
     const auto v = input(id_v, "v", a_.kv_heads, a_.v);
     const auto out = input(id_out, "out", a_.heads, a_.out);
     const auto dout = input(id_dout, "dout", a_.heads, a_.dout);
-    const auto log_sum = graph_->tensor(Tensor_attributes()
-                                            .set_uid(id_log_sum)
-                                            .set_name("log_sum")
-                                            .set_data_type(fe::DataType_t::FLOAT)
-                                            .set_dim({a_.batch, a_.heads, a_.length, 1})
-                                            .set_stride(log_sum_strides()));
+    Tensor_attributes of_log_sum;
+    describe_log_sum(of_log_sum);
+    const auto log_sum = graph_->tensor(of_log_sum);
     auto options = fe::graph::SDPA_backward_attributes()
                        .set_name("attention gradient")
                        .set_causal_mask(true)

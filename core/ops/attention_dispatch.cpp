@@ -147,7 +147,9 @@ void cuda::attention_backward(const Context& context, const AttentionBackward& t
 
 void cuda::prepare_attention(const Context& context, const AttentionBackward& t,
                              const AttentionOptions& options) {
-  prepare(Pass::forward, context, t, options);
+  AttentionBackward forward = t;  // which is called without what follows
+  forward.dout = forward.dq = forward.dk = forward.dv = {};
+  prepare(Pass::forward, context, forward, options);
   if (t.dq) prepare(Pass::backward, context, t, options);
 }
 

@@ -47,6 +47,7 @@ TEST(AttentionChoice, SaysWhatCudnnCannot) {
   expect_part(cudnn_cannot(odd, options), "rows of k do not begin at multiples of 16 bytes");
   options.positions_in_order = false;
   expect_part(cudnn_cannot(tensors(DType::bf16, 128, 4, 64), options), "positions are not 0, 1, 2");
+  expect_part(cudnn_cannot(tensors(DType::bf16, 1, 4, 64), in_order(1)), "there is one position");
   options = in_order(256);
   options.dropout = 0.1;
   expect_part(cudnn_cannot(tensors(DType::bf16, 128, 4, 64), options),

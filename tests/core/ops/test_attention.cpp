@@ -131,7 +131,8 @@ struct Trial {
     options.sequence_length = std::max(p.keys, first + p.queries) + 1;
   }
 
-  // Makes q, k, v and their gradients parts of rows [batch, length, all heads], as the model does.
+  // Makes q, k, v and their gradients parts of rows [batch, length, all heads], as the model does,
+  // and aligns the others, too.
   void pack(Workbench& bench, const Problem& p) {
     const Shape all{p.batch, p.keys, p.heads + 2 * p.kv_heads, p.dim};
     const Tensor rows = bench.random(all, t.q.dtype), gradients = bench.random(all, t.q.dtype);
@@ -142,6 +143,8 @@ struct Trial {
     t.dq = gradients.slice(2, 0, keys);
     t.dk = gradients.slice(2, keys, values);
     t.dv = gradients.slice(2, values, end);
+    t.out = bench.zeros(t.out.shape, t.q.dtype);
+    t.dout = bench.random(t.dout.shape, t.q.dtype);
   }
 
   static Tensor counting(Workbench& bench, int64_t first, int64_t count) {
@@ -403,7 +406,6 @@ TEST_P(AttentionTest, PositionsInOrder) {
   for (const Problem& p : {Problem{2, 128, 128, 4, 2, 64}, {1, 130, 130, 2, 2, 80}}) {
     Trial setup(bench, p, dtype());
     setup.pack(bench, p);
-    setup.t.out = bench.zeros(setup.t.out.shape, dtype());
     setup.options.positions_in_order = true;
     prepare_attention(bench.context(), setup.t, setup.options);
     const auto allocations = memory_statistics().allocations;
@@ -415,25 +417,58 @@ TEST_P(AttentionTest, PositionsInOrder) {
   }
 }
 
-TEST_P(AttentionTest, CudnnTakesOurMask) {
+// Runs it by cuDNN, both passes; false where this build has none.
+bool run_by_cudnn(Workbench& bench, const Trial& setup) {
+  const AskForCudnn asked;
+  try {
+    setup.run(bench);
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    if (what.find("this build has no attention by cuDNN") == std::string::npos) throw;
+    return false;
+  }
+  return true;
+}
+
+// As the model calls it; lengths of whole tiles, of half ones and odd ones.
+TEST_P(AttentionTest, CudnnEqualsTheFormula) {
   if (device() == Device::cpu || dtype() == DType::f32) GTEST_SKIP() << "not for cuDNN";
-  for (const int64_t mask_bytes : {int64_t{1}, int64_t{256} << 20}) {
-    const Problem p{2, 128, 128, 4, 2, 64, 0.25};
+  for (const Problem& p : {Problem{2, 128, 128, 4, 4, 64},
+                           {2, 128, 128, 6, 2, 128},
+                           {1, 192, 192, 4, 1, 64},
+                           {1, 77, 77, 3, 3, 80},
+                           {3, 33, 33, 1, 1, 256},
+                           {1, 2, 2, 1, 1, 8}}) {
     Trial setup(bench, p, dtype());
     setup.pack(bench, p);
-    setup.t.out = bench.zeros(setup.t.out.shape, dtype());
     setup.options.positions_in_order = true;
-    setup.options.sequence_length = p.keys;
-    setup.options.mask_bytes = mask_bytes;
-    const AskForCudnn asked;
-    try {
-      setup.run(bench);
-    } catch (const Error& error) {
-      const std::string what = error.what();
-      if (what.find("this build has no attention by cuDNN") == std::string::npos) throw;
-      GTEST_SKIP() << what;
-    }
+    if (!run_by_cudnn(bench, setup)) GTEST_SKIP() << "no cuDNN in this build";
+    SCOPED_TRACE(
+        fmt::format("{} x {} heads {}/{} dim {}", p.batch, p.keys, p.heads, p.kv_heads, p.dim));
     expect_like_rounded_reference(p, setup);
+    const Outputs first = setup.outputs();
+    ASSERT_TRUE(run_by_cudnn(bench, setup));
+    const Outputs second = setup.outputs();
+    EXPECT_EQ(first.out, second.out);
+    EXPECT_EQ(first.dq, second.dq);
+    EXPECT_EQ(first.dk, second.dk);
+    EXPECT_EQ(first.dv, second.dv);
+  }
+}
+
+TEST_P(AttentionTest, CudnnTakesOurMask) {
+  if (device() == Device::cpu || dtype() == DType::f32) GTEST_SKIP() << "not for cuDNN";
+  for (const Problem& p : {Problem{2, 128, 128, 4, 2, 64, 0.25}, {2, 77, 77, 3, 3, 64, 0.25}}) {
+    for (const int64_t mask_bytes : {int64_t{1}, int64_t{256} << 20}) {
+      Trial setup(bench, p, dtype());
+      setup.pack(bench, p);
+      setup.options.positions_in_order = true;
+      setup.options.sequence_length = p.keys;
+      setup.options.mask_bytes = mask_bytes;
+      if (!run_by_cudnn(bench, setup)) GTEST_SKIP() << "no cuDNN in this build";
+      SCOPED_TRACE(fmt::format("{} positions, {} bytes for masks", p.keys, mask_bytes));
+      expect_like_rounded_reference(p, setup);
+    }
   }
 }
 
