@@ -108,6 +108,11 @@ cublasStatus_t check_epilogue(const LtDescriptors& from, const LtProduct& p) {
     return refuse(CUBLAS_STATUS_NOT_SUPPORTED,
                   "epilogue " + std::to_string(p.epilogue) + " with these types");
   }
+  // Others have measured this on an RTX 3060 with cuBLASLt 13.0; no document says it.
+  if ((p.has(CUBLASLT_EPILOGUE_BGRADA) && p.transpose_a) ||
+      (p.has(CUBLASLT_EPILOGUE_BGRADB) && !p.transpose_b)) {
+    return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "a bias gradient along columns");
+  }
   const bool gelu = p.has(CUBLASLT_EPILOGUE_GELU_AUX) || p.has(CUBLASLT_EPILOGUE_DGELU);
   if (gelu && (p.ld_aux % 8 != 0 || p.ld_aux < p.d.rows)) {
     return refuse(CUBLAS_STATUS_INVALID_VALUE,

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <utility>
 #include <vector>
 
 #include "core/memory.h"
@@ -120,6 +121,15 @@ TEST_F(EmulatedCublasLt, RefusesShapesThatDoNotFit) {
   of = plan(forward());
   of.b.columns += 1;
   EXPECT_EQ(heuristics(of).status, CUBLAS_STATUS_INVALID_VALUE);
+}
+
+TEST_F(EmulatedCublasLt, RefusesABiasGradientOfAnUntransposedB) {
+  MatmulPlan of = plan(gradient());
+  EXPECT_EQ(heuristics(of).status, CUBLAS_STATUS_SUCCESS);
+  of.transpose_b = false;
+  std::swap(of.b.rows, of.b.columns);
+  of.b.ld = of.b.rows;
+  EXPECT_EQ(heuristics(of).status, CUBLAS_STATUS_NOT_SUPPORTED);
 }
 
 TEST_F(EmulatedCublasLt, SplitsOnlyWhereItMay) {

@@ -80,7 +80,10 @@ const Model models[] = {{"gpt2-124m", 64, 12, 12, 1024, 64},
                         {"head size 256", 2, 4, 4, 2048, 256},
                         {"odd length", 3, 7, 7, 1000, 64},
                         {"odd length, head size 128", 1, 7, 7, 1000, 128},
-                        {"odd length, head size 80", 1, 5, 5, 333, 80}};
+                        {"odd length, head size 80", 1, 5, 5, 333, 80},
+                        {"odd length, head size 256", 3, 1, 1, 33, 256},
+                        {"half a tile of 128", 1, 4, 1, 192, 64},
+                        {"two positions", 1, 1, 1, 2, 8}};
 
 TEST_F(AttentionPlans, AreSupportedInBothPasses) {
   for (const Model& m : models) {
@@ -114,6 +117,14 @@ TEST_F(AttentionPlans, TakeOurOwnDropoutMaskPartByPart) {
       EXPECT_EQ(refusal(attention), "");
     }
   }
+}
+
+TEST_F(AttentionPlans, NeedTwoPositions) {
+  Model m = models[0];
+  m.length = 1;
+  const AttentionBackward t = packed(m, DType::bf16);
+  EXPECT_NE(cudnn_cannot(t, options_of(m)), "");
+  EXPECT_NE(refusal(cudnn_attention_of(Pass::backward, t, options_of(m))), "");
 }
 
 // The control: what cuDNN cannot do it refuses here, too.
