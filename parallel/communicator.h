@@ -88,7 +88,9 @@ class Communicator {
   virtual void group_end() {}
   // Gives each (sender, receiver) pair an order of its own; collective, with the same pairs on
   // every rank. Without it a send or receive may hold up all later operations of its rank in this
-  // group until the peer has joined in, as in NCCL, where such messages must be grouped.
+  // group until the peer has joined in, as in NCCL, where such messages must be grouped. With it a
+  // second message of a pair may still hold up everything that its rank queues later on the GPU
+  // until the first has ended: the host should post one at most before what the peer waits for.
   virtual void open_channels(std::span<const std::pair<int, int>>) {}
 
   // The members that give the same color, ordered by key (then by rank); collective. A negative

@@ -11,6 +11,21 @@
 
 namespace emulated {
 
+namespace {
+
+// The driver reads it when it starts; here that is when first work is issued.
+bool one_connection() {
+  static const bool one = [] {
+    const char* text = std::getenv("CUDA_DEVICE_MAX_CONNECTIONS");
+    return text != nullptr && std::string(text) == "1";
+  }();
+  return one;
+}
+
+bool is_mark(const Item& item) { return !item.work && item.wait == nullptr; }
+
+}  // namespace
+
 // Never destroyed: owners with static lifetime end their streams late.
 Machine& Machine::get() {
   static Machine& machine = *new Machine;
@@ -47,6 +62,27 @@ Stream* Machine::find(cudaStream_t handle) {
   return found == streams_.end() ? nullptr : *found;
 }
 
+void Machine::push(Stream& stream, Item item) {
+  one_connection();
+  item.number = ++issued_;
+  stream.items.push_back(std::move(item));
+}
+
+Stream* Machine::next_to_start(int device) const {
+  Stream* first = nullptr;
+  uint64_t least = 0;
+  for (Stream* stream : streams_) {
+    if (stream->device != device || stream->items.empty()) continue;
+    const auto item =
+        std::find_if(stream->items.begin(), stream->items.end(),
+                     [](const Item& each) { return !each.started && !is_mark(each); });
+    if (item == stream->items.end() || (first != nullptr && item->number > least)) continue;
+    first = stream;
+    least = item->number;
+  }
+  return first;
+}
+
 void Machine::enqueue(Stream& stream, Work work) {
   if (stream.capture != nullptr) {
     ++stream.capture->streams[&stream][&stream];
@@ -58,11 +94,11 @@ void Machine::enqueue(Stream& stream, Work work) {
     for (Stream* other : streams_) {
       if (other == &stream || other->device != stream.device || other->items.empty()) continue;
       if ((stream.legacy && other->blocking) || other->legacy) {
-        stream.items.push_back({{}, enqueue_mark(*other), nullptr});
+        push(stream, {{}, enqueue_mark(*other), nullptr});
       }
     }
   }
-  stream.items.push_back({std::move(work), nullptr, nullptr});
+  push(stream, {std::move(work), nullptr, nullptr});
   run_some();
 }
 
@@ -89,7 +125,7 @@ std::shared_ptr<Mark> Machine::enqueue_mark(Stream& stream) {
     mark->capture = stream.capture;
     mark->covers = stream.capture->streams[&stream];
   } else {
-    stream.items.push_back({{}, nullptr, mark});
+    push(stream, {{}, nullptr, mark});
   }
   return mark;
 }
@@ -97,7 +133,7 @@ std::shared_ptr<Mark> Machine::enqueue_mark(Stream& stream) {
 cudaError_t Machine::enqueue_wait(Stream& stream, const std::shared_ptr<Mark>& mark) {
   if (mark->capture == nullptr) {
     if (stream.capture != nullptr) return cudaErrorStreamCaptureIsolation;
-    stream.items.push_back({{}, mark, nullptr});
+    push(stream, {{}, mark, nullptr});
     return cudaSuccess;
   }
   if (mark->capture->ended) return cudaErrorCapturedEvent;
@@ -117,7 +153,12 @@ cudaError_t Machine::enqueue_wait(Stream& stream, const std::shared_ptr<Mark>& m
 Machine::Step Machine::step(Stream& stream) {
   if (stream.items.empty()) return Step::empty;
   Item& item = stream.items.front();
+  if (one_connection() && !item.started && !is_mark(item) &&
+      next_to_start(stream.device) != &stream) {
+    return Step::stuck;
+  }
   if (item.wait != nullptr && !item.wait->reached) return step(*item.wait->stream);
+  item.started = true;
   if (item.work && !item.work()) return Step::stuck;
   if (item.reaches != nullptr) {
     item.reaches->reached = true;

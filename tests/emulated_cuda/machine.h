@@ -41,6 +41,8 @@ struct Item {
   Work work;                      // empty: a mark or a wait
   std::shared_ptr<Mark> wait;     // runs after it is reached
   std::shared_ptr<Mark> reaches;  // set when done
+  uint64_t number = 0;            // in the order of issue
+  bool started = false;           // work that was called and has not ended
 };
 
 struct Stream {
@@ -95,6 +97,11 @@ class Machine {
 
  private:
   enum class Step : uint8_t { ran, stuck, empty };
+  void push(Stream& stream, Item item);
+  // With one connection to the device, which CUDA_DEVICE_MAX_CONNECTIONS=1 asks for, work and waits
+  // of all streams start in the order of issue: what cannot start yet keeps back all that came
+  // later. Marks keep back nothing.
+  Stream* next_to_start(int device) const;
   Step step(Stream& stream);
   void run_some();
   void drive(std::unique_lock<std::recursive_mutex>& lock, const std::function<bool()>& done,
@@ -106,6 +113,7 @@ class Machine {
   std::condition_variable_any changed_;
   std::set<Stream*> streams_;
   std::map<int, Stream*> legacy_;
+  uint64_t issued_ = 0;
 };
 
 using Lock = std::unique_lock<std::recursive_mutex>;

@@ -97,7 +97,8 @@ TEST_F(NcclCommunicator, AnOperationFollowsItsStreamAndOthersFollowTheWait) {
   before.synchronize();
 }
 
-// Each rank posts its receive first and sends then: without channels nobody would come to send.
+// Each rank posts its receive first and sends then: without channels nobody would come to send. A
+// second receive waits on the GPU behind the first, and whatever comes after it with that.
 TEST_F(NcclCommunicator, ChannelsLetReceivesBePostedAhead) {
   const int n = world().size(), r = world().rank();
   std::vector<std::pair<int, int>> ring;
@@ -118,12 +119,9 @@ TEST_F(NcclCommunicator, ChannelsLetReceivesBePostedAhead) {
     copy_bytes(sent.back().data(), &value, sizeof value, stream);
   }
   for (size_t m = 0; m < 4; ++m) {  // two go up, two go down
-    const int from = m < 2 ? (r + n - 1) % n : (r + 1) % n;
-    handles.push_back(group->recv(floats(got[m]), from, stream, {"ahead"}));
-  }
-  for (size_t m = 0; m < 4; ++m) {
-    const int to = m < 2 ? (r + 1) % n : (r + n - 1) % n;
-    handles.push_back(group->send(floats(sent[m]), to, stream, {"ahead"}));
+    const int below = (r + n - 1) % n, above = (r + 1) % n;
+    handles.push_back(group->recv(floats(got[m]), m < 2 ? below : above, stream, {"ahead"}));
+    handles.push_back(group->send(floats(sent[m]), m < 2 ? above : below, stream, {"ahead"}));
   }
   for (Handle& handle : handles) handle.wait(stream);
   for (size_t m = 0; m < 4; ++m) {
