@@ -37,6 +37,7 @@ class PreparedMatmul {
       : plan_(std::move(plan)), descriptors_(std::move(descriptors)), candidate_(candidate) {}
 
   const MatmulPlan& plan() const { return plan_; }
+  const MatmulCandidate& candidate() const { return candidate_; }
   // The product and what is done behind it; the arguments are those that the plan was made for.
   void run(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,
            const MatmulOptions& options) const;

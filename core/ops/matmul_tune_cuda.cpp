@@ -16,6 +16,7 @@ namespace {
 constexpr std::string_view where = "matmul tuning";
 constexpr int64_t most_sets = 64;
 constexpr int64_t most_runs = 1000;
+constexpr int64_t spare_bytes = 256 << 20;  // of the GPU, for scratch and the driver
 // A candidate replaces one that was suggested earlier only when it is faster by more than noise.
 constexpr double noise = 0.995;
 
@@ -91,9 +92,11 @@ class Operands {
 // Sets of operands that together pass the cache's size.
 class Rotation {
  public:
-  Rotation(const Context& context, const MatmulProduct& product, int64_t cold_bytes) {
-    const int64_t bytes = Operands(product, nullptr).bytes();
-    const int64_t sets = std::clamp<int64_t>((cold_bytes + bytes - 1) / bytes, 1, most_sets);
+  // `bytes` of one set; no more than `room` of all of them.
+  Rotation(const Context& context, const MatmulProduct& product, int64_t bytes, int64_t cold_bytes,
+           int64_t room) {
+    const int64_t wanted = std::min((cold_bytes + bytes - 1) / bytes, room / bytes);
+    const int64_t sets = std::clamp<int64_t>(wanted, 1, most_sets);
     memory_ = Memory(sets * bytes, Device::cuda, where);
     fill(context, product, bytes);
     for (int64_t i = 0; i < sets; ++i) {
@@ -185,9 +188,24 @@ void time_plan(const MatmulPlan& plan, const MatmulTimer& timer, Timing& timing,
   }
 }
 
+// What would be taken without a table, so that a resume takes it, too.
+MatmulChoice first_suggestion(const MatmulProduct& product, int64_t workspace_bytes) {
+  const auto prepared = cuda::prepare_untimed(product, {.workspace_bytes = workspace_bytes});
+  return {prepared.plan().fusion, cuda::to_words(prepared.candidate().algorithm), 0, 0, 0};
+}
+
 MatmulChoice time_product(const Context& context, const MatmulProduct& product,
                           const MatmulTimer& timer, int64_t workspace_bytes) {
-  Rotation rotation(context, product, timer.cold_bytes);
+  const int64_t bytes = Operands(product, nullptr).bytes();
+  const int64_t room = std::min(describe_gpu().free_bytes - spare_bytes, timer.most_bytes);
+  if (bytes > room) {
+    log::warning(
+        "matmul tuning: {} is not timed: its operands take {} bytes where there is room "
+        "for {}; cuBLASLt's first suggestion is taken",
+        product.to_string(), bytes, std::max<int64_t>(room, 0));
+    return first_suggestion(product, workspace_bytes);
+  }
+  Rotation rotation(context, product, bytes, timer.cold_bytes, room);
   Timing timing(context, rotation, timer);
   std::optional<MatmulChoice> best;
   for (const MatmulPlan& plan : plans_of(product, workspace_bytes)) {

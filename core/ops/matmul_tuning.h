@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <memory>
 #include <span>
@@ -38,9 +39,9 @@ using MatmulAlgorithm = std::array<uint64_t, 8>;  // cublasLtMatmulAlgo_t, as it
 struct MatmulChoice {
   Fusion fusion = Fusion::full;
   MatmulAlgorithm algorithm{};
-  double microseconds = 0;            // measured, what is done behind the product included
+  double microseconds = 0;            // measured, what is done behind the product included; else 0
   double heuristic_microseconds = 0;  // of what would have been taken without timing
-  int candidates = 0;                 // timed
+  int candidates = 0;                 // timed; 0: there was no room for the operands
 
   friend bool operator==(const MatmulChoice&, const MatmulChoice&) = default;
 };
@@ -84,11 +85,13 @@ struct MatmulTimer {
   int repetitions = 3;             // the median of as many measurements
   double milliseconds = 2;         // of one measurement, about
   int64_t cold_bytes = 256 << 20;  // operands in rotation, so that none is found in the cache
+  int64_t most_bytes = std::numeric_limits<int64_t>::max();  // of operands; what is free at most
 };
 
 // Times every candidate of every product that `table` lacks, on `context`'s GPU with random data,
 // each with what is done behind the product; adds the fastest. Waits for the stream; memory for the
-// operands is given back. Throws Error for a product that no candidate computes.
+// operands is given back. A product whose operands find no room gets cuBLASLt's first suggestion,
+// untimed. Throws Error for a product that no candidate computes.
 void tune_matmuls(const Context& context, std::span<const MatmulProduct> products,
                   MatmulTuning& table, const MatmulTimer& timer = {});
 

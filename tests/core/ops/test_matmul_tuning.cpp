@@ -168,6 +168,29 @@ TEST_F(TimedMatmulTest, HasAChoiceForEveryProduct) {
   EXPECT_LE(memory_statistics().bytes - held, int64_t{4} << 20);  // scratch alone
 }
 
+// A step's memory may leave none for a second set of its largest product's operands.
+TEST_F(TimedMatmulTest, WithoutRoomItIsTheFirstSuggestion) {
+  MatmulTuning table(tuning_identity());
+  tune_matmuls(bench->context(), products(), table, {.most_bytes = 1 << 10});
+  for (const MatmulProduct& p : products()) {
+    const MatmulChoice* choice = table.find(p);
+    ASSERT_NE(choice, nullptr) << p.to_string();
+    EXPECT_EQ(choice->candidates, 0);
+    EXPECT_EQ(choice->microseconds, 0);
+  }
+  const Tensor a = bench->random({40, 64}, DType::bf16), b = bench->random({48, 64}, DType::bf16);
+  const Tensor c = bench->zeros({40, 48}, DType::bf16);
+  const auto compute = [&] {
+    matmul(bench->context(), a, b, c, {.transpose_b = true});
+    bench->wait();
+    return values(c);
+  };
+  const auto untimed = compute();
+  use_matmul_tuning(std::make_shared<MatmulTuning>(table));
+  EXPECT_EQ(compute(), untimed);
+  EXPECT_EQ(MatmulTuning::parse(table.to_text(), "text"), table);
+}
+
 TEST_F(TimedMatmulTest, KeepsWhatIsThere) {
   MatmulTuning table(tuning_identity());
   MatmulChoice kept = choice(3);
