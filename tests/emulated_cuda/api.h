@@ -36,5 +36,12 @@ cudaError_t with_event(cudaEvent_t handle, const char* function, const Body& bod
 // The host may not wait for a stream that is being captured.
 inline bool is_capturing(const Stream& stream) { return stream.capture != nullptr; }
 bool any_capturing();
+// Captures that this host thread has begun, and not as relaxed. Until they end it may ask for the
+// state of no event or stream, captured or not, nor wait for one.
+int& captures_of_thread();
+inline cudaError_t refuse_in_capture(const char* function) {
+  if (captures_of_thread() == 0) return cudaSuccess;
+  return misuse(cudaErrorStreamCaptureUnsupported, function, "this thread is capturing");
+}
 
 }  // namespace emulated

@@ -35,6 +35,12 @@ cudaError_t destroy(void* handle, const char* function) {
   return cudaSuccess;
 }
 
+void end(Capture& capture) {
+  capture.ended = true;
+  if (!capture.relaxed) --captures_of_thread();
+  for (auto& [joined, progress] : capture.streams) joined->capture = nullptr;
+}
+
 // Whether the origin has waited for the last work of every stream that joined.
 bool is_joined(const Capture& capture) {
   const Progress& origin = capture.streams.at(capture.origin);
@@ -48,15 +54,23 @@ bool is_joined(const Capture& capture) {
 
 }  // namespace
 
+int& captures_of_thread() {
+  static thread_local int captures = 0;
+  return captures;
+}
+
 }  // namespace emulated
 
 using namespace emulated;
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode) {
-  return with_stream(handle, "cudaStreamBeginCapture", [](Lock&, Stream& stream) {
+cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mode) {
+  return with_stream(handle, "cudaStreamBeginCapture", [mode](Lock&, Stream& stream) {
     if (stream.legacy || is_capturing(stream)) return cudaErrorStreamCaptureUnsupported;
     stream.capture = std::make_shared<Capture>();
     stream.capture->origin = &stream;
+    stream.capture->thread = std::this_thread::get_id();
+    stream.capture->relaxed = mode == cudaStreamCaptureModeRelaxed;
+    if (!stream.capture->relaxed) ++captures_of_thread();
     stream.capture->streams[&stream];
     return cudaSuccess;
   });
@@ -68,8 +82,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* graph) {
     const std::shared_ptr<Capture> capture = stream.capture;
     if (capture == nullptr) return cudaErrorIllegalState;
     if (capture->origin != &stream) return cudaErrorStreamCaptureUnmatched;
-    capture->ended = true;
-    for (auto& [joined, progress] : capture->streams) joined->capture = nullptr;
+    if (!capture->relaxed && capture->thread != std::this_thread::get_id())
+      return cudaErrorStreamCaptureWrongThread;
+    end(*capture);
     if (!is_joined(*capture)) {
       return misuse(cudaErrorStreamCaptureUnjoined, "cudaStreamEndCapture",
                     "a stream that joined the capture has work that its origin never waits for");

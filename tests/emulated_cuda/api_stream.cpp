@@ -53,6 +53,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle) {
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
+  if (const cudaError_t status = refuse_in_capture("cudaStreamSynchronize")) return status;
   return with_stream(handle, "cudaStreamSynchronize", [](Lock& lock, Stream& stream) {
     if (const cudaError_t status = refuse_waiting("cudaStreamSynchronize", stream)) return status;
     Machine::get().run_all(lock, stream);
@@ -61,6 +62,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t handle) {
+  if (const cudaError_t status = refuse_in_capture("cudaStreamQuery")) return status;
   return poll([&] {
     Stream* stream = Machine::get().find(handle);
     if (stream == nullptr) {
@@ -153,6 +155,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t later, cudaEvent_t handle, unsigned
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
+  if (const cudaError_t status = refuse_in_capture("cudaEventSynchronize")) return status;
   return with_event(handle, "cudaEventSynchronize", [](Lock& lock, Event& event) {
     if (event.last == nullptr) return cudaSuccess;
     if (event.last->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
@@ -163,6 +166,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
+  if (const cudaError_t status = refuse_in_capture("cudaEventQuery")) return status;
   return poll([&] {
     auto* event = reinterpret_cast<Event*>(handle);
     if (Machine::get().events.count(event) == 0) {

@@ -12,6 +12,7 @@
 #include <mutex>
 #include <random>
 #include <set>
+#include <thread>
 #include <vector>
 
 // Streams, events and the order in which queued work runs. Everything here wants the machine's
@@ -57,6 +58,8 @@ struct Stream {
 // What was issued between the begin and the end of a capture, in the order of issue.
 struct Capture {
   Stream* origin = nullptr;
+  std::thread::id thread;  // that began it and alone may end it
+  bool relaxed = false;
   bool ended = false;
   std::vector<Work> work;
   std::map<Stream*, Progress> streams;  // what the next item of each comes after
