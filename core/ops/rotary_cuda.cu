@@ -127,7 +127,8 @@ void cuda::rotary(const Context& context, const Tensor& x, const Tensor& table,
   with_floating(x.dtype, [&]<class T>() {
     const Heads<T> heads{x.as<T>(),   x.shape[0],  x.shape[1],  x.shape[2],
                          x.stride[0], x.stride[1], x.stride[2], table.shape[1]};
-    with_width<T>(takes_packs_of(heads), [&]<int n>() {
+    const bool packs = takes_packs_of(heads) && takes_packs<float>(table.data, 0);
+    with_width<T>(packs, [&]<int n>() {
       const int64_t work = heads.half / n * ((heads.heads + heads_at_once - 1) / heads_at_once);
       const int lanes_log2 = std::countr_zero(
           std::bit_ceil(static_cast<uint64_t>(std::clamp<int64_t>(work, 1, rotary_threads))));

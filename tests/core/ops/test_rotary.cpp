@@ -108,6 +108,21 @@ TEST_P(RotaryTest, HeadsMayBeStrided) {
   EXPECT_EQ(values(v), v_before);
 }
 
+// Its address is a multiple of a pair's size, not of a GPU's widest access.
+TEST_P(RotaryTest, TheTableMayBeginAnywhere) {
+  const Tensor angles = table(3, 64);
+  const Tensor memory = bench.zeros({2 + angles.elements()}, DType::f32);
+  const Tensor elsewhere = memory.slice(0, 2, memory.shape[0]).view(angles.shape);
+  assign(elsewhere, values(angles));
+  const Tensor x = bench.random({1, 3, 2, 64}, dtype());
+  const Tensor y = bench.holding(values(x), x.shape, dtype());
+  const Tensor positions = bench.holding({2, 0, 1}, {3}, DType::i32);
+  rotary(context(), x, angles, positions, false);
+  rotary(context(), y, elsewhere, positions, false);
+  bench.wait();
+  EXPECT_EQ(values(x), values(y));
+}
+
 TEST_P(RotaryTest, ThreadsDoNotChangeBits) {
   const Tensor x = bench.random({3, 33, 2, 22}, dtype());
   const Tensor y = bench.holding(values(x), x.shape, dtype());
