@@ -57,7 +57,8 @@ __global__ void partial_sums_kernel(const float* x, int64_t n, bool packs, doubl
 }
 
 // total += the sum of `count` partial sums; one block.
-__global__ void total_kernel(const double* partials, int64_t count, double* total) {
+__global__ void __launch_bounds__(most_threads)
+    total_kernel(const double* partials, int64_t count, double* total) {
   constexpr int unroll = 4;
   double sum = 0;
   for (int64_t i = threadIdx.x; i < count; i += unroll * blockDim.x) {
@@ -124,8 +125,8 @@ __global__ void column_partials_kernel(const T* x, int64_t rows, int64_t columns
 }
 
 // sums += the column sums of `rows` rows of partial sums.
-__global__ void column_totals_kernel(const float* partials, int64_t rows, int64_t columns,
-                                     float* sums) {
+__global__ void __launch_bounds__(most_threads)
+    column_totals_kernel(const float* partials, int64_t rows, int64_t columns, float* sums) {
   constexpr int groups = most_threads / warp_size;
   for (int64_t first = int64_t{blockIdx.x} * warp_size; first < columns;
        first += int64_t{gridDim.x} * warp_size) {
