@@ -115,7 +115,9 @@ __global__ void __launch_bounds__(128, 4) residual_norm_forward_warps(ForwardArg
   forward_rows<T, Pack<T>::size, packs, WarpTeam>(t);
 }
 template <class T, int width, int packs>
-__global__ void __launch_bounds__(512, 1) residual_norm_forward_blocks(ForwardArguments<T> t) {
+__global__ void __launch_bounds__(norm_forward_residents(packs).threads,
+                                  norm_forward_residents(packs).blocks)
+    residual_norm_forward_blocks(ForwardArguments<T> t) {
   t.mask.key = in_this_step(t.mask.key);
   forward_rows<T, width, packs, BlockTeam>(t);
 }

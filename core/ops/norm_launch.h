@@ -40,6 +40,15 @@ inline NormLayout norm_layout(int64_t hidden, int pack_size, bool packed, bool w
   return {false, width, 0, whole_warps(std::min<int64_t>(accesses, 512))};
 }
 
+// How many blocks, of at most `threads` or as many threads in smaller ones, a multiprocessor has
+// room for by their registers. Those blocks fill its memory pipes while others add up a row.
+struct NormResidents {
+  int threads, blocks;
+};
+constexpr NormResidents norm_forward_residents(int packs) {
+  return packs == 2 ? NormResidents{384, 3} : NormResidents{512, 1};
+}
+
 inline LaunchShape norm_forward_launch(const NormLayout& layout, int64_t rows) {
   const int64_t in_block = layout.rows_at_once();
   return row_launch(rows / in_block + (rows % in_block != 0 ? 1 : 0), layout.threads);
@@ -49,10 +58,7 @@ inline LaunchShape norm_forward_launch(const NormLayout& layout, int64_t rows) {
 // the parameters' gradients to be added up. Its limits to the registers of a thread follow:
 // where a warp takes a row, a multiprocessor has one block of this many threads, ...
 constexpr int norm_backward_warps_threads(int packs) { return packs == 4 ? 256 : 384; }
-// ... where a block does, `blocks` of at most `threads` or as many threads in smaller blocks.
-struct NormResidents {
-  int threads, blocks;
-};
+// ... where a block does, these.
 constexpr NormResidents norm_backward_residents(int packs) {
   return packs == 2 ? NormResidents{384, 2} : NormResidents{512, 1};
 }
