@@ -31,6 +31,18 @@ struct Words {
   static constexpr int count = bytes / static_cast<int>(sizeof(Word<bytes>));
   Word<bytes> words[count];
 };
+
+// As a plain assignment the compiler would cut the 16 bytes into stores of elements; __stwb is not
+// a weak store.
+__device__ inline void store_global(uint4* to, const uint4& words) {
+#ifdef __CUDA_ARCH__
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)),
+               "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w)
+               : "memory");
+#else
+  *to = words;
+#endif
+}
 }  // namespace detail
 
 template <int n, class T>
@@ -50,9 +62,8 @@ __device__ inline void store_group(T* to, const Group<T, n>& group) {
   const Words held = std::bit_cast<Words>(group);
 #pragma unroll
   for (int i = 0; i < Words::count; ++i) {
-    // As a plain assignment the compiler would cut the 16 bytes into stores of elements.
     if constexpr (sizeof(held.words[i]) == 16) {
-      __stwb(words + i, held.words[i]);
+      detail::store_global(words + i, held.words[i]);
     } else {
       words[i] = held.words[i];
     }

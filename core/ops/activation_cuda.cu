@@ -16,7 +16,7 @@ using namespace switchyard::cuda;
 
 template <bool fast>
 __device__ inline float exponential(float x) {
-  if constexpr (fast) return __expf(x);
+  if constexpr (fast) return fast_exp(x);
   return expf(x);
 }
 
@@ -28,7 +28,7 @@ template <bool fast>
 __device__ inline Logistic logistic(float z) {
   // Beyond 80, s is 0 or 1 in fp32 and the exponential would overflow; a NaN comes through.
   const float e = exponential<fast>(z < -80.0f ? 80.0f : -z);
-  const float value = fast ? __fdividef(1.0f, 1.0f + e) : 1.0f / (1.0f + e);
+  const float value = fast ? fast_reciprocal(1.0f + e) : 1.0f / (1.0f + e);
   return {z < -80.0f ? 0.0f : value, e * value};
 }
 

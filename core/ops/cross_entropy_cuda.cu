@@ -29,13 +29,13 @@ struct Rows {
   }
 };
 
-// f32 to its last bits; logits of 16 bits are known less well than __expf is off.
+// f32 to its last bits; logits of 16 bits are known less well than fast_exp is off.
 template <class T>
 __device__ inline float exponential(float x) {
   if constexpr (std::is_same_v<T, float>) {
     return expf(x);
   } else {
-    return __expf(x);
+    return fast_exp(x);
   }
 }
 
@@ -115,9 +115,12 @@ __device__ void write_gradient(T* row, int columns, int valid, int target, float
     float x[size] = {};
     if (i < valid) {
       load(row + i, x);
-      for (int j = 0; j < size; ++j) {
-        const float p = exponential<T>(x[j] - shift) * factor;
-        x[j] = i + j < valid ? (p - (i + j == target ? 1.0f : 0.0f)) * scale : 0.0f;
+      for (int j = 0; j < size; ++j) x[j] = exponential<T>(x[j] - shift) * (factor * scale);
+      const int of_target = target - i;
+      if (valid - i < size || (of_target >= 0 && of_target < size)) {  // few packs of a row
+        for (int j = 0; j < size; ++j) {
+          x[j] = i + j < valid ? x[j] - (j == of_target ? scale : 0.0f) : 0.0f;
+        }
       }
     }
     store(row + i, x);
