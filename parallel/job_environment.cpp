@@ -15,13 +15,20 @@ std::string text_of(const char* variable) {
   return text == nullptr ? std::string() : std::string(text);
 }
 
-int number_of(const char* variable) {
+int64_t long_number_of(const char* variable) {
   const std::string text = text_of(variable);
-  int number = -1;
+  int64_t number = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   check(error == std::errc() && end == text.data() + text.size() && number >= 0, "launch",
         "{}={}; a number from 0 on is needed", variable, text);
   return number;
+}
+
+int number_of(const char* variable) {
+  const int64_t number = long_number_of(variable);
+  check(number <= std::numeric_limits<int>::max(), "launch", "{}={}; at most {} is allowed",
+        variable, number, std::numeric_limits<int>::max());
+  return static_cast<int>(number);
 }
 
 // torchrun's own store listens on MASTER_PORT when it says so; the next port is taken then.
@@ -39,11 +46,12 @@ JobEnvironment from_rank_variables() {
           .source = "RANK and WORLD_SIZE"};
 }
 
-// Steps of one job that run at once need ports of their own, so the step counts, too.
+// Steps of one job that run at once need ports of their own, so the step counts, too. That of an
+// interactive shell is 4294967290.
 JobEnvironment from_slurm() {
   const std::string step = text_of("SLURM_STEP_NODELIST");
-  const int64_t number = int64_t{number_of("SLURM_JOB_ID")} * 7 +
-                         (text_of("SLURM_STEP_ID").empty() ? 0 : number_of("SLURM_STEP_ID"));
+  const int64_t number = long_number_of("SLURM_JOB_ID") * 7 +
+                         (text_of("SLURM_STEP_ID").empty() ? 0 : long_number_of("SLURM_STEP_ID"));
   constexpr int first_port = 20'000, ports = 10'000;  // below those that systems hand out
   return {.rank = number_of("SLURM_PROCID"),
           .size = number_of("SLURM_STEP_NUM_TASKS"),

@@ -131,6 +131,20 @@ TEST(JobEnvironment, ReadsWhatSrunSets) {
   EXPECT_NE(job_environment()->port, port) << "steps that run at once share a machine";
 }
 
+// What salloc's shell has where it runs as a step of its own.
+TEST(JobEnvironment, OfAnInteractiveStepIsThatOfOneRank) {
+  auto values = of_srun();
+  values["SLURM_PROCID"] = values["SLURM_LOCALID"] = "0";
+  values["SLURM_STEP_NUM_TASKS"] = "1";
+  values["SLURM_STEP_ID"] = "4294967290";
+  const Variables variables(values);
+  const auto job = job_environment();
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->size, 1);
+  EXPECT_GE(job->port, 20'000);
+  EXPECT_LT(job->port, 30'000);
+}
+
 TEST(JobEnvironment, MpirunInsideOfAStepComesFirst) {
   auto values = of_srun();
   values["OMPI_COMM_WORLD_SIZE"] = "4";
@@ -160,6 +174,7 @@ TEST(JobEnvironment, RefusesWhatDoesNotFit) {
   EXPECT_THAT(error_with("RANK", "2"), AllOf(HasSubstr("rank 2 of 2"), HasSubstr("0 ... 1")));
   EXPECT_THAT(error_with("RANK", "x"), HasSubstr("RANK=x"));
   EXPECT_THAT(error_with("LOCAL_RANK", "-1"), HasSubstr("LOCAL_RANK=-1"));
+  EXPECT_THAT(error_with("WORLD_SIZE", "4294967290"), HasSubstr("at most 2147483647"));
   EXPECT_THAT(error_with("MASTER_PORT", "0"), HasSubstr("port 0"));
   EXPECT_THAT(error_with("MASTER_ADDR", ""), HasSubstr("a host"));
 }
