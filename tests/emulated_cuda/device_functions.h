@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "tests/emulated_cuda/inexact.h"
+
 // Functions that nvcc declares without a header: the intrinsics of the CUDA Math API as the host's
 // arithmetic, correctly rounded or better than the GPU's, and loads and stores with hints.
 
@@ -52,7 +54,6 @@ void __stwt(T* to, T value) {
 
 inline float rsqrtf(float x) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(x))); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
-inline float __expf(float x) { return std::exp(x); }
 inline float __exp10f(float x) { return std::pow(10.0f, x); }
 inline float __logf(float x) { return std::log(x); }
 inline float __log2f(float x) { return std::log2(x); }
@@ -67,7 +68,6 @@ inline void __sincosf(float x, float* sine, float* cosine) {
   *cosine = std::cos(x);
 }
 inline float __saturatef(float x) { return x > 0.0f ? std::min(x, 1.0f) : 0.0f; }
-inline float __fdividef(float x, float y) { return x / y; }
 inline float __fadd_rn(float x, float y) {
   const volatile float sum = x + y;  // never contracted into a multiply-add
   return sum;

@@ -7,12 +7,14 @@
 // queued on a stream runs as late as the program allows, device memory ends at a guard page and is
 // out of the host's reach. It is strict about what a GPU leaves undefined and says where: barriers
 // and shuffles that not all threads reach, accesses past an end, missing waits between streams.
-// What it is not: a model of a GPU's speed, memory order or rounding (fast functions such as __expf
-// are the host's), nor of blocks that wait for one another. A kernel that passes here has never
-// been seen on a GPU. Atomics on floats are left out on purpose: results are deterministic.
+// What it is not: a model of a GPU's speed, memory order or rounding (products are contracted into
+// multiply-adds, but not the same ones), nor of blocks that wait for one another. A kernel that
+// passes here has never been seen on a GPU. Atomics on floats are left out on purpose: results are
+// deterministic.
 //
 // Environment: SWITCHYARD_EMULATED_SEED=N gives threads and blocks another order;
 // SWITCHYARD_EMULATED_STREAMS=late|eager|random (late) says when queued work runs;
+// SWITCHYARD_EMULATED_ERRORS=up|down|mixed makes functions such as expf as wrong as a GPU's may be;
 // SWITCHYARD_EMULATED_MEMORY=BYTES (8 GiB) and SWITCHYARD_EMULATED_DEVICES=N (1) the devices.
 #include <cuda_runtime.h>
 
