@@ -91,20 +91,22 @@ ncclResult_t NcclLane::state() {
 }
 
 void NcclLane::settle(const char* doing) {
-  const auto deadline = Clock::now() + process_.timeout;
-  for (int round = 0;; ++round) {
+  using namespace std::chrono_literals;
+  const auto begin = Clock::now();
+  for (;;) {
     const ncclResult_t now = state();
     if (now == ncclSuccess) return;
     if (now != ncclInProgress)
       fail("nccl", "{}: NCCL failed while the group {}: {}", describe(self_), doing,
            nccl_error(now));
-    check(Clock::now() < deadline, "nccl",
+    const auto passed = Clock::now() - begin;
+    check(passed < process_.timeout, "nccl",
           "{}: no end after {} ms (the timeout) while the group {}; did every rank come?",
           describe(self_), process_.timeout.count(), doing);
-    if (round < 100)
+    if (passed < 1ms)  // a thread of NCCL's that starts an operation takes less
       std::this_thread::yield();
     else
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
+      std::this_thread::sleep_for(50us);
   }
 }
 
