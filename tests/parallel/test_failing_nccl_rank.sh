@@ -52,6 +52,6 @@ expect 1 "Duplicate GPU" env RANK=0 LOCAL_RANK=0 CUDA_VISIBLE_DEVICES=4 "$progra
 wait
 unset WORLD_SIZE MASTER_ADDR MASTER_PORT
 
-expect 1 "local rank 9 sees 1 GPU" env RANK=9 LOCAL_RANK=9 WORLD_SIZE=16 MASTER_ADDR=127.0.0.1 \
-  MASTER_PORT=20000 "$program" none
+expect 1 "local rank 9 sees 1 GPU" env -u CUDA_VISIBLE_DEVICES RANK=9 LOCAL_RANK=9 WORLD_SIZE=16 \
+  MASTER_ADDR=127.0.0.1 MASTER_PORT=20000 "$program" none
 exit $((failures > 0))
