@@ -38,12 +38,15 @@ int port_of_rank_variables() {
 }
 
 JobEnvironment from_rank_variables() {
-  return {.rank = number_of("RANK"),
-          .size = number_of("WORLD_SIZE"),
-          .local_rank = number_of("LOCAL_RANK"),
-          .host = text_of("MASTER_ADDR"),
-          .port = port_of_rank_variables(),
-          .source = "RANK and WORLD_SIZE"};
+  JobEnvironment job;
+  job.source = "RANK and WORLD_SIZE";
+  job.rank = number_of("RANK");
+  job.size = number_of("WORLD_SIZE");
+  if (job.size == 1) return job;  // which has nobody to find; some clusters set no more then
+  job.local_rank = number_of("LOCAL_RANK");
+  job.host = text_of("MASTER_ADDR");
+  job.port = port_of_rank_variables();
+  return job;
 }
 
 // Steps of one job that run at once need ports of their own, so the step counts, too. That of an
@@ -77,6 +80,7 @@ std::optional<JobEnvironment> job_environment() {
   }
   check(job.rank < job.size, "launch", "{} say rank {} of {}; ranks are 0 ... {}", job.source,
         job.rank, job.size, job.size - 1);
+  if (job.size == 1) return job;
   check(job.port > 0 && job.port <= std::numeric_limits<uint16_t>::max() && !job.host.empty(),
         "launch", "rank 0 is said to be at \"{}\" port {}; a host and a port are needed", job.host,
         job.port);

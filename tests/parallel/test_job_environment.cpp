@@ -87,6 +87,15 @@ TEST(JobEnvironment, ReadsTorchrunsNames) {
   EXPECT_EQ(local_rank_of_process(), 1);
 }
 
+// Some clusters set these alone.
+TEST(JobEnvironment, ARankByItselfNeedsNoPlace) {
+  const Variables variables({{"RANK", "0"}, {"WORLD_SIZE", "1"}});
+  const auto job = job_environment();
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->size, 1);
+  EXPECT_EQ(job->local_rank, 0);
+}
+
 // Its agents listen on MASTER_PORT themselves unless they leave it to the workers.
 TEST(JobEnvironment, LeavesTorchrunItsPort) {
   std::map<std::string, std::string> values{{"RANK", "0"},
