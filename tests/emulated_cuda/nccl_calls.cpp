@@ -323,8 +323,19 @@ ncclResult_t ncclCommFinalize(ncclComm_t comm) {
   });
 }
 
+// Waits for the others, as on one machine, where each rank serves its peers until they leave: ranks
+// that end their communicators in different orders wait for ever.
 ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   comm->meeting->of(comm->rank).closed = 1;
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!comm->meeting->all_have_left()) {
+    if (std::chrono::steady_clock::now() > limit) {
+      std::fprintf(stderr, "emulated NCCL: rank %d of %d waits in ncclCommDestroy for another\n",
+                   comm->rank, comm->size);
+      std::abort();
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
   delete comm;
   return ncclSuccess;
 }
@@ -332,6 +343,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 // What is still queued ends without effect; the handle is kept for it.
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
   comm->aborted = true;
+  comm->meeting->of(comm->rank).aborted = 1;
   return ncclSuccess;
 }
 

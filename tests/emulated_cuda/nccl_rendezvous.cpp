@@ -72,6 +72,15 @@ int Rendezvous::lost_rank() const {
   return -1;
 }
 
+bool Rendezvous::all_have_left() const {
+  for (int r = 0; r < size_; ++r) {
+    const int32_t process = of(r).process;
+    const bool gone = process != 0 && ::kill(process, 0) != 0 && errno == ESRCH;
+    if (!gone && of(r).closed == 0 && of(r).aborted == 0) return false;
+  }
+  return true;
+}
+
 Rendezvous::Rank& Rendezvous::of(int rank) const { return reinterpret_cast<Rank*>(memory_)[rank]; }
 
 std::byte* Rendezvous::slot(int rank) const {

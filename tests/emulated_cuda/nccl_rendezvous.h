@@ -26,6 +26,7 @@ class Rendezvous {
     std::atomic<int32_t> process;     // its id; 0 before it has come
     uint64_t gpu;                     // machine and device, hashed
     std::atomic<int32_t> closed;      // it has ended its communicator properly
+    std::atomic<int32_t> aborted;     // or otherwise
     std::atomic<uint64_t> published;  // pieces put into its slot
     std::atomic<uint64_t> consumed;   // rounds of pieces that it has read
     std::atomic<uint64_t> splits;     // wishes made
@@ -47,6 +48,8 @@ class Rendezvous {
   int rank_of_same_gpu() const;
   // A rank whose process is gone although it has not closed; -1 where there is none.
   int lost_rank() const;
+  // Whether every rank has ended its communicator, or is gone.
+  bool all_have_left() const;
   Rank& of(int rank) const;
   std::byte* slot(int rank) const;
   Mailbox& mailbox(int from, int to) const;
