@@ -39,10 +39,15 @@ void add_parameters(MemoryPlan& plan, const EngineOptions& o, const Layout& layo
       {"optimizer", DistributedOptimizer::bytes_needed(o.dtype, elements / layout.dp)});
 }
 
-// Deterministic attention through cuDNN keeps the gradients of scores' products apart: b h S S * 2.
+// Deterministic attention through cuDNN keeps the scores' gradients apart, in tiles of 128, and
+// where queries share keys the gradients of keys and values of each query head, as plans of
+// cuDNN 9.19 for an H200 say.
 int64_t attention_workspace(const EngineOptions& o, const Layout& layout) {
-  const int64_t heads = o.model.completed().heads / layout.tp;
-  return o.micro_batch * heads * o.sequence_length * o.sequence_length * 2;
+  const GptConfig model = o.model.completed();
+  const int64_t heads = o.micro_batch * model.heads / layout.tp;
+  const int64_t length = o.sequence_length, tiled = (length + 127) / 128 * 128;
+  const int64_t apart = model.query_groups < model.heads ? 2 * length * model.head_dim * 2 : 0;
+  return heads * (tiled * tiled * 2 + length * 4 + apart);
 }
 
 int64_t communicators(const Layout& layout) {
@@ -57,7 +62,7 @@ void add_outside(MemoryPlan& plan, const EngineOptions& o, const Layout& layout)
   plan.outside.push_back({"cuBLASLt workspace", 64 * mib});
   if (o.training && o.dtype != DType::f32) {
     plan.outside.push_back(
-        {"deterministic attention (b h S S x 2)", attention_workspace(o, layout)});
+        {"deterministic attention (b h S S x 2 and more)", attention_workspace(o, layout)});
   }
   if (layout.ranks() > 1) {
     plan.outside.push_back({"NCCL's buffers", communicators(layout) * 128 * mib});

@@ -65,6 +65,22 @@ TEST(MemoryPlan, DataParallelRanksShareTheOptimizer) {
   EXPECT_NEAR(optimizer(1) / optimizer(4), 4.0, 0.01);
 }
 
+// As plans of cuDNN say: tiles of 128 positions, and a copy for each query head that shares keys.
+TEST(MemoryPlan, DeterministicAttentionIsCountedInTiles) {
+  EngineOptions o = engine("gpt2-tiny", DType::bf16);
+  o.sequence_length = 100;
+  const auto planned = [&] {
+    for (const auto& line : plan_memory(o, {}, {}).outside) {
+      if (line.purpose.starts_with("deterministic attention")) return line.bytes;
+    }
+    return int64_t{0};
+  };
+  const int64_t heads = 2 * o.model.heads;
+  EXPECT_EQ(planned(), heads * (128 * 128 * 2 + 100 * 4));
+  o.model.query_groups = o.model.heads / 2;
+  EXPECT_EQ(planned(), heads * (128 * 128 * 2 + 100 * 4 + 2 * 100 * o.model.head_dim * 2));
+}
+
 TEST(MemoryPlan, KnowsGpusByNameAndSize) {
   EXPECT_EQ(gpu_bytes("h200"), 150'754'820'096);
   EXPECT_EQ(gpu_bytes("80"), int64_t{80} << 30);
