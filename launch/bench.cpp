@@ -26,6 +26,11 @@ using Clock = std::chrono::steady_clock;
 // NVIDIA H100 Tensor Core GPU datasheet: 1,979 TFLOP/s of bf16 with sparsity, half of it without.
 constexpr double hopper_peak = 989e12;
 
+int64_t gpu_bytes_taken() {
+  const GpuDescription gpu = describe_gpu();
+  return gpu.total_bytes - gpu.free_bytes;
+}
+
 DType precision_of(const Settings& s) {
   check(!(s.flag("bf16") && s.flag("fp16")), "bench",
         "--bf16 and --fp16 together; one of them is allowed");
@@ -121,10 +126,11 @@ void Bench::run_on_gpu(int64_t warm_up, BenchResult& result) {
   Stream& stream = engine_.context().stream;
   const int64_t all = warm_up + result.steps;
   std::deque<Event> ends;
-  int64_t allocations = 0;
+  int64_t allocations = 0, taken = 0;
   const auto finish = [&](int64_t step) {
     engine_.finish_step();
     if (step == 1) allocations = memory_statistics().allocations;
+    if (step == 2) taken = gpu_bytes_taken();
     if (step <= warm_up) return;
     const auto i = static_cast<size_t>(step);
     ends[i].synchronize();
@@ -145,13 +151,14 @@ void Bench::run_on_gpu(int64_t warm_up, BenchResult& result) {
   result.milliseconds =
       sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
   result.allocations_after_first_step = memory_statistics().allocations - allocations;
+  result.memory_bytes = memory_statistics().bytes;  // timing of products took more for a while
+  result.gpu_bytes = gpu_bytes_taken();
+  result.gpu_bytes_grown = all > 2 ? result.gpu_bytes - taken : 0;
   next_step_ = all + 1;
 }
 
 void Bench::measure_device(const Settings& s, BenchResult& result) {
-  const GpuDescription gpu = describe_gpu();
-  result.device = gpu.name;
-  result.gpu_bytes = gpu.total_bytes - gpu.free_bytes;
+  result.device = describe_gpu().name;
   result.peak_flops = hopper_peak;
   DeviceRatesOptions o;
   o.device = Device::cuda;
@@ -252,7 +259,7 @@ BenchResult bench(const Settings& given) {
           static_cast<double>(options.sequence_length);
   r.flops_per_second = r.flops_per_token * r.tokens_per_second;
   r.mfu = r.flops_per_second / r.matrix_rate;
-  r.memory_bytes = memory_statistics().peak_bytes;
+  if (options.device == Device::cpu) r.memory_bytes = memory_statistics().peak_bytes;
   return r;
 }
 

@@ -32,11 +32,12 @@ struct BenchResult {
   // The same run's product of two matrices of random numbers, FLOP a second: on a GPU sustained for
   // --matrix-seconds, on the CPU the best of those timed between the steps.
   double matrix_rate = 0;
-  double mfu = 0;            // flops_per_second / matrix_rate
-  double peak_flops = 0;     // dense bf16 peak of H100 and H200 SXM; 0 on the CPU
-  double copy_rate = 0;      // bytes a second, read and written; 0 on the CPU
-  int64_t memory_bytes = 0;  // most tensor memory, host and device
-  int64_t gpu_bytes = 0;     // of the GPU, used by all; 0 on the CPU
+  double mfu = 0;               // flops_per_second / matrix_rate
+  double peak_flops = 0;        // dense bf16 peak of H100 and H200 SXM; 0 on the CPU
+  double copy_rate = 0;         // bytes a second, read and written; 0 on the CPU
+  int64_t memory_bytes = 0;     // tensor memory of host and device: the most; on a GPU a step's
+  int64_t gpu_bytes = 0;        // of the GPU, used by all, behind the steps; 0 on the CPU
+  int64_t gpu_bytes_grown = 0;  // of these, since the second step
   int64_t allocations_after_first_step = 0;
   // With --profile: one more step, by operators; the rest of its time is gaps.
   std::vector<Profiler::Line> profile;

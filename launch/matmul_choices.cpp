@@ -66,7 +66,9 @@ std::string choose(const std::filesystem::path& file, const EngineOptions& optio
   if (!missing.empty()) {
     log::info("timing algorithms of {} matrix products", missing.size());
     ops::tune_matmuls(context, missing, table);
-    if (!file.empty()) table.save(file);
+    if (file.empty()) return table.to_text();
+    std::filesystem::create_directories(file.parent_path());
+    table.save(file);
   }
   return table.to_text();
 }

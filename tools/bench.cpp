@@ -99,6 +99,7 @@ ordered_json to_json(const BenchResult& r) {
     all["full_share_of_matrix_rate"] = r.full_flops_per_second() / r.matrix_rate;
     all["copy_bytes_per_second"] = r.copy_rate;
     all["gpu_bytes"] = r.gpu_bytes;
+    all["gpu_bytes_grown_after_second_step"] = r.gpu_bytes_grown;
   }
   if (!r.profile.empty()) {
     all["profile"] = profile_json(r);

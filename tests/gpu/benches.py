@@ -17,7 +17,7 @@ class Shape(NamedTuple):
     steps: int           # timed
     gate: float          # tokens/s on an H200
     of_pytorch: str      # micro-batches that PyTorch tries
-    compiled: str        # what torch.compile gets: its compilation of whole deep models takes minutes
+    compiled: str        # what torch.compile gets: whole deep models take it minutes
 
 
 SHAPES = {
@@ -62,9 +62,7 @@ def words_of(place, shape):
     if place.toy:
         words += ["--seq-length", 32]
     if place.device == "cuda":  # timed choices of products come out with the results
-        tuning = place.out / "tuning"
-        tuning.mkdir(exist_ok=True)
-        words += ["--bf16", "--tuning-folder", tuning]
+        words += ["--bf16", "--tuning-folder", place.out / "tuning"]
         if place.toy:
             words += ["--matrix-size", 64, "--matrix-seconds", 0.1]
     return words
@@ -101,18 +99,21 @@ def bench(place, record, name):
     shape = shape_here(place, name)
     words = words_of(place, shape)
 
-    def run(label, *more):
-        result = place.json_of("bench", "--json", *words, *more)
+    def run(label, *options):
+        result = place.json_of("bench", "--json", *words, *options)
         shown = brief(result)
         if "profile" in result:
             shown |= print_profile(place, name, result)
         grown = result["allocations_after_first_step"]
         share = SHARE_OF_GATE.get(result["device"], 0)
-        why = f"{grown} allocations after the first step" if grown else ""
+        why = f"{grown} allocations after the first step. " if grown else ""
+        more = result.get("gpu_bytes_grown_after_second_step", 0)
+        if more and label != "graph":  # which is made in the third
+            why += f"{more} bytes of the GPU taken after the second step. "
         if share and label == "deterministic":
             shown["of the gate"] = result["tokens_per_second"] / (share * shape.gate)
             if shown["of the gate"] < 1:
-                why += f" {result['tokens_per_second']:.0f} tokens/s; the gate is " \
+                why += f"{result['tokens_per_second']:.0f} tokens/s; the gate is " \
                        f"{share * shape.gate:.0f}"
         record(f"{shape.preset} {label}", status="failed" if why else "passed", why=why.strip(),
                figures=result, shown=shown)
@@ -121,8 +122,8 @@ def bench(place, record, name):
              "non-deterministic": ["--no-deterministic", "--warm-up", 1 if place.toy else 2]}
     if name == "124m" and place.device == "cuda":  # the third step is captured
         modes["graph"] = ["--cuda-graph", "--warm-up", 3]
-    for label, more in modes.items():
-        attempt(record, f"{shape.preset} {label}", lambda: run(label, *more))
+    for label, options in modes.items():
+        attempt(record, f"{shape.preset} {label}", lambda: run(label, *options))
 
 
 def ours(place, preset):
