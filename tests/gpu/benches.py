@@ -87,7 +87,8 @@ def print_profile(place, name, result):
 def brief(result):
     """What of a step's figures a table has room for."""
     shown = {"tokens/s": result["tokens_per_second"]}
-    for name, key in (("MFU causal", "mfu_causal_of_989_tflops"), ("full", "mfu_full_of_989_tflops"),
+    for name, key in (("MFU causal", "mfu_causal_of_989_tflops"),
+                      ("full", "mfu_full_of_989_tflops"),
                       ("of matrix rate", "share_of_matrix_rate")):
         if key in result:
             shown[name] = result[key]

@@ -71,6 +71,7 @@ class Place:
         self.environment = dict(os.environ)  # of our programs; others keep their own
         if toy:
             self.environment.setdefault("OMP_NUM_THREADS", "2")
+        self.environment.setdefault("NCCL_DEBUG", "WARN")  # why a communicator was refused
         self.environment["SWITCHYARD_GOLDEN_FOLDER"] = str(package / "tests" / "golden")
         if (package / "lib").is_dir():
             folders = [str(package / "lib"), *cuda_of_python(),
