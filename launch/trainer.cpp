@@ -236,7 +236,7 @@ std::chrono::minutes distributed_timeout(const Settings& run) {
 }
 
 Device device_of(const Settings& run) {
-  order_launches();
+  if (run.flag("tp-comm-overlap")) order_launches();
   if (!run.has("device")) return is_available(Device::cuda) ? Device::cuda : Device::cpu;
   const Device device = device_named(run.text("device"));
   check(is_available(device), "options", "--device {}; this build and machine have: cpu",

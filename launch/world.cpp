@@ -48,14 +48,9 @@ NcclEnvironment::ShareText through(Store& store) {
 
 }  // namespace
 
-void order_launches() {
-  const auto job = job_environment();
-  if (MpiEnvironment::launched() || (job && job->size > 1))
-    setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 0);
-}
+void order_launches() { setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 0); }
 
 World::World(std::chrono::milliseconds timeout, Device device, bool deterministic) {
-  if (device == Device::cuda) order_launches();
   check(is_available(device), "options", "--device {}; this build and machine have: cpu",
         name_of(device));
   try {

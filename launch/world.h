@@ -10,9 +10,10 @@
 
 namespace switchyard {
 
-// Where there are several ranks, kernels of a GPU's streams start in the order in which the host
-// queued them, so that an exchange queued before a product is not kept waiting by it. The driver
-// reads this when it starts: before anything asks for GPUs.
+// Kernels of a GPU's streams start in the order in which the host queued them, so that a chunk's
+// exchange queued before the next chunk's product is not kept waiting by it. It would keep the next
+// forward waiting for all gathered weights, so it is for --tp-comm-overlap alone. The driver reads
+// this when it starts: before anything asks for GPUs.
 void order_launches();
 
 // The ranks of this job. On the CPU they talk over MPI when started by mpirun or srun; a process

@@ -45,7 +45,7 @@ void PipelineInbox::expect(int microbatch) {
 
 size_t PipelineInbox::most_ahead() const {
   if (link_.stream->device() == Device::cpu) return buffers_.size();
-  constexpr int first_runs = 2;  // a step of training, and perhaps an evaluation
+  constexpr int first_runs = 2;  // a rehearsal and a step of training
   return runs_ > first_runs ? 1 : 0;
 }
 

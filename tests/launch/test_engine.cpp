@@ -1,8 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "core/error.h"
 #include "launch/engine.h"
+#include "launch/trainer.h"
 #include "launch/world.h"
 #include "parallel/communicators.h"
 
@@ -101,6 +104,23 @@ TEST(Engine, ScoresTheSameHoweverSamplesAreCut) {
   EXPECT_EQ(x.tokens, 7 * 16);
   EXPECT_EQ(y.tokens, x.tokens);
   EXPECT_NEAR(x.loss_sum, y.loss_sum, 1e-5 * x.loss_sum);
+}
+
+// One connection to the device keeps gathered weights and the next forward from overlapping.
+TEST(DeviceOf, OrdersLaunchesForChunkedExchangesAlone) {
+  const char* name = "CUDA_DEVICE_MAX_CONNECTIONS";
+  unsetenv(name);
+  Settings run;
+  run.set_text("device", "cpu");
+  device_of(run);
+  EXPECT_EQ(std::getenv(name), nullptr);
+  run.set_text("tp-comm-overlap", "true");
+  device_of(run);
+  EXPECT_STREQ(std::getenv(name), "1");
+  setenv(name, "8", 1);
+  device_of(run);
+  EXPECT_STREQ(std::getenv(name), "8");
+  unsetenv(name);
 }
 
 }  // namespace
