@@ -87,6 +87,19 @@ __device__ inline void walk_rows(const RowWalk& walk, const Load& load, const Us
        row += gridDim.x * rows_at_once) {
     for (int64_t begin = blockIdx.y * lanes * unroll + lane; begin < accesses;
          begin += gridDim.y * lanes * unroll) {
+      // Conditions on each load would take 16-bit elements apart, at two instructions for each.
+      if (begin + (unroll - 1) * lanes < accesses) {
+        Held held[unroll];
+#pragma unroll
+        for (int u = 0; u < unroll; ++u) {
+          held[u] = load.template operator()<width>(row, (begin + u * lanes) * width);
+        }
+#pragma unroll
+        for (int u = 0; u < unroll; ++u) {
+          use.template operator()<width>(row, (begin + u * lanes) * width, held[u]);
+        }
+        continue;
+      }
       Held held[unroll] = {};
 #pragma unroll
       for (int u = 0; u < unroll; ++u) {
