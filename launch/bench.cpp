@@ -6,6 +6,7 @@
 #include <chrono>
 #include <deque>
 #include <limits>
+#include <memory>
 
 #include "core/error.h"
 #include "core/logging.h"
@@ -64,15 +65,18 @@ EngineOptions bench_engine(const Settings& s) {
 // Steps on random tokens, timed.
 class Bench {
  public:
-  explicit Bench(const EngineOptions& options)
-      : options_(options), mesh_(make_mesh({}, *world_)), engine_(options, mesh_) {
-    engine_.initialize();
+  Bench(const EngineOptions& options, const Settings& s)
+      : options_(options), mesh_(make_mesh({}, *world_)) {
+    choose_products(s);
+    engine_ = std::make_unique<Engine>(options, mesh_);
+    engine_->initialize();
   }
 
   void run(const Settings& s, BenchResult& result);
   void profile(BenchResult& result);
 
  private:
+  void choose_products(const Settings& s);
   void queue(int64_t step);
   void run_on_cpu(int64_t warm_up, BenchResult& result);
   void run_on_gpu(int64_t warm_up, BenchResult& result);
@@ -81,9 +85,16 @@ class Bench {
   EngineOptions options_;
   std::unique_ptr<Communicator> world_ = make_self_communicator();
   Mesh mesh_;
-  Engine engine_;
+  std::unique_ptr<Engine> engine_;
   int64_t next_step_ = 1;
 };
+
+void Bench::choose_products(const Settings& s) {
+  if (options_.device == Device::cpu || s.flag("no-matmul-tuning")) return;
+  const std::string folder = s.has("tuning-folder") ? s.text("tuning-folder") : "";
+  settle_matmul_choices(folder, options_, mesh_);
+  if (!folder.empty()) keep_matmul_choices(folder);
+}
 
 void Bench::queue(int64_t step) {
   const auto tokens_of = [&](int64_t sample, std::span<int32_t> tokens,
@@ -97,7 +108,7 @@ void Bench::queue(int64_t step) {
       targets[i] = static_cast<int32_t>(key.word(element + 1) % vocabulary);
     }
   };
-  engine_.queue_step(step, 1e-4, tokens_of);
+  engine_->queue_step(step, 1e-4, tokens_of);
 }
 
 void Bench::run_on_cpu(int64_t warm_up, BenchResult& result) {
@@ -107,9 +118,9 @@ void Bench::run_on_cpu(int64_t warm_up, BenchResult& result) {
   for (int64_t step = 1; step <= all; ++step) {
     const auto begin = Clock::now();
     queue(step);
-    engine_.finish_step();
+    engine_->finish_step();
     const double ms = 1e3 * std::chrono::duration<double>(Clock::now() - begin).count();
-    for (int i = 0; i < 3; ++i) rate.measure(engine_.context());
+    for (int i = 0; i < 3; ++i) rate.measure(engine_->context());
     if (step == 1) allocations = memory_statistics().allocations;
     if (step > warm_up) result.all_milliseconds.push_back(ms);
     log::info("step {} of {}: {:.0f} ms, matrix rate {:.1f} GFLOP/s", step, all, ms,
@@ -123,12 +134,12 @@ void Bench::run_on_cpu(int64_t warm_up, BenchResult& result) {
 
 // Steps follow each other on the stream, an event behind each.
 void Bench::run_on_gpu(int64_t warm_up, BenchResult& result) {
-  Stream& stream = engine_.context().stream;
+  Stream& stream = engine_->context().stream;
   const int64_t all = warm_up + result.steps;
   std::deque<Event> ends;
   int64_t allocations = 0, taken = 0;
   const auto finish = [&](int64_t step) {
-    engine_.finish_step();
+    engine_->finish_step();
     if (step == 1) allocations = memory_statistics().allocations;
     if (step == 2) taken = gpu_bytes_taken();
     if (step <= warm_up) return;
@@ -183,21 +194,17 @@ void Bench::run(const Settings& s, BenchResult& result) {
     run_on_cpu(warm_up, result);
     return;
   }
-  if (!s.flag("no-matmul-tuning")) {
-    settle_matmul_choices(s.has("tuning-folder") ? s.text("tuning-folder") : "", options_, mesh_,
-                          engine_.context());
-  }
-  engine_.rehearse();
+  engine_->rehearse();
   run_on_gpu(warm_up, result);
   measure_device(s, result);
 }
 
 void Bench::profile(BenchResult& result) {
   Profiler profiler(options_.device);
-  profiler.begin(engine_.context().stream);
+  profiler.begin(engine_->context().stream);
   queue(next_step_);
-  profiler.end(engine_.context().stream);
-  engine_.finish_step();
+  profiler.end(engine_->context().stream);
+  engine_->finish_step();
   result.profile = profiler.lines();
   result.profiled_milliseconds = profiler.milliseconds();
 }
@@ -246,7 +253,7 @@ BenchResult bench(const Settings& given) {
   r.micro_batch = options.micro_batch;
   r.global_batch = options.global_batch;
   r.threads = omp_get_max_threads();
-  Bench bench(options);
+  Bench bench(options, s);
   bench.run(s, r);
   if (s.flag("profile")) bench.profile(r);
   r.tokens_per_second =

@@ -48,9 +48,14 @@ std::vector<ops::MatmulProduct> all_products(const EngineOptions& o, const Layou
   return {products.begin(), products.end()};
 }
 
-ops::MatmulTuning known_choices(const std::filesystem::path& file,
+std::filesystem::path file_in(const std::filesystem::path& folder) {
+  return folder / "matmul.jsonl";
+}
+
+ops::MatmulTuning known_choices(const std::filesystem::path& folder,
                                 const ops::TuningIdentity& here) {
-  if (file.empty() || !std::filesystem::exists(file)) return ops::MatmulTuning(here);
+  const auto file = file_in(folder);
+  if (folder.empty() || !std::filesystem::exists(file)) return ops::MatmulTuning(here);
   auto table = ops::MatmulTuning::load(file);
   const std::string problem = table.why_not(here);
   if (problem.empty()) return table;
@@ -59,16 +64,15 @@ ops::MatmulTuning known_choices(const std::filesystem::path& file,
   return ops::MatmulTuning(here);
 }
 
-std::string choose(const std::filesystem::path& file, const EngineOptions& options,
-                   const Layout& layout, ops::Context context) {
-  auto table = known_choices(file, ops::tuning_identity());
+std::string choose(const std::filesystem::path& folder, const EngineOptions& options,
+                   const Layout& layout) {
+  auto table = known_choices(folder, ops::tuning_identity());
   const auto missing = table.lacks(all_products(options, layout));
   if (!missing.empty()) {
     log::info("timing algorithms of {} matrix products", missing.size());
-    ops::tune_matmuls(context, missing, table);
-    if (file.empty()) return table.to_text();
-    std::filesystem::create_directories(file.parent_path());
-    table.save(file);
+    Stream stream(options.device);
+    Scratch scratch(options.device);
+    ops::tune_matmuls({stream, scratch}, missing, table);
   }
   return table.to_text();
 }
@@ -76,17 +80,21 @@ std::string choose(const std::filesystem::path& file, const EngineOptions& optio
 }  // namespace
 
 void settle_matmul_choices(const std::filesystem::path& folder, const EngineOptions& options,
-                           const Mesh& mesh, ops::Context context) {
+                           const Mesh& mesh) {
   std::string text;
-  const auto file = folder.empty() ? folder : folder / "matmul.jsonl";
   agree_on_errors(*mesh.world, [&] {
-    if (mesh.world->rank() == 0) text = choose(file, options, mesh.layout, context);
+    if (mesh.world->rank() == 0) text = choose(folder, options, mesh.layout);
   });
   text = broadcast_text(*mesh.world, text);
   agree_on_errors(*mesh.world, [&] {
     const auto table = ops::MatmulTuning::parse(text, "the first rank's table");
     ops::use_matmul_tuning(std::make_shared<const ops::MatmulTuning>(table));
   });
+}
+
+void keep_matmul_choices(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  ops::matmul_tuning()->save(file_in(folder));
 }
 
 }  // namespace switchyard

@@ -12,12 +12,13 @@ namespace switchyard {
 // A product of a step as ops::matmul is called with it.
 ops::MatmulProduct as_called(const Product& product);
 
-// Before the first step on a GPU: the algorithms of a step's matrix products, the same on all
-// ranks. They are read from `folder`/matmul.jsonl; what is not there is timed by the first rank and
-// written there, so that a run that goes on never times again. A table of another device or version
-// is made anew, and the log says that bits may differ. No folder: nothing is read or written.
-// Collective.
+// On a GPU: the algorithms of a step's matrix products, the same on all ranks. They are read from
+// `folder`/matmul.jsonl; what is not there is timed by the first rank. A table of another device or
+// version is made anew, and the log says that bits may differ. No folder: nothing is read. To be
+// called before the model takes its memory, as operands need some. Collective.
 void settle_matmul_choices(const std::filesystem::path& folder, const EngineOptions& options,
-                           const Mesh& mesh, ops::Context context);
+                           const Mesh& mesh);
+// Writes what was settled to `folder`/matmul.jsonl, so that a run that goes on never times again.
+void keep_matmul_choices(const std::filesystem::path& folder);
 
 }  // namespace switchyard

@@ -139,15 +139,15 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
 
 // A product that lasts at least half a millisecond, and so tells a GPU's rate; the same on all
 // ranks.
-int64_t peak_size(const Mesh& mesh, Engine& engine, DType dtype) {
-  if (engine.device() == Device::cpu) return 1024;
+int64_t peak_size(const Mesh& mesh, const EngineOptions& options, ops::Context context) {
+  if (options.device == Device::cpu) return 1024;
   constexpr double shortest = 5e-4;
   double size = 256;
   for (bool grows = true; grows && size < 8192;) {
-    MatrixRate rate(static_cast<int64_t>(size), dtype, engine.device());
-    rate.measure(engine.context());  // the first call makes plans
+    MatrixRate rate(static_cast<int64_t>(size), options.dtype, options.device);
+    rate.measure(context);  // the first call makes plans
     const double operations = MatrixRate::operations(static_cast<int64_t>(size));
-    grows = operations / rate.measure(engine.context()) < shortest;
+    grows = operations / rate.measure(context) < shortest;
     if (grows) size *= 2;
   }
   Stream host;
@@ -158,15 +158,18 @@ int64_t peak_size(const Mesh& mesh, Engine& engine, DType dtype) {
 
 // What the machine gives this job while all ranks compute: their products over the time of the
 // slowest, so that ranks that share a core count it once.
-double measure_peak(const Mesh& mesh, Engine& engine, DType dtype) {
-  const int64_t size = peak_size(mesh, engine, dtype);
+double measure_peak(const Mesh& mesh, const EngineOptions& options) {
+  Stream stream(options.device);
+  Scratch scratch(options.device);
+  const ops::Context context{stream, scratch};
+  const int64_t size = peak_size(mesh, options, context);
   const int products = size > 1024 ? 20 : 3;
-  MatrixRate rate(size, dtype, engine.device());
+  MatrixRate rate(size, options.dtype, options.device);
   double best = 0;
   for (int round = 0; round < 4; ++round) {
     mesh.world->barrier({"matrix rate"});
     const auto begin = std::chrono::steady_clock::now();
-    rate.measure(engine.context(), products);
+    rate.measure(context, products);
     mesh.world->barrier({"matrix rate"});
     const auto time = std::chrono::steady_clock::now() - begin;
     best = std::max(best, mesh.world->size() * products * MatrixRate::operations(size) /
@@ -300,12 +303,14 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   bool is_new = false;
   std::unique_ptr<PathLock> lock;
   const auto path = obtain_path(run, given, is_new, lock, world);
+  EngineOptions options;
   std::unique_ptr<TrainingData> data;
   std::unique_ptr<EvaluationData> validation;
   std::optional<Origin> origin;
   int64_t step = path.start_step();
   agree_on_errors(world, [&] {
-    check_engine(engine_options(path, settings, true), layout);
+    options = engine_options(path, settings, true);
+    check_engine(options, layout);
     data = std::make_unique<TrainingData>(open_training_data(path));
     data->log_epochs(world.rank() == 0);
     if (!is_new) origin = find_origin(run, path, given);
@@ -317,13 +322,18 @@ void train(const std::string& folder, const Settings& given, Communicator& world
     set_thread_label(fmt::format("rank {}: tp {} pp {} dp {}", world.rank(), mesh.place.tp,
                                  mesh.place.pp, mesh.place.dp));
   }
+  const double peak = measure_peak(mesh, options);
+  const bool times_products = options.device == Device::cuda && !settings.flag("no-matmul-tuning");
+  if (times_products) settle_matmul_choices(run.folder(), options, mesh);
   std::unique_ptr<Engine> engine;
   agree_on_errors(world, [&] {
-    engine = std::make_unique<Engine>(engine_options(path, settings, true), mesh);
+    engine = std::make_unique<Engine>(options, mesh);
     if (!origin) engine->initialize();
   });
   agree_on_errors(world, [&] {
-    if (world.rank() == 0 && is_new) settle_new(run, path, lock);
+    if (world.rank() != 0) return;
+    if (is_new) settle_new(run, path, lock);
+    if (times_products) keep_matmul_choices(run.folder());
   });
   if (origin) load(*origin, mesh, *engine);
   agree_on_errors(world, [&] {
@@ -332,12 +342,7 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   if (world.rank() == 0) {
     report_start(path, *data, mesh, origin);
     report_device(*engine);
-    report_memory(engine_options(path, settings, true), mesh);
-  }
-  const double peak = measure_peak(mesh, *engine, path.dtype());
-  if (engine->device() == Device::cuda && !settings.flag("no-matmul-tuning")) {
-    settle_matmul_choices(run.folder(), engine_options(path, settings, true), mesh,
-                          engine->context());
+    report_memory(options, mesh);
   }
   engine->rehearse();
   TrainingLoop loop(run, path, settings, mesh, *engine, *data, validation.get(), peak);
