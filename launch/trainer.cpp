@@ -111,6 +111,38 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
   return Origin{parent, entry, true};
 }
 
+// What a start needs beside the path and ranks.
+struct Start {
+  EngineOptions options;
+  std::optional<Origin> origin;
+  int64_t step = 0;  // the last one that is done
+  std::unique_ptr<TrainingData> data;
+  std::unique_ptr<EvaluationData> validation;
+};
+
+void open_data(Start& start, const RunFolder& run, const PathSpecification& path,
+               const Settings& given, const Settings& settings, bool is_new) {
+  start.data = std::make_unique<TrainingData>(open_training_data(path));
+  if (!is_new) start.origin = find_origin(run, path, given);
+  start.step = start.origin ? start.origin->entry.step : path.start_step();
+  start.validation = open_validation(path, settings, *start.data, start.step);
+}
+
+void name_thread(const Mesh& mesh) {
+  if (mesh.world->size() == 1) return;
+  set_thread_label(fmt::format("rank {}: tp {} pp {} dp {}", mesh.world->rank(), mesh.place.tp,
+                               mesh.place.pp, mesh.place.dp));
+}
+
+std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh) {
+  std::unique_ptr<Engine> engine;
+  agree_on_errors(*mesh.world, [&] {
+    engine = std::make_unique<Engine>(start.options, mesh);
+    if (!start.origin) engine->initialize();
+  });
+  return engine;
+}
+
 [[noreturn]] void refuse_damaged(const Origin& origin, const Error& problem) {
   if (origin.is_parent) {
     throw Error(fmt::format("{}; this branch starts at step {} of '{}'", problem.what(),
@@ -124,7 +156,8 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
            : "and no older step is good"));
 }
 
-void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
+// Steps behind the origin are given up once it is known to be good.
+void load(const Origin& origin, const RunFolder& run, const Mesh& mesh, Engine& engine) {
   agree_on_errors(*mesh.world, [&] {
     try {
       const CheckpointReader reader(origin.entry.folder);
@@ -135,6 +168,9 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
     }
   });
   engine.gather_after_load();
+  agree_on_errors(*mesh.world, [&] {
+    if (mesh.world->rank() == 0) run.discard_behind(origin.entry.step);
+  });
 }
 
 // A product that lasts at least half a millisecond, and so tells a GPU's rate; the same on all
@@ -198,17 +234,20 @@ void report_device(const Engine& engine) {
             static_cast<double>(gpu.total_bytes) / (1 << 30));
 }
 
-void report_start(const PathSpecification& path, const TrainingData& data, const Mesh& mesh,
-                  const std::optional<Origin>& origin) {
+void report_start(const PathSpecification& path, const Start& start, const Mesh& mesh,
+                  const Engine& engine) {
+  if (mesh.world->rank() != 0) return;
   log::info("{} parameters, {}, {} tokens a step", path.model.parameters(), mesh.layout.to_string(),
             path.global_batch() * path.sequence_length());
-  for (const auto& line : data.describe()) log::info("{}", line);
-  if (!origin) {
+  for (const auto& line : start.data->describe()) log::info("{}", line);
+  if (!start.origin) {
     log::info("starting from random weights, seed {}", path.seed());
   } else {
-    log::info("going on from step {} of '{}'", origin->entry.step,
-              origin->folder.folder().string());
+    log::info("going on from step {} of '{}'", start.origin->entry.step,
+              start.origin->folder.folder().string());
   }
+  report_device(engine);
+  report_memory(start.options, mesh);
 }
 
 }  // namespace
@@ -303,50 +342,30 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   bool is_new = false;
   std::unique_ptr<PathLock> lock;
   const auto path = obtain_path(run, given, is_new, lock, world);
-  EngineOptions options;
-  std::unique_ptr<TrainingData> data;
-  std::unique_ptr<EvaluationData> validation;
-  std::optional<Origin> origin;
-  int64_t step = path.start_step();
+  Start start;
   agree_on_errors(world, [&] {
-    options = engine_options(path, settings, true);
-    check_engine(options, layout);
-    data = std::make_unique<TrainingData>(open_training_data(path));
-    data->log_epochs(world.rank() == 0);
-    if (!is_new) origin = find_origin(run, path, given);
-    if (origin) step = origin->entry.step;
-    validation = open_validation(path, settings, *data, step);
+    start.options = engine_options(path, settings, true);
+    check_engine(start.options, layout);
+    open_data(start, run, path, given, settings, is_new);
+    start.data->log_epochs(world.rank() == 0);
   });
   const Mesh mesh = make_mesh(layout, world);
-  if (world.size() > 1) {
-    set_thread_label(fmt::format("rank {}: tp {} pp {} dp {}", world.rank(), mesh.place.tp,
-                                 mesh.place.pp, mesh.place.dp));
-  }
-  const double peak = measure_peak(mesh, options);
-  const bool times_products = options.device == Device::cuda && !settings.flag("no-matmul-tuning");
-  if (times_products) settle_matmul_choices(run.folder(), options, mesh);
-  std::unique_ptr<Engine> engine;
-  agree_on_errors(world, [&] {
-    engine = std::make_unique<Engine>(options, mesh);
-    if (!origin) engine->initialize();
-  });
+  name_thread(mesh);
+  const double peak = measure_peak(mesh, start.options);
+  const bool times_products =
+      start.options.device == Device::cuda && !settings.flag("no-matmul-tuning");
+  if (times_products) settle_matmul_choices(run.folder(), start.options, mesh);
+  const auto engine = make_engine(start, mesh);
   agree_on_errors(world, [&] {
     if (world.rank() != 0) return;
     if (is_new) settle_new(run, path, lock);
     if (times_products) keep_matmul_choices(run.folder());
   });
-  if (origin) load(*origin, mesh, *engine);
-  agree_on_errors(world, [&] {
-    if (world.rank() == 0 && origin) run.discard_behind(origin->entry.step);
-  });
-  if (world.rank() == 0) {
-    report_start(path, *data, mesh, origin);
-    report_device(*engine);
-    report_memory(options, mesh);
-  }
+  if (start.origin) load(*start.origin, run, mesh, *engine);
+  report_start(path, start, mesh, *engine);
   engine->rehearse();
-  TrainingLoop loop(run, path, settings, mesh, *engine, *data, validation.get(), peak);
-  loop.run(step);
+  TrainingLoop loop(run, path, settings, mesh, *engine, *start.data, start.validation.get(), peak);
+  loop.run(start.step);
 }
 
 }  // namespace switchyard
