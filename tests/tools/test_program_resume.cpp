@@ -70,7 +70,7 @@ class ResumeAfterSignal : public Resume {
   void stop_by_signal(int signal, Target target, Layout layout) {
     const auto run = at("run");
     Program program(train_words(run, options_, layout), layout.ranks());
-    ASSERT_TRUE(wait_until([&] { return metrics_count(run) >= 4; }, 60)) << program.errors_so_far();
+    ASSERT_TRUE(wait_until([&] { return metrics_count(run) >= 4; }, 240)) << program.errors_so_far();
     const auto ranks = program.rank_pids();
     const bool to_rank = target == Target::rank && !ranks.empty();
     ASSERT_EQ(kill(to_rank ? ranks.back() : program.pid(), signal), 0);
@@ -99,7 +99,7 @@ TEST_F(ResumeAfterSignal, term_to_a_rank) { stop_by_signal(SIGTERM, Target::rank
 TEST_F(ResumeAfterSignal, usr1_while_it_starts) {
   const auto run = at("run");
   Program program(train_words(run, options_));
-  ASSERT_TRUE(wait_until([&] { return fs::exists(run / "path.json"); }, 60));
+  ASSERT_TRUE(wait_until([&] { return fs::exists(run / "path.json"); }, 240));
   kill(program.pid(), SIGUSR1);
   ASSERT_TRUE(wait_until([&] { return !program.running(); }, 20)) << "it goes on";
   EXPECT_EQ(program.wait().exit_code, 0);
@@ -118,7 +118,7 @@ class ResumeAfterKill : public ResumeAfterSignal {
   // Kills one rank at the moment that `moment` names; the others must end by themselves.
   void kill_at(const fs::path& run, const std::function<bool()>& moment, Layout layout) {
     Program program(train_words(run, options_, layout), layout.ranks());
-    ASSERT_TRUE(wait_until(moment, 60)) << program.errors_so_far();
+    ASSERT_TRUE(wait_until(moment, 240)) << program.errors_so_far();
     auto victims = program.rank_pids();
     ASSERT_FALSE(victims.empty());
     kill(victims.back(), SIGKILL);
