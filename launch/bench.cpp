@@ -1,10 +1,14 @@
 #include "launch/bench.h"
 
 #include <omp.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <deque>
+#include <filesystem>
 #include <limits>
 #include <memory>
 
@@ -17,6 +21,7 @@
 #include "launch/matrix_rate.h"
 #include "launch/trainer.h"
 #include "parallel/communicators.h"
+#include "parallel/job_environment.h"
 
 namespace switchyard {
 
@@ -60,6 +65,34 @@ EngineOptions bench_engine(const Settings& s) {
   check(o.global_batch >= 1, "bench", "--global-batch-size {}; at least 1 is allowed",
         o.global_batch);
   return o;
+}
+
+int64_t warm_up_of(const Settings& s, Device device) {
+  if (s.has("warm-up")) return s.integer("warm-up");
+  return device == Device::cuda ? 3 : 2;
+}
+
+void check_bench(const Settings& s, Device device) {
+  const auto job = job_environment();
+  check(!MpiEnvironment::launched() && (!job || job->size == 1), "bench",
+        "several ranks were started; bench is for one");
+  check(s.integer("steps") >= 1 && warm_up_of(s, device) >= 1, "bench",
+        "--steps {} --warm-up {}; at least 1 of each is allowed", s.text("steps"),
+        warm_up_of(s, device));
+  constexpr double longest = 3600;
+  constexpr int64_t largest = 65536;
+  const double seconds = s.real("matrix-seconds");
+  const int64_t size = s.integer("matrix-size");
+  check(seconds > 0 && seconds <= longest && size >= 1 && size <= largest, "bench",
+        "--matrix-seconds {} --matrix-size {}; above 0 to {} and 1 to {} is allowed",
+        s.text("matrix-seconds"), s.text("matrix-size"), longest, largest);
+  if (!s.has("tuning-folder")) return;
+  const std::string& folder = s.text("tuning-folder");
+  std::error_code problem;
+  std::filesystem::create_directories(folder, problem);
+  check(!problem && access(folder.c_str(), W_OK) == 0, "bench",
+        "--tuning-folder {} cannot be written: {}", folder,
+        problem ? problem.message() : std::strerror(errno));
 }
 
 // Steps on random tokens, timed.
@@ -184,12 +217,7 @@ void Bench::measure_device(const Settings& s, BenchResult& result) {
 
 void Bench::run(const Settings& s, BenchResult& result) {
   const bool on_gpu = options_.device == Device::cuda;
-  const int64_t warm_up = s.has("warm-up") ? s.integer("warm-up") : on_gpu ? 3 : 2;
-  check(result.steps >= 1 && warm_up >= 1, "bench",
-        "--steps {} --warm-up {}; at least 1 of each is allowed", result.steps, warm_up);
-  check(s.real("matrix-seconds") > 0 && s.integer("matrix-size") >= 1, "bench",
-        "--matrix-seconds {} --matrix-size {}; positive numbers are allowed",
-        s.text("matrix-seconds"), s.text("matrix-size"));
+  const int64_t warm_up = warm_up_of(s, options_.device);
   if (!on_gpu) {
     run_on_cpu(warm_up, result);
     return;
@@ -241,6 +269,7 @@ BenchResult bench(const Settings& given) {
   apply_device_settings(s);
   const auto options = bench_engine(s);
   check_engine(options, {});
+  check_bench(s, options.device);
   BenchResult r;
   r.steps = s.integer("steps");
   r.preset = s.text("preset");

@@ -65,11 +65,14 @@ ops::MatmulTuning known_choices(const std::filesystem::path& folder,
 }
 
 std::string choose(const std::filesystem::path& folder, const EngineOptions& options,
-                   const Layout& layout) {
+                   const Layout& layout, bool goes_on) {
   auto table = known_choices(folder, ops::tuning_identity());
   const auto missing = table.lacks(all_products(options, layout));
   if (!missing.empty()) {
     log::info("timing algorithms of {} matrix products", missing.size());
+    if (goes_on) {
+      log::warning("they are not in {}; bits may differ from before", file_in(folder).string());
+    }
     Stream stream(options.device);
     Scratch scratch(options.device);
     ops::tune_matmuls({stream, scratch}, missing, table);
@@ -80,16 +83,20 @@ std::string choose(const std::filesystem::path& folder, const EngineOptions& opt
 }  // namespace
 
 void settle_matmul_choices(const std::filesystem::path& folder, const EngineOptions& options,
-                           const Mesh& mesh) {
+                           const Mesh& mesh, bool goes_on) {
   std::string text;
   agree_on_errors(*mesh.world, [&] {
-    if (mesh.world->rank() == 0) text = choose(folder, options, mesh.layout);
+    if (mesh.world->rank() == 0) text = choose(folder, options, mesh.layout, goes_on);
   });
   text = broadcast_text(*mesh.world, text);
   agree_on_errors(*mesh.world, [&] {
     const auto table = ops::MatmulTuning::parse(text, "the first rank's table");
     ops::use_matmul_tuning(std::make_shared<const ops::MatmulTuning>(table));
   });
+}
+
+bool has_matmul_choices(const std::filesystem::path& folder) {
+  return std::filesystem::exists(file_in(folder));
 }
 
 void keep_matmul_choices(const std::filesystem::path& folder) {

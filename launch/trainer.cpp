@@ -156,8 +156,7 @@ std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh) {
            : "and no older step is good"));
 }
 
-// Steps behind the origin are given up once it is known to be good.
-void load(const Origin& origin, const RunFolder& run, const Mesh& mesh, Engine& engine) {
+void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
   agree_on_errors(*mesh.world, [&] {
     try {
       const CheckpointReader reader(origin.entry.folder);
@@ -168,9 +167,6 @@ void load(const Origin& origin, const RunFolder& run, const Mesh& mesh, Engine& 
     }
   });
   engine.gather_after_load();
-  agree_on_errors(*mesh.world, [&] {
-    if (mesh.world->rank() == 0) run.discard_behind(origin.entry.step);
-  });
 }
 
 // A product that lasts at least half a millisecond, and so tells a GPU's rate; the same on all
@@ -352,18 +348,26 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   const Mesh mesh = make_mesh(layout, world);
   name_thread(mesh);
   const double peak = measure_peak(mesh, start.options);
-  const bool times_products =
-      start.options.device == Device::cuda && !settings.flag("no-matmul-tuning");
-  if (times_products) settle_matmul_choices(run.folder(), start.options, mesh);
+  const bool on_gpu = start.options.device == Device::cuda;
+  const bool times_products = on_gpu && !settings.flag("no-matmul-tuning");
+  if (times_products) {
+    settle_matmul_choices(run.folder(), start.options, mesh, start.origin.has_value());
+  } else if (on_gpu && start.origin && has_matmul_choices(run.folder())) {
+    log::warning("--no-matmul-tuning, but '{}' has timed choices; bits may differ from before",
+                 run.folder().string());
+  }
   const auto engine = make_engine(start, mesh);
   agree_on_errors(world, [&] {
     if (world.rank() != 0) return;
     if (is_new) settle_new(run, path, lock);
     if (times_products) keep_matmul_choices(run.folder());
   });
-  if (start.origin) load(*start.origin, run, mesh, *engine);
+  if (start.origin) load(*start.origin, mesh, *engine);
   report_start(path, start, mesh, *engine);
   engine->rehearse();
+  agree_on_errors(world, [&] {  // steps behind the origin are given up once all else has succeeded
+    if (world.rank() == 0 && start.origin) run.discard_behind(start.origin->entry.step);
+  });
   TrainingLoop loop(run, path, settings, mesh, *engine, *start.data, start.validation.get(), peak);
   loop.run(start.step);
 }

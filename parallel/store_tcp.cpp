@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/logging.h"
 #include "parallel/store.h"
 #include "parallel/store_server.h"
 
@@ -43,8 +44,8 @@ class TcpStore final : public Store {
 
  private:
   void connect() {
-    const auto deadline = Clock::now() + options().timeout;
-    for (;;) {
+    const auto begin = Clock::now(), deadline = begin + options().timeout;
+    for (bool said = false;;) {
       connection_ = connect_tcp(options().rank == 0 ? "127.0.0.1" : host_, port_);
       if (connection_) return;
       const int why = errno;
@@ -52,6 +53,11 @@ class TcpStore final : public Store {
             "rank {} of {} cannot reach rank 0 at {}:{} within {} ms (the timeout): {}",
             options().rank, options().size, host_, port_, options().timeout.count(),
             std::strerror(why));
+      if (!said && Clock::now() - begin > std::chrono::seconds(3)) {
+        log::warning("rank {} of {} waits for rank 0 at {}:{} ({})", options().rank, options().size,
+                     host_, port_, std::strerror(why));
+        said = true;
+      }
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
   }

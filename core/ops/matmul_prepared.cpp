@@ -117,7 +117,7 @@ MatmulCandidate checked_candidate(const MatmulPlan& plan, const MatmulDescriptor
   const auto workspace = static_cast<int64_t>(result.workspaceSize);
   check(status == CUBLAS_STATUS_SUCCESS && workspace <= plan.workspace_bytes, where,
         "the tuning table's algorithm for {} is refused by cuBLASLt: {}, {} bytes of workspace; "
-        "{} are allowed. A table timed anew is needed",
+        "{} are allowed. Without the file of the table (matmul.jsonl) products are timed anew",
         plan.product.to_string(), cublasLtGetStatusName(status), workspace, plan.workspace_bytes);
   return {native, workspace};
 }

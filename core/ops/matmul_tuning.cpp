@@ -133,7 +133,9 @@ MatmulTuning MatmulTuning::parse(std::string_view text, std::string_view name) {
         table.emplace(identity_of(json));
       }
     } catch (const std::exception& error) {
-      fail(where, "{}, line {}: {}", name, number, error.what());
+      fail(where,
+           "{}, line {}, is no line of a table: {}; without the file products are timed anew", name,
+           number, error.what());
     }
   }
   check(table.has_value(), where, "{} is empty; a table begins with a line of its identity", name);

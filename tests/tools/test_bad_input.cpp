@@ -76,6 +76,15 @@ TEST_F(BadInput, ModelsThatDoNotExist) {
   refuse("vocab-size", "5", {"vocabulary of 5", "257"});
 }
 
+TEST(BadBench, IsRefusedBeforeAnythingIsTimed) {
+  const std::string bench = "bench --preset gpt2-tiny --device cpu ";
+  expect_refused(bench + "--steps 0", {"--steps 0", "at least 1"});
+  expect_refused(bench + "--warm-up -1", {"--warm-up -1", "at least 1"});
+  expect_refused(bench + "--matrix-size 1000000", {"--matrix-size 1000000", "1 to 65536"});
+  expect_refused(bench + "--matrix-seconds 1e9", {"--matrix-seconds 1", "to 3600"});
+  expect_refused(bench + "--tuning-folder /proc/nosuch", {"--tuning-folder /proc/nosuch"});
+}
+
 TEST_F(BadInput, NumbersThatMeanNothing) {
   refuse("seq-length", "0", {"--seq-length 0", "1 to 2147483648"});
   refuse("seq-length", "100000", {"windows of sequence length 100000", "1 or more is needed"});

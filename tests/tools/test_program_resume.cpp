@@ -70,7 +70,8 @@ class ResumeAfterSignal : public Resume {
   void stop_by_signal(int signal, Target target, Layout layout) {
     const auto run = at("run");
     Program program(train_words(run, options_, layout), layout.ranks());
-    ASSERT_TRUE(wait_until([&] { return metrics_count(run) >= 4; }, 240)) << program.errors_so_far();
+    ASSERT_TRUE(wait_until([&] { return metrics_count(run) >= 4; }, 240))
+        << program.errors_so_far();
     const auto ranks = program.rank_pids();
     const bool to_rank = target == Target::rank && !ranks.empty();
     ASSERT_EQ(kill(to_rank ? ranks.back() : program.pid(), signal), 0);
