@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/matmul_choices.h"
 #include "launch/run_folder.h"
 
 namespace fs = std::filesystem;
@@ -31,6 +32,7 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   make_folder(branch.folder());  // may fail, and a pin would be left
   parent.pin(info.step, branch.folder());
   parent.checkpoint(info.step);  // a trainer may have deleted it until the pin was there
+  hand_on_matmul_choices(parent.folder(), branch.folder());
   branch.write(path);
   log::info("'{}' continues from step {} of '{}' ({} samples)", child, info.step,
             parent.folder().string(), info.samples);

@@ -99,6 +99,15 @@ bool has_matmul_choices(const std::filesystem::path& folder) {
   return std::filesystem::exists(file_in(folder));
 }
 
+void hand_on_matmul_choices(const std::filesystem::path& parent,
+                            const std::filesystem::path& branch) {
+  if (!has_matmul_choices(parent)) return;
+  std::error_code problem;
+  std::filesystem::copy_file(file_in(parent), file_in(branch), problem);
+  check(!problem, "fork", "{} cannot be copied to {}: {}", file_in(parent).string(),
+        branch.string(), problem.message());
+}
+
 void keep_matmul_choices(const std::filesystem::path& folder) {
   std::filesystem::create_directories(folder);
   ops::matmul_tuning()->save(file_in(folder));

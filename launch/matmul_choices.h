@@ -20,6 +20,9 @@ ops::MatmulProduct as_called(const Product& product);
 void settle_matmul_choices(const std::filesystem::path& folder, const EngineOptions& options,
                            const Mesh& mesh, bool goes_on = false);
 bool has_matmul_choices(const std::filesystem::path& folder);
+// A branch computes with its parent's choices, and so its parent's bits. Throws Error.
+void hand_on_matmul_choices(const std::filesystem::path& parent,
+                            const std::filesystem::path& branch);
 // Writes what was settled to `folder`/matmul.jsonl, so that a run that goes on never times again.
 void keep_matmul_choices(const std::filesystem::path& folder);
 

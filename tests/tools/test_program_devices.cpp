@@ -162,6 +162,21 @@ TEST_F(Devices, time_matrix_products_once) {
   EXPECT_NE(errors_of(4).find("bits may differ"), std::string::npos);
 }
 
+TEST_F(Devices, give_a_branch_its_parents_products_and_bits) {
+  if (device == "cpu") GTEST_SKIP() << "the CPU's products are not timed";
+  train(at("run"), tiny_path(data_, 2,
+                             "--num-layers 1 --hidden-size 16 --num-attention-heads 2 "
+                             "--seq-length 8 --bf16 --save-interval 2 --train-iters 4 --device " +
+                                 device));
+  run_well("fork " + at("run").string() + "@2 " + at("branch").string());
+  EXPECT_EQ(read_file(at("branch") / "matmul.jsonl"), read_file(at("run") / "matmul.jsonl"));
+  const auto outcome =
+      run({"train", at("branch").string(), "--train-iters", "4", "--device", device});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.err.find("bits may differ"), std::string::npos) << outcome.err;
+  expect_same_tensors(checkpoint_of(at("run"), 4), checkpoint_of(at("branch"), 4));
+}
+
 TEST_F(Devices, give_no_step_up_for_a_start_that_fails) {
   if (device == "cpu") GTEST_SKIP() << "the CPU's products are not timed";
   train(at("run"), tiny_path(data_, 2,
