@@ -29,6 +29,13 @@ struct Outputs {
   Values out, log_sum, dq, dk, dv;
 };
 
+void expect_same_bits(const Outputs& a, const Outputs& b) {
+  EXPECT_EQ(a.out, b.out);
+  EXPECT_EQ(a.dq, b.dq);
+  EXPECT_EQ(a.dk, b.dk);
+  EXPECT_EQ(a.dv, b.dv);
+}
+
 // Row-major offset of channel 0 of a head's row.
 size_t row_of(int64_t batch, int64_t row, int64_t head, int64_t rows, int64_t heads, int64_t dim) {
   return static_cast<size_t>(((batch * rows + row) * heads + head) * dim);
@@ -395,10 +402,7 @@ TEST_P(AttentionTest, TheStepMayLieOnTheDevice) {
   setup.options.key.step_on_device = static_cast<const uint32_t*>(step.data);
   setup.run(bench);
   const Outputs actual = setup.outputs();
-  EXPECT_EQ(actual.out, expected.out);
-  EXPECT_EQ(actual.dq, expected.dq);
-  EXPECT_EQ(actual.dk, expected.dk);
-  EXPECT_EQ(actual.dv, expected.dv);
+  expect_same_bits(actual, expected);
 }
 
 // Sequences as in training, which cuDNN may compute.
@@ -448,11 +452,7 @@ TEST_P(AttentionTest, CudnnEqualsTheFormula) {
     expect_like_rounded_reference(p, setup);
     const Outputs first = setup.outputs();
     ASSERT_TRUE(run_by_cudnn(bench, setup));
-    const Outputs second = setup.outputs();
-    EXPECT_EQ(first.out, second.out);
-    EXPECT_EQ(first.dq, second.dq);
-    EXPECT_EQ(first.dk, second.dk);
-    EXPECT_EQ(first.dv, second.dv);
+    expect_same_bits(first, setup.outputs());
   }
 }
 

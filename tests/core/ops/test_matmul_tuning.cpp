@@ -122,6 +122,9 @@ class TimedMatmulTest : public testing::Test {
   void SetUp() override {
     if (!is_available(Device::cuda)) GTEST_SKIP() << "no GPU";
     bench = std::make_unique<Workbench>(Device::cuda);
+    a = bench->random({40, 64}, DType::bf16);
+    b = bench->random({48, 64}, DType::bf16);
+    c = bench->zeros({40, 48}, DType::bf16);
   }
   void TearDown() override { use_matmul_tuning(nullptr); }
 
@@ -152,7 +155,15 @@ class TimedMatmulTest : public testing::Test {
     return table;
   }
 
+  // One product, always of the same operands.
+  auto compute() {
+    matmul(bench->context(), a, b, c, {.transpose_b = true});
+    bench->wait();
+    return values(c);
+  }
+
   std::unique_ptr<Workbench> bench;
+  Tensor a, b, c;
 };
 
 TEST_F(TimedMatmulTest, HasAChoiceForEveryProduct) {
@@ -178,13 +189,6 @@ TEST_F(TimedMatmulTest, WithoutRoomItIsTheFirstSuggestion) {
     EXPECT_EQ(choice->candidates, 0);
     EXPECT_EQ(choice->microseconds, 0);
   }
-  const Tensor a = bench->random({40, 64}, DType::bf16), b = bench->random({48, 64}, DType::bf16);
-  const Tensor c = bench->zeros({40, 48}, DType::bf16);
-  const auto compute = [&] {
-    matmul(bench->context(), a, b, c, {.transpose_b = true});
-    bench->wait();
-    return values(c);
-  };
   const auto untimed = compute();
   use_matmul_tuning(std::make_shared<MatmulTuning>(table));
   EXPECT_EQ(compute(), untimed);
@@ -200,13 +204,6 @@ TEST_F(TimedMatmulTest, KeepsWhatIsThere) {
 }
 
 TEST_F(TimedMatmulTest, TextGivesTheSameBits) {
-  const Tensor a = bench->random({40, 64}, DType::bf16), b = bench->random({48, 64}, DType::bf16);
-  const Tensor c = bench->zeros({40, 48}, DType::bf16);
-  const auto compute = [&] {
-    matmul(bench->context(), a, b, c, {.transpose_b = true});
-    bench->wait();
-    return values(c);
-  };
   const MatmulTuning table = timed();
   use_matmul_tuning(std::make_shared<MatmulTuning>(table));
   const auto first = compute();
@@ -233,9 +230,7 @@ TEST_F(TimedMatmulTest, RefusesAnAlgorithmThatIsNone) {
   MatmulTuning table(tuning_identity());
   table.set(product(40, 48, 64), choice(~uint64_t{0}));  // begins with an id that none has
   use_matmul_tuning(std::make_shared<MatmulTuning>(table));
-  const Tensor a = bench->random({40, 64}, DType::bf16), b = bench->random({48, 64}, DType::bf16);
-  const Tensor c = bench->zeros({40, 48}, DType::bf16);
-  expect_error([&] { matmul(bench->context(), a, b, c, {.transpose_b = true}); },
+  expect_error([&] { compute(); },
                "the tuning table's algorithm for [40, 64] x [64, 48] transposed");
 }
 
