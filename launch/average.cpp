@@ -2,13 +2,15 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
+#include <limits>
+#include <sstream>
 
 #include "core/error.h"
 #include "core/logging.h"
 #include "launch/run_folder.h"
-
-namespace fs = std::filesystem;
+#include "launch/unfinished_folder.h"
 
 namespace switchyard {
 
@@ -70,22 +72,111 @@ void write_mean(const std::vector<CheckpointReader>& readers, const std::string&
   });
 }
 
+// One of the checkpoints that an average is the mean of, as the average says in plain words.
+struct Source {
+  std::string run;
+  int64_t step = 0;
+  std::string checkpoint;
+
+  std::string to_string() const {
+    return fmt::format("{}@{} (checkpoint {})", run, step, checkpoint);
+  }
+};
+
+std::vector<Source> sources_in(const std::string& text) {
+  std::vector<Source> sources;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t at = line.rfind('@'), id = line.rfind(" (checkpoint ");
+    if (at == std::string::npos || id == std::string::npos || id < at || !line.ends_with(')'))
+      continue;
+    Source source{line.substr(0, at), 0, line.substr(id + 13, line.size() - id - 14)};
+    std::from_chars(line.data() + at + 1, line.data() + id, source.step);
+    sources.push_back(std::move(source));
+  }
+  return sources;
+}
+
 CheckpointInfo info_of_average(const RunFolder& run, const PathSpecification& path,
                                const std::vector<CheckpointReader>& readers) {
   const auto& last = readers.back().info();
   std::string sources;
   for (const auto& reader : readers) {
-    sources += fmt::format("{}@{} (checkpoint {})\n", run.folder().string(), reader.info().step,
-                           reader.info().id);
+    const auto& info = reader.info();
+    sources += Source{run.folder().string(), info.step, info.id}.to_string() + "\n";
   }
   CheckpointInfo info;
   info.step = last.step;
   info.samples = last.samples;
-  info.loss = last.loss;
+  info.loss = std::numeric_limits<double>::quiet_NaN();  // no batch was seen with these weights
   info.documents = {{"specification", path.to_json()},
                     {"lineage", "uniform mean of\n" + sources},
                     {"model", path.model.to_json()}};
   return info;
+}
+
+std::string show_steps(const std::vector<int64_t>& steps) {
+  if (steps.size() < 2) return fmt::format("{}", fmt::join(steps, ""));
+  return fmt::format("{}:{}:{}", steps.front(), steps.back(), steps[1] - steps[0]);
+}
+
+// Whether what is there is what was asked for: the same steps of the same path, as far as they are
+// still saved. Throws Error naming the difference.
+void check_already_made(const RunFolder& made, const RunFolder& run,
+                        const std::vector<int64_t>& steps) {
+  const std::string name = made.folder().string();
+  check(made.exists() && made.read().kind == "average", "average",
+        "'{}' exists already and is no average; an average needs a new folder", name);
+  auto info = CheckpointReader(made.checkpoint(std::nullopt).folder).info();
+  const auto sources = sources_in(info.documents["lineage"]);
+  std::vector<int64_t> there;
+  for (const Source& source : sources) there.push_back(source.step);
+  check(there == steps, "average",
+        "'{}' exists already, of the steps {}; {} were asked for: a new folder is needed", name,
+        show_steps(there), show_steps(steps));
+  bool known = sources.front().run == run.folder().string();
+  for (const auto& entry : list_checkpoints(run.checkpoints())) {
+    const auto same = std::ranges::find(sources, entry.step, &Source::step);
+    if (!entry.complete || same == sources.end()) continue;
+    const std::string id = CheckpointReader(entry.folder).info().id;
+    check(id == same->checkpoint, "average",
+          "'{}' exists already, of {}; step {} of '{}' is checkpoint {}: a new folder is needed",
+          name, same->to_string(), entry.step, run.folder().string(), id);
+    known = true;
+  }
+  check(known, "average",
+        "'{}' exists already, of steps of '{}', not of '{}'; a new folder is needed", name,
+        sources.front().run, run.folder().string());
+}
+
+std::vector<std::string> weights_of(const CheckpointReader& reader) {
+  std::vector<std::string> names;
+  for (const auto& tensor : reader.tensors()) {
+    if (tensor.name.starts_with(model_group)) {
+      names.push_back(tensor.name.substr(std::string(model_group).size()));
+    }
+  }
+  return names;
+}
+
+void write_average(const RunFolder& run, PathSpecification path, const std::vector<int64_t>& steps,
+                   const std::string& output, const AverageProgress& progress) {
+  const auto readers = open_all(run, steps);
+  const auto weights = weights_of(readers.front());
+  check(!weights.empty(), "average", "step {} of '{}' has no weights", steps.front(),
+        run.folder().string());
+  UnfinishedFolder made(output);
+  path.kind = "average";
+  CheckpointStreamWriter writer(made.run().checkpoints(), info_of_average(run, path, readers));
+  for (size_t i = 0; i < weights.size(); ++i) {
+    write_mean(readers, weights[i], writer);
+    if (progress) progress(static_cast<int64_t>(i + 1), static_cast<int64_t>(weights.size()));
+  }
+  writer.finish();
+  made.run().write(path);
+  made.finish();
+  log::info("'{}' is the mean of {} tensors at the steps {} of '{}'", output, weights.size(),
+            fmt::join(steps, ", "), run.folder().string());
 }
 
 }  // namespace
@@ -115,25 +206,30 @@ std::vector<int64_t> parse_steps(const std::string& text) {
 }
 
 void average(const std::string& run_name, const std::vector<int64_t>& steps,
-             const std::string& output) {
+             const std::string& output, const AverageProgress& progress) {
   const RunFolder run(run_name);
-  const RunFolder made(output);
-  check(!made.taken(), "average", "'{}' exists already; an average needs a new folder", output);
-  auto path = run.read();
-  const auto readers = open_all(run, steps);
-  path.kind = "average";
-  CheckpointStreamWriter writer(made.checkpoints(), info_of_average(run, path, readers));
-  int64_t tensors = 0;
-  for (const auto& tensor : readers.front().tensors()) {
-    if (!tensor.name.starts_with(model_group)) continue;
-    write_mean(readers, tensor.name.substr(std::string(model_group).size()), writer);
-    ++tensors;
+  const auto path = run.read();
+  const RunFolder there(output);
+  if (there.taken()) {
+    check_already_made(there, run, steps);
+    log::info("'{}' is already the mean of the steps {} of '{}'", output, show_steps(steps),
+              run_name);
+    return;
   }
-  check(tensors > 0, "average", "step {} of '{}' has no weights", steps.front(), run_name);
-  writer.finish();
-  made.write(path);
-  log::info("'{}' is the mean of {} tensors at the steps {} of '{}'", output, tensors,
-            fmt::join(steps, ", "), run_name);
+  for (const int64_t step : steps) run.checkpoint(step);
+  try {
+    write_average(run, path, steps, output, progress);
+  } catch (const Error&) {
+    const auto saved = list_checkpoints(run.checkpoints());
+    for (const int64_t step : steps) {
+      const auto entry = std::ranges::find(saved, step, &CheckpointEntry::step);
+      check(entry != saved.end() && entry->complete, "average",
+            "step {} of '{}' was deleted while it was read; a trainer with --keep-checkpoints "
+            "deletes the oldest: average steps that stay",
+            step, run_name);
+    }
+    throw;
+  }
 }
 
 }  // namespace switchyard

@@ -21,7 +21,7 @@ struct CheckpointInfo {
                    // saving when it is empty; else the same on every rank
   int64_t step = 0;
   int64_t samples = 0;  // consumed: the data position
-  double loss = 0;      // of that step's global batch
+  double loss = 0;      // of that step's global batch; NaN: none (an average)
   // JSON texts, stored as string datasets: "specification", "lineage", "model", ... Rank 0's count.
   std::map<std::string, std::string> documents;
 };
@@ -89,6 +89,7 @@ class CheckpointStreamWriter {
 
 // Reads a complete checkpoint. Opening checks that every shard is there, belongs to it and has the
 // extents that the master maps; nothing missing is ever read as a fill value. Errors name the file.
+// However many readers a process has, they share a bounded number of open files.
 class CheckpointReader {
  public:
   explicit CheckpointReader(const std::filesystem::path& folder);

@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <map>
 #include <mutex>
@@ -17,23 +19,37 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The shards as open files, opened when first read; so many stay open at most.
+// A reader's shards as open files, opened when first read. All readers of the process together keep
+// no more open than a quarter of its limit, so that an average of many steps of many ranks fits.
 class OpenShards {
  public:
+  OpenShards() = default;
+  ~OpenShards() {
+    const std::lock_guard lock(mutex);
+    std::erase_if(files, [&](const auto& known) { return known.first.first == this; });
+  }
+  OpenShards(const OpenShards&) = delete;
+  OpenShards& operator=(const OpenShards&) = delete;
+
   std::shared_ptr<const ReadableFile> get(const fs::path& path, const StoredShard& shard) {
-    const std::lock_guard lock(mutex_);
-    if (const auto known = files_.find(shard.rank); known != files_.end()) return known->second;
-    if (files_.size() >= most_open) files_.clear();
+    const std::lock_guard lock(mutex);
+    const auto key = std::pair(this, shard.rank);
+    if (const auto known = files.find(key); known != files.end()) return known->second;
+    if (files.size() >= most_open()) files.clear();
     auto file = std::make_shared<const ReadableFile>(path);
     check_size(*file, shard);
-    files_.emplace(shard.rank, file);
+    files.emplace(key, file);
     return file;
   }
 
  private:
-  static constexpr size_t most_open = 128;
-  std::mutex mutex_;
-  std::map<int, std::shared_ptr<const ReadableFile>> files_;
+  static size_t most_open() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 16;
+    return std::clamp<size_t>(limit.rlim_cur / 4, 1, 256);
+  }
+  static inline std::mutex mutex;
+  static inline std::map<std::pair<OpenShards*, int>, std::shared_ptr<const ReadableFile>> files;
 };
 
 }  // namespace

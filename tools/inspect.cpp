@@ -19,6 +19,9 @@ ordered_json describe(const CheckpointReader& reader, const std::string& folder)
     const auto parsed = ordered_json::parse(text, nullptr, false);
     all[name] = parsed.is_discarded() ? ordered_json(text) : parsed;
   }
+  // Averages used to repeat their last member's.
+  const auto& path = all["specification"];
+  if (path.is_object() && path.value("kind", "") == "average") all["loss"] = nullptr;
   ordered_json tensors = ordered_json::array();
   for (const auto& t : reader.tensors()) {
     std::vector<int64_t> shape;
@@ -34,8 +37,9 @@ ordered_json describe(const CheckpointReader& reader, const std::string& folder)
 void print(const ordered_json& all) {
   for (const auto& [name, value] : all.items()) {
     if (name == "tensors") continue;
+    const std::string text = value.is_null() ? "none" : value.dump(2);
     std::printf("%s: %s\n", name.c_str(),
-                value.is_string() ? value.get<std::string>().c_str() : value.dump(2).c_str());
+                value.is_string() ? value.get<std::string>().c_str() : text.c_str());
   }
   std::printf("tensors:\n");
   for (const auto& t : all.at("tensors")) {

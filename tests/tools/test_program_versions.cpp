@@ -88,6 +88,8 @@ TEST_F(Versions, average_is_the_mean_of_the_weights) {
   average("4:12:4", "mean");
   expect_mean(at("main"), at("mean"), "/model/");
   EXPECT_NE(evaluate("mean").at("loss"), evaluate("main").at("loss"));
+  const auto found = run_well("inspect " + at("mean").string() + " --json");
+  EXPECT_TRUE(nlohmann::json::parse(found).at("loss").is_null());
 }
 
 TEST_F(VersionsInBf16, average_is_the_mean_of_the_master_weights) {
