@@ -1,5 +1,6 @@
 #include "launch/bench.h"
 
+#include <fmt/ranges.h>
 #include <omp.h>
 #include <unistd.h>
 
@@ -242,7 +243,8 @@ void Bench::profile(BenchResult& result) {
 std::vector<OptionSpec> bench_options() {
   using enum OptionKind;
   const auto group = OptionGroup::run;
-  return {{"preset", text, group, "gpt2-124m", "the model"},
+  return {{"preset", text, group, "gpt2-124m",
+           fmt::format("the model: {}", fmt::join(preset_names(), ", "))},
           {"seq-length", integer, group, "", "tokens of a sample (the preset's)"},
           {"micro-batch-size", integer, group, "4", "samples computed at once"},
           {"global-batch-size", integer, group, "", "samples of a step (one micro-batch)"},

@@ -1,10 +1,8 @@
 #include "launch/memory_plan.h"
 
 #include <algorithm>
-#include <charconv>
 #include <numeric>
 
-#include "core/error.h"
 #include "launch/input_ring.h"
 #include "optim/distributed_optimizer.h"
 #include "parallel/flat_buffers.h"
@@ -91,29 +89,6 @@ MemoryPlan plan_memory(const EngineOptions& o, const Layout& layout, const Coord
   std::erase_if(plan.ours, [](const MemoryLine& line) { return line.bytes == 0; });
   add_outside(plan, o, layout);
   return plan;
-}
-
-// H200: as its driver reports it to cuDNN. The others: the whole memory in PyTorch's messages.
-std::vector<GpuModel> known_gpus() {
-  const auto gib = [](double size) { return static_cast<int64_t>(size * 1024) * mib; };
-  return {{"a100-40gb", gib(39.4)},
-          {"a100-80gb", gib(79.15)},
-          {"h100", gib(79.1)},
-          {"h200", 150'754'820'096}};
-}
-
-int64_t gpu_bytes(const std::string& name_or_gib) {
-  std::string names;
-  for (const GpuModel& gpu : known_gpus()) {
-    if (name_or_gib == gpu.name) return gpu.bytes;
-    names += std::string(gpu.name) + ", ";
-  }
-  double size = 0;
-  const char* end = name_or_gib.data() + name_or_gib.size();
-  const auto [stop, problem] = std::from_chars(name_or_gib.data(), end, size);
-  check(problem == std::errc() && stop == end && size > 0 && size < 1e6, "plan",
-        "--gpu {}; allowed: {}or a positive number of GiB", name_or_gib, names);
-  return static_cast<int64_t>(size * 1024) * mib;
 }
 
 }  // namespace switchyard

@@ -24,12 +24,4 @@ struct MemoryPlan {
 MemoryPlan plan_memory(const EngineOptions& options, const Layout& layout,
                        const Coordinates& place);
 
-// GPUs that --gpu names, with the memory that their driver reports as whole.
-struct GpuModel {
-  const char* name;
-  int64_t bytes;
-};
-std::vector<GpuModel> known_gpus();
-int64_t gpu_bytes(const std::string& name_or_gib);  // throws Error naming all
-
 }  // namespace switchyard

@@ -1,4 +1,7 @@
+#include <fmt/ranges.h>
+
 #include "launch/options.h"
+#include "model/config.h"
 
 namespace switchyard {
 
@@ -6,7 +9,8 @@ std::vector<OptionSpec> model_options() {
   using enum OptionKind;
   const auto group = OptionGroup::model;
   return {
-      {"preset", text, group, "", "a published shape, such as gpt2-124m or llama-1b"},
+      {"preset", text, group, "",
+       fmt::format("a published shape: {}", fmt::join(preset_names(), ", "))},
       {"num-layers", integer, group, "", "transformer layers"},
       {"hidden-size", integer, group, "", "channels of the residual stream"},
       {"num-attention-heads", integer, group, "", "query heads"},

@@ -1,12 +1,12 @@
-#include <cstdio>
-#include <nlohmann/json.hpp>
+#include "tools/plan_report.h"
 
-#include "core/ops/matmul_settings.h"
-#include "launch/matmul_choices.h"
-#include "launch/memory_plan.h"
+#include <algorithm>
+#include <cstdio>
+
+#include "core/error.h"
+#include "launch/gpu_models.h"
 #include "launch/run_folder.h"
 #include "launch/trainer.h"
-#include "model/products.h"
 #include "tools/command_support.h"
 
 namespace switchyard {
@@ -18,28 +18,70 @@ std::vector<OptionSpec> plan_options() {
   const auto group = OptionGroup::run;
   const std::vector<OptionSpec> own = {
       {"world-size", integer, group, "", "ranks (tp x pp)"},
-      {"gpu", text, group, "", "refuse what does not fit this GPU (h100, h200, ...) or GiB"},
+      {"gpu", text, group, "",
+       fmt::format("refuse what does not fit: {}, or a size such as 80GiB", gpu_names())},
       {"products", flag, group, "", "list every matrix product of a step"},
       {"json", flag, group, "", "print one JSON object"}};
   return joined({model_options(), training_options(), run_options(), own});
 }
 
-struct Planned {
-  PathSpecification path;
-  EngineOptions engine;
-  Layout layout;
-};
+Layout planned_layout(const Settings& run) {
+  const int64_t tp = run.integer("tensor-model-parallel-size");
+  const int64_t pp = run.integer("pipeline-model-parallel-size");
+  constexpr int64_t most = 1 << 20;
+  check(tp >= 1 && tp <= most && pp >= 1 && pp <= most, "layout",
+        "--tp {} --pp {}; 1 to {} of each is allowed", tp, pp, most);
+  const int64_t world = run.has("world-size") ? run.integer("world-size") : tp * pp;
+  check(world >= 1 && world <= most, "layout", "{} ranks; 1 to {} are allowed", world, most);
+  return layout_of(static_cast<int>(world), tp, pp);
+}
+
+// Fills in what a new path would need and a plan can do without, and says so.
+Settings assume_rest(Settings given, const Settings& run, const Layout& layout,
+                     std::vector<std::string>& assumed) {
+  const bool has_preset = given.has("preset");
+  if (has_preset && !given.has("seq-length")) {
+    assumed.push_back(fmt::format("--seq-length {} (the preset's)",
+                                  preset_sequence_length(given.text("preset"))));
+  }
+  if (has_preset && !given.has("vocab-size") && !given.has("data-path")) {
+    assumed.push_back(
+        fmt::format("--vocab-size {} (the preset's)", preset(given.text("preset")).vocabulary));
+  }
+  const int64_t micro = run.integer("micro-batch-size");
+  if (!given.has("micro-batch-size"))
+    assumed.push_back(fmt::format("--micro-batch-size {}", micro));
+  if (!given.has("global-batch-size")) {
+    constexpr int64_t most = 1 << 20;  // what is larger is refused later, by its own name
+    const int64_t batch = std::clamp<int64_t>(micro, 1, most) * layout.dp * layout.pp;
+    given.set_text("global-batch-size", std::to_string(batch));
+    assumed.push_back(fmt::format("--global-batch-size {} (a micro-batch for each stage{})", batch,
+                                  layout.dp > 1 ? " of each replica" : ""));
+  }
+  if (!given.flag("bf16") && !given.flag("fp16"))
+    assumed.emplace_back("fp32 (else --bf16, --fp16)");
+  return given;
+}
 
 // The path that `train` would continue or make of the same words, without ranks or memory.
-PathSpecification path_of(const Command& command) {
-  check(command.positional.size() <= 1, "options", "{} names were given; one RUN is allowed",
-        command.positional.size());
-  if (command.positional.empty()) {
-    return command.given.has("data-path") ? new_path(command.given)
-                                          : path_without_data(command.given);
+PathSpecification path_of(const Command& command, const Settings& run, const Layout& layout,
+                          std::vector<std::string>& assumed) {
+  const auto& [given, names, help] = command;
+  check(names.size() <= 1, "options", "{} names were given; one RUN is allowed", names.size());
+  if (names.empty() || (given.has("data-path") && !RunFolder(names[0]).exists())) {
+    check(!given.has("load-step"), "path", "--load-step {} without a path; leave it out",
+          given.has("load-step") ? given.text("load-step") : "");
+    const Settings all = assume_rest(given, run, layout, assumed);
+    return given.has("data-path") ? new_path(all) : path_without_data(all);
   }
-  PathSpecification path = RunFolder(command.positional[0]).read();
-  check_against(path, command.given);
+  const RunFolder folder(names[0]);
+  PathSpecification path = folder.read();
+  check(path.kind == "path", "plan", "'{}' is an average; it is never trained on", names[0]);
+  check_against(path, given);
+  if (given.has("load-step")) {
+    const int64_t step = given.integer("load-step");
+    if (path.lineage.empty() || step != path.start_step()) folder.checkpoint(step);
+  }
   return path;
 }
 
@@ -49,15 +91,8 @@ Planned plan(const Command& command) {
   apply_device_settings(run);
   if (run.has("gpu")) gpu_bytes(run.text("gpu"));
   Planned p;
-  p.path = path_of(command);
-  const int64_t tp = run.integer("tensor-model-parallel-size");
-  const int64_t pp = run.integer("pipeline-model-parallel-size");
-  constexpr int64_t most = 1 << 20;
-  check(tp >= 1 && tp <= most && pp >= 1 && pp <= most, "layout",
-        "--tp {} --pp {}; 1 to {} of each is allowed", tp, pp, most);
-  const int64_t world = run.has("world-size") ? run.integer("world-size") : tp * pp;
-  check(world >= 1 && world <= most, "layout", "{} ranks; 1 to {} are allowed", world, most);
-  p.layout = layout_of(static_cast<int>(world), tp, pp);
+  p.layout = planned_layout(run);
+  p.path = path_of(command, run, p.layout, p.assumed);
   // A GPU is planned for without one.
   Settings here = run;
   here.set_text("device", "cpu");
@@ -69,121 +104,15 @@ Planned plan(const Command& command) {
   return p;
 }
 
-// The rank of stage `pp` that has most to do: the first of its tensor and data groups.
-Coordinates leader(int pp) { return {.tp = 0, .cp = 0, .dp = 0, .pp = pp}; }
-
-std::vector<Product> products_of(const Planned& p, int stage) {
-  const Coordinates place = leader(stage);
-  const int64_t microbatches =
-      share_of(p.engine.global_batch / p.engine.micro_batch, p.layout.dp, 0).end;
-  return step_products(p.engine.model, p.layout, place,
-                       stage_options(p.engine, activation_slots(p.engine, p.layout, place)),
-                       microbatches);
-}
-
-void check_fits(const MemoryPlan& memory, int stage, const std::string& gpu) {
-  const int64_t room = gpu_bytes(gpu);
-  check(memory.all_bytes() <= room, "plan",
-        "a rank of stage {} needs {} bytes ({:.1f} GiB); {} has {} ({:.1f} GiB)", stage,
-        memory.all_bytes(), static_cast<double>(memory.all_bytes()) / (1 << 30), gpu, room,
-        static_cast<double>(room) / (1 << 30));
-}
-
-double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
-
-void print_memory(const MemoryPlan& memory, int stage) {
-  std::printf("memory of a rank of stage %d:\n", stage);
-  for (const MemoryLine& line : memory.ours) {
-    std::printf("  %10.3f GiB  %s\n", gib(line.bytes), line.purpose.c_str());
-  }
-  for (const MemoryLine& line : memory.outside) {
-    std::printf("  %10.3f GiB  %s, on a GPU (an estimate)\n", gib(line.bytes),
-                line.purpose.c_str());
-  }
-  std::printf("  %10.3f GiB  together, %.3f of it ours\n", gib(memory.all_bytes()),
-              gib(memory.our_bytes()));
-}
-
-std::string describe(const Product& p) {
-  std::string extras;
-  if (p.accumulate) extras += " +=";
-  if (p.bias) extras += " bias";
-  if (p.gelu_input) extras += " gelu";
-  if (p.gelu_gradient) extras += " gelu-gradient";
-  if (p.row_sums) extras += " bias-gradient";
-  return fmt::format("{:<34} {:>6} x {:>6} x {:>6} {}{} {} -> {} x {}{}", p.name, p.m, p.n, p.k,
-                     p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', name_of(p.inputs),
-                     name_of(p.output), p.times, extras);
-}
-
-// What cuBLASLt will be asked for, by the code that asks it.
-ops::MatmulPlan on_gpu(const Product& p) {
-  return plan_matmul(as_called(p), ops::Fusion::full, ops::matmul_settings().workspace_bytes);
-}
-
-nlohmann::ordered_json to_json(const Product& p) {
-  return {{"name", p.name},
-          {"m", p.m},
-          {"n", p.n},
-          {"k", p.k},
-          {"transpose_a", p.transpose_a},
-          {"transpose_b", p.transpose_b},
-          {"accumulate", p.accumulate},
-          {"inputs", name_of(p.inputs)},
-          {"output", name_of(p.output)},
-          {"bias", p.bias},
-          {"gelu_input", p.gelu_input},
-          {"gelu_gradient", p.gelu_gradient},
-          {"row_sums", p.row_sums},
-          {"times", p.times},
-          {"cublaslt", on_gpu(p).to_string()},
-          {"operations", p.operations()}};
-}
-
-nlohmann::ordered_json stage_json(const Planned& p, int stage, const MemoryPlan& memory) {
-  nlohmann::ordered_json all = {{"stage", stage}, {"memory", {}}, {"outside", {}}};
-  for (const auto& line : memory.ours) all["memory"][line.purpose] = line.bytes;
-  for (const auto& line : memory.outside) all["outside"][line.purpose] = line.bytes;
-  all["memory_bytes"] = memory.our_bytes();
-  all["all_bytes"] = memory.all_bytes();
-  all["products"] = nlohmann::ordered_json::array();
-  for (const Product& product : products_of(p, stage)) all["products"].push_back(to_json(product));
-  return all;
-}
-
-void print_json(const Planned& p, const std::vector<MemoryPlan>& memory) {
-  const auto& model = p.engine.model;
-  nlohmann::ordered_json all = {
-      {"parameters", model.parameters()},
-      {"layout", p.layout.to_string()},
-      {"tokens_per_step", p.engine.global_batch * p.engine.sequence_length},
-      {"flops_per_token_causal", model.causal_flops_per_token(p.engine.sequence_length)},
-      {"stages", nlohmann::ordered_json::array()}};
-  for (int stage = 0; stage < p.layout.pp; ++stage) {
-    all["stages"].push_back(stage_json(p, stage, memory[static_cast<size_t>(stage)]));
-  }
-  std::printf("%s\n", all.dump().c_str());
-}
-
-void print_text(const Planned& p, const std::vector<MemoryPlan>& memory, bool products) {
-  const auto& o = p.engine;
-  std::printf("%s\n",
-              fmt::format("{} parameters, {}, {} tokens a step in {} micro-batches",
-                          o.model.parameters(), p.layout.to_string(),
-                          o.global_batch * o.sequence_length, o.global_batch / o.micro_batch)
-                  .c_str());
-  for (int stage = 0; stage < p.layout.pp; ++stage) {
-    print_memory(memory[static_cast<size_t>(stage)], stage);
-    double operations = 0;
-    const auto all = products_of(p, stage);
-    for (const Product& product : all) operations += product.operations();
-    std::printf("%zu matrix products, %.4g operations a step\n", all.size(), operations);
-    if (!products) continue;
-    for (const Product& product : all) {
-      std::printf("  %s\n      cuBLASLt: %s\n", describe(product).c_str(),
-                  on_gpu(product).to_string().c_str());
-    }
-  }
+// The stage whose ranks need most, in a line; throws Error where it does not fit.
+std::string verdict(const std::vector<MemoryPlan>& memory, const std::string& gpu) {
+  const auto most = std::ranges::max_element(memory, {}, &MemoryPlan::all_bytes);
+  const auto gib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); };
+  const std::string sizes =
+      fmt::format("{:.1f} of {:.1f} GiB", gib(most->all_bytes()), gib(gpu_bytes(gpu)));
+  check(most->all_bytes() <= gpu_bytes(gpu), "plan", "does not fit {}: a rank of stage {} needs {}",
+        gpu, most - memory.begin(), sizes);
+  return fmt::format("fits {}: {}", gpu, sizes);
 }
 
 }  // namespace
@@ -193,19 +122,17 @@ int plan_command(Arguments arguments) {
   const auto command = parse_or_help(specs, arguments, "plan [RUN] [options of train]");
   if (!command) return 0;
   const Planned p = plan(*command);
-  std::vector<MemoryPlan> memory;
-  memory.reserve(static_cast<size_t>(p.layout.pp));
-  for (int stage = 0; stage < p.layout.pp; ++stage) {
-    memory.push_back(plan_memory(p.engine, p.layout, leader(stage)));
-  }
-  if (command->given.flag("json")) {
-    print_json(p, memory);
+  const auto memory = memory_of_stages(p);
+  const bool json = command->given.flag("json");
+  if (json) {
+    print_plan_json(p, memory);
   } else {
-    print_text(p, memory, command->given.flag("products"));
+    print_plan(p, memory, command->given.flag("products"));
   }
-  for (int stage = 0; stage < p.layout.pp && command->given.has("gpu"); ++stage) {
-    check_fits(memory[static_cast<size_t>(stage)], stage, command->given.text("gpu"));
-  }
+  if (!command->given.has("gpu")) return 0;
+  std::fflush(stdout);  // an error comes behind the table
+  const std::string fits = verdict(memory, command->given.text("gpu"));
+  if (!json) std::printf("%s\n", fits.c_str());
   return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "launch/engine.h"
+#include "launch/gpu_models.h"
 #include "parallel/communicators.h"
 
 namespace switchyard {
@@ -83,8 +84,14 @@ TEST(MemoryPlan, DeterministicAttentionIsCountedInTiles) {
 
 TEST(MemoryPlan, KnowsGpusByNameAndSize) {
   EXPECT_EQ(gpu_bytes("h200"), 150'754'820'096);
-  EXPECT_EQ(gpu_bytes("80"), int64_t{80} << 30);
-  for (const char* wrong : {"h900", "", "-1", "0", "80GB", "nan"}) {
+  EXPECT_EQ(gpu_bytes("4090"), gpu_bytes("NVIDIA GeForce RTX 4090"));
+  EXPECT_LT(gpu_bytes("rtx4090"), int64_t{24} << 30);
+  EXPECT_EQ(gpu_bytes("a100-80gb"), gpu_bytes("A100-80"));
+  EXPECT_EQ(gpu_bytes("80GiB"), int64_t{80} << 30);
+  EXPECT_EQ(gpu_bytes("80gb"), 80'000'000'000);
+  EXPECT_EQ(gpu_bytes("1.5GiB"), int64_t{3} << 29);
+  for (const char* wrong : {"h900", "", "-1", "0", "80", "80G", "a100", "0GiB", "-1GB", "nanGiB",
+                            "GiB", "80GiBs", "1e9GB", "rtx"}) {
     EXPECT_THROW(gpu_bytes(wrong), Error) << wrong;
   }
 }

@@ -7,6 +7,7 @@ namespace switchyard::test {
 namespace {
 
 using testing::HasSubstr;
+using testing::MatchesRegex;
 
 nlohmann::json plan(const std::string& options) {
   return nlohmann::json::parse(run_well("plan --json " + options));
@@ -46,9 +47,44 @@ TEST(Plan, SaysWhatCublasLtIsAskedForEveryProduct) {
 TEST(Plan, RefusesWhatDoesNotFit) {
   const std::string seven = "--preset llama-7b --global-batch-size 32 --bf16 ";
   EXPECT_THAT(refused(seven + "--gpu h100").err, HasSubstr("a rank of stage 0 needs"));
-  EXPECT_THAT(refused(seven + "--gpu h9000").err, HasSubstr("allowed: a100-40gb"));
+  EXPECT_THAT(refused(seven + "--gpu h9000").err, HasSubstr("allowed: a100-40"));
+  EXPECT_THAT(refused(seven + "--gpu 24").err, HasSubstr("80GiB"));
   plan(seven + "--gpu h200");
-  plan(seven + "--tp 8 --gpu 24");
+  plan(seven + "--tp 8 --gpu 24GiB");
+}
+
+// The table is there before the error, and the verdict is its last line.
+TEST(Plan, SaysTheVerdictWithTheCapacityBehindTheTable) {
+  const std::string seven = "plan --preset llama-7b --bf16 ";
+  const std::string fits = run_well(seven + "--gpu H100 --tp 2");
+  EXPECT_THAT(fits, MatchesRegex("(.|\n)*GiB  together(.|\n)*\nfits H100: 66.4 of 79.1 GiB\n"));
+  const Outcome outcome = run(words(seven + "--gpu a100-40 --tp 2"));
+  EXPECT_NE(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.out, HasSubstr("GiB  together"));
+  EXPECT_THAT(outcome.err, HasSubstr("does not fit a100-40: a rank of stage 0 needs 66.4 of 39.4"));
+}
+
+TEST(Plan, NeedsNoMoreThanAPresetAndSaysWhatItAssumes) {
+  const auto all = plan("--preset gpt2-124m --world-size 8 --pp 2 --micro-batch-size 4");
+  EXPECT_EQ(all.at("tokens_per_step"), 4 * 2 * 4 * 1024);
+  const std::string text = all.at("assumed").dump();
+  for (const char* part :
+       {"--seq-length 1024 (the preset's)", "--vocab-size 50257",
+        "--global-batch-size 32 (a micro-batch for each stage of each replica)", "fp32"}) {
+    EXPECT_THAT(text, HasSubstr(part));
+  }
+  EXPECT_THAT(run_well("plan --preset gpt2-124m"), HasSubstr("assumed: --micro-batch-size 1\n"));
+  const auto given = plan(
+      "--preset gpt2-124m --seq-length 512 --vocab-size 300 --micro-batch-size 2 "
+      "--global-batch-size 8 --bf16");
+  EXPECT_EQ(given.at("assumed").size(), 0u);
+}
+
+TEST(Plan, HelpListsPresetsAndGpus) {
+  const std::string help = run_well("plan --help");
+  for (const char* name : {"gpt2-124m", "pythia-small-cpu", "rtx4090", "h200", "80GiB"}) {
+    EXPECT_THAT(help, HasSubstr(name));
+  }
 }
 
 // The same refusals as train's, before anything starts.
@@ -60,7 +96,6 @@ TEST(Plan, RefusesWhatTrainRefuses) {
   EXPECT_THAT(refused(base + "--micro-batch-size 3").err, HasSubstr("a multiple of it is allowed"));
   EXPECT_THAT(refused(base + "--world-size 16").err, HasSubstr("at most one rank for each"));
   EXPECT_THAT(refused(base + "--distributed-timeout-minutes 0").err, HasSubstr("1 to 525600"));
-  EXPECT_THAT(refused("--preset gpt2-124m").err, HasSubstr("--global-batch-size"));
   EXPECT_THAT(refused("--num-layers 2").err, HasSubstr("vocab"));
   EXPECT_THAT(refused(base + "--seq-length 4096").err, HasSubstr("1024 learned positions"));
 }
@@ -77,6 +112,13 @@ TEST(Plan, ReadsAPathAndChangesNothing) {
   EXPECT_EQ(all.at("tokens_per_step"), 64);
   EXPECT_THAT(refused(run + " --hidden-size 64").err, HasSubstr("--hidden-size"));
   EXPECT_THAT(refused((folder.path() / "no").string()).err, HasSubstr("no path"));
+  EXPECT_THAT(refused(run + " --load-step 2").err, HasSubstr("nearest saved step is 1"));
+  plan(run + " --load-step 1");
+  EXPECT_THAT(refused(run + " --distributed-timeout-minutes 0").err, HasSubstr("1 to 525600"));
+  EXPECT_THAT(refused("--preset gpt2-tiny --load-step 1").err, HasSubstr("without a path"));
+  const std::string fresh = (folder.path() / "new").string() + " --preset gpt2-tiny --lr 1 ";
+  plan(fresh + "--data-path " + prefix);  // as train would make it
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "new"));
 }
 
 }  // namespace
