@@ -1,8 +1,8 @@
 #include <boost/program_options.hpp>
-#include <fstream>
 #include <sstream>
 
 #include "core/error.h"
+#include "launch/config_file.h"
 #include "launch/options.h"
 
 namespace po = boost::program_options;
@@ -10,12 +10,6 @@ namespace po = boost::program_options;
 namespace switchyard {
 
 namespace {
-
-std::string long_name(const OptionSpec& spec) { return spec.name.substr(0, spec.name.find(',')); }
-std::string short_name(const OptionSpec& spec) {
-  const size_t comma = spec.name.find(',');
-  return comma == std::string::npos ? "" : spec.name.substr(comma + 1);
-}
 
 // Short forms such as --tp are options of their own for the parser and are renamed afterwards.
 void describe(const OptionSpec& spec, const std::string& name, po::options_description& to) {
@@ -38,47 +32,21 @@ po::options_description description(std::span<const OptionSpec> specs) {
     if (!short_name(spec).empty()) describe(spec, short_name(spec), all);
   }
   all.add_options()("config", po::value<std::vector<std::string>>(),
-                    "read options from a file of 'name = value' lines");
+                    "read options from a file of lines 'name = value'; a flag stands alone");
   all.add_options()("help", "this text");
   return all;
 }
 
-// A value of the file is one word for a scalar and words between spaces for a list.
-std::vector<std::string> words(const std::vector<std::string>& lines) {
-  std::vector<std::string> all;
-  for (const auto& line : lines) {
-    std::istringstream stream(line);
-    for (std::string word; stream >> word;) all.push_back(word);
-  }
-  return all;
-}
-
-void store(std::span<const OptionSpec> specs, const po::variables_map& from, bool from_file,
-           Settings& to) {
+void store(std::span<const OptionSpec> specs, const po::variables_map& from, Settings& to) {
   for (const auto& spec : specs) {
     bool seen = false;
     for (const auto& name : {long_name(spec), short_name(spec)}) {
       if (name.empty() || !from.count(name)) continue;
-      auto values = from[name].as<std::vector<std::string>>();
-      if (from_file && spec.kind == OptionKind::list) values = words(values);
       check(!seen, "options", "both --{} and --{} were given; one is allowed", long_name(spec),
             short_name(spec));
       seen = true;
-      if (!from_file || !to.has(long_name(spec))) to.set(spec, values);
+      to.set(spec, from[name].as<std::vector<std::string>>());
     }
-  }
-}
-
-void read_file(const std::string& file, std::span<const OptionSpec> specs,
-               const po::options_description& all, Settings& to) {
-  std::ifstream stream(file);
-  check(stream.good(), "options", "--config {}: the file cannot be read", file);
-  try {
-    po::variables_map values;
-    po::store(po::parse_config_file(stream, all), values);
-    store(specs, values, true, to);
-  } catch (const po::error& problem) {
-    fail("options", "--config {}: {}", file, problem.what());
   }
 }
 
@@ -104,10 +72,10 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
     if (values.count(" positional")) {
       command.positional = values[" positional"].as<std::vector<std::string>>();
     }
-    store(specs, values, false, command.given);
+    store(specs, values, command.given);
     if (values.count("config")) {
       for (const auto& file : values["config"].as<std::vector<std::string>>()) {
-        read_file(file, specs, all, command.given);
+        read_config_file(file, specs, command.given);
       }
     }
   } catch (const po::error& problem) {
@@ -133,8 +101,9 @@ std::string help_text(std::span<const OptionSpec> specs) {
       describe(shown, long_name(spec), section);
     }
     if (group == OptionGroup::run) {
-      section.add_options()("config", po::value<std::string>()->value_name("FILE"),
-                            "read options from a file of 'name = value' lines");
+      section.add_options()(
+          "config", po::value<std::string>()->value_name("FILE"),
+          "read options from a file of lines 'name = value'; a flag stands alone");
     }
     if (any) out << section << '\n';
   }

@@ -21,7 +21,7 @@ bool parse_number(const std::string& text, T& value) {
 }
 
 std::string canonical(const OptionSpec& spec, const std::string& text) {
-  const std::string name = spec.name.substr(0, spec.name.find(','));
+  const std::string name = long_name(spec);
   switch (spec.kind) {
     case OptionKind::integer: {
       int64_t value = 0;
@@ -54,6 +54,13 @@ const std::vector<std::string>& lookup(const std::map<std::string, std::vector<s
 
 }  // namespace
 
+std::string long_name(const OptionSpec& spec) { return spec.name.substr(0, spec.name.find(',')); }
+
+std::string short_name(const OptionSpec& spec) {
+  const size_t comma = spec.name.find(',');
+  return comma == std::string::npos ? "" : spec.name.substr(comma + 1);
+}
+
 std::string canonical_real(double value) {
   char buffer[32];
   const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
@@ -85,7 +92,7 @@ const std::vector<std::string>& Settings::list(const std::string& name) const {
 bool Settings::flag(const std::string& name) const { return has(name) && text(name) == "true"; }
 
 void Settings::set(const OptionSpec& spec, std::vector<std::string> values) {
-  const std::string name = spec.name.substr(0, spec.name.find(','));
+  const std::string name = long_name(spec);
   check(spec.kind == OptionKind::list || values.size() == 1, "options",
         "--{} {}; one value is allowed", name, fmt::join(values, " "));
   for (auto& value : values) value = canonical(spec, value);
@@ -94,7 +101,7 @@ void Settings::set(const OptionSpec& spec, std::vector<std::string> values) {
 
 Settings with_fallbacks(std::span<const OptionSpec> specs, Settings given) {
   for (const auto& spec : specs) {
-    const std::string name = spec.name.substr(0, spec.name.find(','));
+    const std::string name = long_name(spec);
     if (!given.has(name) && !spec.fallback.empty()) given.set(spec, {spec.fallback});
   }
   return given;

@@ -22,6 +22,9 @@ struct OptionSpec {
   std::string help;
 };
 
+std::string long_name(const OptionSpec& spec);
+std::string short_name(const OptionSpec& spec);  // empty: none
+
 // Values by option name, as canonical text: a number reads back to the same bits.
 class Settings {
  public:
@@ -53,9 +56,9 @@ struct Command {
 };
 
 // Parses a command line (without program and subcommand) with Boost.Program_options. --config FILE
-// adds `name = value` lines, which the command line overrides. Abbreviations, unknown options and
-// repeated scalars are refused with Error. A positional argument that an option with several values
-// has swallowed is given back by take_names().
+// adds lines of a file (config_file.h), which the command line overrides. Abbreviations, unknown
+// options and repeated scalars are refused with Error. A positional argument that an option with
+// several values has swallowed is given back by take_names().
 Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments);
 
 // The `count` positional arguments `what`: those given, then what an option with several values

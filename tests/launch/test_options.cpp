@@ -10,6 +10,7 @@
 namespace switchyard {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -105,8 +106,70 @@ TEST(Options, ConfigurationFileIsOverriddenByTheLine) {
   EXPECT_TRUE(c.given.flag("bf16"));
   EXPECT_THAT(c.given.list("data-path"), ElementsAre("0.5", "A", "0.5", "B"));
   std::ofstream(file) << "learning = 1\n";
-  EXPECT_THAT(error_of({"--config", file}), HasSubstr("learning"));
+  EXPECT_THAT(error_of({"--config", file}), HasSubstr("'learning'"));
   EXPECT_THAT(error_of({"--config", "absent.cfg"}), HasSubstr("absent.cfg"));
+}
+
+class ConfigFile : public testing::Test {
+ protected:
+  Command parsed(const std::string& text) const {
+    std::ofstream(file_) << text;
+    return parse({"--config", file_});
+  }
+  std::string error(const std::string& text) const {
+    std::ofstream(file_) << text;
+    return error_of({"--config", file_});
+  }
+  test::TemporaryFolder folder_;
+  std::string file_ = folder_.path() / "run.cfg";
+};
+
+TEST_F(ConfigFile, ValuesHoldBlanksAndHashesBetweenQuotesOrBehindBackslashes) {
+  const auto paths = [&](const std::string& value) {
+    return parsed("data-path = " + value + "\n").given.list("data-path");
+  };
+  EXPECT_THAT(paths("\"my data/a\""), ElementsAre("my data/a"));
+  EXPECT_THAT(paths("'a#b' # remark"), ElementsAre("a#b"));
+  EXPECT_THAT(paths("my\\ data a\\#b"), ElementsAre("my data", "a#b"));
+  EXPECT_THAT(paths("0.5 'a b' 0.5 \"c \\\"d\\\"\""), ElementsAre("0.5", "a b", "0.5", "c \"d\""));
+  EXPECT_THAT(paths("'a\\ b' don't c\\d"), ElementsAre("a\\ b", "don't", "c\\d"));
+  EXPECT_EQ(parsed("split = '9 # 1'").given.text("split"), "9 # 1");
+  EXPECT_EQ(parsed("split = 9 or 1  # remark\r\n").given.text("split"), "9 or 1");
+}
+
+TEST_F(ConfigFile, FlagsStandAlone) {
+  const auto c = parsed("bf16\n  swiglu  # remark\nparallel-residual = false\n\n# all\nlr=1#x\n");
+  EXPECT_TRUE(c.given.flag("bf16"));
+  EXPECT_TRUE(c.given.flag("swiglu"));
+  EXPECT_FALSE(c.given.flag("parallel-residual"));
+  EXPECT_EQ(c.given.real("lr"), 1);
+  EXPECT_EQ(parsed("tp = 2").given.integer("tensor-model-parallel-size"), 2);
+  EXPECT_THAT(parsed("data-path = a\ndata-path = b").given.list("data-path"),
+              ElementsAre("a", "b"));
+}
+
+TEST_F(ConfigFile, ErrorsNameFileAndLine) {
+  const auto expect = [&](const std::string& text, int line, const char* cause) {
+    EXPECT_THAT(error(text), AllOf(HasSubstr(cause), HasSubstr("line " + std::to_string(line)),
+                                   HasSubstr(file_)));
+  };
+  expect("# one\nlearning = 1\n", 2, "'learning' is no option");
+  expect("lr\n", 1, "lr without a value");
+  expect("lr = fast\n", 1, "--lr fast; a finite number");
+  expect("lr = \n", 1, "--lr ; a finite number");
+  expect("\nlr = 1 2\n", 2, "--lr 1 2; a finite number");
+  expect("lr = '1' 2\n", 1, "lr has 2 values");
+  expect("lr 1\n", 1, "'lr 1'; 'name = value'");
+  expect("= 1\n", 1, "'= 1'; 'name = value'");
+  expect("data-path = 'a\n", 1, "a quote ' without its end");
+  expect("data-path = \"a\\\"\n", 1, "a quote \" without its end");
+  expect("data-path = 'a'b\n", 1, "'b' directly behind");
+  expect("data-path =\n", 1, "data-path without values");
+  expect("seed = 1\n\nseed = 2\n", 3, "seed is given in line 1");
+  expect("tp = 1\ntensor-model-parallel-size = 2\n", 2, "given in line 1");
+  expect("bf16 = yes\n", 1, "true or false");
+  expect("config = other.cfg\n", 1, "'config' is no option");
+  EXPECT_THAT(error_of({"--config", folder_.path()}), HasSubstr("cannot be read"));
 }
 
 TEST(Options, HelpShowsTheTwoKindsApart) {
