@@ -104,4 +104,21 @@ GptConfig config_of(const Settings& s) {
   return c.completed();
 }
 
+std::vector<std::string> rounded_sizes(const GptConfig& c, const Settings& given) {
+  std::vector<std::string> lines;
+  if (c.activation == ops::Activation::swiglu && !given.has("ffn-hidden-size") &&
+      !c.origin_of_ffn_hidden().empty()) {
+    lines.push_back(
+        fmt::format("--ffn-hidden-size {} ({})", c.ffn_hidden, c.origin_of_ffn_hidden()));
+  }
+  const double asked = static_cast<double>(c.head_dim) * c.rotary_percent;
+  if (c.positions == Positions::rotary && asked != static_cast<double>(c.rotary_dim())) {
+    lines.push_back(fmt::format(
+        "{} of a head's {} channels are rotated (--rotary-percent {} is {:.6g}, down to an even "
+        "number)",
+        c.rotary_dim(), c.head_dim, c.rotary_percent, asked));
+  }
+  return lines;
+}
+
 }  // namespace switchyard

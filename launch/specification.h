@@ -86,5 +86,7 @@ std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& pa
 // Model settings as options of the same names, and back.
 Settings settings_of(const GptConfig& config);
 GptConfig config_of(const Settings& settings);
+// What was filled in or rounded in a model that was asked for by these options, a line for each.
+std::vector<std::string> rounded_sizes(const GptConfig& config, const Settings& given);
 
 }  // namespace switchyard

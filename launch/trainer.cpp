@@ -68,7 +68,9 @@ PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool&
             "--load-step {}, but there is no path in '{}' yet; leave it out for a new one",
             given.has("load-step") ? given.text("load-step") : "", run.folder().string());
       run.check_unused();
-      text = "new " + new_path(given).to_json();
+      const auto path = new_path(given);
+      for (const auto& line : rounded_sizes(path.model, given)) log::info("model: {}", line);
+      text = "new " + path.to_json();
     }
   });
   text = broadcast_text(world, text);

@@ -12,41 +12,47 @@ constexpr const char* where = "model configuration";
 // Far above any model, and low enough that no product of three sizes overflows.
 constexpr int64_t largest_size = int64_t{1} << 20;
 
-void check_size(const char* field, int64_t value) {
-  check(value > 0 && value <= largest_size, where, "{} is {}; 1 to {} is allowed", field, value,
-        largest_size);
+// Errors name the options that the fields are set by.
+void check_size(const char* option, int64_t value, const std::string& origin = "") {
+  check(value > 0 && value <= largest_size, where, "{} {}{}; 1 to {} is allowed", option, value,
+        origin.empty() ? "" : " (" + origin + ")", largest_size);
 }
 
-void check_probability(const char* field, double value) {
-  check(value >= 0 && value < 1, where, "{} is {}; 0 <= p < 1 is allowed", field, value);
+void check_probability(const char* option, double value) {
+  check(value >= 0 && value < 1, where, "{} {}; 0 <= p < 1 is allowed", option, value);
 }
 
 void check_sizes(const GptConfig& c) {
-  check_size("layers", c.layers);
-  check_size("hidden", c.hidden);
-  check_size("heads", c.heads);
-  check(c.vocabulary > 0, where, "vocabulary is {}; it must be 1 or more", c.vocabulary);
-  check_size("ffn_hidden", c.ffn_hidden);
-  check_size("head_dim", c.head_dim);
-  check_size("query_groups", c.query_groups);
+  check_size("--num-layers", c.layers);
+  check_size("--hidden-size", c.hidden);
+  check_size("--num-attention-heads", c.heads);
+  check(c.vocabulary > 0, where, "--vocab-size {}; 1 or more is allowed", c.vocabulary);
+  check_size("--ffn-hidden-size", c.ffn_hidden, c.origin_of_ffn_hidden());
+  check_size("--kv-channels", c.head_dim);
+  check_size("--num-query-groups", c.query_groups);
   check(c.heads % c.query_groups == 0, where,
-        "query_groups is {} and heads is {}; heads must be a multiple of query_groups",
+        "--num-query-groups {} with --num-attention-heads {}; a divisor of the heads is allowed",
         c.query_groups, c.heads);
   check(c.vocabulary <= INT32_MAX - vocabulary_multiple, where,
-        "vocabulary is {}; tokens are 32-bit numbers", c.vocabulary);
+        "--vocab-size {}; tokens are 32-bit numbers", c.vocabulary);
 }
 
 void check_positions(const GptConfig& c) {
   if (c.positions == Positions::learned) {
     return check(c.max_positions > 0 && c.max_positions <= INT32_MAX, where,
-                 "max_positions is {}; 1 to {} is allowed", c.max_positions, INT32_MAX);
+                 "--max-position-embeddings {}; 1 to {} is allowed", c.max_positions, INT32_MAX);
   }
   check(c.rotary_percent > 0 && c.rotary_percent <= 1, where,
-        "rotary_percent is {}; above 0 and up to 1 is allowed", c.rotary_percent);
-  check(c.rotary_base > 1, where, "rotary_base is {}; above 1 is allowed", c.rotary_base);
+        "--rotary-percent {}; above 0 and up to 1 is allowed", c.rotary_percent);
+  check(c.rotary_base > 1, where, "--rotary-base {}; above 1 is allowed", c.rotary_base);
   check(c.rotary_dim() >= 2, where,
-        "rotary_percent {} of head_dim {} leaves {} rotated channels; at least 2 are needed",
-        c.rotary_percent, c.head_dim, c.rotary_dim());
+        "--rotary-percent {} of heads of {} channels (--kv-channels, or --hidden-size {} / "
+        "--num-attention-heads {}) leaves {} rotated ones; at least 2 are needed",
+        c.rotary_percent, c.head_dim, c.hidden, c.heads, c.rotary_dim());
+}
+
+int64_t default_ffn_hidden(const GptConfig& c) {
+  return c.activation == ops::Activation::swiglu ? c.hidden * 8 / 3 / 64 * 64 : 4 * c.hidden;
 }
 
 }  // namespace
@@ -88,26 +94,31 @@ GptConfig GptConfig::completed() const {
   GptConfig c = *this;
   if (c.query_groups == 0) c.query_groups = heads;
   if (c.head_dim == 0 && heads > 0) {
-    check(
-        hidden % heads == 0, where,
-        "hidden is {} and heads is {}; hidden must be a multiple of heads unless head_dim is given",
-        hidden, heads);
+    check(hidden % heads == 0, where,
+          "--hidden-size {} with --num-attention-heads {}; a multiple of the heads is allowed, or "
+          "another size with --kv-channels",
+          hidden, heads);
     c.head_dim = hidden / heads;
   }
-  if (c.ffn_hidden == 0) {
-    c.ffn_hidden = activation == ops::Activation::swiglu ? hidden * 8 / 3 / 64 * 64 : 4 * hidden;
-  }
+  if (c.ffn_hidden == 0) c.ffn_hidden = default_ffn_hidden(c);
   return c;
+}
+
+std::string GptConfig::origin_of_ffn_hidden() const {
+  if (ffn_hidden != default_ffn_hidden(*this)) return "";
+  return activation == ops::Activation::swiglu
+             ? fmt::format("8/3 of --hidden-size {}, down to a multiple of 64", hidden)
+             : fmt::format("4 x --hidden-size {}", hidden);
 }
 
 void GptConfig::validate() const {
   const GptConfig c = completed();
   check_sizes(c);
   check_positions(c);
-  check_probability("hidden_dropout", hidden_dropout);
-  check_probability("attention_dropout", attention_dropout);
-  check(norm_epsilon > 0, where, "norm_epsilon is {}; it must be above 0", norm_epsilon);
-  check(init_deviation > 0, where, "init_deviation is {}; it must be above 0", init_deviation);
+  check_probability("--hidden-dropout", hidden_dropout);
+  check_probability("--attention-dropout", attention_dropout);
+  check(norm_epsilon > 0, where, "--norm-epsilon {}; above 0 is allowed", norm_epsilon);
+  check(init_deviation > 0, where, "--init-method-std {}; above 0 is allowed", init_deviation);
 }
 
 }  // namespace switchyard

@@ -47,7 +47,10 @@ struct GptConfig {
   // hidden / heads, ffn_hidden = 4 hidden (SwiGLU: 8/3 hidden down to a multiple of 64, as
   // Megatron). Whoever changes hidden or heads of a preset sets these to 0 first.
   GptConfig completed() const;
-  // Throws Error naming the field, what was given and what is allowed.
+  // How ffn_hidden came about where it is what completed() fills in, by the names of options, such
+  // as "8/3 of --hidden-size 192, down to a multiple of 64"; empty for another value.
+  std::string origin_of_ffn_hidden() const;
+  // Throws Error naming the option of the field, what was given and what is allowed.
   void validate() const;
 
   // One JSON object with every field; reading it back throws Error for an unknown field, a wrong

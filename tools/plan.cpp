@@ -93,6 +93,7 @@ Planned plan(const Command& command) {
   Planned p;
   p.layout = planned_layout(run);
   p.path = path_of(command, run, p.layout, p.assumed);
+  for (auto& line : rounded_sizes(p.path.model, command.given)) p.assumed.push_back(line);
   // A GPU is planned for without one.
   Settings here = run;
   here.set_text("device", "cpu");

@@ -11,7 +11,7 @@ namespace switchyard {
 // What `plan` was asked for.
 struct Planned {
   PathSpecification path;
-  std::vector<std::string> assumed;  // what was not given and how it was chosen
+  std::vector<std::string> assumed;  // what was not given or was rounded, and how it was chosen
   EngineOptions engine;
   Layout layout;
 };

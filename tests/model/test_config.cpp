@@ -50,22 +50,38 @@ GptConfig changed(void (*change)(GptConfig&)) {
   return c;
 }
 
-TEST(Config, ErrorsNameTheFieldAndWhatIsAllowed) {
+TEST(Config, ErrorsNameTheOptionAndWhatIsAllowed) {
   const std::tuple<GptConfig, const char*, const char*> cases[] = {
-      {changed([](GptConfig& c) { c.heads = 5, c.head_dim = 0; }), "heads is 5", "hidden is 128"},
-      {changed([](GptConfig& c) { c.query_groups = 3; }), "query_groups is 3", "heads is 4"},
-      {changed([](GptConfig& c) { c.rotary_percent = 1.5; }), "rotary_percent is 1.5", "up to 1"},
-      {changed([](GptConfig& c) { c.rotary_percent = 0.03; }), "rotary_percent", "at least 2"},
-      {changed([](GptConfig& c) { c.layers = 0; }), "layers is 0", "1 to 1048576"},
-      {changed([](GptConfig& c) { c.ffn_hidden = int64_t{1} << 40; }), "ffn_hidden is",
-       "to 1048576"},
-      {changed([](GptConfig& c) { c.hidden_dropout = 1; }), "hidden_dropout is 1", "0 <= p < 1"},
-      {changed([](GptConfig& c) { c.positions = Positions::learned; }), "max_positions is 0", "1"},
+      {changed([](GptConfig& c) { c.heads = 5, c.head_dim = 0; }), "--num-attention-heads 5",
+       "--hidden-size 128"},
+      {changed([](GptConfig& c) { c.query_groups = 3; }), "--num-query-groups 3",
+       "--num-attention-heads 4"},
+      {changed([](GptConfig& c) { c.rotary_percent = 1.5; }), "--rotary-percent 1.5", "up to 1"},
+      {changed([](GptConfig& c) { c.rotary_percent = 0.03; }), "--rotary-percent 0.03",
+       "at least 2"},
+      {changed([](GptConfig& c) { c.layers = 0; }), "--num-layers 0", "1 to 1048576"},
+      {changed([](GptConfig& c) { c.ffn_hidden = int64_t{1} << 40; }),
+       "--ffn-hidden-size 1099511627776", "to 1048576"},
+      {changed([](GptConfig& c) { c.hidden = 16, c.heads = 4, c.head_dim = c.ffn_hidden = 0; }),
+       "--ffn-hidden-size 0 (8/3 of --hidden-size 16, down to a multiple of 64)", "1 to"},
+      {changed([](GptConfig& c) { c.hidden_dropout = 1; }), "--hidden-dropout 1", "0 <= p < 1"},
+      {changed([](GptConfig& c) { c.positions = Positions::learned; }),
+       "--max-position-embeddings 0", "1"},
   };
   for (const auto& [config, given, allowed] : cases) {
     EXPECT_THAT([&c = config] { c.validate(); },
                 ThrowsMessage<Error>(testing::AllOf(HasSubstr(given), HasSubstr(allowed))));
   }
+}
+
+TEST(Config, SaysHowADefaultOfTheMlpCameAbout) {
+  GptConfig c = preset("gpt2-tiny");
+  EXPECT_EQ(c.origin_of_ffn_hidden(), "4 x --hidden-size 128");
+  c.activation = ops::Activation::swiglu;
+  EXPECT_EQ(c.origin_of_ffn_hidden(), "");
+  c.ffn_hidden = 0;
+  EXPECT_EQ(c.completed().origin_of_ffn_hidden(),
+            "8/3 of --hidden-size 128, down to a multiple of 64");
 }
 
 TEST(Config, JsonRefusesWhatItDoesNotKnow) {

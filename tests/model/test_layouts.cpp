@@ -160,13 +160,13 @@ TEST(Layout, ErrorsNameBothNumbers) {
     const char* allowed;
   };
   const Refused cases_refused[] = {
-      {{.tp = 3}, {}, 8, "heads is 4", "tp is 3"},
-      {{.tp = 4}, {}, 8, "query groups is 2", "tp is 4"},
-      {{.pp = 4}, {}, 8, "pp is 4", "3 layers"},
-      {{.pp = 2}, {1, 1}, 8, "1, 1, together 2", "3 layers"},
-      {{.pp = 2}, {3}, 8, "1 stages", "pp is 2"},
-      {{.pp = 2}, {0, 3}, 8, "0, 3", "1 or more"},
-      {{.tp = 2}, {}, 0, "sequence length is 0", "1 or more"},
+      {{.tp = 3}, {}, 8, "--num-attention-heads 4", "--tp 3"},
+      {{.tp = 4}, {}, 8, "--num-query-groups 2", "--tp 4"},
+      {{.pp = 4}, {}, 8, "--pp 4", "--num-layers 3"},
+      {{.pp = 2}, {1, 1}, 8, "--pipeline-layers 1,1, together 2", "3 layers"},
+      {{.pp = 2}, {3}, 8, "1 stages", "--pp is 2"},
+      {{.pp = 2}, {0, 3}, 8, "--pipeline-layers 0,3", "1 or more"},
+      {{.tp = 2}, {}, 0, "--seq-length 0", "1 or more"},
   };
   for (const Refused& c : cases_refused) {
     GptStage::Options options;

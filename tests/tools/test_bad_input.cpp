@@ -57,23 +57,44 @@ TEST_F(BadInput, WordsThatAreNoOptions) {
 }
 
 TEST_F(BadInput, ModelsThatDoNotExist) {
-  refuse("num-attention-heads", "3", {"hidden is 16", "heads is 3", "multiple"});
-  refuse("hidden-size", "18", {"hidden is 18", "heads is 4"});
-  refuse("hidden-size", "-16", {"hidden is -16"});
-  refuse("hidden-size", "99999999996", {"hidden is 99999999996", "1 to"});
-  refuse("num-layers", "0", {"layers is 0", "1 to"});
-  refuse("num-layers", "99999999999", {"layers is 99999999999", "1 to"});
+  refuse("num-attention-heads", "3", {"--hidden-size 16", "--num-attention-heads 3", "multiple"});
+  refuse("hidden-size", "18", {"--hidden-size 18", "--num-attention-heads 4"});
+  refuse("hidden-size", "-16", {"--hidden-size -16"});
+  refuse("hidden-size", "99999999996", {"--hidden-size 99999999996", "1 to"});
+  refuse("num-layers", "0", {"--num-layers 0", "1 to"});
+  refuse("num-layers", "99999999999", {"--num-layers 99999999999", "1 to"});
   refuse("num-layers", "", {"--num-layers", "missing"});
-  refuse("num-query-groups", "3", {"query_groups is 3", "heads is 4"});
+  refuse("num-query-groups", "3", {"--num-query-groups 3", "--num-attention-heads 4"});
   refuse("max-position-embeddings", "8", {"--seq-length 16", "8 learned positions"});
-  refuse("hidden-dropout", "1.0", {"hidden_dropout is 1", "0 <= p < 1"});
-  refuse("attention-dropout", "-0.1", {"attention_dropout is -0.1", "0 <= p < 1"});
-  refuse("norm-epsilon", "0", {"norm_epsilon is 0", "above 0"});
-  refuse("init-method-std", "-1", {"init_deviation is -1"});
+  refuse("hidden-dropout", "1.0", {"--hidden-dropout 1", "0 <= p < 1"});
+  refuse("attention-dropout", "-0.1", {"--attention-dropout -0.1", "0 <= p < 1"});
+  refuse("norm-epsilon", "0", {"--norm-epsilon 0", "above 0"});
+  refuse("init-method-std", "-1", {"--init-method-std -1"});
   refuse("activation", "relu", {"--activation relu", "gelu-tanh"});
   refuse("normalization", "BatchNorm", {"--normalization BatchNorm", "RMSNorm"});
+  refuse_with("--swiglu",
+              {"--ffn-hidden-size 0 (8/3 of --hidden-size 16, down to a multiple of 64)"});
+  refuse_with("--position-embedding-type rope --rotary-percent 0.3",
+              {"--rotary-percent 0.3", "--hidden-size 16 / --num-attention-heads 4", "at least 2"});
   refuse("preset", "gpt5", {"'gpt5'", "gpt2-124m"});
   refuse("vocab-size", "5", {"vocabulary of 5", "257"});
+}
+
+// What is filled in or rounded is said when a path is made, and then no more.
+TEST_F(BadInput, RoundedSizesOfANewModelAreSaid) {
+  const std::string line =
+      folder.train("new", {{"hidden-size", "120"}},
+                   "--swiglu --position-embedding-type rope --rotary-percent 0.3");
+  const std::string said = run(words(line)).err;
+  EXPECT_THAT(said,
+              testing::HasSubstr(
+                  "--ffn-hidden-size 320 (8/3 of --hidden-size 120, down to a multiple of 64)"));
+  EXPECT_THAT(said, testing::HasSubstr("8 of a head's 30 channels are rotated (--rotary-percent "
+                                       "0.3 is 9, down to an even number)"));
+  EXPECT_THAT(run(words(line)).err, testing::Not(testing::HasSubstr("a multiple of 64")));
+  EXPECT_THAT(run_well("plan --num-layers 1 --vocab-size 9 --seq-length 8 --num-attention-heads 4 "
+                       "--hidden-size 120 --swiglu"),
+              testing::HasSubstr("assumed: --ffn-hidden-size 320 (8/3 of --hidden-size 120"));
 }
 
 TEST(BadBench, IsRefusedBeforeAnythingIsTimed) {

@@ -33,19 +33,20 @@ class BadRanks : public testing::Test {
 
 TEST_F(BadRanks, OptionsAreRefusedOnce) {
   expect_refused(folder.train("new", {}, "--frobnicate 1"), {"[options]", "--frobnicate"}, 2);
-  refuse({{"hidden-dropout", "2"}}, {"hidden_dropout is 2"});
+  refuse({{"hidden-dropout", "2"}}, {"--hidden-dropout 2"});
   refuse({{"valid-data-path", folder.at("none")}}, {"none.idx"});
   refuse({{"hidden-size", "262144"}}, {"[memory]"});
 }
 
 TEST_F(BadRanks, LayoutsThatDoNotFit) {
   refuse({{"tp", "3"}}, {"2 ranks with --tp 3"});
-  refuse({{"hidden-size", "18"}, {"num-attention-heads", "3"}}, {"heads is 3", "tp is 2"},
+  refuse({{"hidden-size", "18"}, {"num-attention-heads", "3"}},
+         {"--num-attention-heads 3", "--tp 2"}, "--tp 2");
+  refuse({{"num-query-groups", "1"}}, {"--num-query-groups 1", "--tp 2"}, "--tp 2");
+  refuse({{"seq-length", "15"}}, {"15 rows (--micro-batch-size 1 x --seq-length 15)", "--tp 2"},
          "--tp 2");
-  refuse({{"num-query-groups", "1"}}, {"query groups is 1", "tp is 2"}, "--tp 2");
-  refuse({{"seq-length", "15"}}, {"is 15", "tp is 2"}, "--tp 2");
-  refuse({{"num-layers", "1"}}, {"pp is 2", "1 layers"}, "--pp 2");
-  refuse({{"pipeline-layers", "1,2"}}, {"1, 2", "together 3"}, "--pp 2");
+  refuse({{"num-layers", "1"}}, {"--pp 2", "--num-layers 1"}, "--pp 2");
+  refuse({{"pipeline-layers", "1,2"}}, {"--pipeline-layers 1,2", "together 3"}, "--pp 2");
   refuse({{"micro-batch-size", "4"}}, {"2 data-parallel ranks", "1 microbatches"});
 }
 
