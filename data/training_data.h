@@ -39,12 +39,13 @@ struct Split {
 // Samples of a path by their number along the lineage.
 class TrainingData {
  public:
-  // Opens every set. Throws Error for a set that is not what the specification says (identity),
-  // has no training window, or whose tokenizer differs from the others'; for stages that do not
-  // begin with sample 0 and rise.
+  // Opens every set that is read from first_sample on; stages that end before it are past: their
+  // sets need neither be there nor fit. Throws Error for a set that is not what the specification
+  // says (identity), has no training window, or whose tokenizer differs from the others'; for
+  // stages that do not begin with sample 0 and rise.
   // vocabulary: 0, or the size given by the user (never less than a set needs).
   TrainingData(std::vector<DataStage> stages, int64_t sequence_length, uint64_t seed, Split split,
-               int64_t vocabulary);
+               int64_t vocabulary, int64_t first_sample = 0);
   // Sample number `sample` (from 0): tokens and targets, sequence_length each. May be called by
   // several threads.
   void read(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) const;
@@ -59,9 +60,9 @@ class TrainingData {
   void read_validation(int64_t sample, int64_t index, std::span<int32_t> tokens,
                        std::span<int32_t> targets) const;
   const DatasetInfo& info() const;  // tokenizer and largest vocabulary over the sets
-  // A line for each set: quota, windows, tokens of a last short window left out.
+  // A line for each set that was opened: quota, windows, tokens of a last short window left out.
   std::vector<std::string> describe() const;
-  const std::vector<DataStage>& stages() const;  // with identities filled in
+  const std::vector<DataStage>& stages() const;  // all, with identities filled in
 
  private:
   struct State;

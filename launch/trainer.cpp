@@ -122,9 +122,9 @@ struct Start {
 
 void open_data(Start& start, const RunFolder& run, const PathSpecification& path,
                const Settings& given, const Settings& settings, bool is_new) {
-  start.data = std::make_unique<TrainingData>(open_training_data(path));
   if (!is_new) start.origin = find_origin(run, path, given);
   start.step = start.origin ? start.origin->entry.step : path.start_step();
+  start.data = std::make_unique<TrainingData>(open_training_data(path, start.step));
   start.validation = open_validation(path, settings, *start.data, start.step);
 }
 

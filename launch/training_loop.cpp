@@ -35,7 +35,7 @@ std::string lineage_document(const PathSpecification& path) {
 // A set each, as eval takes them; weights have no meaning here.
 std::vector<std::string> validation_sets(const Settings& settings) {
   std::vector<std::string> prefixes;
-  for (const auto& source : parse_sources(settings.list("valid-data-path"))) {
+  for (const auto& source : parse_sources(settings.list("valid-data-path"), "valid-data-path")) {
     prefixes.push_back(source.prefix);
   }
   return prefixes;

@@ -90,6 +90,18 @@ TEST_F(Training, AppendedStagesChangeNothingBefore) {
     EXPECT_EQ(read(before, sample), read(after, sample));
 }
 
+TEST_F(Training, StagesThatArePastAreNotOpened) {
+  const std::vector stages = {stage(0, {"none"}), stage(50, {"a"}), stage(60, {"b"})};
+  const TrainingData data(stages, 10, 42, {}, 0, 55);
+  EXPECT_EQ(data.describe().size(), 2u);
+  EXPECT_EQ(data.stages().size(), 3u);
+  const TrainingData whole({stage(0, {"a"}), stage(50, {"a"}), stage(60, {"b"})}, 10, 42, {}, 0);
+  for (int64_t sample = 50; sample < 80; ++sample) EXPECT_EQ(read(data, sample), read(whole, sample));
+  EXPECT_THAT(message_of([&] { read(data, 49); }), HasSubstr("sample 49"));
+  EXPECT_NO_THROW(TrainingData(stages, 10, 42, {}, 0, 50));
+  EXPECT_THAT(message_of([&] { TrainingData(stages, 10, 42, {}, 0, 49); }), HasSubstr("none.idx"));
+}
+
 TEST_F(Training, ValidationIsTheSecondPartInOrder) {
   const TrainingData data({stage(0, {"a", "b"})}, 10, 42, Split::parse("90,10"), 0);
   ASSERT_EQ(data.validation_samples(7), 15);
