@@ -180,4 +180,20 @@ int64_t whole_windows(int64_t tokens, int64_t sequence_length) {
   return tokens < 1 ? 0 : (tokens - 1) / sequence_length;
 }
 
+void read_window(const TokenDataset& set, int64_t window, int64_t sequence_length,
+                 std::span<int32_t> tokens, std::span<int32_t> targets) {
+  const auto length = static_cast<size_t>(sequence_length);
+  check(tokens.size() == length && targets.size() == length, "data",
+        "room for {} tokens and {} targets was given; a sample has {} of each", tokens.size(),
+        targets.size(), length);
+  const int64_t first = window * sequence_length;
+  const auto present = static_cast<size_t>(std::min(sequence_length, set.tokens() - 1 - first));
+  set.read(first, tokens.first(present));
+  std::copy(tokens.begin() + 1, tokens.begin() + static_cast<std::ptrdiff_t>(present),
+            targets.begin());
+  set.read(first + static_cast<int64_t>(present), targets.subspan(present - 1, 1));
+  std::ranges::fill(tokens.subspan(present), 0);
+  std::ranges::fill(targets.subspan(present), -1);
+}
+
 }  // namespace switchyard

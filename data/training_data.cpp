@@ -81,8 +81,6 @@ struct TrainingData::State {
   size_t stage_of(int64_t sample) const;
   SamplePlace place_in(size_t stage, int64_t sample) const;
   void note_epoch(size_t stage, const SamplePlace& place) const;
-  void read_window(const TokenDataset& set, int64_t window, std::span<int32_t> tokens,
-                   std::span<int32_t> targets) const;
   std::string describe(size_t stage, size_t source) const;
 };
 
@@ -163,18 +161,6 @@ void TrainingData::State::note_epoch(size_t stage, const SamplePlace& place) con
   }
 }
 
-void TrainingData::State::read_window(const TokenDataset& set, int64_t window,
-                                      std::span<int32_t> tokens, std::span<int32_t> targets) const {
-  const auto length = static_cast<size_t>(sequence_length);
-  check(tokens.size() == length && targets.size() == length, "data",
-        "room for {} tokens and {} targets was given; a sample has {} of each", tokens.size(),
-        targets.size(), length);
-  const int64_t first = window * sequence_length;
-  set.read(first, tokens);
-  set.read(first + sequence_length, targets.last(1));
-  std::copy(tokens.begin() + 1, tokens.end(), targets.begin());
-}
-
 std::string TrainingData::State::describe(size_t stage, size_t source) const {
   const Source& described = stages[stage].sources[source];
   const int64_t tokens = described.set->tokens();
@@ -210,7 +196,8 @@ void TrainingData::read(int64_t sample, std::span<int32_t> tokens,
   const SamplePlace place = state_->place_in(stage, sample);
   if (state_->log_epochs) state_->note_epoch(stage, place);
   const Source& source = state_->stages[stage].sources[static_cast<size_t>(place.set)];
-  state_->read_window(*source.set, source.training.begin + place.window, tokens, targets);
+  read_window(*source.set, source.training.begin + place.window, state_->sequence_length, tokens,
+              targets);
 }
 
 void TrainingData::log_epochs(bool wanted) { state_->log_epochs = wanted; }
@@ -220,24 +207,16 @@ std::pair<int, SamplePlace> TrainingData::place(int64_t sample) const {
   return {static_cast<int>(stage), state_->place_in(stage, sample)};
 }
 
-int64_t TrainingData::validation_samples(int64_t sample) const {
-  int64_t samples = 0;
-  for (const Source& source : state_->stages[state_->stage_of(sample)].sources) {
-    samples += source.validation.size();
+std::vector<ValidationSource> TrainingData::validation_sources(int64_t sample) const {
+  const size_t stage = state_->stage_of(sample);
+  std::vector<ValidationSource> sources;
+  for (size_t i = 0; i < state_->stages[stage].sources.size(); ++i) {
+    const Source& source = state_->stages[stage].sources[i];
+    if (source.validation.size() == 0) continue;
+    sources.push_back({source.set, state_->specification[stage].sources[i].weight,
+                       source.validation.begin, source.validation.end});
   }
-  return samples;
-}
-
-void TrainingData::read_validation(int64_t sample, int64_t index, std::span<int32_t> tokens,
-                                   std::span<int32_t> targets) const {
-  check(index >= 0 && index < validation_samples(sample), "data",
-        "validation sample {} was asked for; there are {}", index, validation_samples(sample));
-  for (const Source& source : state_->stages[state_->stage_of(sample)].sources) {
-    if (index < source.validation.size()) {
-      return state_->read_window(*source.set, source.validation.begin + index, tokens, targets);
-    }
-    index -= source.validation.size();
-  }
+  return sources;
 }
 
 const DatasetInfo& TrainingData::info() const { return state_->info; }

@@ -8,6 +8,7 @@
 
 #include "data/dataset.h"
 #include "data/sample_order.h"
+#include "data/validation_sample.h"
 
 namespace switchyard {
 
@@ -54,11 +55,9 @@ class TrainingData {
   void log_epochs(bool wanted);
   // Where a sample lies: its stage and the set, epoch and training window there.
   std::pair<int, SamplePlace> place(int64_t sample) const;
-  // The validation part of the split (its windows in order, sets one behind the other, of the stage
-  // that holds `sample`); 0 when the split has one part.
-  int64_t validation_samples(int64_t sample) const;
-  void read_validation(int64_t sample, int64_t index, std::span<int32_t> tokens,
-                       std::span<int32_t> targets) const;
+  // The split's second part of the sets of the stage that holds `sample`, but for sets without a
+  // window in it; none when the split has one part.
+  std::vector<ValidationSource> validation_sources(int64_t sample) const;
   const DatasetInfo& info() const;  // tokenizer and largest vocabulary over the sets
   // A line for each set that was opened: quota, windows, tokens of a last short window left out.
   std::vector<std::string> describe() const;
@@ -82,6 +81,8 @@ class EvaluationData {
   int64_t text_bytes() const;
   void read(int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) const;
   const DatasetInfo& info() const;
+  // All windows of a set (by its place among the prefixes), to draw a sample from.
+  ValidationSource source(size_t set, double weight) const;
 
  private:
   struct State;

@@ -63,4 +63,15 @@ std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& pa
   return data;
 }
 
+std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
+                                                      const std::vector<std::string>& values) {
+  const auto given = parse_sources(values, "valid-data-path");
+  std::vector<std::string> prefixes;
+  for (const DataSource& source : given) prefixes.push_back(source.prefix);
+  const auto data = open_evaluation_data(path, prefixes);
+  std::vector<ValidationSource> sources;
+  for (size_t i = 0; i < given.size(); ++i) sources.push_back(data->source(i, given[i].weight));
+  return sources;
+}
+
 }  // namespace switchyard

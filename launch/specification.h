@@ -85,6 +85,10 @@ TrainingData open_training_data(const PathSpecification& path, int64_t step);
 std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
                                                      const std::vector<std::string>& prefixes);
 
+// The sets of a --valid-data-path, which may be short of whole windows; throws Error likewise.
+std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
+                                                      const std::vector<std::string>& values);
+
 // Model settings as options of the same names, and back.
 Settings settings_of(const GptConfig& config);
 GptConfig config_of(const Settings& settings);
