@@ -52,7 +52,7 @@ void check_there(const DataSource& source) {
   std::error_code ignored;
   check(source.identity.empty() || std::filesystem::exists(source.prefix + ".idx", ignored), "data",
         "{}.idx is not there; the path reads the set with the identity {}: if it has moved, give "
-        "--data-path anew, with the other sets of its stage and their weights",
+        "'train' its new --data-path, with the other sets of its stage and their weights",
         source.prefix, source.identity);
 }
 

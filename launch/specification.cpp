@@ -27,8 +27,7 @@ int64_t PathSpecification::decay_end() const {
   return schedule.style == DecayStyle::constant ? 0 : schedule.decay_begin + schedule.decay_iters;
 }
 
-std::vector<DataSource> parse_sources(const std::vector<std::string>& values,
-                                      const char* option) {
+std::vector<DataSource> parse_sources(const std::vector<std::string>& values, const char* option) {
   const std::string allowed = "one PREFIX, or pairs of a positive weight and a PREFIX, are allowed";
   if (values.size() == 1) return {{absolute(values[0]), 1.0, ""}};
   check(!values.empty() && values.size() % 2 == 0, "data", "--{} {}: {} values; {}", option,

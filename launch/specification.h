@@ -77,8 +77,8 @@ void check_against(PathSpecification& path, const Settings& given);
 std::vector<DataSource> parse_sources(const std::vector<std::string>& values,
                                       const char* option = "data-path");
 
-// The path's training data behind `step`, opened and checked against the specification; what is only
-// read up to there need not be there any more.
+// The path's training data behind `step`, opened and checked against the specification; what is
+// only read up to there need not be there any more.
 TrainingData open_training_data(const PathSpecification& path, int64_t step);
 
 // Sets to score the path's weights on; throws Error for another tokenizer or a larger vocabulary.

@@ -147,11 +147,11 @@ void TrainingLoop::validate(StepMetrics& m) {
       batches > most / batch ? most : batches * batch, path_.sequence_length());
   Engine::Score all;
   for (size_t set = 0; set < sample.sets(); ++set) {
-    const auto score = engine_.score(
-        sample.samples(set),
-        [&](int64_t number, std::span<int32_t> tokens, std::span<int32_t> targets) {
-          sample.read(set, number, tokens, targets);
-        });
+    const auto score =
+        engine_.score(sample.samples(set),
+                      [&](int64_t number, std::span<int32_t> tokens, std::span<int32_t> targets) {
+                        sample.read(set, number, tokens, targets);
+                      });
     m.validation_losses.push_back({sample.name(set), sample.samples(set),
                                    score.loss_sum / static_cast<double>(score.tokens)});
     all.loss_sum += score.loss_sum;

@@ -53,7 +53,7 @@ class TrainingLoop {
   int64_t last_step_;  // 0: none
   CheckpointWriter writer_;
   std::vector<ValidationSource> validation_;  // none: the split's second part
-  std::unique_ptr<MetricsLog> log_;   // the first rank's
+  std::unique_ptr<MetricsLog> log_;           // the first rank's
   std::chrono::steady_clock::time_point begin_;
   std::chrono::steady_clock::time_point last_event_;  // the last step's end, or a pause's
   int64_t first_step_ = 0;

@@ -96,7 +96,8 @@ TEST_F(Training, StagesThatArePastAreNotOpened) {
   EXPECT_EQ(data.describe().size(), 2u);
   EXPECT_EQ(data.stages().size(), 3u);
   const TrainingData whole({stage(0, {"a"}), stage(50, {"a"}), stage(60, {"b"})}, 10, 42, {}, 0);
-  for (int64_t sample = 50; sample < 80; ++sample) EXPECT_EQ(read(data, sample), read(whole, sample));
+  for (int64_t sample = 50; sample < 80; ++sample)
+    EXPECT_EQ(read(data, sample), read(whole, sample));
   EXPECT_THAT(message_of([&] { read(data, 49); }), HasSubstr("sample 49"));
   EXPECT_NO_THROW(TrainingData(stages, 10, 42, {}, 0, 50));
   EXPECT_THAT(message_of([&] { TrainingData(stages, 10, 42, {}, 0, 49); }), HasSubstr("none.idx"));

@@ -61,9 +61,11 @@ TEST_F(Validation, IsTheSameInWhateverOrderAndPlaceTheSetsAreGiven) {
 
 TEST_F(Validation, ReadsAWindowAgainOnlyWhenAllWere) {
   const ValidationSample sample({source("few", 1, 3), source("many", 1, 20)}, 100, 10);
-  EXPECT_EQ(sample.samples(0) + sample.samples(1), 24);  // no more than there are, rounded up
-  for (const auto& [window, times] : windows(sample, 0)) EXPECT_EQ(times, 4) << window;
-  EXPECT_EQ(windows(sample, 1).size(), 12u);
+  EXPECT_EQ(sample.samples(0) + sample.samples(1), 23);  // no more than there are windows
+  const auto few = windows(sample, 0);
+  EXPECT_EQ(few.size(), 3u);
+  for (const auto& [window, times] : few) EXPECT_THAT(times, testing::AnyOf(3, 4)) << window;
+  EXPECT_EQ(windows(sample, 1).size(), static_cast<size_t>(sample.samples(1)));
   const auto whole = windows(ValidationSample({source("many", 0.3, 20)}, 1000, 10), 0);
   EXPECT_EQ(whole.size(), 20u);
   for (const auto& [window, times] : whole) EXPECT_EQ(times, 1) << window;

@@ -276,7 +276,9 @@ TEST_F(SpecificationTest, SourcesArePathsOrPairs) {
   EXPECT_THROW(parse_sources({"A", "B"}), Error);
   EXPECT_THROW(parse_sources({"0.7", "A", "0.3"}), Error);
   EXPECT_THROW(parse_sources({"0", "A", "1", "B"}), Error);
-  EXPECT_THAT(error_of([] { parse_sources({"A", "B"}, "valid-data-path"); }),
+  EXPECT_THAT(error_of([] {
+                parse_sources({"A", "B"}, "valid-data-path");
+              }),
               AllOf(HasSubstr("--valid-data-path A B"), Not(HasSubstr("--data-path A"))));
 }
 

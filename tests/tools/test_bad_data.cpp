@@ -125,7 +125,7 @@ TEST_F(BadData, WhatWasMeantIsSaid) {
   fs::rename(folder.at("a.idx"), folder.at("moved.idx"));
   fs::rename(folder.at("a.bin"), folder.at("moved.bin"));
   fs::rename(folder.at("a.json"), folder.at("moved.json"));
-  for (const std::string& more : {"", " --data-path " + folder.at("a")}) {
+  for (const auto& more : {std::string(), " --data-path " + folder.at("a")}) {
     expect_refused("train " + folder.at("run") + " --train-iters 4" + more,
                    {"a.idx", "identity", "if it has moved", "--data-path"});
   }
