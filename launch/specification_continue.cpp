@@ -25,9 +25,18 @@ bool is_same_blend(const std::vector<DataSource>& a, const std::vector<DataSourc
   });
 }
 
+// Named as the path names them: nothing has moved, and a stage that is past need not be there. The
+// others' identities are checked when they are opened.
+bool reads(const DataStage& stage, const std::vector<DataSource>& sources) {
+  return std::ranges::equal(stage.sources, sources, [](const DataSource& x, const DataSource& y) {
+    return x.prefix == y.prefix && x.weight == y.weight;
+  });
+}
+
 // Data given anew must be those of one of the path's stages; they may have moved.
 void check_data(PathSpecification& path, const Settings& given) {
   auto sources = parse_sources(given.list("data-path"));
+  if (std::ranges::any_of(path.stages, [&](const auto& s) { return reads(s, sources); })) return;
   for (auto& source : sources) {
     source.identity = TokenDataset::open(source.prefix, path.model.vocabulary).identity();
   }

@@ -117,14 +117,14 @@ struct Start {
   std::optional<Origin> origin;
   int64_t step = 0;  // the last one that is done
   std::unique_ptr<TrainingData> data;
-  std::unique_ptr<EvaluationData> validation;
+  std::vector<ValidationSource> validation;
 };
 
 void open_data(Start& start, const RunFolder& run, const PathSpecification& path,
                const Settings& given, const Settings& settings, bool is_new) {
-  start.data = std::make_unique<TrainingData>(open_training_data(path));
   if (!is_new) start.origin = find_origin(run, path, given);
   start.step = start.origin ? start.origin->entry.step : path.start_step();
+  start.data = std::make_unique<TrainingData>(open_training_data(path, start.step));
   start.validation = open_validation(path, settings, *start.data, start.step);
 }
 
@@ -368,7 +368,7 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   agree_on_errors(world, [&] {  // steps behind the origin are given up once all else has succeeded
     if (world.rank() == 0 && start.origin) run.discard_behind(start.origin->entry.step);
   });
-  TrainingLoop loop(run, path, settings, mesh, *engine, *start.data, start.validation.get(), peak);
+  TrainingLoop loop(run, path, settings, mesh, *engine, *start.data, start.validation, peak);
   loop.run(start.step);
 }
 

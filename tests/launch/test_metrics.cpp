@@ -50,6 +50,25 @@ TEST(Metrics, ResumingMovesLaterLinesAside) {
   EXPECT_EQ(lines_of(run.path() / "metrics.discarded.jsonl").size(), 2u);
 }
 
+TEST(Metrics, AValidationSaysTheLossOfEachSet) {
+  const test::TemporaryFolder run;
+  StepMetrics m;
+  m.step = 7;
+  MetricsLog log(run.path(), 0);
+  log.write(m);
+  m.validation_loss = 2.5;
+  m.validation_losses = {{"new", 3, 2.25}};
+  EXPECT_EQ(validation_line(m), "");
+  m.validation_losses.push_back({"old", 1, 3.25});
+  EXPECT_EQ(validation_line(m),
+            "step 7 | validation loss new 2.25000 (3 samples), old 3.25000 (1 samples)");
+  log.write(m);
+  const auto lines = lines_of(run.path() / "metrics.jsonl");
+  EXPECT_FALSE(lines[0].contains("validation_losses"));
+  EXPECT_EQ(lines[1].at("validation_loss"), 2.5);
+  EXPECT_EQ(lines[1].at("validation_losses"), nlohmann::json({{"new", 2.25}, {"old", 3.25}}));
+}
+
 TEST(Metrics, AnFp16StepSaysItsLossScale) {
   const test::TemporaryFolder run;
   StepMetrics m;
