@@ -47,6 +47,7 @@ MetricsLog::MetricsLog(const fs::path& run, int64_t step) : file_(run / "metrics
 
 void MetricsLog::write(const StepMetrics& m) {
   ordered_json line = {{"step", m.step},
+                       {"start", m.start},
                        {"loss", m.loss},
                        {"learning_rate", m.learning_rate},
                        {"grad_norm", m.grad_norm},

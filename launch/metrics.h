@@ -12,7 +12,8 @@ namespace switchyard {
 // What a step is reported with.
 struct StepMetrics {
   int64_t step = 0;
-  double loss = 0;  // mean over the global batch's tokens
+  int64_t start = 0;  // the number of the path's start (starts.h)
+  double loss = 0;    // mean over the global batch's tokens
   double learning_rate = 0;
   double grad_norm = 0;  // before clipping
   int64_t samples = 0;   // consumed so far, along the lineage

@@ -57,13 +57,14 @@ std::vector<ValidationSource> open_validation(const PathSpecification& path,
 TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path,
                            const Settings& settings, const Mesh& mesh, Engine& engine,
                            const TrainingData& data, std::vector<ValidationSource> validation,
-                           double peak_flops)
+                           const StartRecord& start, double peak_flops)
     : folder_(run),
       path_(path),
       settings_(settings),
       mesh_(mesh),
       engine_(engine),
       data_(data),
+      start_(start),
       peak_flops_(peak_flops),
       last_step_(last_step(path, settings)),
       writer_(run.checkpoints(), *mesh.checkpoint),
@@ -110,6 +111,7 @@ StepMetrics TrainingLoop::finish_step() {
   if (result.step == first_step_ + 1) measure_memory();
   StepMetrics m;
   m.step = result.step;
+  m.start = start_.number;
   m.learning_rate = learning_rate(path_.schedule, m.step);
   m.loss = result.loss;
   m.grad_norm = result.grad_norm;
@@ -180,9 +182,10 @@ void TrainingLoop::save(const StepMetrics& m) {
   }
 }
 
-// A log that cannot be written is told to the other ranks with the next step.
+// A record or log that cannot be written is told to the other ranks with the next step.
 void TrainingLoop::report(const StepMetrics& m) {
   try {
+    if (log_ && m.step == first_step_ + 1) append_start(folder_.folder(), start_);
     if (log_) log_->write(m);
   } catch (const Error& problem) {
     engine_.note_failure(problem.what());
@@ -194,8 +197,9 @@ void TrainingLoop::report(const StepMetrics& m) {
   if (const auto line = validation_line(m); !line.empty()) log::info("{}", line);
 }
 
-void TrainingLoop::run(int64_t step) {
+void TrainingLoop::run() {
   const bool leads = mesh_.world->rank() == 0;
+  const int64_t step = start_.step;
   agree_on_errors(*mesh_.world, [&] {
     if (leads) log_ = std::make_unique<MetricsLog>(folder_.folder(), step);
   });

@@ -9,6 +9,7 @@
 #include "launch/options.h"
 #include "launch/run_folder.h"
 #include "launch/specification.h"
+#include "launch/starts.h"
 
 namespace switchyard {
 
@@ -25,11 +26,12 @@ class TrainingLoop {
  public:
   TrainingLoop(const RunFolder& run, const PathSpecification& path, const Settings& settings,
                const Mesh& mesh, Engine& engine, const TrainingData& data,
-               std::vector<ValidationSource> validation, double peak_flops);
+               std::vector<ValidationSource> validation, const StartRecord& start,
+               double peak_flops);
   ~TrainingLoop();
-  // From the step behind `step` to the last one, or until a signal: on the CPU to the end of the
-  // step in which it came, on a GPU of the one that is queued by then.
-  void run(int64_t step);
+  // From the step behind the start's to the last one, or until a signal: on the CPU to the end of
+  // the step in which it came, on a GPU of the one that is queued by then.
+  void run();
 
  private:
   void run_steps(int64_t step);
@@ -49,6 +51,7 @@ class TrainingLoop {
   const Mesh& mesh_;
   Engine& engine_;
   const TrainingData& data_;
+  const StartRecord& start_;
   double peak_flops_;
   int64_t last_step_;  // 0: none
   CheckpointWriter writer_;
