@@ -71,11 +71,10 @@ void check_against(PathSpecification& path, const Settings& given) {
   if (given.flag("swiglu")) wanted.set_text("activation", "swiglu");
   for (const auto& spec : specs) {
     if (!wanted.has(spec.name) || spec.name == "data-path" || spec.name == "swiglu") continue;
-    const std::string now =
-        path.settings.has(spec.name) ? show(path.settings.list(spec.name)) : "none";
-    check(show(wanted.list(spec.name)) == now, "path",
+    check(is_same_setting(spec.name, path.settings, wanted), "path",
           "--{} {}, but the path was made with {}; a path never changes: fork it", spec.name,
-          show(wanted.list(spec.name)), now);
+          show(wanted.list(spec.name)),
+          path.settings.has(spec.name) ? show(path.settings.list(spec.name)) : "none");
   }
   if (given.has("data-path")) check_data(path, given);
 }

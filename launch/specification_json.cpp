@@ -81,6 +81,12 @@ PathSpecification parse(const ordered_json& j) {
     }
   }
   path.model = GptConfig::from_json(j.at("model").dump());
+  // Older files have it rounded to fp32 here, and as it was given above.
+  if (path.settings.has("norm-epsilon")) {
+    const double given = path.settings.real("norm-epsilon");
+    const bool same = static_cast<float>(given) == static_cast<float>(path.model.norm_epsilon);
+    if (same) path.model.norm_epsilon = given;
+  }
   path.schedule = schedule_from(j.at("schedule"));
   path.stages = stages_from(j.at("data_stages"));
   path.split = Split::parse(j.at("split").get<std::string>());

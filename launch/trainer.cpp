@@ -337,10 +337,10 @@ EngineOptions engine_options(const PathSpecification& path, const Settings& run,
   }
   o.optimizer.clip_norm = path.settings.real("clip-grad");
   auto& adam = o.optimizer.adamw;
-  adam.beta1 = static_cast<float>(path.settings.real("adam-beta1"));
-  adam.beta2 = static_cast<float>(path.settings.real("adam-beta2"));
-  adam.epsilon = static_cast<float>(path.settings.real("adam-eps"));
-  adam.weight_decay = static_cast<float>(path.settings.real("weight-decay"));
+  adam.beta1 = path.settings.real("adam-beta1");
+  adam.beta2 = path.settings.real("adam-beta2");
+  adam.epsilon = path.settings.real("adam-eps");
+  adam.weight_decay = path.settings.real("weight-decay");
   return o;
 }
 

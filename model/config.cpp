@@ -1,5 +1,7 @@
 #include "model/config.h"
 
+#include <cmath>
+
 #include "core/error.h"
 
 namespace switchyard {
@@ -106,7 +108,9 @@ void GptConfig::validate() const {
   check_positions(c);
   check_probability("hidden_dropout", hidden_dropout);
   check_probability("attention_dropout", attention_dropout);
-  check(norm_epsilon > 0, where, "norm_epsilon is {}; it must be above 0", norm_epsilon);
+  const auto epsilon = static_cast<float>(norm_epsilon);
+  check(epsilon > 0 && std::isfinite(epsilon), where,
+        "norm_epsilon is {}; it must be above 0 (and finite) in fp32", norm_epsilon);
   check(init_deviation > 0, where, "init_deviation is {}; it must be above 0", init_deviation);
 }
 

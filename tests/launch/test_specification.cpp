@@ -73,6 +73,33 @@ TEST_F(SpecificationTest, SurvivesItsJson) {
   EXPECT_EQ(path.settings.integer("ffn-hidden-size"), 128);
 }
 
+TEST_F(SpecificationTest, EpsilonIsWrittenAsGiven) {
+  const std::string given_text = "1.23456789e-06", in_fp32 = "1.2345679e-06";
+  const auto options = small({"--norm-epsilon", given_text});
+  const auto path = new_path(options);
+  EXPECT_EQ(path.model.norm_epsilon, 1.23456789e-06);
+  std::string text = path.to_json();
+  EXPECT_THAT(text, AllOf(HasSubstr("\"norm_epsilon\": 1.23456789e-06"),
+                          HasSubstr("\"norm-epsilon\": 1.23456789e-06")));
+  EXPECT_THAT(new_path(small()).to_json(),
+              AllOf(HasSubstr("\"norm_epsilon\": 1e-05"), HasSubstr("\"norm-epsilon\": 1e-05")));
+  // As paths were written when it passed through a float: once in full, once in short.
+  const auto replace = [&](const std::string& from, const std::string& to) {
+    text.replace(text.find(from) + from.size() - given_text.size(), given_text.size(), to);
+  };
+  replace("\"norm_epsilon\": " + given_text, "1.2345678876220738e-06");
+  EXPECT_EQ(PathSpecification::from_json(text, "test").model.norm_epsilon, 1.23456789e-06);
+  replace("\"norm-epsilon\": " + given_text, in_fp32);
+  auto old = PathSpecification::from_json(text, "test");
+  EXPECT_EQ(old.model.norm_epsilon, 1.2345679e-06);
+  EXPECT_NO_THROW(check_against(old, options));
+  EXPECT_NO_THROW(fork_path(old, {"../main", "id", 10, 80}, given({"--norm-epsilon", given_text})));
+  EXPECT_THAT(error_of([&] {
+                check_against(old, given({"--norm-epsilon", "1.24e-06"}));
+              }),
+              AllOf(HasSubstr("1.24e-06"), HasSubstr(in_fp32)));
+}
+
 TEST_F(SpecificationTest, ANewPathNeedsDataAndShape) {
   EXPECT_THAT(error_of([&] { new_path(given({"--lr", "1"})); }), HasSubstr("--data-path"));
   EXPECT_THAT(error_of([&] { new_path(given({"--data-path", old_})); }), HasSubstr("--preset"));
