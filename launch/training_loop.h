@@ -26,12 +26,12 @@ class TrainingLoop {
                const Mesh& mesh, Engine& engine, const TrainingData& data,
                const EvaluationData* validation, double peak_flops);
   ~TrainingLoop();
-  // From the step behind `step` to the last one, or until a signal: on the CPU to the end of the
-  // step in which it came, on a GPU of the one that is queued by then.
-  void run(int64_t step);
+  // From the step behind `step` to the last one, or until a signal (`stopped`): on the CPU to the
+  // end of the step in which it came, on a GPU of the one that is queued by then.
+  ExitCode run(int64_t step);
 
  private:
-  void run_steps(int64_t step);
+  ExitCode run_steps(int64_t step);
   void queue_step(int64_t step);
   Engine::StepResult outcome_in_time();
   StepMetrics finish_step();
