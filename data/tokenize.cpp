@@ -55,8 +55,8 @@ const std::string& with_folder(const std::string& prefix) {
   const auto folder = std::filesystem::path(prefix).parent_path();
   std::error_code problem;
   if (!folder.empty()) std::filesystem::create_directories(folder, problem);
-  check(!problem, "tokenize", "the folder '{}' cannot be made: {}", folder.string(),
-        problem.message());
+  check(!problem, ExitCode::storage, "tokenize", "the folder '{}' cannot be made: {}",
+        folder.string(), problem.message());
   return prefix;
 }
 

@@ -160,14 +160,16 @@ std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh) {
 [[noreturn]] void refuse_damaged(const Origin& origin, const Error& problem) {
   if (origin.is_parent) {
     throw Error(fmt::format("{}; this branch starts at step {} of '{}'", problem.what(),
-                            origin.entry.step, origin.folder.folder().string()));
+                            origin.entry.step, origin.folder.folder().string()),
+                problem.code());
   }
   const auto good = origin.folder.newest_good_below(origin.entry.step);
-  throw Error(fmt::format(
-      "{}; step {} of '{}' cannot be used, {}", problem.what(), origin.entry.step,
-      origin.folder.folder().string(),
-      good ? fmt::format("the newest good one is step {}: give --load-step {}", *good, *good)
-           : "and no older step is good"));
+  throw Error(fmt::format("{}; step {} of '{}' cannot be used, {}", problem.what(),
+                          origin.entry.step, origin.folder.folder().string(),
+                          good ? fmt::format("the newest good one is step {}: give --load-step {}",
+                                             *good, *good)
+                               : "and no older step is good"),
+              problem.code());
 }
 
 void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
@@ -344,7 +346,7 @@ EngineOptions engine_options(const PathSpecification& path, const Settings& run,
   return o;
 }
 
-void train(const std::string& folder, const Settings& given, Communicator& world) {
+ExitCode train(const std::string& folder, const Settings& given, Communicator& world) {
   const StopSignal signals;
   const RunFolder run(folder);
   Settings settings;
@@ -397,7 +399,7 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   });
   TrainingLoop loop(run, path, settings, mesh, *engine, *start.data, start.validation, start.record,
                     peak);
-  loop.run();
+  return loop.run();
 }
 
 }  // namespace switchyard

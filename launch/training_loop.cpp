@@ -98,7 +98,7 @@ Engine::StepResult TrainingLoop::outcome_in_time() {
   } catch (const OverdueStep& problem) {
     std::fprintf(stderr, "switchyard: %s\n", problem.what());
     std::fflush(nullptr);
-    end_job(1);
+    end_job(static_cast<int>(problem.code()));
   }
 }
 
@@ -188,7 +188,7 @@ void TrainingLoop::report(const StepMetrics& m) {
     if (log_ && m.step == first_step_ + 1) append_start(folder_.folder(), start_);
     if (log_) log_->write(m);
   } catch (const Error& problem) {
-    engine_.note_failure(problem.what());
+    engine_.note_failure(problem);
   }
   if (mesh_.world->rank() != 0) return;
   if (!is_due("log-interval", m.step) && m.step != last_step_ && !m.validation_loss) return;
@@ -197,7 +197,7 @@ void TrainingLoop::report(const StepMetrics& m) {
   if (const auto line = validation_line(m); !line.empty()) log::info("{}", line);
 }
 
-void TrainingLoop::run() {
+ExitCode TrainingLoop::run() {
   const bool leads = mesh_.world->rank() == 0;
   const int64_t step = start_.step;
   agree_on_errors(*mesh_.world, [&] {
@@ -205,22 +205,23 @@ void TrainingLoop::run() {
   });
   if (last_step_ > 0 && step >= last_step_) {
     if (leads) log::info("step {} of {} is reached; nothing is left to do", step, last_step_);
-    return;
+    return ExitCode::reached;
   }
   begin_ = last_event_ = Clock::now();
   first_step_ = step;
   try {
-    run_steps(step);
+    begin_work();
+    return run_steps(step);
   } catch (const AgreedError&) {
     engine_.settle();  // every rank is here, and none may free weights that another still reads
     throw;
   }
 }
 
-void TrainingLoop::run_steps(int64_t step) {
+ExitCode TrainingLoop::run_steps(int64_t step) {
   const bool leads = mesh_.world->rank() == 0;
   const int64_t run_ahead = engine_.device() == Device::cuda ? 1 : 0;
-  for (bool ends = false; !ends;) {
+  for (;;) {
     queue_step(++step);
     StepMetrics last;
     while (engine_.unfinished_steps() > (stop_ || is_pause(step) ? 0 : run_ahead)) {
@@ -229,11 +230,13 @@ void TrainingLoop::run_steps(int64_t step) {
       report(last);
     }
     if (last.step != step) continue;
-    ends = stop_ || step == last_step_;
+    const bool ends = stop_ || step == last_step_;
     if (!ends && !is_pause(step)) continue;
     engine_.agree_on_failures();
     if (ends || is_due("save-interval", step)) save(last);
+    if (step == last_step_) return ExitCode::reached;
     if (stop_ && leads) log::info("stopping after step {}, as a signal asked", step);
+    if (stop_) return ExitCode::stopped;
     measure_memory();
     last_event_ = Clock::now();
   }

@@ -29,12 +29,12 @@ class TrainingLoop {
                std::vector<ValidationSource> validation, const StartRecord& start,
                double peak_flops);
   ~TrainingLoop();
-  // From the step behind the start's to the last one, or until a signal: on the CPU to the end of
-  // the step in which it came, on a GPU of the one that is queued by then.
-  void run();
+  // From the step behind the start's to the last one, or until a signal (`stopped`): on the CPU to
+  // the end of the step in which it came, on a GPU of the one that is queued by then.
+  ExitCode run();
 
  private:
-  void run_steps(int64_t step);
+  ExitCode run_steps(int64_t step);
   void queue_step(int64_t step);
   Engine::StepResult outcome_in_time();
   StepMetrics finish_step();

@@ -47,6 +47,7 @@ int eval_command(Arguments arguments) {
                             });
                             const auto result = evaluate(run, data, command.given, world);
                             if (world.rank() == 0) print(result, run, command.given.flag("json"));
+                            return ExitCode::reached;
                           });
 }
 
