@@ -62,10 +62,10 @@ TEST_F(Layouts, agree_on_neox) { compare(neox, 4, {{.tp = 2, .dp = 2}, {.tp = 2,
 TEST_F(Layouts, validate_on_the_same_sample) {
   const auto other = make_tokens(folder_.path(), "other", 50'000, 2);
   const std::string blend = " 1 " + other + " 3 " + data_;
-  const std::string common = " --lr 0 --eval-interval 2 --eval-iters 4 --train-iters ";
+  const std::string common = " --eval-interval 2 --eval-iters 4 --train-iters ";
   const std::vector<std::pair<std::string, std::string>> kinds = {
-      {"split", tiny_path(blend, 8, "--split 80,20")},
-      {"sets", tiny_path(data_, 8, "--valid-data-path" + blend)}};
+      {"split", tiny_path(blend, 8, "--lr 0 --split 80,20")},
+      {"sets", tiny_path(data_, 8, "--lr 0 --valid-data-path" + blend)}};
   for (const auto& [kind, options] : kinds) {
     const auto serial = folder_.path() / kind, cube = folder_.path() / (kind + "-cube");
     train(serial, options + common + "4");
