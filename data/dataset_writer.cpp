@@ -132,7 +132,8 @@ void DatasetWriter::write_header() {
 void DatasetWriter::publish() {
   for (OutputFile* file : {&bin_, &json_, &idx_}) file->sync();
   const bool gone = unlink(idx_.path().c_str()) == 0 || errno == ENOENT;
-  check(gone, "tokenize", "{} cannot be replaced: {}", idx_.path(), std::strerror(errno));
+  check(gone, ExitCode::storage, "tokenize", "{} cannot be replaced: {}", idx_.path(),
+        std::strerror(errno));
   for (OutputFile* file : {&bin_, &json_, &idx_}) file->publish();
   sync_folder(prefix_);
 }

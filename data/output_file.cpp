@@ -31,7 +31,8 @@ OutputFile::~OutputFile() {
 
 void OutputFile::open_and_lock() {
   file_ = open(partial_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  check(file_ >= 0, "tokenize", "{} cannot be created: {}", partial_, std::strerror(errno));
+  check(file_ >= 0, ExitCode::storage, "tokenize", "{} cannot be created: {}", partial_,
+        std::strerror(errno));
   struct stat opened {};
   struct stat named {};
   // A file system without locks is taken as it is. The other writer may have published (renamed)
@@ -45,7 +46,8 @@ void OutputFile::open_and_lock() {
          partial_);
   }
   const bool emptied = ftruncate(file_, 0) == 0;
-  check(emptied, "tokenize", "{} cannot be emptied: {}", partial_, std::strerror(errno));
+  check(emptied, ExitCode::storage, "tokenize", "{} cannot be emptied: {}", partial_,
+        std::strerror(errno));
 }
 
 void OutputFile::append(std::span<const std::byte> bytes) {
@@ -67,7 +69,8 @@ void OutputFile::write_all(int64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t written = pwrite(file_, bytes.data(), bytes.size(), offset);
     if (written < 0 && errno == EINTR) continue;
-    check(written > 0, "tokenize", "{} cannot be written: {}", partial_, std::strerror(errno));
+    check(written > 0, ExitCode::storage, "tokenize", "{} cannot be written: {}", partial_,
+          std::strerror(errno));
     bytes = bytes.subspan(static_cast<size_t>(written));
     offset += written;
   }
@@ -83,7 +86,7 @@ void OutputFile::read_at(int64_t offset, std::span<std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t got = pread(file_, bytes.data(), bytes.size(), offset);
     if (got < 0 && errno == EINTR) continue;
-    check(got > 0, "tokenize", "{} cannot be read back: {}", partial_,
+    check(got > 0, ExitCode::storage, "tokenize", "{} cannot be read back: {}", partial_,
           got < 0 ? std::strerror(errno) : "it is shorter than what was written");
     bytes = bytes.subspan(static_cast<size_t>(got));
     offset += got;
@@ -93,12 +96,13 @@ void OutputFile::read_at(int64_t offset, std::span<std::byte> bytes) {
 void OutputFile::sync() {
   flush();
   const bool synced = fsync(file_) == 0;
-  check(synced, "tokenize", "{} cannot be brought to the disk: {}", partial_, std::strerror(errno));
+  check(synced, ExitCode::storage, "tokenize", "{} cannot be brought to the disk: {}", partial_,
+        std::strerror(errno));
 }
 
 void OutputFile::publish() {
   const bool renamed = std::rename(partial_.c_str(), path_.c_str()) == 0;
-  check(renamed, "tokenize", "{} cannot be renamed to {}: {}", partial_, path_,
+  check(renamed, ExitCode::storage, "tokenize", "{} cannot be renamed to {}: {}", partial_, path_,
         std::strerror(errno));
   close(std::exchange(file_, -1));
 }

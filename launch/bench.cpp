@@ -57,7 +57,7 @@ EngineOptions bench_engine(const Settings& s) {
   o.head_chunk = s.integer("head-chunk-size");
   o.deterministic = !s.flag("no-deterministic");
   o.cuda_graph = s.flag("cuda-graph");
-  o.optimizer.adamw.weight_decay = 0.1f;
+  o.optimizer.adamw.weight_decay = 0.1;
   check(o.sequence_length >= 1, "bench", "--seq-length {}; at least 1 is allowed",
         o.sequence_length);
   check(o.model.positions == Positions::rotary || o.sequence_length <= o.model.max_positions,

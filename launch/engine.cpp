@@ -128,18 +128,19 @@ double Engine::read_loss_sum() {
 void Engine::stop_unless_finite(const char* what, int64_t step, double value) {
   if (std::isfinite(value)) return;
   agree_on_errors(*mesh_.world, [&] {
-    fail("train", "the {} of step {} is {}; nothing of this step was saved", what, step,
+    fail(ExitCode::non_finite, "train", "the {} of step {} is {}; nothing of this step was saved",
+         what, step,
          std::isnan(value) ? std::abs(value) : value);  // the sign of no number means nothing
   });
 }
 
-void Engine::note_failure(const std::string& message) {
-  if (failure_.empty()) failure_ = message;
+void Engine::note_failure(const Error& problem) {
+  if (!failure_) failure_ = problem;
 }
 
 void Engine::agree_on_failures() {
   agree_on_errors(*mesh_.world, [&] {
-    if (!failure_.empty()) throw Error(failure_);
+    if (failure_) throw Error(*failure_);
   });
 }
 
@@ -185,12 +186,12 @@ void Engine::queue_step(int64_t step, double learning_rate, const ReadSample& re
   } catch (const Error& problem) {
     // The step goes on with whatever is there, as the other ranks' exchanges need it; no samples
     // means valid padding.
-    note_failure(problem.what());
+    note_failure(problem);
     read_microbatches(share, 0, read);
   }
   const auto send_numbers = [&]() -> const InputRing::DeviceNumbers& {
     numbers.remarks[stop_remark] = asks_to_stop && asks_to_stop() ? 1 : 0;
-    numbers.remarks[failure_remark] = failure_.empty() ? 0 : 1;
+    numbers.remarks[failure_remark] = failure_ ? 1 : 0;
     return inputs_.send(numbers, stream_);
   };
   const auto batches = inputs_.send(step, stream_);

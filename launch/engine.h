@@ -3,6 +3,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -65,7 +66,7 @@ class Engine {
   int64_t captured_steps() const { return graph_.recordings(); }  // later ones were replayed
   StepResult train_step(int64_t step, double learning_rate, const ReadSample& read);
   // An error of this rank alone, which the next step tells all ranks of: its finish_step() throws.
-  void note_failure(const std::string& message);
+  void note_failure(const Error& problem);
   // The failures noted so far, at once; only with no step unfinished.
   void agree_on_failures();
   // Waits for the exchange of weights behind the last step: before any rank frees its weights.
@@ -112,7 +113,7 @@ class Engine {
   PipelineExecutor executor_;
   InputRing inputs_;
   OutcomeQueue outcomes_;
-  std::string failure_;  // noted here and not yet thrown
+  std::optional<Error> failure_;  // noted here and not yet thrown
   int exceptions_ = std::uncaught_exceptions();
 };
 

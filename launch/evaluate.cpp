@@ -61,6 +61,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
     engine = std::make_unique<Engine>(engine_options(path, settings, false), mesh);
     engine->load_weights(*reader);
   });
+  begin_work();
   const auto score = engine->score(
       data->windows(), [&](int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) {
         data->read(window, tokens, targets);

@@ -54,7 +54,7 @@ void extend(const std::string& run, int64_t step, const Settings& given) {
       "allowed",
       step, sample, path.stages.back().first_sample);
   path.stages.push_back({sample, parse_sources(given.list("data-path"))});
-  path.stages = open_training_data(path).stages();
+  path.stages = open_training_data(path, last).stages();
   folder.write(path);
   log::info("behind step {} '{}' reads {}", step, run, path.stages.back().sources.front().prefix);
 }

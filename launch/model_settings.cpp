@@ -55,7 +55,7 @@ Settings settings_of(const GptConfig& c) {
   real("rotary-base", c.rotary_base);
   real("rotary-percent", c.rotary_percent);
   s.set_text("normalization", c.norm == ops::Norm::layer ? "LayerNorm" : "RMSNorm");
-  s.set_text("norm-epsilon", canonical_real(std::stod(fmt::format("{}", c.norm_epsilon))));
+  real("norm-epsilon", c.norm_epsilon);
   s.set_text("activation", name_of_activation(c.activation));
   s.set_text("parallel-residual", text_of(c.parallel_residual));
   s.set_text("disable-bias-linear", text_of(!c.linear_bias));
@@ -84,6 +84,7 @@ GptConfig config_of(const Settings& s) {
   integer("max-position-embeddings", c.max_positions);
   real("rotary-base", c.rotary_base);
   real("rotary-percent", c.rotary_percent);
+  real("norm-epsilon", c.norm_epsilon);
   real("init-method-std", c.init_deviation);
   real("hidden-dropout", c.hidden_dropout);
   real("attention-dropout", c.attention_dropout);
@@ -95,7 +96,6 @@ GptConfig config_of(const Settings& s) {
     c.norm =
         is_first(s, "normalization", "LayerNorm", "RMSNorm") ? ops::Norm::layer : ops::Norm::rms;
   }
-  if (s.has("norm-epsilon")) c.norm_epsilon = static_cast<float>(s.real("norm-epsilon"));
   if (s.has("activation")) c.activation = activation_named(s.text("activation"));
   c.parallel_residual = s.flag("parallel-residual");
   c.linear_bias = !s.flag("disable-bias-linear");

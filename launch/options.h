@@ -20,6 +20,7 @@ struct OptionSpec {
   OptionGroup group = OptionGroup::run;
   std::string fallback;  // used when not given; empty: none
   std::string help;
+  std::string long_name() const { return name.substr(0, name.find(',')); }
 };
 
 std::string long_name(const OptionSpec& spec);

@@ -30,10 +30,10 @@ void OutcomeQueue::wait_for_oldest() {
   Event& arrived = arrived_[static_cast<size_t>(read_ % capacity)];
   if (limit_.count() == 0) return arrived.synchronize();
   if (wait_at_most(arrived, limit_)) return;
-  throw OverdueStep(
-      fmt::format("[train] step {} did not end within {} ms, the time that "
-                  "--distributed-timeout-minutes gives",
-                  slot(read_).step, limit_.count()));
+  throw OverdueStep(fmt::format("[train] step {} did not end within {} ms, the time that "
+                                "--distributed-timeout-minutes gives",
+                                slot(read_).step, limit_.count()),
+                    ExitCode::lost_peer);
 }
 
 OutcomeQueue::Entry OutcomeQueue::pop() {

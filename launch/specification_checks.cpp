@@ -66,6 +66,12 @@ void check_positions(const PathSpecification& path) {
         path.sequence_length(), m.max_positions);
 }
 
+bool is_same_setting(const std::string& name, const Settings& path, const Settings& given) {
+  if (!path.has(name)) return false;
+  if (name != "norm-epsilon") return path.list(name) == given.list(name);
+  return static_cast<float>(path.real(name)) == static_cast<float>(given.real(name));
+}
+
 std::string show(const std::vector<std::string>& values) {
   return fmt::format("{}", fmt::join(values, " "));
 }

@@ -22,6 +22,10 @@ void check_positions(const PathSpecification& path);
 // vocabulary is the data's, or the larger one that was asked for.
 Settings resolve_model(const Settings& given, int64_t data_vocabulary);
 
+// Whether the path has the given value. The norms' epsilon counts as what it is in fp32: that is
+// what they compute with, and what older paths hold.
+bool is_same_setting(const std::string& name, const Settings& path, const Settings& given);
+
 const char* precision_name(DType dtype);                   // as options name it: fp32, bf16, fp16
 std::string show(const std::vector<std::string>& values);  // as on the command line
 

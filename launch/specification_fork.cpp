@@ -29,12 +29,11 @@ void fork_data(PathSpecification& path, int64_t samples, const Settings& given) 
 void fork_settings(PathSpecification& path, const Settings& given) {
   for (const auto& spec : model_options()) {
     if (!given.has(spec.name) || spec.name == "preset" || spec.name == "swiglu") continue;
-    const bool same =
-        path.settings.has(spec.name) && path.settings.list(spec.name) == given.list(spec.name);
-    check(same || free_model_options.contains(spec.name), "fork",
-          "--{} {}, but the parent has {}; a branch keeps its parent's tensors", spec.name,
-          show(given.list(spec.name)),
-          path.settings.has(spec.name) ? path.settings.text(spec.name) : "none");
+    check(
+        is_same_setting(spec.name, path.settings, given) || free_model_options.contains(spec.name),
+        "fork", "--{} {}, but the parent has {}; a branch keeps its parent's tensors", spec.name,
+        show(given.list(spec.name)),
+        path.settings.has(spec.name) ? path.settings.text(spec.name) : "none");
     path.settings.set(spec, given.list(spec.name));
   }
   check(!given.has("preset") && !given.flag("swiglu"), "fork",
@@ -98,7 +97,7 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
   fork_schedule(path, entry, given, parent.schedule);
   path.split = Split::parse(path.settings.text("split"));
   path.lineage.push_back(entry);
-  const TrainingData data = open_training_data(path);
+  const TrainingData data = open_training_data(path, entry.step);
   path.stages = data.stages();
   return path;
 }

@@ -18,7 +18,7 @@ namespace switchyard {
 // Starts or continues the path in `folder` with the options given, until its last step or a signal.
 // Collective over the world; every error is agreed on or ends the job. New paths are written only
 // after everything that can be checked was checked.
-void train(const std::string& folder, const Settings& given, Communicator& world);
+ExitCode train(const std::string& folder, const Settings& given, Communicator& world);
 
 void check_run_options(const Settings& run);  // throws Error
 // --distributed-timeout-minutes, or its default. Throws Error for what is not allowed.

@@ -46,6 +46,12 @@ NcclEnvironment::ShareText through(Store& store) {
   };
 }
 
+int print(const std::exception& problem) {
+  std::fprintf(stderr, "switchyard: %s\n", problem.what());
+  std::fflush(nullptr);
+  return static_cast<int>(code_of(problem));
+}
+
 }  // namespace
 
 void order_launches() { setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 0); }
@@ -57,8 +63,7 @@ World::World(std::chrono::milliseconds timeout, Device device, bool deterministi
     join(timeout, device, deterministic);
   } catch (const std::exception& problem) {
     if (!mpi_) throw;
-    std::fprintf(stderr, "switchyard: %s\n", problem.what());
-    end_job(1);
+    end_job(print(problem));
   }
   if (communicator_->size() > 1) set_thread_label(fmt::format("rank {}", communicator_->rank()));
 }
@@ -97,6 +102,9 @@ void World::join(std::chrono::milliseconds timeout, Device device, bool determin
 }
 
 void agree_on_errors(Communicator& world, const std::function<void()>& body) {
+  // The largest wins: the lowest failing rank reports size - rank and its code, others 0.
+  constexpr int32_t codes = 256;
+  int32_t mine = 0;
   std::string message;
   try {
     body();
@@ -104,32 +112,29 @@ void agree_on_errors(Communicator& world, const std::function<void()>& body) {
     throw;
   } catch (const std::exception& problem) {
     message = problem.what();
+    mine = (world.size() - world.rank()) * codes + static_cast<int32_t>(code_of(problem));
   }
-  // The largest wins: the lowest failing rank reports size - rank, ranks without error 0.
-  int32_t worst = message.empty() ? 0 : world.size() - world.rank();
+  int32_t worst = mine;
   Stream stream;
   world.all_reduce(std::span<int32_t>(&worst, 1), ReduceOp::max, stream, {"agreement on errors"})
       .wait(stream);
   if (worst == 0) return;
-  if (worst == world.size() - world.rank())
-    std::fprintf(stderr, "switchyard: %s\n", message.c_str());
-  throw AgreedError(message);
+  if (worst == mine) std::fprintf(stderr, "switchyard: %s\n", message.c_str());
+  throw AgreedError(message, static_cast<ExitCode>(worst % codes));
 }
 
 int run_in_world(std::chrono::milliseconds timeout,
-                 const std::function<void(Communicator& world)>& body, Device device,
+                 const std::function<ExitCode(Communicator& world)>& body, Device device,
                  bool deterministic) {
   World world(timeout, device, deterministic);
   try {
-    body(world.communicator());
-    return 0;
-  } catch (const AgreedError&) {
-    return 1;
+    return static_cast<int>(body(world.communicator()));
+  } catch (const AgreedError& problem) {
+    return static_cast<int>(problem.code());
   } catch (const std::exception& problem) {
-    std::fprintf(stderr, "switchyard: %s\n", problem.what());
-    std::fflush(nullptr);
-    if (world.communicator().size() > 1) end_job(1);
-    return 1;
+    const int code = print(problem);
+    if (world.communicator().size() > 1) end_job(code);
+    return code;
   }
 }
 

@@ -36,7 +36,8 @@ class World {
   Communicator* communicator_ = nullptr;
 };
 
-// An error that all ranks know of. It was printed by the lowest rank that met it.
+// An error that all ranks know of, with the code of the lowest rank that met it, which has printed
+// it.
 class AgreedError : public Error {
  public:
   using Error::Error;
@@ -46,11 +47,11 @@ class AgreedError : public Error {
 // ends all of them at once, without a rank waiting for another. Collective.
 void agree_on_errors(Communicator& world, const std::function<void()>& body);
 
-// Starts a world, runs `body` in it, prints errors, and returns the exit code: 0, or 1. An error
-// that was not agreed on ends the other ranks, too.
+// Starts a world, runs `body` in it, prints errors, and returns the exit code: the body's or an
+// error's. An error that was not agreed on ends the other ranks, too.
 int run_in_world(std::chrono::milliseconds timeout,
-                 const std::function<void(Communicator& world)>& body, Device device = Device::cpu,
-                 bool deterministic = true);
+                 const std::function<ExitCode(Communicator& world)>& body,
+                 Device device = Device::cpu, bool deterministic = true);
 
 // Divides the world by tensor and pipeline parallel sizes; throws Error when it does not divide.
 Layout layout_of(int world, int64_t tp, int64_t pp);

@@ -1,5 +1,7 @@
 #include "model/config.h"
 
+#include <cmath>
+
 #include "core/error.h"
 
 namespace switchyard {
@@ -117,7 +119,9 @@ void GptConfig::validate() const {
   check_positions(c);
   check_probability("--hidden-dropout", hidden_dropout);
   check_probability("--attention-dropout", attention_dropout);
-  check(norm_epsilon > 0, where, "--norm-epsilon {}; above 0 is allowed", norm_epsilon);
+  const auto epsilon = static_cast<float>(norm_epsilon);
+  check(epsilon > 0 && std::isfinite(epsilon), where,
+        "--norm-epsilon {}; above 0 (and finite) in fp32 is allowed", norm_epsilon);
   check(init_deviation > 0, where, "--init-method-std {}; above 0 is allowed", init_deviation);
 }
 

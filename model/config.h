@@ -26,7 +26,7 @@ struct GptConfig {
   double rotary_base = 10000.0;
   double rotary_percent = 1.0;  // of each head, the first channels
   ops::Norm norm = ops::Norm::layer;
-  float norm_epsilon = 1e-5f;
+  double norm_epsilon = 1e-5;  // computed with in fp32
   ops::Activation activation = ops::Activation::gelu_tanh;
   bool parallel_residual = false;  // attention and MLP both read the block's input
   bool linear_bias = true;         // biases of the projections

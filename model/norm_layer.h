@@ -31,7 +31,7 @@ class NormLayer {
 
   void add_to(ops::ResidualNorm& t) const {
     t.kind = context_.config.norm;
-    t.epsilon = context_.config.norm_epsilon;
+    t.epsilon = static_cast<float>(context_.config.norm_epsilon);
     t.weight = weight_.weight();
     t.shift = shift_.weight();
   }

@@ -33,7 +33,7 @@ auto naming(const std::filesystem::path& path, Body body) {
   try {
     return body();
   } catch (const Error& error) {
-    throw Error(fmt::format("{}, in {}", error.what(), path.string()));
+    throw Error(fmt::format("{}, in {}", error.what(), path.string()), error.code());
   }
 }
 

@@ -106,7 +106,8 @@ StoredPiece ShardWriter::add(const StoredTensor& tensor, int number, const Box& 
   return piece;
 } catch (const Error& error) {
   throw Error(
-      fmt::format("{}, while writing {} to {}", error.what(), tensor.name, temporary_.string()));
+      fmt::format("{}, while writing {} to {}", error.what(), tensor.name, temporary_.string()),
+      error.code());
 }
 
 StoredShard ShardWriter::finish() {

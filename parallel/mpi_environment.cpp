@@ -51,7 +51,7 @@ MpiEnvironment::~MpiEnvironment() {
   if (!state_->engine.drain(state_->timeout)) {
     log::error("operations that nobody waited for have not ended after {} ms; ending the job",
                state_->timeout.count());
-    end_job(1);
+    end_job(static_cast<int>(ExitCode::lost_peer));
   }
   state_.reset();
   MPI_Finalize();

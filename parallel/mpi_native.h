@@ -18,7 +18,8 @@ inline void check_mpi(int code, const char* call) {
   char text[MPI_MAX_ERROR_STRING] = {};
   int length = 0;
   MPI_Error_string(code, text, &length);
-  fail("mpi", "{} failed: {}", call, std::string(text, static_cast<size_t>(length)));
+  const std::string why(text, static_cast<size_t>(length));
+  fail(ExitCode::lost_peer, "mpi", "{} failed: {}", call, why);
 }
 
 }  // namespace switchyard

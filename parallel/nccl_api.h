@@ -24,8 +24,13 @@ inline std::string nccl_error(ncclResult_t result) {
   return last.empty() ? text : fmt::format("{}; its last warning: {}", text, last);
 }
 
+inline ExitCode code_of(ncclResult_t result) {
+  const bool lost = result == ncclSystemError || result == ncclRemoteError;
+  return lost ? ExitCode::lost_peer : default_code();
+}
+
 inline void check_nccl(ncclResult_t result, const char* call) {
-  if (is_failure(result)) fail("nccl", "{} failed: {}", call, nccl_error(result));
+  check(!is_failure(result), code_of(result), "nccl", "{} failed: {}", call, nccl_error(result));
 }
 
 inline ncclRedOp_t native(ReduceOp op) { return op == ReduceOp::sum ? ncclSum : ncclMax; }

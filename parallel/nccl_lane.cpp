@@ -97,10 +97,10 @@ void NcclLane::settle(const char* doing) {
     const ncclResult_t now = state();
     if (now == ncclSuccess) return;
     if (now != ncclInProgress)
-      fail("nccl", "{}: NCCL failed while the group {}: {}", describe(self_), doing,
-           nccl_error(now));
+      fail(ExitCode::lost_peer, "nccl", "{}: NCCL failed while the group {}: {}", describe(self_),
+           doing, nccl_error(now));
     const auto passed = Clock::now() - begin;
-    check(passed < process_.timeout, "nccl",
+    check(passed < process_.timeout, ExitCode::lost_peer, "nccl",
           "{}: no end after {} ms (the timeout) while the group {}; did every rank come?",
           describe(self_), process_.timeout.count(), doing);
     if (passed < 1ms)  // a thread of NCCL's that starts an operation takes less

@@ -36,32 +36,31 @@ void NcclWatchdog::remove(NcclLane& lane) {
 
 void NcclWatchdog::watch(int gpu) {
   constexpr auto interval = 50ms;
-  std::string fault;
   try {
     select_gpu(gpu);
     std::unique_lock lock(mutex_);
     while (!wake_.wait_for(lock, interval, [&] { return stop_; })) {
       for (NcclLane* lane : lanes_) {
-        fault = lane->find_fault();
-        if (!fault.empty()) end_with(fault);
+        const std::string fault = lane->find_fault();
+        if (!fault.empty()) end_with(fault, ExitCode::lost_peer);
       }
     }
   } catch (const std::exception& problem) {  // the GPU itself has failed
-    end_with(problem.what());
+    end_with(problem.what(), ExitCode::other);
   }
 }
 
 // An abort may itself wait for a GPU that does not answer; it gets a moment, then the process ends.
-void NcclWatchdog::end_with(const std::string& fault) {
+void NcclWatchdog::end_with(const std::string& fault, ExitCode code) {
   std::fprintf(stderr, "switchyard: [communicator] %s\n", fault.c_str());
   std::fflush(nullptr);
-  std::thread([lanes = lanes_] {
+  std::thread([lanes = lanes_, code] {
     if (!lanes.empty()) lanes.front()->end_calls();
     for (NcclLane* lane : lanes) lane->abort();
-    end_job(1);
+    end_job(static_cast<int>(code));
   }).detach();
   std::this_thread::sleep_for(2s);
-  end_job(1);
+  end_job(static_cast<int>(code));
 }
 
 }  // namespace switchyard

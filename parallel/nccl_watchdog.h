@@ -6,6 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include "core/error.h"
+
 namespace switchyard {
 
 class NcclLane;
@@ -23,7 +25,7 @@ class NcclWatchdog {
 
  private:
   void watch(int gpu);
-  [[noreturn]] void end_with(const std::string& fault);
+  [[noreturn]] void end_with(const std::string& fault, ExitCode code);
 
   std::mutex mutex_;
   std::condition_variable wake_;

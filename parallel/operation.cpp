@@ -46,7 +46,7 @@ std::string describe(const Member& m) {
 }
 
 void fail_operation(const Member& self, const Operation& operation, const std::string& why) {
-  fail("communicator", "{}: {}: {}", describe(self), describe(operation), why);
+  fail(ExitCode::lost_peer, "communicator", "{}: {}: {}", describe(self), describe(operation), why);
 }
 
 }  // namespace switchyard

@@ -19,8 +19,8 @@ class FileStore final : public Store {
   FileStore(fs::path folder, const Options& options) : Store(options), folder_(std::move(folder)) {
     std::error_code code;
     fs::create_directories(folder_, code);
-    check(!code, "store", "rank {} cannot make the folder {}: {}", options.rank, folder_.string(),
-          code.message());
+    check(!code, ExitCode::storage, "store", "rank {} cannot make the folder {}: {}", options.rank,
+          folder_.string(), code.message());
   }
 
   void set(const std::string& key, std::string_view value) override {
@@ -34,8 +34,8 @@ class FileStore final : public Store {
     file.close();
     std::error_code code;
     if (file) fs::rename(whole, path, code);
-    check(file && !code, "store", "rank {} cannot write \"{}\" to {}", options().rank, key,
-          folder_.string());
+    check(file && !code, ExitCode::storage, "store", "rank {} cannot write \"{}\" to {}",
+          options().rank, key, folder_.string());
   }
 
   std::string get(const std::string& key) override {
@@ -43,7 +43,7 @@ class FileStore final : public Store {
     for (;;) {
       std::ifstream file(path_of(key), std::ios::binary);
       if (file) return {std::istreambuf_iterator<char>(file), {}};
-      check(Clock::now() < deadline, "store",
+      check(Clock::now() < deadline, ExitCode::lost_peer, "store",
             "rank {} of {} waited for \"{}\" in {} for {} ms (the timeout)", options().rank,
             options().size, key, folder_.string(), options().timeout.count());
       std::this_thread::sleep_for(std::chrono::milliseconds(5));

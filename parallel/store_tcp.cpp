@@ -49,7 +49,7 @@ class TcpStore final : public Store {
       connection_ = connect_tcp(options().rank == 0 ? "127.0.0.1" : host_, port_);
       if (connection_) return;
       const int why = errno;
-      check(Clock::now() < deadline, "store",
+      check(Clock::now() < deadline, ExitCode::lost_peer, "store",
             "rank {} of {} cannot reach rank 0 at {}:{} within {} ms (the timeout): {}",
             options().rank, options().size, host_, port_, options().timeout.count(),
             std::strerror(why));
@@ -67,8 +67,8 @@ class TcpStore final : public Store {
     const std::string why =
         late ? fmt::format("no answer after {} ms (the timeout)", options().timeout.count())
              : std::strerror(errno);
-    fail("store", "rank {} of {} {} in the store at {}:{}: {}", options().rank, options().size,
-         doing, host_, port_, why);
+    fail(ExitCode::lost_peer, "store", "rank {} of {} {} in the store at {}:{}: {}", options().rank,
+         options().size, doing, host_, port_, why);
   }
 
   std::string host_;

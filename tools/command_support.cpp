@@ -23,7 +23,7 @@ std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Argument
 }
 
 int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, const char* usage,
-                     const std::function<void(Command&, Communicator&)>& body) {
+                     const std::function<ExitCode(Command&, Communicator&)>& body) {
   std::optional<Command> command;
   std::exception_ptr problem;
   std::chrono::milliseconds timeout = std::chrono::minutes(10);
@@ -40,7 +40,7 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
     agree_on_errors(world, [&] {
       if (problem) std::rethrow_exception(problem);
     });
-    body(*command, world);
+    return body(*command, world);
   };
   const bool deterministic = !command || !command->given.flag("no-deterministic");
   return run_in_world(timeout, in_world, device, deterministic);

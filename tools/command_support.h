@@ -19,6 +19,6 @@ std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Argument
 
 // Runs a subcommand that uses all ranks: parse errors, too, are agreed on and printed once.
 int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, const char* usage,
-                     const std::function<void(Command&, Communicator&)>& body);
+                     const std::function<ExitCode(Command&, Communicator&)>& body);
 
 }  // namespace switchyard

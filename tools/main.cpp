@@ -42,7 +42,7 @@ void print_usage(std::FILE* to) {
 int dispatch(const std::vector<std::string>& words) {
   if (words.empty()) {
     print_usage(stderr);
-    return 1;
+    return static_cast<int>(ExitCode::usage);
   }
   if (words[0] == "--help" || words[0] == "help") {
     print_usage(stdout);
@@ -64,6 +64,6 @@ int main(int argc, char** argv) {
     return switchyard::dispatch({argv + 1, argv + argc});
   } catch (const std::exception& problem) {
     std::fprintf(stderr, "switchyard: %s\n", problem.what());
-    return 1;
+    return static_cast<int>(switchyard::code_of(problem));
   }
 }

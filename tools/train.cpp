@@ -11,7 +11,7 @@ int train_command(Arguments arguments) {
                           [](Command& command, Communicator& world) {
                             std::string run;
                             agree_on_errors(world, [&] { run = take_run(command, "RUN"); });
-                            train(run, command.given, world);
+                            return train(run, command.given, world);
                           });
 }
 

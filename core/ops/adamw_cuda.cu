@@ -1,4 +1,5 @@
 #include "core/cuda/walk_rows.h"
+#include "core/ops/adamw_factors.h"
 #include "core/ops/backends.h"
 
 namespace switchyard::ops {
@@ -7,28 +8,30 @@ namespace {
 
 using namespace switchyard::cuda;
 
+__device__ float moving_average(float before, float now, float share) {
+  const float difference = now - before;
+  return share < 0.5f ? fmaf(share, difference, before) : fmaf(share - 1, difference, now);
+}
+
 // The constants of a step.
 struct AdamWStep {
-  float scale, beta1, beta2, rest1, rest2, rate, decay, correction2, epsilon;
+  AdamWFactors factors;
+  float rate, scale, factor1, factor2;
 
-  __device__ AdamWStep(const float* scalars, const AdamWOptions& options)
-      : scale(scalars[gradient_scale]),
-        beta1(options.beta1),
-        beta2(options.beta2),
-        rest1(1 - options.beta1),
-        rest2(1 - options.beta2),
-        rate(scalars[learning_rate] / scalars[bias_correction1]),
-        decay(1 - scalars[learning_rate] * options.weight_decay),
-        correction2(1 / scalars[bias_correction2]),
-        epsilon(options.epsilon) {}
+  __device__ AdamWStep(const float* scalars, const AdamWFactors& given)
+      : factors(given),
+        rate(scalars[learning_rate]),
+        scale(scalars[gradient_scale]),
+        factor1(scalars[exp_avg_factor]),
+        factor2(scalars[exp_avg_sq_factor]) {}
 
   __device__ void operator()(float& weight, float gradient, float& exp_avg,
                              float& exp_avg_sq) const {
     const float g = gradient * scale;
-    exp_avg = fmaf(beta1, exp_avg, rest1 * g);
-    exp_avg_sq = fmaf(beta2, exp_avg_sq, rest2 * g * g);
-    const float update = rate * exp_avg / (sqrtf(exp_avg_sq * correction2) + epsilon);
-    weight = fmaf(weight, decay, -update);
+    exp_avg = moving_average(exp_avg, g, factors.share1);
+    exp_avg_sq = moving_average(exp_avg_sq, g * g, factors.share2);
+    const float towards = factor1 * exp_avg / (sqrtf(exp_avg_sq * factor2) + factors.epsilon);
+    weight = fmaf(-rate, fmaf(factors.weight_decay, weight, towards), weight);
   }
 };
 
@@ -48,9 +51,9 @@ struct AdamWGroup {
 
 template <class Rounded, int width>
 __global__ void adamw_kernel(RowWalk walk, AdamWPointers<Rounded> to, const float* scalars,
-                             AdamWOptions options) {
+                             AdamWFactors factors) {
   if (scalars[skip_update] != 0.0f) return;
-  const AdamWStep step(scalars, options);
+  const AdamWStep step(scalars, factors);
   walk_rows<width>(
       walk,
       [=]<int n>(int64_t, int64_t i) {
@@ -85,7 +88,7 @@ void adamw_as(const Context& context, const AdamWTensors& t, const Tensor& scala
   }
   with_width<float>(packs, [&]<int width>() {
     launch_walk("adamw", adamw_kernel<Rounded, width>, flat_walk(t.weight.elements(), width),
-                context.stream, to, scalars.as<float>(), options);
+                context.stream, to, scalars.as<float>(), AdamWFactors(options));
   });
 }
 

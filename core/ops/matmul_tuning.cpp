@@ -161,7 +161,7 @@ void MatmulTuning::save(const std::filesystem::path& file) const {
   std::ofstream out(unfinished, std::ios::binary | std::ios::trunc);
   out << to_text();
   out.close();
-  check(out.good(), where, "{} cannot be written", unfinished.string());
+  check(out.good(), ExitCode::storage, where, "{} cannot be written", unfinished.string());
   std::error_code error;
   std::filesystem::rename(unfinished, file, error);
   check(!error, where, "{} cannot be renamed to {}: {}", unfinished.string(), file.string(),

@@ -19,8 +19,8 @@ struct LossScaling {
 };
 
 struct UpdateControlOptions {
-  float beta1 = 0.9f;
-  float beta2 = 0.999f;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
   double clip_norm = 1.0;  // 0: no clipping
   // What backward multiplied the sum of the tokens' gradients by, the loss scale aside.
   double multiplier = 1.0;

@@ -62,10 +62,8 @@ SWITCHYARD_PORTABLE inline void decide_update(const UpdateControlPointers& t,
   const auto updates = static_cast<double>(t.counters[applied_updates]);
   t.scalars[learning_rate] = static_cast<float>(*t.learning_rate);
   t.scalars[gradient_scale] = static_cast<float>(to_mean * clip);
-  t.scalars[bias_correction1] =
-      static_cast<float>(1.0 - std::pow(static_cast<double>(options.beta1), updates));
-  t.scalars[bias_correction2] =
-      static_cast<float>(1.0 - std::pow(static_cast<double>(options.beta2), updates));
+  t.scalars[exp_avg_factor] = static_cast<float>(1.0 / (1.0 - std::pow(options.beta1, updates)));
+  t.scalars[exp_avg_sq_factor] = static_cast<float>(1.0 / (1.0 - std::pow(options.beta2, updates)));
   t.scalars[skip_update] = overflow ? 1.0f : 0.0f;
   t.report[report_loss] = loss;
   t.report[report_tokens] = tokens;

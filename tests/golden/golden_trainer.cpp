@@ -48,10 +48,10 @@ GptStage::Options GoldenTrainer::stage_options(Device device, DType dtype) const
 DistributedOptimizer::Options GoldenTrainer::optimizer_options() const {
   const auto& given = golden_.optimizer;
   DistributedOptimizer::Options o;
-  o.adamw.beta1 = static_cast<float>(given.at("beta1"));
-  o.adamw.beta2 = static_cast<float>(given.at("beta2"));
-  o.adamw.epsilon = static_cast<float>(given.at("epsilon"));
-  o.adamw.weight_decay = static_cast<float>(given.at("weight_decay"));
+  o.adamw.beta1 = given.at("beta1");
+  o.adamw.beta2 = given.at("beta2");
+  o.adamw.epsilon = given.at("epsilon");
+  o.adamw.weight_decay = given.at("weight_decay");
   o.clip_norm = given.at("clip_norm");
   return o;
 }

@@ -20,7 +20,7 @@ EngineOptions small(ops::test::Case on) {
   o.micro_batch = 2;
   o.global_batch = 6;
   o.seed = 5;
-  o.optimizer.adamw.weight_decay = 0.1f;
+  o.optimizer.adamw.weight_decay = 0.1;
   o.optimizer.scaling = {.dynamic = false, .initial = 1024, .least = 1, .window = 4};
   return o;
 }

@@ -66,8 +66,7 @@ ReferenceModel::Matrix ReferenceModel::norm(const Matrix& h, const std::string& 
     }
     for (int64_t i = 0; i < n; ++i) {
       double& value = y[at(r * n + i)];
-      value =
-          (h[at(r * n + i)] - mean) / std::sqrt(square + double{c_.norm_epsilon}) * weight[at(i)];
+      value = (h[at(r * n + i)] - mean) / std::sqrt(square + c_.norm_epsilon) * weight[at(i)];
       if (shift != w_.end()) value += shift->second[at(i)];
     }
   }

@@ -26,8 +26,8 @@ inline constexpr double rate = 1e-2;
 
 ThreadRanksOptions delayed(uint64_t seed);  // threads that wait here and there
 
-inline Options options_of(double clip_norm, float weight_decay = 0.1f) {
-  return {.adamw = {.beta1 = 0.9f, .beta2 = 0.95f, .weight_decay = weight_decay},
+inline Options options_of(double clip_norm, double weight_decay = 0.1) {
+  return {.adamw = {.beta1 = 0.9, .beta2 = 0.95, .weight_decay = weight_decay},
           .clip_norm = clip_norm};
 }
 

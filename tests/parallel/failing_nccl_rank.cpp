@@ -53,7 +53,12 @@ int main(int argc, char** argv) {
     if (words.size() != 1) return 2;
     const auto timeout = words[0] == "hang" ? 700ms : 60'000ms;
     return run_in_world(
-        timeout, [&](Communicator& world) { run(world, words[0]); }, Device::cuda);
+        timeout,
+        [&](Communicator& world) {
+          run(world, words[0]);
+          return ExitCode::reached;
+        },
+        Device::cuda);
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

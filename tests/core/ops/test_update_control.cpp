@@ -57,8 +57,8 @@ TEST_P(UpdateControlTest, MeanLossNormAndScalars) {
   const Numbers scalars = values(t.scalars);
   EXPECT_EQ(scalars[learning_rate], 0.25);
   EXPECT_EQ(scalars[gradient_scale], 1.0 / 64);
-  EXPECT_NEAR(scalars[bias_correction1], 1 - 0.9 * 0.9 * 0.9, 1e-7);
-  EXPECT_NEAR(scalars[bias_correction2], 1 - 0.999 * 0.999 * 0.999, 1e-7);
+  EXPECT_EQ(scalars[exp_avg_factor], static_cast<float>(1 / (1 - 0.9 * 0.9 * 0.9)));
+  EXPECT_EQ(scalars[exp_avg_sq_factor], static_cast<float>(1 / (1 - 0.999 * 0.999 * 0.999)));
   EXPECT_EQ(scalars[skip_update], 0);
 }
 
@@ -91,7 +91,7 @@ TEST_P(UpdateControlTest, SkippedStepsDoNotCountForBiasCorrections) {
   step(1, 1, 1);
   step(1, 1, infinite);
   EXPECT_EQ(step(1, 1, 1)[report_applied], 2);
-  EXPECT_NEAR(values(t.scalars)[bias_correction1], 1 - 0.9 * 0.9, 1e-7);
+  EXPECT_NEAR(values(t.scalars)[exp_avg_factor], 1 / (1 - 0.9 * 0.9), 1e-6);
 }
 
 TEST_P(UpdateControlTest, HysteresisHalvesAfterItsOverflows) {
