@@ -31,8 +31,7 @@ po::options_description description(std::span<const OptionSpec> specs) {
     describe(spec, long_name(spec), all);
     if (!short_name(spec).empty()) describe(spec, short_name(spec), all);
   }
-  all.add_options()("config", po::value<std::vector<std::string>>(),
-                    "read options from a file of lines 'name = value'; a flag stands alone");
+  all.add_options()("config", po::value<std::vector<std::string>>(), config_help);
   all.add_options()("help", "this text");
   return all;
 }
@@ -101,9 +100,7 @@ std::string help_text(std::span<const OptionSpec> specs) {
       describe(shown, long_name(spec), section);
     }
     if (group == OptionGroup::run) {
-      section.add_options()(
-          "config", po::value<std::string>()->value_name("FILE"),
-          "read options from a file of lines 'name = value'; a flag stands alone");
+      section.add_options()("config", po::value<std::string>()->value_name("FILE"), config_help);
     }
     if (any) out << section << '\n';
   }

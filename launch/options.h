@@ -68,6 +68,10 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
 std::vector<std::string> take_names(Command& command, size_t count, const std::string& what);
 std::string take_run(Command& command, const std::string& what);  // one name
 
+// Of --config, which the parser adds to every table as it does --help.
+inline constexpr const char* config_help =
+    "read options from a file of lines 'name = value'; a flag stands alone";
+
 std::string help_text(std::span<const OptionSpec> specs);
 
 // The tables. A command's own options are added to one of these.

@@ -8,6 +8,20 @@
 
 namespace switchyard {
 
+namespace {
+
+UsageAndOptions* asked_form = nullptr;  // while form_of() asks
+
+}  // namespace
+
+UsageAndOptions form_of(int (*command)(Arguments)) {
+  UsageAndOptions form;
+  asked_form = &form;
+  command({});
+  asked_form = nullptr;
+  return form;
+}
+
 std::vector<OptionSpec> joined(std::initializer_list<std::vector<OptionSpec>> tables) {
   std::vector<OptionSpec> all;
   for (const auto& table : tables) all.insert(all.end(), table.begin(), table.end());
@@ -16,6 +30,13 @@ std::vector<OptionSpec> joined(std::initializer_list<std::vector<OptionSpec>> ta
 
 std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Arguments arguments,
                                      const char* usage) {
+  if (asked_form != nullptr) {
+    const auto group = OptionGroup::run;
+    *asked_form = {usage, {specs.begin(), specs.end()}};
+    asked_form->options.push_back({"config", OptionKind::text, group, "", config_help});
+    asked_form->options.push_back({"help", OptionKind::flag, group, "", "list the options"});
+    return std::nullopt;
+  }
   auto command = parse_command(specs, arguments);
   if (!command.help) return command;
   std::printf("usage: switchyard %s\n\n%s", usage, help_text(specs).c_str());

@@ -17,6 +17,13 @@ std::vector<OptionSpec> joined(std::initializer_list<std::vector<OptionSpec>> ta
 std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Arguments arguments,
                                      const char* usage);
 
+// Usage and options of a subcommand, which is asked for them instead of being run.
+struct UsageAndOptions {
+  std::string usage;
+  std::vector<OptionSpec> options;
+};
+UsageAndOptions form_of(int (*command)(Arguments));
+
 // Runs a subcommand that uses all ranks: parse errors, too, are agreed on and printed once.
 int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, const char* usage,
                      const std::function<ExitCode(Command&, Communicator&)>& body);

@@ -5,7 +5,9 @@
 
 #include "core/error.h"
 #include "launch/world.h"
+#include "tools/command_support.h"
 #include "tools/commands.h"
+#include "tools/documentation.h"
 
 namespace switchyard {
 
@@ -39,6 +41,32 @@ void print_usage(std::FILE* to) {
   std::fprintf(to, "\nswitchyard SUBCOMMAND --help lists its options.\n");
 }
 
+// launch has a parser of its own, for what stands before its --.
+UsageAndOptions described(int (*command)(Arguments)) {
+  if (command != launch_command) return form_of(command);
+  return {"launch -np N [--ranks-per-gpu K] -- SUBCOMMAND ARGUMENTS...",
+          {{"ranks-per-gpu", OptionKind::integer, OptionGroup::run, "1",
+            "ranks that share each GPU: slow, to test layouts"},
+           {"help", OptionKind::flag, OptionGroup::run, "", "list the options"}}};
+}
+
+// For installations, at build time: man page and shell completions.
+int print_documentation(const std::vector<std::string>& words) {
+  std::vector<CommandForm> forms;
+  for (const auto& s : subcommands) {
+    UsageAndOptions form = described(s.run);
+    forms.push_back({s.name, s.help, std::move(form.usage), std::move(form.options)});
+  }
+  const std::string kind = words.size() == 2 ? words[1] : "";
+  check(kind == "man" || kind == "bash" || kind == "zsh", "documentation",
+        "'{}'; man, bash or zsh is allowed", kind);
+  const std::string text = kind == "man"    ? man_page(forms)
+                           : kind == "bash" ? bash_completion(forms)
+                                            : zsh_completion(forms);
+  std::fputs(text.c_str(), stdout);
+  return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
 int dispatch(const std::vector<std::string>& words) {
   if (words.empty()) {
     print_usage(stderr);
@@ -48,6 +76,7 @@ int dispatch(const std::vector<std::string>& words) {
     print_usage(stdout);
     return 0;
   }
+  if (words[0] == "documentation") return print_documentation(words);
   for (const auto& s : subcommands) {
     if (words[0] == s.name) return s.run(Arguments(words).subspan(1));
   }

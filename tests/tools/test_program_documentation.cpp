@@ -1,0 +1,84 @@
+// Man page and shell completions say what --help says.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <fstream>
+#include <regex>
+#include <set>
+
+#include "tests/support/temporary_folder.h"
+#include "tests/tools/program.h"
+
+namespace switchyard::test {
+namespace {
+
+using testing::HasSubstr;
+
+std::set<std::string> matches(const std::string& text, const std::string& pattern) {
+  std::set<std::string> found;
+  const std::regex expression(pattern);
+  for (std::sregex_iterator it(text.begin(), text.end(), expression), end; it != end; ++it) {
+    found.insert((*it)[1]);
+  }
+  return found;
+}
+
+std::set<std::string> subcommands() { return matches(run_well("--help"), "\n  ([a-z][a-z-]*) "); }
+
+// Long and short names, "--tp:" in the help of its long form.
+std::set<std::string> options_of(const std::string& subcommand) {
+  return matches(run_well(subcommand + " --help"), "\\s(--[a-z0-9-]+)");
+}
+
+// What follows `begin` up to the next `end`.
+std::string part(const std::string& text, const std::string& begin, const std::string& end) {
+  const size_t at = text.find(begin);
+  return at == std::string::npos ? "" : text.substr(at, text.find(end, at + 1) - at);
+}
+
+TEST(Documentation, HasEveryOptionOfEverySubcommand) {
+  std::string man = run_well("documentation man");
+  std::erase(man, '\\');
+  const std::string bash = run_well("documentation bash");
+  const std::string zsh = run_well("documentation zsh");
+  const auto names = subcommands();
+  EXPECT_GT(names.size(), 10u);
+  for (const std::string& name : names) {
+    const std::string in_man = part(man, "\n.SS " + name + "\n", "\n.S");
+    const std::string in_bash = part(bash, "\n      " + name + ") words='", "' ;;") + " ";
+    const std::string in_zsh = part(zsh, "\n    " + name + ")\n", ";;");
+    for (const std::string& option : options_of(name)) {
+      EXPECT_THAT(in_man, HasSubstr("fB" + option + "fR")) << name;
+      EXPECT_THAT(in_bash, testing::AnyOf(HasSubstr(option + " "), HasSubstr("'" + option + " ")))
+          << name;
+      EXPECT_THAT(in_zsh, HasSubstr(option + "[")) << name;
+    }
+  }
+  EXPECT_NE(run({"documentation", "html"}).exit_code, 0);
+}
+
+// What bash offers behind these words.
+std::string completed(const std::string& line) {
+  const TemporaryFolder folder;
+  std::ofstream(folder.path() / "completion") << run_well("documentation bash");
+  const std::string script = ". " + (folder.path() / "completion").string() + "; COMP_WORDS=(" +
+                             line +
+                             "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _switchyard; "
+                             "echo \"${COMPREPLY[@]}\" > " +
+                             (folder.path() / "out").string();
+  EXPECT_EQ(std::system(("bash -c '" + script + "'").c_str()), 0);
+  std::ifstream stream(folder.path() / "out");
+  std::string out;
+  std::getline(stream, out);
+  return out;
+}
+
+TEST(Documentation, BashCompletesSubcommandsOptionsAndPresets) {
+  EXPECT_EQ(completed("switchyard av"), "average");
+  EXPECT_EQ(completed("switchyard train --tensor"), "--tensor-model-parallel-size");
+  EXPECT_EQ(completed("switchyard average RUN --st"), "--steps");
+  EXPECT_EQ(completed("switchyard plan --preset llama-7"), "llama-7b");
+}
+
+}  // namespace
+}  // namespace switchyard::test
