@@ -22,6 +22,13 @@ void check_positions(const PathSpecification& path);
 // vocabulary is the data's, or the larger one that was asked for.
 Settings resolve_model(const Settings& given, int64_t data_vocabulary);
 
+std::string describe(const std::vector<DataSource>& sources);
+// The same sets with the same weights, wherever they lie.
+bool is_same_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b);
+// The sources of a --data-path with their identities. Opens the sets; throws Error.
+std::vector<DataSource> identified_sources(const std::vector<std::string>& values,
+                                           int64_t vocabulary);
+
 const char* precision_name(DType dtype);                   // as options name it: fp32, bf16, fp16
 std::string show(const std::vector<std::string>& values);  // as on the command line
 

@@ -7,8 +7,6 @@
 
 namespace switchyard {
 
-namespace {
-
 std::string describe(const std::vector<DataSource>& sources) {
   std::string text;
   for (const auto& s : sources) {
@@ -18,19 +16,26 @@ std::string describe(const std::vector<DataSource>& sources) {
   return text;
 }
 
-// The same sets with the same weights, wherever they lie.
 bool is_same_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b) {
   return std::ranges::equal(a, b, [](const DataSource& x, const DataSource& y) {
     return x.identity == y.identity && x.weight == y.weight;
   });
 }
 
+std::vector<DataSource> identified_sources(const std::vector<std::string>& values,
+                                           int64_t vocabulary) {
+  auto sources = parse_sources(values);
+  for (auto& source : sources) {
+    source.identity = TokenDataset::open(source.prefix, vocabulary).identity();
+  }
+  return sources;
+}
+
+namespace {
+
 // Data given anew must be those of one of the path's stages; they may have moved.
 void check_data(PathSpecification& path, const Settings& given) {
-  auto sources = parse_sources(given.list("data-path"));
-  for (auto& source : sources) {
-    source.identity = TokenDataset::open(source.prefix, path.model.vocabulary).identity();
-  }
+  const auto sources = identified_sources(given.list("data-path"), path.model.vocabulary);
   const auto stage = std::ranges::find_if(path.stages, [&](const DataStage& candidate) {
     return is_same_blend(candidate.sources, sources);
   });

@@ -29,6 +29,8 @@ class TrainingLoop {
   // From the step behind `step` to the last one, or until a signal: on the CPU to the end of the
   // step in which it came, on a GPU of the one that is queued by then.
   void run(int64_t step);
+  // Saves what was loaded from another path's checkpoint as this path's own, before the first step.
+  void save_origin(const CheckpointInfo& loaded);
 
  private:
   void run_steps(int64_t step);
