@@ -38,6 +38,7 @@ class RunFolderTest : public testing::Test {
  protected:
   fs::path make_branch(const std::string& name, int64_t step, const std::string& id = "id") {
     PathSpecification path;
+    path.model = preset("gpt2-tiny");
     path.settings.set_text("seq-length", "16");
     path.stages = {{0, {{"set", 1.0, ""}}}};
     path.lineage = {{"..", id, step, 8 * step}};
@@ -95,6 +96,7 @@ TEST_F(RunFolderTest, RetentionNeverDeletesAForkPoint) {
 
 TEST_F(RunFolderTest, BranchesOfTheSameLastNameHaveAPinEach) {
   const auto a = make_branch("a/v1", 10), b = make_branch("b/v1", 10);
+  make_branch("a/other", 10);
   pin(10, a);
   pin(10, b);
   fs::remove_all(a);
