@@ -3,6 +3,9 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <limits>
 #include <type_traits>
 #include <vector>
@@ -26,6 +29,31 @@ struct TokenDataset::State {
 };
 
 namespace {
+
+namespace fs = std::filesystem;
+
+// What may have been meant by the prefix of an index file that is not there.
+std::string hint(const std::string& prefix) {
+  std::error_code ignored;
+  if (fs::is_directory(prefix, ignored)) {
+    return fmt::format("; {} is a folder, a set is given by the prefix of its files", prefix);
+  }
+  if (!fs::exists(prefix, ignored)) return "";
+  const std::string without_ending = fs::path(prefix).replace_extension().string();
+  if (fs::exists(without_ending + ".idx", ignored)) {
+    return fmt::format("; the set beside {} is given as {}", prefix, without_ending);
+  }
+  return fmt::format(
+      "; {0} is no token set; text is made into one by 'switchyard tokenize --input {0} "
+      "--output-prefix PREFIX' (JSON lines with --json-keys)",
+      prefix);
+}
+
+void check_there(const std::string& prefix) {
+  std::error_code ignored;
+  check(fs::exists(prefix + ".idx", ignored), "data", "{}.idx cannot be opened: {}{}", prefix,
+        std::strerror(ENOENT), hint(prefix));
+}
 
 void check_bin(const MappedFile& bin, const IndexFile& index, const std::string& prefix) {
   const int64_t bytes = index.tokens * size_of(index.type);
@@ -115,6 +143,7 @@ TokenDataset& TokenDataset::operator=(TokenDataset&&) noexcept = default;
 TokenDataset::~TokenDataset() = default;
 
 TokenDataset TokenDataset::open(const std::string& prefix, int64_t vocabulary) {
+  check_there(prefix);
   auto state = std::make_unique<State>(prefix, read_index_file(prefix + ".idx"));
   check_bin(state->bin, state->index, prefix);
   if (const auto description = read_dataset_description(prefix + ".json")) {
@@ -163,6 +192,22 @@ int64_t whole_windows(int64_t tokens, int64_t sequence_length) {
   check(sequence_length >= 1, "data", "a sequence length of {} was given; 1 or more is allowed",
         sequence_length);
   return tokens < 1 ? 0 : (tokens - 1) / sequence_length;
+}
+
+void read_window(const TokenDataset& set, int64_t window, int64_t sequence_length,
+                 std::span<int32_t> tokens, std::span<int32_t> targets) {
+  const auto length = static_cast<size_t>(sequence_length);
+  check(tokens.size() == length && targets.size() == length, "data",
+        "room for {} tokens and {} targets was given; a sample has {} of each", tokens.size(),
+        targets.size(), length);
+  const int64_t first = window * sequence_length;
+  const auto present = static_cast<size_t>(std::min(sequence_length, set.tokens() - 1 - first));
+  set.read(first, tokens.first(present));
+  std::copy(tokens.begin() + 1, tokens.begin() + static_cast<std::ptrdiff_t>(present),
+            targets.begin());
+  set.read(first + static_cast<int64_t>(present), targets.subspan(present - 1, 1));
+  std::ranges::fill(tokens.subspan(present), 0);
+  std::ranges::fill(targets.subspan(present), -1);
 }
 
 }  // namespace switchyard

@@ -52,5 +52,9 @@ class TokenDataset {
 
 // Windows of sequence_length + 1 tokens at stride sequence_length over a set's stream.
 int64_t whole_windows(int64_t tokens, int64_t sequence_length);
+// Window `window` of the set: tokens and their targets, sequence_length each; where the set ends
+// before, the rest is padding: tokens 0, targets -1. Throws Error for room of another length.
+void read_window(const TokenDataset& set, int64_t window, int64_t sequence_length,
+                 std::span<int32_t> tokens, std::span<int32_t> targets);
 
 }  // namespace switchyard

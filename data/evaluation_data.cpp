@@ -7,7 +7,7 @@
 namespace switchyard {
 
 struct EvaluationData::State {
-  std::vector<TokenDataset> sets;
+  std::vector<std::shared_ptr<const TokenDataset>> sets;
   std::vector<int64_t> first_window;  // of each set
   int64_t windows = 0;
   int64_t scored = 0;
@@ -18,7 +18,8 @@ struct EvaluationData::State {
 };
 
 void EvaluationData::State::add(const std::string& prefix, int64_t vocabulary) {
-  const TokenDataset& set = sets.emplace_back(TokenDataset::open(prefix, vocabulary));
+  sets.push_back(std::make_shared<const TokenDataset>(TokenDataset::open(prefix, vocabulary)));
+  const TokenDataset& set = *sets.back();
   check(set.tokens() >= 2, "data",
         "{} has {} tokens; a token is scored after at least one other, so 2 or more are needed",
         prefix, set.tokens());
@@ -36,7 +37,7 @@ EvaluationData::EvaluationData(const std::vector<std::string>& prefixes, int64_t
   state_->sequence_length = sequence_length;
   for (const std::string& prefix : prefixes) state_->add(prefix, vocabulary);
   std::vector<const TokenDataset*> all;
-  for (const TokenDataset& set : state_->sets) all.push_back(&set);
+  for (const auto& set : state_->sets) all.push_back(set.get());
   state_->info = common_info(all);
 }
 
@@ -47,24 +48,18 @@ const DatasetInfo& EvaluationData::info() const { return state_->info; }
 
 void EvaluationData::read(int64_t window, std::span<int32_t> tokens,
                           std::span<int32_t> targets) const {
-  const auto length = static_cast<size_t>(state_->sequence_length);
   check(window >= 0 && window < state_->windows, "data",
         "evaluation window {} was asked for; there are {}", window, state_->windows);
-  check(tokens.size() == length && targets.size() == length, "data",
-        "room for {} tokens and {} targets was given; a window has {} of each", tokens.size(),
-        targets.size(), length);
   const auto& firsts = state_->first_window;
   const auto set = static_cast<size_t>(std::upper_bound(firsts.begin(), firsts.end(), window) -
                                        firsts.begin() - 1);
-  const TokenDataset& source = state_->sets[set];
+  read_window(*state_->sets[set], window - firsts[set], state_->sequence_length, tokens, targets);
+}
 
-  const int64_t first = (window - firsts[set]) * state_->sequence_length;
-  const auto present =
-      static_cast<size_t>(std::min(state_->sequence_length, source.tokens() - 1 - first));
-  source.read(first, tokens.first(present));
-  source.read(first + 1, targets.first(present));
-  std::fill(tokens.begin() + static_cast<std::ptrdiff_t>(present), tokens.end(), 0);
-  std::fill(targets.begin() + static_cast<std::ptrdiff_t>(present), targets.end(), -1);
+ValidationSource EvaluationData::source(size_t set, double weight) const {
+  const auto& firsts = state_->first_window;
+  const int64_t end = set + 1 < firsts.size() ? firsts[set + 1] : state_->windows;
+  return {state_->sets[set], weight, 0, end - firsts[set]};
 }
 
 }  // namespace switchyard

@@ -22,7 +22,7 @@ double largest_weight(const std::vector<double>& weights) {
 
 }  // namespace
 
-std::vector<int64_t> blend_quotas(const std::vector<double>& weights) {
+std::vector<int64_t> apportion(const std::vector<double>& weights, int64_t total) {
   const double largest = largest_weight(weights);  // scaled by it, no sum overflows
   double sum = 0;
   for (const double weight : weights) sum += weight / largest;
@@ -30,7 +30,7 @@ std::vector<int64_t> blend_quotas(const std::vector<double>& weights) {
   std::vector<int64_t> quotas;
   std::vector<double> remainders;
   for (const double weight : weights) {
-    const double share = weight / largest / sum * static_cast<double>(blend_block);
+    const double share = weight / largest / sum * static_cast<double>(total);
     quotas.push_back(static_cast<int64_t>(share));
     remainders.push_back(share - std::floor(share));
   }
@@ -38,9 +38,13 @@ std::vector<int64_t> blend_quotas(const std::vector<double>& weights) {
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return remainders[a] > remainders[b]; });
-  int64_t missing = blend_block - std::accumulate(quotas.begin(), quotas.end(), int64_t{0});
+  int64_t missing = total - std::accumulate(quotas.begin(), quotas.end(), int64_t{0});
   for (size_t i = 0; missing > 0; i = (i + 1) % order.size(), --missing) ++quotas[order[i]];
+  return quotas;
+}
 
+std::vector<int64_t> blend_quotas(const std::vector<double>& weights) {
+  std::vector<int64_t> quotas = apportion(weights, blend_block);
   for (size_t d = 0; d < quotas.size(); ++d) {
     check(quotas[d] > 0, "data",
           "the weight {} of set {} is less than one sample in {}; give a larger one or leave the "

@@ -24,11 +24,14 @@ class Permutation {
   std::array<uint32_t, 12> keys_;
 };
 
+// `total` divided in proportion to the weights, in whole numbers (largest remainder; ties go to the
+// earlier one). Throws Error for weights that are not positive and finite.
+std::vector<int64_t> apportion(const std::vector<double>& weights, int64_t total);
+
 inline constexpr int64_t blend_block = 65'536;
 
-// Whole-number quotas of a block of 65,536 positions for the weights (largest remainder; ties go to
-// the earlier set). Throws Error for weights that are not positive and finite, or so small that a
-// quota would be 0.
+// A block of 65,536 positions, apportioned. Throws Error, too, for weights so small that a quota
+// would be 0.
 std::vector<int64_t> blend_quotas(const std::vector<double>& weights);
 
 struct SamplePlace {

@@ -15,6 +15,16 @@ namespace {
 
 constexpr size_t piece_bytes = size_t{1} << 20;
 
+// Behind a folder's name the endings alone would be hidden files.
+void check_prefix(const std::string& prefix) {
+  check(!prefix.empty(), "tokenize", "no output prefix was given");
+  const auto name = std::filesystem::path(prefix).filename();
+  check(!name.empty() && name != "." && name != "..", "tokenize",
+        "the output prefix '{0}' names a folder; the beginning of a file's name is needed behind "
+        "it, such as {0}{1}text",
+        prefix, name.empty() ? "" : "/");
+}
+
 // Writing a set over a file that is being read would destroy it.
 void check_not_output(const std::string& input, const std::string& prefix) {
   for (const char* ending : {".bin", ".idx", ".json"}) {
@@ -30,7 +40,7 @@ void check_not_output(const std::string& input, const std::string& prefix) {
 // Checks every input before anything is written; returns the bytes of all, if each tells.
 std::optional<int64_t> check_options(const TokenizeOptions& options) {
   check(!options.inputs.empty(), "tokenize", "no input file was given; one or more is needed");
-  check(!options.output_prefix.empty(), "tokenize", "no output prefix was given");
+  check_prefix(options.output_prefix);
   std::optional<int64_t> total = 0;
   for (const std::string& input : options.inputs) {
     const std::optional<int64_t> size = input_size(input);

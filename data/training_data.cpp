@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <map>
 #include <optional>
 
@@ -30,7 +31,7 @@ struct Source {
 };
 
 struct Stage {
-  std::vector<Source> sources;
+  std::vector<Source> sources;  // none for a stage that is past
   std::optional<SampleOrder> order;
 };
 
@@ -44,6 +45,15 @@ void check_stages(const std::vector<DataStage>& stages) {
           "stage {} of the data begins with sample {}; one after stage {}'s {} is needed", i,
           stages[i].first_sample, i - 1, stages[i > 0 ? i - 1 : 0].first_sample);
   }
+}
+
+// A set that a path has read before may have moved.
+void check_there(const DataSource& source) {
+  std::error_code ignored;
+  check(source.identity.empty() || std::filesystem::exists(source.prefix + ".idx", ignored), "data",
+        "{}.idx is not there; the path reads the set with the identity {}: if it has moved, give "
+        "'train' its new --data-path, with the other sets of its stage and their weights",
+        source.prefix, source.identity);
 }
 
 void check_identity(const DataSource& source, const TokenDataset& set) {
@@ -66,12 +76,11 @@ struct TrainingData::State {
   std::shared_ptr<const TokenDataset> open(const std::string& prefix, int64_t vocabulary);
   Source make_source(DataSource& source, int64_t vocabulary);
   void make_stage(uint64_t seed, size_t index, int64_t vocabulary);
+  bool is_past(size_t stage, int64_t first_sample) const;
   void settle_info(int64_t vocabulary);
   size_t stage_of(int64_t sample) const;
   SamplePlace place_in(size_t stage, int64_t sample) const;
   void note_epoch(size_t stage, const SamplePlace& place) const;
-  void read_window(const TokenDataset& set, int64_t window, std::span<int32_t> tokens,
-                   std::span<int32_t> targets) const;
   std::string describe(size_t stage, size_t source) const;
 };
 
@@ -83,6 +92,7 @@ std::shared_ptr<const TokenDataset> TrainingData::State::open(const std::string&
 }
 
 Source TrainingData::State::make_source(DataSource& source, int64_t vocabulary) {
+  check_there(source);
   Source made;
   made.set = open(source.prefix, vocabulary);
   check_identity(source, *made.set);
@@ -103,7 +113,7 @@ Source TrainingData::State::make_source(DataSource& source, int64_t vocabulary) 
 }
 
 void TrainingData::State::make_stage(uint64_t seed, size_t index, int64_t vocabulary) {
-  Stage& stage = stages.emplace_back();
+  Stage& stage = stages[index];
   std::vector<double> weights;
   std::vector<int64_t> windows;
   for (DataSource& source : specification[index].sources) {
@@ -112,6 +122,10 @@ void TrainingData::State::make_stage(uint64_t seed, size_t index, int64_t vocabu
     windows.push_back(stage.sources.back().training.size());
   }
   stage.order.emplace(seed, static_cast<int>(index), std::move(weights), std::move(windows));
+}
+
+bool TrainingData::State::is_past(size_t stage, int64_t first_sample) const {
+  return stage + 1 < specification.size() && specification[stage + 1].first_sample <= first_sample;
 }
 
 void TrainingData::State::settle_info(int64_t vocabulary) {
@@ -129,6 +143,9 @@ size_t TrainingData::State::stage_of(int64_t sample) const {
 }
 
 SamplePlace TrainingData::State::place_in(size_t stage, int64_t sample) const {
+  check(stages[stage].order.has_value(), "data",
+        "sample {} was asked for; it lies in stage {} of the data, which was not opened", sample,
+        stage);
   return stages[stage].order->at(sample - specification[stage].first_sample);
 }
 
@@ -143,18 +160,6 @@ void TrainingData::State::note_epoch(size_t stage, const SamplePlace& place) con
               source.set->prefix(), place.epoch + 1, source.training.size(), stage);
     return;
   }
-}
-
-void TrainingData::State::read_window(const TokenDataset& set, int64_t window,
-                                      std::span<int32_t> tokens, std::span<int32_t> targets) const {
-  const auto length = static_cast<size_t>(sequence_length);
-  check(tokens.size() == length && targets.size() == length, "data",
-        "room for {} tokens and {} targets was given; a sample has {} of each", tokens.size(),
-        targets.size(), length);
-  const int64_t first = window * sequence_length;
-  set.read(first, tokens);
-  set.read(first + sequence_length, targets.last(1));
-  std::copy(tokens.begin() + 1, tokens.end(), targets.begin());
 }
 
 std::string TrainingData::State::describe(size_t stage, size_t source) const {
@@ -173,14 +178,15 @@ std::string TrainingData::State::describe(size_t stage, size_t source) const {
 }
 
 TrainingData::TrainingData(std::vector<DataStage> stages, int64_t sequence_length, uint64_t seed,
-                           Split split, int64_t vocabulary)
+                           Split split, int64_t vocabulary, int64_t first_sample)
     : state_(std::make_shared<State>()) {
   check_stages(stages);
   state_->specification = std::move(stages);
   state_->sequence_length = sequence_length;
   state_->split = std::move(split);
-  for (size_t i = 0; i < state_->specification.size(); ++i) {
-    state_->make_stage(seed, i, vocabulary);
+  state_->stages.resize(state_->specification.size());
+  for (size_t i = 0; i < state_->stages.size(); ++i) {
+    if (!state_->is_past(i, first_sample)) state_->make_stage(seed, i, vocabulary);
   }
   state_->settle_info(vocabulary);
 }
@@ -191,7 +197,8 @@ void TrainingData::read(int64_t sample, std::span<int32_t> tokens,
   const SamplePlace place = state_->place_in(stage, sample);
   if (state_->log_epochs) state_->note_epoch(stage, place);
   const Source& source = state_->stages[stage].sources[static_cast<size_t>(place.set)];
-  state_->read_window(*source.set, source.training.begin + place.window, tokens, targets);
+  read_window(*source.set, source.training.begin + place.window, state_->sequence_length, tokens,
+              targets);
 }
 
 void TrainingData::log_epochs(bool wanted) { state_->log_epochs = wanted; }
@@ -201,24 +208,16 @@ std::pair<int, SamplePlace> TrainingData::place(int64_t sample) const {
   return {static_cast<int>(stage), state_->place_in(stage, sample)};
 }
 
-int64_t TrainingData::validation_samples(int64_t sample) const {
-  int64_t samples = 0;
-  for (const Source& source : state_->stages[state_->stage_of(sample)].sources) {
-    samples += source.validation.size();
+std::vector<ValidationSource> TrainingData::validation_sources(int64_t sample) const {
+  const size_t stage = state_->stage_of(sample);
+  std::vector<ValidationSource> sources;
+  for (size_t i = 0; i < state_->stages[stage].sources.size(); ++i) {
+    const Source& source = state_->stages[stage].sources[i];
+    if (source.validation.size() == 0) continue;
+    sources.push_back({source.set, state_->specification[stage].sources[i].weight,
+                       source.validation.begin, source.validation.end});
   }
-  return samples;
-}
-
-void TrainingData::read_validation(int64_t sample, int64_t index, std::span<int32_t> tokens,
-                                   std::span<int32_t> targets) const {
-  check(index >= 0 && index < validation_samples(sample), "data",
-        "validation sample {} was asked for; there are {}", index, validation_samples(sample));
-  for (const Source& source : state_->stages[state_->stage_of(sample)].sources) {
-    if (index < source.validation.size()) {
-      return state_->read_window(*source.set, source.validation.begin + index, tokens, targets);
-    }
-    index -= source.validation.size();
-  }
+  return sources;
 }
 
 const DatasetInfo& TrainingData::info() const { return state_->info; }

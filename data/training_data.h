@@ -8,6 +8,7 @@
 
 #include "data/dataset.h"
 #include "data/sample_order.h"
+#include "data/validation_sample.h"
 
 namespace switchyard {
 
@@ -39,12 +40,14 @@ struct Split {
 // Samples of a path by their number along the lineage.
 class TrainingData {
  public:
-  // Opens every set. Throws Error for a set that is not what the specification says (identity),
-  // fails check_tokens where its identity is not known yet, has no training window, or whose
-  // tokenizer differs from the others'; for stages that do not begin with sample 0 and rise.
+  // Opens every set that is read from first_sample on; stages that end before it are past: their
+  // sets need neither be there nor fit. Throws Error for a set that is not what the specification
+  // says (identity), fails check_tokens where its identity is not known yet, has no training
+  // window, or whose tokenizer differs from the others'; for stages that do not begin with sample 0
+  // and rise.
   // vocabulary: 0, or the size given by the user (never less than a set needs).
   TrainingData(std::vector<DataStage> stages, int64_t sequence_length, uint64_t seed, Split split,
-               int64_t vocabulary);
+               int64_t vocabulary, int64_t first_sample = 0);
   // Sample number `sample` (from 0): tokens and targets, sequence_length each. May be called by
   // several threads.
   void read(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) const;
@@ -53,15 +56,13 @@ class TrainingData {
   void log_epochs(bool wanted);
   // Where a sample lies: its stage and the set, epoch and training window there.
   std::pair<int, SamplePlace> place(int64_t sample) const;
-  // The validation part of the split (its windows in order, sets one behind the other, of the stage
-  // that holds `sample`); 0 when the split has one part.
-  int64_t validation_samples(int64_t sample) const;
-  void read_validation(int64_t sample, int64_t index, std::span<int32_t> tokens,
-                       std::span<int32_t> targets) const;
+  // The split's second part of the sets of the stage that holds `sample`, but for sets without a
+  // window in it; none when the split has one part.
+  std::vector<ValidationSource> validation_sources(int64_t sample) const;
   const DatasetInfo& info() const;  // tokenizer and largest vocabulary over the sets
-  // A line for each set: quota, windows, tokens of a last short window left out.
+  // A line for each set that was opened: quota, windows, tokens of a last short window left out.
   std::vector<std::string> describe() const;
-  const std::vector<DataStage>& stages() const;  // with identities filled in
+  const std::vector<DataStage>& stages() const;  // all, with identities filled in
 
  private:
   struct State;
@@ -81,6 +82,8 @@ class EvaluationData {
   int64_t text_bytes() const;
   void read(int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) const;
   const DatasetInfo& info() const;
+  // All windows of a set (by its place among the prefixes), to draw a sample from.
+  ValidationSource source(size_t set, double weight) const;
 
  private:
   struct State;

@@ -81,7 +81,8 @@ namespace {
 bool is_extended(const PathSpecification& path, int64_t step, const Settings& given) {
   const auto stage =
       std::ranges::find(path.stages, path.samples_at(step), &DataStage::first_sample);
-  return stage != path.stages.end() &&
+  if (stage == path.stages.end()) return false;
+  return is_named_blend(stage->sources, parse_sources(given.list("data-path"))) ||
          is_same_blend(stage->sources,
                        identified_sources(given.list("data-path"), path.model.vocabulary));
 }
@@ -115,9 +116,10 @@ void extend(const std::string& run, int64_t step, const Settings& given) {
   const PathLock lock(folder);
   path = folder.read();  // now nobody else changes it
   const auto latest = folder.latest();
-  check_will_be_read(path, step, latest ? latest->step : path.start_step());
+  const int64_t last = latest ? latest->step : path.start_step();
+  check_will_be_read(path, step, last);
   path.stages.push_back({path.samples_at(step), parse_sources(given.list("data-path"))});
-  path.stages = open_training_data(path).stages();
+  path.stages = open_training_data(path, last).stages();
   folder.write(path);
   log::info("behind step {} '{}' reads {}", step, run, path.stages.back().sources.front().prefix);
 }

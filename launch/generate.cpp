@@ -1,7 +1,11 @@
 #include "launch/generate.h"
 
+#include <algorithm>
+
 #include "core/error.h"
+#include "core/logging.h"
 #include "data/tokenizer.h"
+#include "data/utf8.h"
 #include "launch/run_folder.h"
 #include "launch/trainer.h"
 #include "parallel/communicators.h"
@@ -20,16 +24,53 @@ std::span<const float> feed(Generator& generator, std::vector<int32_t>& text) {
   return generator.feed(std::span<const int32_t>(text).last(half));
 }
 
+// The prompt's tokens; an empty one is the beginning of a document.
+std::vector<int32_t> encode(const Tokenizer& tokenizer, const std::string& prompt,
+                            int64_t vocabulary) {
+  std::vector<int32_t> text;
+  tokenizer.encode(prompt, text);
+  if (text.empty()) text.push_back(tokenizer.end_of_document());
+  for (const int32_t token : text) {
+    check(token < vocabulary, "generate",
+          "{} token {}; the model's vocabulary has {} tokens, so it cannot be read",
+          prompt.empty() ? "an empty prompt is" : "the prompt has", token, vocabulary);
+  }
+  return text;
+}
+
+// What the generator reads first: the prompt, or its end where it is longer than the context.
+std::span<const int32_t> opening(std::span<const int32_t> text, int64_t context) {
+  const auto most = static_cast<size_t>(context);
+  if (text.size() <= most) return text;
+  log::warning("the prompt has {} tokens and the context {}; its last {} are read", text.size(),
+               context, context);
+  return text.last(most);
+}
+
+// Adds a token's text, and hands out what is whole of it and was not yet.
+void hand_out(const std::string& piece, std::string& pending, Generation& made,
+              const std::function<void(const std::string& piece)>& out) {
+  pending += piece;
+  const size_t ready = whole_characters(pending);
+  if (ready == 0) return;
+  const std::string whole = pending.substr(0, ready);
+  made.text += whole;
+  out(whole);
+  pending.erase(0, ready);
+}
+
 }  // namespace
 
-void generate(const GenerationRequest& request,
-              const std::function<void(const std::string& piece)>& out) {
+Generation generate(const GenerationRequest& request,
+                    const std::function<void(const std::string& piece)>& out) {
+  check_sampling(request.sampling);
   const auto reference = parse_run_reference(request.run);
   const RunFolder folder(reference.folder);
   const auto path = folder.read();
   check(!path.tokenizer.empty(), "generate", "'{}' was trained on sets whose tokenizer is unknown",
         reference.folder.string());
   const auto tokenizer = make_tokenizer(path.tokenizer);
+  std::vector<int32_t> text = encode(*tokenizer, request.prompt, path.model.vocabulary);
   const CheckpointReader reader(folder.checkpoint(reference.step).folder);
   reader.verify();
   const auto world = make_self_communicator();
@@ -40,18 +81,21 @@ void generate(const GenerationRequest& request,
   engine.load_weights(reader);
   Generator generator(path.model, engine.stage().parameters(), path.sequence_length(),
                       engine.context());
-  std::vector<int32_t> text;
-  tokenizer->encode(request.prompt, text);
-  if (text.empty()) text.push_back(tokenizer->end_of_document());
-  const auto context = static_cast<size_t>(generator.context_length());
-  auto logits = generator.feed(std::span<const int32_t>(text).last(std::min(text.size(), context)));
+  // A model may have more tokens than its tokenizer.
+  const auto known = static_cast<size_t>(std::min(tokenizer->vocabulary(), path.model.vocabulary));
+  Generation made;
+  std::string pending;
+  auto logits = generator.feed(opening(text, generator.context_length()));
   for (int64_t i = 0; i < request.new_tokens; ++i) {
-    const int32_t token = sample_token(logits, request.sampling, static_cast<int64_t>(text.size()));
+    const int32_t token =
+        sample_token(logits.first(known), request.sampling, static_cast<int64_t>(text.size()));
     if (token == tokenizer->end_of_document()) break;
     text.push_back(token);
-    out(tokenizer->decode(std::span<const int32_t>(text).last(1)));
+    made.ids.push_back(token);
+    hand_out(tokenizer->decode(std::span<const int32_t>(text).last(1)), pending, made, out);
     if (i + 1 < request.new_tokens) logits = feed(generator, text);
   }
+  return made;
 }
 
 }  // namespace switchyard

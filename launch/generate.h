@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "launch/options.h"
 #include "model/generator.h"
@@ -16,9 +17,17 @@ struct GenerationRequest {
   Settings run_settings;  // of layout_options(): the device and what belongs to it
 };
 
-// Continues the prompt on this process alone (one GPU), handing out each piece of text as it comes;
-// stops at the end of a document. Behind the context's end the last half of it is read again.
-void generate(const GenerationRequest& request,
-              const std::function<void(const std::string& piece)>& out);
+struct Generation {
+  std::vector<int32_t> ids;  // the new tokens, without the end of a document
+  std::string text;          // theirs, but for the bytes of a last character that is not whole
+};
+
+// Continues the prompt on this process alone (one GPU), handing out each piece of text (whole UTF-8
+// characters, or bytes that are part of none) as it comes; stops at the end of a document. Only
+// tokens that the tokenizer has are sampled. Of a prompt longer than the context (seq-length) the
+// last tokens are read, with a warning; behind the context's end the last half of it is read again.
+// Throws Error before anything is handed out for what cannot be sampled or encoded.
+Generation generate(const GenerationRequest& request,
+                    const std::function<void(const std::string& piece)>& out);
 
 }  // namespace switchyard

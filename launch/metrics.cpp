@@ -53,6 +53,7 @@ MetricsLog::MetricsLog(const fs::path& run, int64_t step) : file_(run / "metrics
 
 void MetricsLog::write(const StepMetrics& m) {
   ordered_json line = {{"step", m.step},
+                       {"start", m.start},
                        {"loss", m.loss},
                        {"learning_rate", m.learning_rate},
                        {"grad_norm", m.grad_norm},
@@ -65,6 +66,7 @@ void MetricsLog::write(const StepMetrics& m) {
                        {"milliseconds", m.milliseconds},
                        {"memory_bytes", m.memory_bytes}};
   if (m.validation_loss) line["validation_loss"] = *m.validation_loss;
+  for (const auto& each : m.validation_losses) line["validation_losses"][each.set] = each.loss;
   if (m.loss_scale) {
     line["loss_scale"] = m.loss_scale->scale;
     line["skipped"] = m.loss_scale->skipped;
@@ -82,6 +84,16 @@ std::string show_norm(double norm) {
 }
 
 }  // namespace
+
+std::string validation_line(const StepMetrics& m) {
+  if (m.validation_losses.size() < 2) return "";
+  std::string line = fmt::format("step {} | validation loss", m.step);
+  for (const auto& each : m.validation_losses) {
+    line += fmt::format("{} {} {:.5f} ({} samples)", line.ends_with("loss") ? "" : ",", each.set,
+                        each.loss, each.samples);
+  }
+  return line;
+}
 
 std::string console_line(const StepMetrics& m, int64_t last_step, double seconds_left) {
   std::string line = fmt::format(

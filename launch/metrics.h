@@ -4,13 +4,16 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace switchyard {
 
 // What a step is reported with.
 struct StepMetrics {
   int64_t step = 0;
-  double loss = 0;  // mean over the global batch's tokens
+  int64_t start = 0;  // the number of the path's start (starts.h)
+  double loss = 0;    // mean over the global batch's tokens
   double learning_rate = 0;
   double grad_norm = 0;  // before clipping
   int64_t samples = 0;   // consumed so far, along the lineage
@@ -20,7 +23,14 @@ struct StepMetrics {
   double mfu = 0;            // causal FLOPs a second over the peak
   double peak_gflops = 0;    // the job's matrix rate, measured when it started
   int64_t memory_bytes = 0;  // most tensor memory held by a rank
+  // Mean over the tokens of all sets' samples, and of each set's.
   std::optional<double> validation_loss;
+  struct SetLoss {
+    std::string set;
+    int64_t samples = 0;
+    double loss = 0;
+  };
+  std::vector<SetLoss> validation_losses;
   // In fp16: the scale of this step's backward, whether it overflowed so that nothing was changed,
   // and how many steps of the path's lineage have.
   struct LossScale {
@@ -43,6 +53,9 @@ class MetricsLog {
   std::filesystem::path file_;
   std::ofstream stream_;
 };
+
+// The validation losses by set, for the console; empty unless there are several.
+std::string validation_line(const StepMetrics& metrics);
 
 std::string console_line(const StepMetrics& metrics, int64_t last_step, double seconds_left);
 

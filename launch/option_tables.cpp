@@ -96,12 +96,14 @@ std::vector<OptionSpec> run_options() {
        "keep only so many of the latest; fork points stay; 0: all"},
       {"log-interval", integer, group, "1", "steps between lines on the console"},
       {"eval-interval", integer, group, "0", "steps between validations; 0: none"},
-      {"eval-iters", integer, group, "10", "global batches of a validation, always the same"},
+      {"eval-iters", integer, group, "10",
+       "global batches of a validation, of all its sets by their weights"},
       {"no-matmul-tuning", flag, group, "",
        "on a GPU: the library's own choice of algorithms, nothing is timed"},
       {"cuda-graph", flag, group, "",
        "on a GPU: replay captured steps; off as its gain was never measured"},
-      {"valid-data-path", list, group, "", "token sets for validation (the split's second part)"},
+      {"valid-data-path", list, group, "",
+       "PREFIX or WEIGHT PREFIX pairs for validation (the split's second part)"},
   };
   options.insert(options.end(), more.begin(), more.end());
   return options;

@@ -20,6 +20,7 @@ struct OptionSpec {
   OptionGroup group = OptionGroup::run;
   std::string fallback;  // used when not given; empty: none
   std::string help;
+  std::string long_name() const { return name.substr(0, name.find(',')); }
 };
 
 // Values by option name, as canonical text: a number reads back to the same bits.

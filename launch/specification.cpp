@@ -13,16 +13,24 @@ std::string absolute(const std::string& prefix) {
   return std::filesystem::absolute(prefix).lexically_normal().string();
 }
 
+// A stage that is past is not opened, so sets are held against what the path says.
+void check_tokenizer(const PathSpecification& path, const DatasetInfo& data,
+                     const std::string& what) {
+  check(data.tokenizer.empty() || path.tokenizer.empty() || data.tokenizer == path.tokenizer,
+        "data", "{} was made by the tokenizer '{}'; the path's is '{}'", what, data.tokenizer,
+        path.tokenizer);
+}
+
 }  // namespace
 
 int64_t PathSpecification::decay_end() const {
   return schedule.style == DecayStyle::constant ? 0 : schedule.decay_begin + schedule.decay_iters;
 }
 
-std::vector<DataSource> parse_sources(const std::vector<std::string>& values) {
+std::vector<DataSource> parse_sources(const std::vector<std::string>& values, const char* option) {
   const std::string allowed = "one PREFIX, or pairs of a positive weight and a PREFIX, are allowed";
   if (values.size() == 1) return {{absolute(values[0]), 1.0, ""}};
-  check(!values.empty() && values.size() % 2 == 0, "data", "--data-path {}: {} values; {}",
+  check(!values.empty() && values.size() % 2 == 0, "data", "--{} {}: {} values; {}", option,
         show(values), values.size(), allowed);
   std::vector<DataSource> sources;
   for (size_t i = 0; i < values.size(); i += 2) {
@@ -30,27 +38,39 @@ std::vector<DataSource> parse_sources(const std::vector<std::string>& values) {
     try {
       weight.set({"weight", OptionKind::real, OptionGroup::run, "", ""}, {values[i]});
     } catch (const Error&) {
-      fail("data", "--data-path {}: '{}' is not a weight; {}", show(values), values[i], allowed);
+      fail("data", "--{} {}: '{}' is not a weight; {}", option, show(values), values[i], allowed);
     }
+    check(weight.real("weight") > 0, "data", "--{} {}: a weight of {}; {}", option, show(values),
+          values[i], allowed);
     sources.push_back({absolute(values[i + 1]), weight.real("weight"), ""});
   }
   return sources;
 }
 
-TrainingData open_training_data(const PathSpecification& path) {
-  return TrainingData(path.stages, path.sequence_length(), path.seed(), path.split,
-                      path.model.vocabulary);
+TrainingData open_training_data(const PathSpecification& path, int64_t step) {
+  TrainingData data(path.stages, path.sequence_length(), path.seed(), path.split,
+                    path.model.vocabulary, path.samples_at(step));
+  check_tokenizer(path, data.info(), "the training data");
+  return data;
 }
 
 std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
                                                      const std::vector<std::string>& prefixes) {
   auto data =
       std::make_unique<EvaluationData>(prefixes, path.sequence_length(), path.model.vocabulary);
-  const std::string& theirs = data->info().tokenizer;
-  check(theirs.empty() || path.tokenizer.empty() || theirs == path.tokenizer, "data",
-        "{} was made by the tokenizer '{}'; the path's is '{}'", show(prefixes), theirs,
-        path.tokenizer);
+  check_tokenizer(path, data->info(), show(prefixes));
   return data;
+}
+
+std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
+                                                      const std::vector<std::string>& values) {
+  const auto given = parse_sources(values, "valid-data-path");
+  std::vector<std::string> prefixes;
+  for (const DataSource& source : given) prefixes.push_back(source.prefix);
+  const auto data = open_evaluation_data(path, prefixes);
+  std::vector<ValidationSource> sources;
+  for (size_t i = 0; i < given.size(); ++i) sources.push_back(data->source(i, given[i].weight));
+  return sources;
 }
 
 }  // namespace switchyard

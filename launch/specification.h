@@ -78,15 +78,21 @@ std::string difference(const PathSpecification& there, const PathSpecification& 
 // another name but are the same (by identity) move there.
 void check_against(PathSpecification& path, const Settings& given);
 
-// The sources of a --data-path: one PREFIX, or WEIGHT PREFIX pairs. Throws Error.
-std::vector<DataSource> parse_sources(const std::vector<std::string>& values);
+// The sources of --data-path or another option: one PREFIX, or WEIGHT PREFIX pairs. Throws Error.
+std::vector<DataSource> parse_sources(const std::vector<std::string>& values,
+                                      const char* option = "data-path");
 
-// The path's training data, opened and checked against the specification.
-TrainingData open_training_data(const PathSpecification& path);
+// The path's training data behind `step`, opened and checked against the specification; what is
+// only read up to there need not be there any more.
+TrainingData open_training_data(const PathSpecification& path, int64_t step);
 
 // Sets to score the path's weights on; throws Error for another tokenizer or a larger vocabulary.
 std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
                                                      const std::vector<std::string>& prefixes);
+
+// The sets of a --valid-data-path, which may be short of whole windows; throws Error likewise.
+std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
+                                                      const std::vector<std::string>& values);
 
 // Model settings as options of the same names, and back.
 Settings settings_of(const GptConfig& config);

@@ -25,6 +25,8 @@ Settings resolve_model(const Settings& given, int64_t data_vocabulary);
 std::string describe(const std::vector<DataSource>& sources);
 // The same sets with the same weights, wherever they lie.
 bool is_same_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b);
+// The same names with the same weights; nothing is opened.
+bool is_named_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b);
 // The sources of a --data-path with their identities. Opens the sets; throws Error.
 std::vector<DataSource> identified_sources(const std::vector<std::string>& values,
                                            int64_t vocabulary);

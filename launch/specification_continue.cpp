@@ -22,6 +22,12 @@ bool is_same_blend(const std::vector<DataSource>& a, const std::vector<DataSourc
   });
 }
 
+bool is_named_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b) {
+  return std::ranges::equal(a, b, [](const DataSource& x, const DataSource& y) {
+    return x.prefix == y.prefix && x.weight == y.weight;
+  });
+}
+
 std::vector<DataSource> identified_sources(const std::vector<std::string>& values,
                                            int64_t vocabulary) {
   auto sources = parse_sources(values);
@@ -33,8 +39,15 @@ std::vector<DataSource> identified_sources(const std::vector<std::string>& value
 
 namespace {
 
-// Data given anew must be those of one of the path's stages; they may have moved.
+// Data given anew must be those of one of the path's stages; they may have moved. Those that are
+// named as before have not, and a stage that is past need not be there; the others' identities are
+// checked when they are opened.
 void check_data(PathSpecification& path, const Settings& given) {
+  const auto named = parse_sources(given.list("data-path"));
+  if (std::ranges::any_of(path.stages,
+                          [&](const auto& s) { return is_named_blend(s.sources, named); })) {
+    return;
+  }
   const auto sources = identified_sources(given.list("data-path"), path.model.vocabulary);
   const auto stage = std::ranges::find_if(path.stages, [&](const DataStage& candidate) {
     return is_same_blend(candidate.sources, sources);

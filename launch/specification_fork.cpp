@@ -98,7 +98,7 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
   fork_schedule(path, entry, given, parent.schedule);
   path.split = Split::parse(path.settings.text("split"));
   path.lineage.push_back(entry);
-  const TrainingData data = open_training_data(path);
+  const TrainingData data = open_training_data(path, entry.step);
   path.stages = data.stages();
   return path;
 }

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "launch/option_json.h"
 #include "launch/specification.h"
 
 using nlohmann::ordered_json;
@@ -10,40 +11,6 @@ namespace switchyard {
 namespace {
 
 constexpr int format_version = 1;
-
-// Numbers become numbers and flags booleans, so that a reader of path.json finds what is meant.
-ordered_json value_json(const OptionSpec& spec, const Settings& settings) {
-  const auto& values = settings.list(spec.name);
-  switch (spec.kind) {
-    case OptionKind::integer:
-      return settings.integer(spec.name);
-    case OptionKind::real:
-      return settings.real(spec.name);
-    case OptionKind::flag:
-      return values.front() == "true";
-    case OptionKind::text:
-      return values.front();
-    case OptionKind::list:
-      return values;
-  }
-  return nullptr;
-}
-
-std::vector<std::string> value_text(const OptionSpec& spec, const ordered_json& value) {
-  switch (spec.kind) {
-    case OptionKind::integer:
-      return {std::to_string(value.get<int64_t>())};
-    case OptionKind::real:
-      return {canonical_real(value.get<double>())};
-    case OptionKind::flag:
-      return {value.get<bool>() ? "true" : "false"};
-    case OptionKind::text:
-      return {value.get<std::string>()};
-    case OptionKind::list:
-      return value.get<std::vector<std::string>>();
-  }
-  return {};
-}
 
 std::vector<OptionSpec> path_options() {
   auto specs = model_options();
@@ -111,7 +78,7 @@ PathSpecification parse(const ordered_json& j) {
   path.kind = j.at("kind");
   for (const auto& spec : path_options()) {
     if (j.at("settings").contains(spec.name)) {
-      path.settings.set(spec, value_text(spec, j.at("settings").at(spec.name)));
+      path.settings.set(spec, option_text(spec, j.at("settings").at(spec.name)));
     }
   }
   path.model = GptConfig::from_json(j.at("model").dump());
@@ -136,7 +103,7 @@ std::string PathSpecification::to_json() const {
   all["kind"] = kind;
   for (const auto& spec : path_options()) {
     if (settings.has(spec.name)) {
-      all["settings"][spec.name] = value_json(spec, settings);
+      all["settings"][spec.name] = option_json(spec, settings);
     }
   }
   all["model"] = ordered_json::parse(model.to_json());

@@ -13,6 +13,7 @@
 #include "launch/matrix_rate.h"
 #include "launch/memory_plan.h"
 #include "launch/obtain_path.h"
+#include "launch/starts.h"
 #include "launch/training_loop.h"
 #include "launch/world.h"
 
@@ -69,14 +70,27 @@ struct Start {
   std::optional<Origin> origin;
   int64_t step = 0;  // the last one that is done
   std::unique_ptr<TrainingData> data;
-  std::unique_ptr<EvaluationData> validation;
+  std::vector<ValidationSource> validation;
+  StartRecord record;
 };
+
+// Rank 0 holds the path's lock and reads for all.
+LastStart last_start_of(const RunFolder& run, Communicator& world) {
+  std::string line;
+  LastStart last;
+  agree_on_errors(world, [&] {
+    if (world.rank() == 0) line = last_start_line(run.folder());
+  });
+  line = broadcast_text(world, line);
+  agree_on_errors(world, [&] { last = parse_start(line); });
+  return last;
+}
 
 void open_data(Start& start, const RunFolder& run, const PathSpecification& path,
                const Settings& given, const Settings& settings, bool is_new) {
-  start.data = std::make_unique<TrainingData>(open_training_data(path));
   if (!is_new) start.origin = find_origin(run, path, given);
   start.step = start.origin ? start.origin->entry.step : path.start_step();
+  start.data = std::make_unique<TrainingData>(open_training_data(path, start.step));
   start.validation = open_validation(path, settings, *start.data, start.step);
 }
 
@@ -196,18 +210,25 @@ void report_device(const Engine& engine) {
             static_cast<double>(gpu.total_bytes) / (1 << 30));
 }
 
+// The first line: where this start goes on from, on which ranks, and what it was not given but
+// takes over from the last one.
+void report_origin(const RunFolder& run, const PathSpecification& path, const Start& start,
+                   const std::string& remembered) {
+  const std::string from = start.origin
+                               ? fmt::format("goes on from step {} ({})", start.step,
+                                             start.origin->entry.folder.string())
+                               : fmt::format("starts from random weights, seed {}", path.seed());
+  log::info("'{}' {} on {}, micro-batch {}{}{}", run.folder().string(), from,
+            start.record.layout.to_string(), start.options.micro_batch,
+            remembered.empty() ? "" : "; as before: ", remembered);
+}
+
 void report_start(const PathSpecification& path, const Start& start, const Mesh& mesh,
                   const Engine& engine) {
   if (mesh.world->rank() != 0) return;
-  log::info("{} parameters, {}, {} tokens a step", path.model.parameters(), mesh.layout.to_string(),
+  log::info("{} parameters, {} tokens a step", path.model.parameters(),
             path.global_batch() * path.sequence_length());
   for (const auto& line : start.data->describe()) log::info("{}", line);
-  if (!start.origin) {
-    log::info("starting from random weights, seed {}", path.seed());
-  } else {
-    log::info("going on from step {} of '{}'", start.origin->entry.step,
-              start.origin->folder.folder().string());
-  }
   report_device(engine);
   report_memory(start.options, mesh);
 }
@@ -304,12 +325,18 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   bool is_new = false;
   std::unique_ptr<PathLock> lock;
   const auto path = obtain_path(run, given, is_new, lock, world);
+  const LastStart last = last_start_of(run, world);
+  settings = with_fallbacks(run_options(), with_remembered(given, last.remembered));
   Start start;
   agree_on_errors(world, [&] {
+    check_run_options(settings);
     start.options = engine_options(path, settings, true);
     check_engine(start.options, layout);
     open_data(start, run, path, given, settings, is_new);
     start.data->log_epochs(world.rank() == 0);
+    start.record = {last.number + 1, start.step, layout, start.options.device, settings};
+    if (world.rank() != 0) return;
+    report_origin(run, path, start, show_remembered(given, last.remembered));
   });
   const bool keeps = keeps_fork_point(run, path, start, world);
   const Mesh mesh = make_mesh(layout, world);
@@ -335,9 +362,10 @@ void train(const std::string& folder, const Settings& given, Communicator& world
   agree_on_errors(world, [&] {  // steps behind the origin are given up once all else has succeeded
     if (world.rank() == 0 && start.origin) run.discard_behind(start.origin->entry.step);
   });
-  TrainingLoop loop(run, path, settings, mesh, *engine, *start.data, start.validation.get(), peak);
+  TrainingLoop loop(run, path, settings, mesh, *engine, *start.data, start.validation, start.record,
+                    peak);
   if (keeps) loop.save_origin(CheckpointReader(start.origin->entry.folder).info());
-  loop.run(start.step);
+  loop.run();
 }
 
 }  // namespace switchyard

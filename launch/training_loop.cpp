@@ -1,6 +1,8 @@
 #include "launch/training_loop.h"
 
 #include <cstdio>
+#include <limits>
+#include <utility>
 
 #include "core/error.h"
 #include "core/logging.h"
@@ -32,49 +34,41 @@ std::string lineage_document(const PathSpecification& path) {
   return text;
 }
 
-// A set each, as eval takes them; weights have no meaning here.
-std::vector<std::string> validation_sets(const Settings& settings) {
-  std::vector<std::string> prefixes;
-  for (const auto& source : parse_sources(settings.list("valid-data-path"))) {
-    prefixes.push_back(source.prefix);
-  }
-  return prefixes;
-}
-
 }  // namespace
 
-std::unique_ptr<EvaluationData> open_validation(const PathSpecification& path,
-                                                const Settings& settings, const TrainingData& data,
-                                                int64_t step) {
+std::vector<ValidationSource> open_validation(const PathSpecification& path,
+                                              const Settings& settings, const TrainingData& data,
+                                              int64_t step) {
   if (settings.has("valid-data-path")) {
-    return open_evaluation_data(path, validation_sets(settings));
+    return open_validation_sources(path, settings.list("valid-data-path"));
   }
-  if (settings.integer("eval-interval") == 0) return nullptr;
+  if (settings.integer("eval-interval") == 0) return {};
   const int64_t consumed = path.samples_at(step);
   for (const auto& stage : path.stages) {
     const int64_t sample = std::max(stage.first_sample, consumed);
-    check(data.validation_samples(sample) > 0, "train",
+    check(!data.validation_sources(sample).empty(), "train",
           "--eval-interval {} without validation data from sample {} on; give --valid-data-path, "
           "or --split for a new path",
           settings.text("eval-interval"), sample);
   }
-  return nullptr;
+  return {};
 }
 
 TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path,
                            const Settings& settings, const Mesh& mesh, Engine& engine,
-                           const TrainingData& data, const EvaluationData* validation,
-                           double peak_flops)
+                           const TrainingData& data, std::vector<ValidationSource> validation,
+                           const StartRecord& start, double peak_flops)
     : folder_(run),
       path_(path),
       settings_(settings),
       mesh_(mesh),
       engine_(engine),
       data_(data),
+      start_(start),
       peak_flops_(peak_flops),
       last_step_(last_step(path, settings)),
       writer_(run.checkpoints(), *mesh.checkpoint),
-      validation_(validation) {}
+      validation_(std::move(validation)) {}
 
 TrainingLoop::~TrainingLoop() = default;
 
@@ -117,6 +111,7 @@ StepMetrics TrainingLoop::finish_step() {
   if (result.step == first_step_ + 1) measure_memory();
   StepMetrics m;
   m.step = result.step;
+  m.start = start_.number;
   m.learning_rate = learning_rate(path_.schedule, m.step);
   m.loss = result.loss;
   m.grad_norm = result.grad_norm;
@@ -144,21 +139,27 @@ void TrainingLoop::measure_memory() {
   memory_bytes_ = static_cast<int64_t>(most);
 }
 
-double TrainingLoop::validate(int64_t step) {
-  const int64_t consumed = path_.samples_at(step);
-  const int64_t there = validation_ ? validation_->windows() : data_.validation_samples(consumed);
-  const int64_t batches =
-      std::min(settings_.integer("eval-iters"), there / path_.global_batch() + 1);
-  const auto score =
-      engine_.score(std::min(batches * path_.global_batch(), there),
-                    [&](int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) {
-                      if (validation_) {
-                        validation_->read(sample, tokens, targets);
-                      } else {
-                        data_.read_validation(consumed, sample, tokens, targets);
-                      }
-                    });
-  return score.loss_sum / static_cast<double>(score.tokens);
+// Sets are scored one after the other; the mean is that over all tokens of the sample.
+void TrainingLoop::validate(StepMetrics& m) {
+  const int64_t batches = settings_.integer("eval-iters");
+  const int64_t batch = path_.global_batch();
+  constexpr auto most = std::numeric_limits<int64_t>::max();
+  const ValidationSample sample(
+      validation_.empty() ? data_.validation_sources(path_.samples_at(m.step)) : validation_,
+      batches > most / batch ? most : batches * batch, path_.sequence_length());
+  Engine::Score all;
+  for (size_t set = 0; set < sample.sets(); ++set) {
+    const auto score =
+        engine_.score(sample.samples(set),
+                      [&](int64_t number, std::span<int32_t> tokens, std::span<int32_t> targets) {
+                        sample.read(set, number, tokens, targets);
+                      });
+    m.validation_losses.push_back({sample.name(set), sample.samples(set),
+                                   score.loss_sum / static_cast<double>(score.tokens)});
+    all.loss_sum += score.loss_sum;
+    all.tokens += score.tokens;
+  }
+  m.validation_loss = all.loss_sum / static_cast<double>(all.tokens);
 }
 
 void TrainingLoop::save(const StepMetrics& m) {
@@ -189,21 +190,24 @@ void TrainingLoop::save_origin(const CheckpointInfo& loaded) {
   save(m);
 }
 
-// A log that cannot be written is told to the other ranks with the next step.
+// A record or log that cannot be written is told to the other ranks with the next step.
 void TrainingLoop::report(const StepMetrics& m) {
   try {
+    if (log_ && m.step == first_step_ + 1) append_start(folder_.folder(), start_);
     if (log_) log_->write(m);
   } catch (const Error& problem) {
     engine_.note_failure(problem.what());
   }
   if (mesh_.world->rank() != 0) return;
-  if (!is_due("log-interval", m.step) && m.step != last_step_) return;
+  if (!is_due("log-interval", m.step) && m.step != last_step_ && !m.validation_loss) return;
   const double each = seconds_since(begin_) / static_cast<double>(m.step - first_step_);
   log::info("{}", console_line(m, last_step_, each * static_cast<double>(last_step_ - m.step)));
+  if (const auto line = validation_line(m); !line.empty()) log::info("{}", line);
 }
 
-void TrainingLoop::run(int64_t step) {
+void TrainingLoop::run() {
   const bool leads = mesh_.world->rank() == 0;
+  const int64_t step = start_.step;
   agree_on_errors(*mesh_.world, [&] {
     if (leads) log_ = std::make_unique<MetricsLog>(folder_.folder(), step);
   });
@@ -229,7 +233,7 @@ void TrainingLoop::run_steps(int64_t step) {
     StepMetrics last;
     while (engine_.unfinished_steps() > (stop_ || is_pause(step) ? 0 : run_ahead)) {
       last = finish_step();
-      if (last.step == step && is_due("eval-interval", step)) last.validation_loss = validate(step);
+      if (last.step == step && is_due("eval-interval", step)) validate(last);
       report(last);
     }
     if (last.step != step) continue;

@@ -2,20 +2,22 @@
 
 #include <chrono>
 #include <memory>
+#include <vector>
 
 #include "launch/engine.h"
 #include "launch/metrics.h"
 #include "launch/options.h"
 #include "launch/run_folder.h"
 #include "launch/specification.h"
+#include "launch/starts.h"
 
 namespace switchyard {
 
-// The sets of --valid-data-path; null when there are none. Throws Error when validation is wanted
-// but a stage of data behind `step` has none.
-std::unique_ptr<EvaluationData> open_validation(const PathSpecification& path,
-                                                const Settings& settings, const TrainingData& data,
-                                                int64_t step);
+// The sets of --valid-data-path; none without it. Throws Error when validation is wanted but a
+// stage of data behind `step` has none.
+std::vector<ValidationSource> open_validation(const PathSpecification& path,
+                                              const Settings& settings, const TrainingData& data,
+                                              int64_t step);
 
 // Steps of a path that is loaded: metrics, validation, saving, stopping. On a GPU the host queues a
 // step before it reads what came of the one before; before a validation, a save and the end it
@@ -24,11 +26,12 @@ class TrainingLoop {
  public:
   TrainingLoop(const RunFolder& run, const PathSpecification& path, const Settings& settings,
                const Mesh& mesh, Engine& engine, const TrainingData& data,
-               const EvaluationData* validation, double peak_flops);
+               std::vector<ValidationSource> validation, const StartRecord& start,
+               double peak_flops);
   ~TrainingLoop();
-  // From the step behind `step` to the last one, or until a signal: on the CPU to the end of the
-  // step in which it came, on a GPU of the one that is queued by then.
-  void run(int64_t step);
+  // From the step behind the start's to the last one, or until a signal: on the CPU to the end of
+  // the step in which it came, on a GPU of the one that is queued by then.
+  void run();
   // Saves what was loaded from another path's checkpoint as this path's own, before the first step.
   void save_origin(const CheckpointInfo& loaded);
 
@@ -38,7 +41,7 @@ class TrainingLoop {
   Engine::StepResult outcome_in_time();
   StepMetrics finish_step();
   void measure_memory();
-  double validate(int64_t step);
+  void validate(StepMetrics& metrics);
   void save(const StepMetrics& metrics);
   void report(const StepMetrics& metrics);
   bool is_due(const char* interval, int64_t step) const;
@@ -50,11 +53,12 @@ class TrainingLoop {
   const Mesh& mesh_;
   Engine& engine_;
   const TrainingData& data_;
+  const StartRecord& start_;
   double peak_flops_;
   int64_t last_step_;  // 0: none
   CheckpointWriter writer_;
-  const EvaluationData* validation_;  // null: the split's second part
-  std::unique_ptr<MetricsLog> log_;   // the first rank's
+  std::vector<ValidationSource> validation_;  // none: the split's second part
+  std::unique_ptr<MetricsLog> log_;           // the first rank's
   std::chrono::steady_clock::time_point begin_;
   std::chrono::steady_clock::time_point last_event_;  // the last step's end, or a pause's
   int64_t first_step_ = 0;

@@ -34,7 +34,9 @@ struct SamplingOptions {
   double top_p = 1.0;
   uint64_t seed = 1234;
 };
-// Picks a token; the random number is keyed by (seed, position).
+void check_sampling(const SamplingOptions& options);  // throws Error for one out of range
+// Picks a token; the random number is keyed by (seed, position). Throws Error for options out of
+// range and for logits that are not finite.
 int32_t sample_token(std::span<const float> logits, const SamplingOptions& options,
                      int64_t position);
 

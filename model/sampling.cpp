@@ -11,13 +11,11 @@ namespace switchyard {
 
 namespace {
 
-void check_options(std::span<const float> logits, const SamplingOptions& o) {
+void check_logits(std::span<const float> logits) {
   check(!logits.empty(), "sampling", "no logits were given");
-  check(o.temperature >= 0, "sampling", "the temperature is {}; 0 or more is allowed",
-        o.temperature);
-  check(o.top_k >= 0, "sampling", "top-k is {}; 0 (all) or more is allowed", o.top_k);
-  check(o.top_p > 0 && o.top_p <= 1, "sampling", "top-p is {}; above 0 and up to 1 is allowed",
-        o.top_p);
+  const auto bad = std::ranges::find_if(logits, [](float x) { return !std::isfinite(x); });
+  check(bad == logits.end(), "sampling", "the model's logit of token {} is {}, not a finite number",
+        bad - logits.begin(), bad == logits.end() ? 0 : *bad);
 }
 
 // Tokens from the likeliest down, equal ones in order of their numbers; the first `count` of them.
@@ -53,9 +51,18 @@ std::vector<double> cumulative(std::span<const float> logits, const std::vector<
 
 }  // namespace
 
+void check_sampling(const SamplingOptions& o) {
+  check(o.temperature >= 0, "sampling", "the temperature is {}; 0 or more is allowed",
+        o.temperature);
+  check(o.top_k >= 0, "sampling", "top-k is {}; 0 (all) or more is allowed", o.top_k);
+  check(o.top_p > 0 && o.top_p <= 1, "sampling", "top-p is {}; above 0 and up to 1 is allowed",
+        o.top_p);
+}
+
 int32_t sample_token(std::span<const float> logits, const SamplingOptions& options,
                      int64_t position) {
-  check_options(logits, options);
+  check_sampling(options);
+  check_logits(logits);
   if (options.temperature == 0) return likeliest(logits, 1).front();
   const size_t all = logits.size();
   const size_t k = options.top_k == 0 ? all : std::min(all, static_cast<size_t>(options.top_k));

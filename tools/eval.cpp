@@ -33,7 +33,8 @@ void print(const Evaluation& e, const std::string& run, bool json) {
 int eval_command(Arguments arguments) {
   const auto group = OptionGroup::run;
   const auto specs =
-      joined({{{"data-path", OptionKind::list, group, "", "PREFIX of one or several token sets"},
+      joined({{{"data-path", OptionKind::list, group, "",
+                "PREFIX of one or several token sets; their first tokens are not scored"},
                {"json", OptionKind::flag, group, "", "print one JSON object"}},
               layout_options()});
   return run_on_all_ranks(specs, arguments, "eval RUN[@STEP] --data-path PREFIX...",

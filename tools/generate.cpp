@@ -12,13 +12,15 @@ int generate_command(Arguments arguments) {
   using enum OptionKind;
   const auto group = OptionGroup::run;
   const std::vector<OptionSpec> specs = {
-      {"prompt", OptionKind::text, group, "", "the text to continue"},
-      {"max-new-tokens", integer, group, "256", "tokens to generate at most"},
+      {"prompt", OptionKind::text, group, "", "the text to continue; empty: a new document"},
+      {"max-new-tokens", integer, group, "256",
+       "at most; behind a full context (seq-length) its last half is read again"},
       {"temperature", real, group, "1", "0: always the likeliest token"},
       {"top-k", integer, group, "0", "only the likeliest k; 0: all"},
       {"top-p", real, group, "1", "only the likeliest that make up this probability"},
       {"seed", integer, group, "1234", "of the choices"},
-      {"json", flag, group, "", "print one JSON object"},
+      {"json", flag, group, "",
+       "one JSON object: prompt, text, ids; in it U+FFFD for bytes that are no UTF-8"},
       {"device", OptionKind::text, group, "", "cpu or cuda (cuda where there is a GPU)"},
       {"attention-backend", OptionKind::text, group, "", "on a GPU: auto, own or cudnn"}};
   auto command = parse_or_help(specs, arguments, "generate RUN[@STEP] --prompt TEXT");
@@ -35,17 +37,16 @@ int generate_command(Arguments arguments) {
   request.sampling.top_k = s.integer("top-k");
   request.sampling.top_p = s.real("top-p");
   request.sampling.seed = static_cast<uint64_t>(s.integer("seed"));
+  check(s.integer("seed") >= 0, "generate", "--seed {}; 0 or more is allowed", s.text("seed"));
   check(request.new_tokens >= 0, "generate", "--max-new-tokens {}; 0 or more is allowed",
         request.new_tokens);
   const bool json = s.flag("json");
-  std::string generated;
   bool started = false;
   const auto print = [&](const std::string& piece) {
     std::fwrite(piece.data(), 1, piece.size(), stdout);
     std::fflush(stdout);
   };
-  generate(request, [&](const std::string& piece) {
-    generated += piece;
+  const Generation made = generate(request, [&](const std::string& piece) {
     if (json) return;
     // Not before: a request that is refused prints its error alone.
     if (!std::exchange(started, true)) print(request.prompt);
@@ -53,7 +54,8 @@ int generate_command(Arguments arguments) {
   });
   if (!json && !started) print(request.prompt);
   if (json) {
-    const nlohmann::ordered_json all = {{"prompt", request.prompt}, {"text", generated}};
+    const nlohmann::ordered_json all = {
+        {"prompt", request.prompt}, {"text", made.text}, {"ids", made.ids}};
     std::printf("%s\n", all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
   } else {
     std::printf("\n");

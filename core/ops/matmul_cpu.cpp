@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/ops/backends.h"
+#include "core/ops/cpu_identity.h"
 #include "core/ops/matmul_behind.h"
 #include "core/ops/matmul_widened.h"
 
@@ -165,7 +166,32 @@ void multiply(const Context& context, const Tensor& a, const Tensor& b, const Te
   stream().wait();
 }
 
+const char* name_of(dnnl::cpu_isa isa) {
+  switch (isa) {
+    case dnnl::cpu_isa::avx2:
+      return "avx2";
+    case dnnl::cpu_isa::avx2_vnni:
+      return "avx2_vnni";
+    case dnnl::cpu_isa::avx512_core:
+      return "avx512_core";
+    case dnnl::cpu_isa::avx512_core_vnni:
+      return "avx512_core_vnni";
+    case dnnl::cpu_isa::avx512_core_bf16:
+      return "avx512_core_bf16";
+    case dnnl::cpu_isa::avx512_core_amx:
+      return "avx512_core_amx";
+    default:
+      return "another";
+  }
+}
+
 }  // namespace
+
+void describe_products(CpuIdentity& identity) {
+  const dnnl_version_t& version = *dnnl_version();
+  identity.product_instruction_set = name_of(dnnl::get_effective_cpu_isa());
+  identity.onednn_version = fmt::format("{}.{}.{}", version.major, version.minor, version.patch);
+}
 
 // oneDNN's post-operations keep no gelu's input and sum no rows, so these come behind the product.
 void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,

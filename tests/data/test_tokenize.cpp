@@ -10,6 +10,7 @@
 
 #include "data/dataset.h"
 #include "data/tokenizer.h"
+#include "data/utf8.h"
 #include "tests/data/reference_set.h"
 #include "tests/support/temporary_folder.h"
 
@@ -67,6 +68,18 @@ TEST(ByteTokenizer, GoesThereAndBack) {
   EXPECT_THROW(tokenizer->decode(std::vector<int32_t>{257}), Error);
   EXPECT_THROW(tokenizer->decode(std::vector<int32_t>{-1}), Error);
   EXPECT_THROW(make_tokenizer("bpe"), Error);
+}
+
+TEST(Utf8, ALastCharacterIsWholeOrHeldBack) {
+  const std::string text = "a\u00e9\u20ac\U0001f600z";
+  const std::vector<size_t> whole = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11};
+  for (size_t n = 0; n < whole.size(); ++n) {
+    EXPECT_EQ(whole_characters(std::string_view(text).substr(0, n)), whole[n]) << n;
+  }
+  // Bytes that begin nothing do not wait for more.
+  for (const char* bytes : {"\xff", "a\x80", "\x80\x80\x80\x80", "\xc1", "\xf5", "\xe2z"}) {
+    EXPECT_EQ(whole_characters(bytes), std::string_view(bytes).size());
+  }
 }
 
 TEST_F(Tokenize, WritesWhatMegatronWrites) {

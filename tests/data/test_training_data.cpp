@@ -90,24 +90,38 @@ TEST_F(Training, AppendedStagesChangeNothingBefore) {
     EXPECT_EQ(read(before, sample), read(after, sample));
 }
 
-TEST_F(Training, ValidationIsTheSecondPartInOrder) {
-  const TrainingData data({stage(0, {"a", "b"})}, 10, 42, Split::parse("90,10"), 0);
-  ASSERT_EQ(data.validation_samples(7), 15);
-  for (int64_t index = 0; index < 15; ++index) {
-    Sample got{std::vector<int32_t>(10), std::vector<int32_t>(10)};
-    data.read_validation(7, index, got.tokens, got.targets);
-    const int64_t first = index < 10 ? (90 + index) * 10 : (45 + index - 10) * 10;
-    EXPECT_EQ(got.tokens, counting(first, 10, index < 10 ? 251 : 200));
-    EXPECT_EQ(got.targets, counting(first + 1, 10, index < 10 ? 251 : 200));
-  }
-  Sample none{std::vector<int32_t>(10), std::vector<int32_t>(10)};
-  EXPECT_THROW(data.read_validation(7, 15, none.tokens, none.targets), Error);
-  EXPECT_THROW(data.read_validation(7, -1, none.tokens, none.targets), Error);
+TEST_F(Training, StagesThatArePastAreNotOpened) {
+  const std::vector stages = {stage(0, {"none"}), stage(50, {"a"}), stage(60, {"b"})};
+  const TrainingData data(stages, 10, 42, {}, 0, 55);
+  EXPECT_EQ(data.describe().size(), 2u);
+  EXPECT_EQ(data.stages().size(), 3u);
+  const TrainingData whole({stage(0, {"a"}), stage(50, {"a"}), stage(60, {"b"})}, 10, 42, {}, 0);
+  for (int64_t sample = 50; sample < 80; ++sample)
+    EXPECT_EQ(read(data, sample), read(whole, sample));
+  EXPECT_THAT(message_of([&] { read(data, 49); }), HasSubstr("sample 49"));
+  EXPECT_NO_THROW(TrainingData(stages, 10, 42, {}, 0, 50));
+  EXPECT_THAT(message_of([&] { TrainingData(stages, 10, 42, {}, 0, 49); }), HasSubstr("none.idx"));
+}
+
+TEST_F(Training, ValidationIsTheSecondPart) {
+  DataStage blend = stage(0, {"a", "b"});
+  blend.sources[1].weight = 3;
+  const TrainingData data({blend}, 10, 42, Split::parse("90,10"), 0);
+  const auto sources = data.validation_sources(7);
+  ASSERT_EQ(sources.size(), 2u);
+  EXPECT_EQ(sources[0].begin, 90);
+  EXPECT_EQ(sources[0].end, 100);
+  EXPECT_EQ(sources[1].begin, 45);
+  EXPECT_EQ(sources[1].end, 50);
+  EXPECT_EQ(sources[1].weight, 3);
+  EXPECT_EQ(sources[1].set->prefix(), prefix("b"));
   for (int64_t sample = 0; sample < 3000; ++sample) {
     const SamplePlace place = data.place(sample).second;
     EXPECT_LT(place.window, place.set == 0 ? 90 : 45);
   }
-  EXPECT_EQ(TrainingData({stage(0, {"a"})}, 10, 42, {}, 0).validation_samples(0), 0);
+  EXPECT_TRUE(TrainingData({stage(0, {"a"})}, 10, 42, {}, 0).validation_sources(0).empty());
+  const TrainingData none({stage(0, {"a", "b"})}, 125, 42, Split::parse("90,10"), 0);
+  EXPECT_EQ(none.validation_sources(0).size(), 1u);  // 4 windows of b are all for training
 }
 
 TEST_F(Training, DescribesEverySet) {

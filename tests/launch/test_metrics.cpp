@@ -6,6 +6,7 @@
 
 #include "launch/metrics.h"
 #include "launch/run_folder.h"
+#include "launch/starts.h"
 #include "tests/support/temporary_folder.h"
 
 namespace switchyard {
@@ -50,6 +51,25 @@ TEST(Metrics, ResumingMovesLaterLinesAside) {
   EXPECT_EQ(lines_of(run.path() / "metrics.discarded.jsonl").size(), 2u);
 }
 
+TEST(Metrics, AValidationSaysTheLossOfEachSet) {
+  const test::TemporaryFolder run;
+  StepMetrics m;
+  m.step = 7;
+  MetricsLog log(run.path(), 0);
+  log.write(m);
+  m.validation_loss = 2.5;
+  m.validation_losses = {{"new", 3, 2.25}};
+  EXPECT_EQ(validation_line(m), "");
+  m.validation_losses.push_back({"old", 1, 3.25});
+  EXPECT_EQ(validation_line(m),
+            "step 7 | validation loss new 2.25000 (3 samples), old 3.25000 (1 samples)");
+  log.write(m);
+  const auto lines = lines_of(run.path() / "metrics.jsonl");
+  EXPECT_FALSE(lines[0].contains("validation_losses"));
+  EXPECT_EQ(lines[1].at("validation_loss"), 2.5);
+  EXPECT_EQ(lines[1].at("validation_losses"), nlohmann::json({{"new", 2.25}, {"old", 3.25}}));
+}
+
 TEST(Metrics, AnFp16StepSaysItsLossScale) {
   const test::TemporaryFolder run;
   StepMetrics m;
@@ -79,6 +99,79 @@ TEST(Metrics, ATornLastLineMovesAside) {
   const auto lines = lines_of(run.path() / "metrics.jsonl");
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(lines[2].at("step"), 3);
+}
+
+Settings run_settings(std::initializer_list<std::pair<const char*, std::string>> given) {
+  Settings s;
+  for (const auto& spec : run_options()) {
+    for (const auto& [name, value] : given) {
+      if (spec.long_name() == name) s.set(spec, {value});
+    }
+  }
+  return s;
+}
+
+StartRecord start_with(int64_t number, const Settings& given) {
+  StartRecord start;
+  start.number = number;
+  start.step = 10 * number;
+  start.layout = {.tp = 2, .dp = 3};
+  start.run = with_fallbacks(run_options(), given);
+  return start;
+}
+
+TEST(Starts, WhatTheLastOneHadIsTheNextOnesDefaultButForTheLayout) {
+  const test::TemporaryFolder run;
+  append_start(run.path(), start_with(1, run_settings({{"save-interval", "7"},
+                                                       {"eval-interval", "5"},
+                                                       {"valid-data-path", "held-out"},
+                                                       {"micro-batch-size", "4"},
+                                                       {"device", "cpu"},
+                                                       {"train-iters", "30"},
+                                                       {"load-step", "3"}})));
+  const LastStart last = parse_start(last_start_line(run.path()));
+  EXPECT_EQ(last.number, 1);
+  const auto given = run_settings({{"keep-checkpoints", "2"}, {"eval-iters", "3"}});
+  const Settings next = with_remembered(given, last.remembered);
+  EXPECT_EQ(next.integer("save-interval"), 7);
+  EXPECT_EQ(next.integer("keep-checkpoints"), 2);
+  EXPECT_EQ(next.text("valid-data-path"), std::filesystem::absolute("held-out"));
+  for (const char* name :
+       {"micro-batch-size", "device", "train-iters", "load-step", "tensor-model-parallel-size"}) {
+    EXPECT_FALSE(next.has(name)) << name;
+  }
+  EXPECT_EQ(show_remembered(given, last.remembered),
+            "--save-interval 7 --eval-interval 5 --valid-data-path " +
+                std::filesystem::absolute("held-out").string());
+  EXPECT_FALSE(with_remembered(run_settings({{"eval-interval", "0"}}), last.remembered)
+                   .has("valid-data-path"));
+}
+
+TEST(Starts, ALineSaysHowItRan) {
+  const test::TemporaryFolder run;
+  append_start(run.path(), start_with(4, {}));
+  const auto line = lines_of(run.path() / "starts.jsonl").at(0);
+  EXPECT_EQ(line.at("start"), 4);
+  EXPECT_EQ(line.at("step"), 40);
+  EXPECT_EQ(line.at("ranks"), 6);
+  EXPECT_EQ(line.at("layout").at("tp"), 2);
+  EXPECT_EQ(line.at("micro_batch_size"), 1);
+  EXPECT_GE(line.at("threads"), 1);
+  EXPECT_EQ(line.at("device"), "cpu");
+  EXPECT_NE(line.at("instruction_set").get<std::string>().find("AVX"), std::string::npos);
+  EXPECT_TRUE(line.at("versions").contains("onednn"));
+  EXPECT_EQ(line.at("options").at("save-interval"), 1000);
+}
+
+TEST(Starts, ATornLineAndAFolderWithoutStartsAreNoObstacle) {
+  const test::TemporaryFolder run;
+  EXPECT_EQ(parse_start(last_start_line(run.path())).number, 0);
+  append_start(run.path(), start_with(1, run_settings({{"save-interval", "7"}})));
+  std::ofstream(run.path() / "starts.jsonl", std::ios::app) << "{\"start\": 2, \"opt";
+  EXPECT_EQ(parse_start(last_start_line(run.path())).number, 1);
+  append_start(run.path(), start_with(2, run_settings({{"save-interval", "9"}})));
+  EXPECT_EQ(lines_of(run.path() / "starts.jsonl").size(), 3u);
+  EXPECT_EQ(parse_start(last_start_line(run.path())).remembered.integer("save-interval"), 9);
 }
 
 TEST(Metrics, ALastLineWithoutItsNewlineIsKeptAndEnded) {

@@ -13,6 +13,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 class SpecificationTest : public testing::Test {
  protected:
@@ -138,7 +139,41 @@ TEST_F(SpecificationTest, DataMayMove) {
   }
   check_against(path, given({"--data-path", old_ + "-moved"}));
   EXPECT_EQ(path.stages.front().sources.front().prefix, old_ + "-moved");
-  EXPECT_NO_THROW(open_training_data(path));
+  EXPECT_NO_THROW(open_training_data(path, 0));
+}
+
+// The old set is read up to sample 80, step 10, and archived behind it.
+TEST_F(SpecificationTest, DataThatArePastNeedNotBeThere) {
+  auto path = new_path(small());
+  path.stages.push_back({80, parse_sources({new_})});
+  path.stages = open_training_data(path, 0).stages();
+  for (const char* suffix : {".bin", ".idx", ".json"}) std::filesystem::remove(old_ + suffix);
+  EXPECT_NO_THROW(open_training_data(path, 10));
+  EXPECT_EQ(open_training_data(path, 10).stages().front().sources.front().identity,
+            path.stages.front().sources.front().identity);
+  EXPECT_THAT(error_of([&] { open_training_data(path, 9); }),
+              AllOf(HasSubstr(old_ + ".idx"), HasSubstr("moved"),
+                    HasSubstr(path.stages.front().sources.front().identity)));
+  EXPECT_NO_THROW(check_against(path, given({"--data-path", old_})));  // a script's words
+  EXPECT_NO_THROW(fork_path(path, {"../main", "id", 10, 80, 1280}, {}));
+  EXPECT_THROW(fork_path(path, {"../main", "id", 9, 72, 1152}, {}), Error);
+}
+
+TEST_F(SpecificationTest, AForkWithLongerSamplesNeedNotFindThemInDataThatArePast) {
+  const auto short_set = make_set("short", 40);
+  auto line = small({"--position-embedding-type", "rope"});
+  line.set({"data-path", OptionKind::list, OptionGroup::training, "", ""}, {short_set});
+  const auto longer = given({"--seq-length", "64", "--data-path", new_});
+  EXPECT_EQ(fork_path(new_path(line), {"../main", "id", 5, 40, 640}, longer).stages.size(), 2u);
+}
+
+TEST_F(SpecificationTest, AForksDataHaveThePathsTokenizer) {
+  const auto path = new_path(small());
+  std::ofstream(new_ + ".json") << R"({"tokenizer": "other", "vocabulary_size": 257})";
+  EXPECT_THAT(error_of([&] {
+                fork_path(path, {"../main", "id", 10, 80, 1280}, given({"--data-path", new_}));
+              }),
+              AllOf(HasSubstr("'other'"), HasSubstr("'byte'")));
 }
 
 TEST_F(SpecificationTest, AForkInheritsOrChanges) {
@@ -240,6 +275,11 @@ TEST_F(SpecificationTest, SourcesArePathsOrPairs) {
   EXPECT_EQ(parse_sources({"0.7", "A", "0.3", "B"})[1].weight, 0.3);
   EXPECT_THROW(parse_sources({"A", "B"}), Error);
   EXPECT_THROW(parse_sources({"0.7", "A", "0.3"}), Error);
+  EXPECT_THROW(parse_sources({"0", "A", "1", "B"}), Error);
+  EXPECT_THAT(error_of([] {
+                parse_sources({"A", "B"}, "valid-data-path");
+              }),
+              AllOf(HasSubstr("--valid-data-path A B"), Not(HasSubstr("--data-path A"))));
 }
 
 TEST(ModelSettings, EveryPresetSurvives) {

@@ -175,6 +175,9 @@ TEST(Sampling, OptionsOutOfRangeAreRefused) {
   EXPECT_THROW(sample_token(four, {.temperature = -1}, 0), Error);
   EXPECT_THROW(sample_token(four, {.top_k = -1}, 0), Error);
   EXPECT_THROW(sample_token(four, {.top_p = 0}, 0), Error);
+  const std::vector<float> none = {0, std::nanf(""), 1};
+  EXPECT_THAT([&] { sample_token(none, {}, 0); },
+              testing::ThrowsMessage<Error>(testing::HasSubstr("token 1")));
 }
 
 }  // namespace

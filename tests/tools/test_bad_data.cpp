@@ -114,6 +114,39 @@ TEST_F(BadData, EvaluationRefusesAnotherTokenizer) {
   expect_refused("eval " + folder.at("run") + " --data-path " + folder.at("none"), {"none.idx"});
 }
 
+TEST_F(BadData, WhatWasMeantIsSaid) {
+  const auto refuse_path = [&](const std::string& path, const Parts& parts) {
+    expect_refused(folder.train("new", {{"data-path", path}}), parts);
+  };
+  std::ofstream(folder.at("raw.text")) << "text";
+  refuse_path(folder.at("raw.text"),
+              {"raw.text.idx", "No such file", "tokenize --input " + folder.at("raw.text")});
+  for (const char* file : {"a.bin", "a.idx", "a.txt"}) {
+    refuse_path(folder.at(file), {"is given as " + folder.at("a")});
+  }
+  refuse_path(folder.at(""), {"is a folder"});
+  run_well(folder.train("run"));
+  expect_refused("eval " + folder.at("run") + " --data-path " + folder.at("raw.text"),
+                 {"tokenize --input"});
+  fs::rename(folder.at("a.idx"), folder.at("moved.idx"));
+  fs::rename(folder.at("a.bin"), folder.at("moved.bin"));
+  fs::rename(folder.at("a.json"), folder.at("moved.json"));
+  for (const auto& more : {std::string(), " --data-path " + folder.at("a")}) {
+    expect_refused("train " + folder.at("run") + " --train-iters 4" + more,
+                   {"a.idx", "identity", "if it has moved", "--data-path"});
+  }
+  run_well("train " + folder.at("run") + " --train-iters 4 --data-path " + folder.at("moved"));
+}
+
+TEST_F(BadData, PrefixesThatAreFolders) {
+  for (const char* name : {"made/", "made/.", "made/..", "."}) {
+    const std::string prefix = name[0] == '.' ? name : folder.at(name);
+    expect_refused("tokenize --input " + folder.at("a.txt") + " --output-prefix " + prefix,
+                   {"'" + prefix + "' names a folder"});
+    EXPECT_FALSE(fs::exists(folder.at("made")));
+  }
+}
+
 TEST_F(BadData, TextsThatCannotBeTokenized) {
   refuse_tokenize("--input " + folder.at("none.txt"), {"none.txt", "No such file"});
   refuse_tokenize("--input " + folder.at("a.txt") + " " + folder.at("none.txt"), {"none.txt"});

@@ -144,6 +144,7 @@ TEST_F(BadInput, ValidationWithoutData) {
 
 TEST_F(BadInput, DataThatIsNotThere) {
   refuse("data-path", folder.at("none"), {"none.idx", "No such file"});
+  refuse("valid-data-path", folder.at("a") + " " + folder.at("b"), {"--valid-data-path", "pairs"});
   refuse("data-path", "0.5 " + folder.at("a") + " 0.5", {"3 values", "pairs"});
   refuse("data-path", "0 " + folder.at("a") + " 1 " + folder.at("b"), {"weight of 0"});
   expect_refused("train " + folder.at("new"), {folder.at("new"), "--data-path", "name right"});

@@ -174,10 +174,44 @@ TEST_F(BadPaths, Generation) {
   refuse(generate + "--top-p 0", {"top-p is 0"});
   refuse(generate + "--top-k -1", {"top-k is -1"});
   refuse(generate + "--temperature -1", {"temperature is -1"});
+  refuse(generate + "--seed -1", {"--seed -1"});
   refuse("generate " + main(), {"--prompt"});
   refuse("generate " + folder.at("none") + " --prompt the", {"no path", "none"});
   EXPECT_EQ(run(words(generate + "--top-p 0")).out, "");
   EXPECT_EQ(run({"generate", main(), "--max-new-tokens", "4", "--prompt", ""}).exit_code, 0);
+  const auto longer = run({"generate", main(), "--prompt", std::string(40, 'a')});
+  EXPECT_EQ(longer.exit_code, 0) << longer.err;
+  EXPECT_THAT(longer.err, testing::HasSubstr("has 40 tokens and the context 16"));
+}
+
+// A hardly trained model with tokens that its tokenizer lacks, sampled nearly uniformly.
+TEST_F(BadPaths, GenerationKeepsToTheTokenizersTokens) {
+  run_well(folder.train("large", {}, "--vocab-size 5000"));
+  const Parts line = {
+      "generate", folder.at("large"), "--prompt", "a\u00e9",         "--temperature",
+      "2",        "--seed",           "3",        "--max-new-tokens"};
+  const auto with = [&](const std::string& tokens, const Parts& more) {
+    Parts all = line;
+    all.push_back(tokens);
+    all.insert(all.end(), more.begin(), more.end());
+    const auto outcome = run(all);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.out;
+  };
+  const auto found = nlohmann::json::parse(with("100", {"--json"}));
+  std::string bytes;
+  for (const int id : found.at("ids")) {
+    EXPECT_LT(id, 256);
+    bytes.push_back(static_cast<char>(id));
+  }
+  EXPECT_GT(bytes.size(), 4u);
+  const std::string plain = with("100", {});
+  EXPECT_TRUE(("a\u00e9" + bytes).starts_with(plain.substr(0, plain.size() - 1)));
+  // The text is that of the ids: each byte that is no part of a character shows as U+FFFD.
+  EXPECT_EQ(
+      found.at("text"),
+      nlohmann::json::parse(nlohmann::json(plain.substr(3, plain.size() - 4))
+                                .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
 }
 
 TEST_F(BadPaths, ASecondTrainerIsRefusedAndTheFirstGoesOn) {

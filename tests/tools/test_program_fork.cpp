@@ -183,6 +183,20 @@ TEST_F(Fork, goes_on_when_the_sets_of_several_stages_moved) {
   expect_whole_log(at("main"), 1, 9);
 }
 
+TEST_F(Fork, and_its_parent_go_on_without_data_that_are_past) {
+  const auto more = make_tokens(folder_.path(), "more", 40'000, 7);
+  make_main(8);
+  run_well("extend " + at("main").string() + " --at-step 8 --data-path " + more);
+  for (const char* part : {".bin", ".idx", ".json"}) fs::remove(data_ + part);
+  train(at("main"), "--data-path " + data_ + " --train-iters 10");  // a script's words
+  fork("main", 10, "branch");
+  go_on("branch", 12);
+  run_well("extend " + at("main").string() + " --at-step 12 --data-path " + more);
+  run_well("plan " + at("main").string());
+  go_on("main", 14);
+  EXPECT_EQ(RunFolder(at("main")).read().stages.size(), 3u);
+}
+
 TEST_F(Fork, in_another_layout_is_the_same_branch) {
   make_main(12);
   for (const char* name : {"serial", "cube"}) {

@@ -58,6 +58,35 @@ TEST_F(Layouts, agree_on_llamas) { compare(llama, 4, {{.tp = 2, .pp = 2}, {.dp =
 
 TEST_F(Layouts, agree_on_neox) { compare(neox, 4, {{.tp = 2, .dp = 2}, {.tp = 2, .pp = 4}}); }
 
+// At a rate of 0 every validation of every layout scores the same weights, and so the same loss.
+TEST_F(Layouts, validate_on_the_same_sample) {
+  const auto other = make_tokens(folder_.path(), "other", 50'000, 2);
+  const std::string blend = " 1 " + other + " 3 " + data_;
+  const std::string common = " --lr 0 --eval-interval 2 --eval-iters 4 --train-iters ";
+  const std::vector<std::pair<std::string, std::string>> kinds = {
+      {"split", tiny_path(blend, 8, "--split 80,20")},
+      {"sets", tiny_path(data_, 8, "--valid-data-path" + blend)}};
+  for (const auto& [kind, options] : kinds) {
+    const auto serial = folder_.path() / kind, cube = folder_.path() / (kind + "-cube");
+    train(serial, options + common + "4");
+    train(serial, common + "6" + (kind == "sets" ? " --valid-data-path" + blend : ""));
+    train(cube, options + common + "2", {.tp = 2, .dp = 2});
+    const auto lines = metrics_of(serial);
+    const auto& first = lines[1].at("validation_losses");
+    ASSERT_EQ(first.size(), 2u);
+    const double text = first.at("text"), others = first.at("other");
+    EXPECT_NE(text, others);
+    const double mean = lines[1].at("validation_loss");
+    EXPECT_NEAR(mean, 0.75 * text + 0.25 * others, 1e-9);
+    for (const size_t step : {3u, 5u}) {
+      EXPECT_EQ(lines[step].at("validation_losses"), first) << kind << ", step " << step + 1;
+      EXPECT_EQ(lines[step].at("validation_loss"), lines[1].at("validation_loss"));
+    }
+    EXPECT_FALSE(lines[2].contains("validation_loss"));
+    EXPECT_NEAR(metrics_of(cube)[1].at("validation_loss"), mean, 1e-5 * mean);
+  }
+}
+
 TEST_F(Layouts, do_not_depend_on_the_micro_batch) {
   const std::string all = tiny_path(data_, 6) + " --train-iters 30";
   const auto reference = folder_.path() / "reference", run = folder_.path() / "run";

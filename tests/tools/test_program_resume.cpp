@@ -55,6 +55,27 @@ TEST_F(Resume, stopped_by_steps_repeats_every_bit_in_bf16) {
   stop_by_steps("mixed", {7}, 12, {.tp = 2, .pp = 2});
 }
 
+TEST_F(Resume, a_start_takes_over_how_the_last_one_ran) {
+  options_ = tiny_path(data_, 2, "--num-layers 2 --hidden-size 32 --save-interval 2");
+  train(at("run"), until(3) + " --keep-checkpoints 2");
+  EXPECT_EQ(saved_steps(at("run")), (std::vector<int64_t>{2, 3}));
+  const std::string run = "train " + at("run").string();
+  // Ends before its first step, so what it was given is not remembered.
+  EXPECT_NE(test::run(words(run + " --train-iters 2 --save-interval 5")).exit_code, 1);
+  const auto outcome = test::run(words(run + " --train-iters 7"));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  const std::string first = outcome.err.substr(0, outcome.err.find('\n'));
+  EXPECT_NE(first.find("goes on from step 3 (" + checkpoint_of(at("run"), 3).string() + ")"),
+            std::string::npos)
+      << first;
+  EXPECT_NE(first.find("; as before: --save-interval 2 --keep-checkpoints 2"), std::string::npos)
+      << first;
+  EXPECT_EQ(saved_steps(at("run")), (std::vector<int64_t>{6, 7}));
+  for (const auto& line : metrics_of(at("run"))) {
+    EXPECT_EQ(line.at("start"), line.at("step") <= 3 ? 1 : 2);
+  }
+}
+
 TEST_F(Resume, does_nothing_where_nothing_is_left) {
   train(at("run"), until(3));
   const auto tensors = tensors_of(checkpoint_of(at("run"), 3));
