@@ -96,6 +96,7 @@ Source TrainingData::State::make_source(DataSource& source, int64_t vocabulary) 
   Source made;
   made.set = open(source.prefix, vocabulary);
   check_identity(source, *made.set);
+  if (source.identity.empty()) made.set->check_tokens();  // new to the path
   source.identity = made.set->identity();
   made.windows = whole_windows(made.set->tokens(), sequence_length);
   const auto [begin, end] = split.range(0, made.windows);

@@ -65,6 +65,7 @@ ordered_json lineage_json(const std::vector<LineageEntry>& lineage) {
                    {"step", e.step},
                    {"samples", e.samples},
                    {"tokens", e.tokens}});
+    if (!e.path_as_given.empty()) all.back()["path_as_given"] = e.path_as_given;
   }
   return all;
 }
@@ -94,7 +95,8 @@ PathSpecification parse(const ordered_json& j) {
   for (const auto& e : j.at("lineage")) {
     const int64_t samples = e.at("samples");
     path.lineage.push_back({e.at("path"), e.at("checkpoint"), e.at("step"), samples,
-                            e.value("tokens", samples * path.sequence_length())});
+                            e.value("tokens", samples * path.sequence_length()),
+                            e.value("path_as_given", "")});
   }
   return path;
 }

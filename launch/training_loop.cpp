@@ -182,6 +182,14 @@ void TrainingLoop::save(const StepMetrics& m) {
   }
 }
 
+void TrainingLoop::save_origin(const CheckpointInfo& loaded) {
+  StepMetrics m;
+  m.step = loaded.step;
+  m.samples = loaded.samples;
+  m.loss = loaded.loss;
+  save(m);
+}
+
 // A record or log that cannot be written is told to the other ranks with the next step.
 void TrainingLoop::report(const StepMetrics& m) {
   try {

@@ -223,6 +223,79 @@ TEST_F(Fork, points_are_never_deleted) {
   go_on("branch", 6);
 }
 
+// A link above, at or between either folder, seen at the fork, at the start or at both.
+TEST_F(Fork, finds_its_parent_through_links) {
+  make_main(4);
+  go_on("main", 8);
+  fs::create_directories(at("disk/deep"));
+  fs::create_directory_symlink(at("disk/deep"), at("behind"));
+  fs::create_directory_symlink(folder_.path(), at("disk/everything"));
+  fs::create_directory_symlink(at("main"), at("disk/deep/parent"));
+  fork("main", 4, "behind/child");
+  fork("disk/deep/parent", 4, "plain");
+  fork("behind/parent", 4, "disk/everything/other");
+  for (const char* name : {"behind/child", "plain", "other"}) go_on(name, 6);
+  fork("disk/everything/behind/child", 6, "grandchild");
+  fs::rename(at("main"), at("disk/main"));  // the link left in its place is as good
+  fs::create_directory_symlink(at("disk/main"), at("main"));
+  go_on("disk/everything/grandchild", 8);
+  expect_same_end("main", "grandchild", 8);
+  train(at("main"), "--keep-checkpoints 1 --train-iters 9");
+  EXPECT_EQ(saved_steps(at("main")), (std::vector<int64_t>{4, 9}));
+}
+
+TEST_F(Fork, and_its_parent_may_be_moved_together) {
+  make_main(4);
+  fs::create_directories(at("disk"));
+  fs::create_directories(at("runs"));
+  fs::rename(at("main"), at("disk/main"));
+  fs::create_directory_symlink(at("disk/main"), at("runs/main"));
+  fork("runs/main", 4, "runs/child");
+  fs::create_directories(at("a/b"));
+  fs::rename(at("runs"), at("a/b/runs"));
+  go_on("a/b/runs/child", 6);
+  fs::rename(at("a/b/runs"), at("runs"));
+  train(at("runs/child"), "--load-step 4 --train-iters 6");
+}
+
+TEST_F(Fork, of_a_parent_that_cannot_be_written_keeps_its_fork_point) {
+  make_main(4);
+  go_on("main", 8);
+  write_file_atomically(at("main/pins"), "not a folder");
+  const auto made = run(words("fork " + fork_point("main", 4) + " " + at("branch").string()));
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_NE(made.err.find("nothing keeps step 4"), std::string::npos) << made.err;
+  go_on("branch", 6, {.dp = 2});
+  EXPECT_EQ(saved_steps(at("branch")), (std::vector<int64_t>{4, 6}));
+  expect_same_end("main", "branch", 4);
+  fs::rename(at("main"), at("gone"));
+  train(at("branch"), "--load-step 4 --train-iters 8");
+  expect_same_steps(at("gone"), at("branch"), 5, 8);
+  fork("branch", 4, "grandchild");
+  go_on("grandchild", 8);
+  expect_same_end("branch", "grandchild", 8);
+}
+
+TEST_F(Fork, given_again_is_there_already) {
+  const auto more = make_tokens(folder_.path(), "more", 40'000, 7);
+  make_main(4);
+  const std::string again =
+      "fork " + fork_point("main", 4) + " " + at("branch").string() + " --data-path " + more;
+  run_well(again);
+  go_on("branch", 6);
+  run_well("extend " + at("branch").string() + " --at-step 7 --data-path " + data_);
+  const std::string before = read_file(at("branch/path.json"));
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_NE(run(words(again)).err.find("already"), std::string::npos);
+    const auto extended =
+        run(words("extend " + at("branch").string() + " --at-step 7 --data-path " + data_));
+    EXPECT_EQ(extended.exit_code, 0);
+    EXPECT_NE(extended.err.find("already"), std::string::npos) << extended.err;
+    go_on("branch", 9);  // an extension that lies behind is there already, too
+  }
+  EXPECT_EQ(read_file(at("branch/path.json")), before);
+}
+
 TEST_F(Fork, refuses_what_would_be_dropped) {
   make_main(8);
   const auto expect_refused = [&](const std::string& line, const std::string& part) {
