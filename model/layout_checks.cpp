@@ -18,7 +18,11 @@ void check_divides(int parts, const char* axis, int64_t total, const std::string
 
 void check_tensor_parallel(const GptConfig& c, int tp, const GptStage::Options& options) {
   check_divides(tp, "tp", c.heads, "the number of heads");
-  check_divides(tp, "tp", c.query_groups, "the number of query groups");
+  check(
+      c.query_groups % tp == 0 || tp % c.query_groups == 0, where,
+      "the number of query groups is {} and tp is {}; --tp must divide --num-query-groups or be a "
+      "multiple of it",
+      c.query_groups, tp);
   check_divides(tp, "tp", c.ffn_hidden, "ffn_hidden");
   check_divides(tp, "tp", c.padded_vocabulary(),
                 fmt::format("the vocabulary {} padded to a multiple of 128", c.vocabulary));

@@ -42,7 +42,8 @@ TEST_F(BadRanks, LayoutsThatDoNotFit) {
   refuse({{"tp", "3"}}, {"2 ranks with --tp 3"});
   refuse({{"hidden-size", "18"}, {"num-attention-heads", "3"}}, {"heads is 3", "tp is 2"},
          "--tp 2");
-  refuse({{"num-query-groups", "1"}}, {"query groups is 1", "tp is 2"}, "--tp 2");
+  refuse({{"hidden-size", "24"}, {"num-attention-heads", "6"}, {"num-query-groups", "3"}},
+         {"query groups is 3", "tp is 2", "--num-query-groups"}, "--tp 2");
   refuse({{"seq-length", "15"}}, {"is 15", "tp is 2"}, "--tp 2");
   refuse({{"num-layers", "1"}}, {"pp is 2", "1 layers"}, "--pp 2");
   refuse({{"pipeline-layers", "1,2"}}, {"1, 2", "together 3"}, "--pp 2");
