@@ -66,6 +66,7 @@ std::vector<ValidationSource> open_validation_sources(const PathSpecification& p
                                                       const std::vector<std::string>& values) {
   const auto given = parse_sources(values, "valid-data-path");
   std::vector<std::string> prefixes;
+  prefixes.reserve(given.size());
   for (const DataSource& source : given) prefixes.push_back(source.prefix);
   const auto data = open_evaluation_data(path, prefixes);
   std::vector<ValidationSource> sources;
