@@ -20,14 +20,14 @@ constexpr const char* full = "full: (6 N + 12 L C T) tokens / s / peak";
 std::vector<Profiler::Line> by_operator(const std::vector<Profiler::Line>& profile) {
   std::vector<Profiler::Line> all;
   for (const auto& one : profile) {
-    const auto same = std::ranges::find_if(all, [&](const auto& line) {
+    auto same = std::ranges::find_if(all, [&](const auto& line) {
       return line.part == one.part && line.operation == one.operation &&
              line.note.backend == one.note.backend;
     });
     if (same == all.end()) {
-      all.push_back({one.part, one.operation, {one.note.backend, "", 0}, 0, 0});
+      same = all.insert(all.end(), {one.part, one.operation, {one.note.backend, "", 0}, 0, 0});
     }
-    Profiler::Line& line = same == all.end() ? all.back() : *same;
+    Profiler::Line& line = *same;
     line.calls += one.calls;
     line.milliseconds += one.milliseconds;
   }

@@ -106,9 +106,10 @@ void cpu::embedding_backward(const Context&, const Tensor& ids, const Tensor& dy
 void cpu::position_embedding_forward(const Context& context, const Tensor& table, int64_t first,
                                      const Tensor& x) {
   const int64_t positions = table.shape[0];
+  const bool dense = table.is_contiguous() && x.is_contiguous();
   for (int64_t row = 0; row < x.shape[0];) {
     const int64_t position = (first + row) % positions;
-    const int64_t count = std::min(positions - position, x.shape[0] - row);
+    const int64_t count = dense ? std::min(positions - position, x.shape[0] - row) : 1;
     const Tensor rows = x.slice(0, row, row + count);
     cpu::add(context, rows, table.slice(0, position, position + count), rows);
     row += count;

@@ -263,16 +263,16 @@ void token_kernels(Bench& bench, Report& report, int64_t rows, int64_t width, in
     return {2 * n + 8 * touched,
             [&, ids, dy, table] { embedding_backward(bench.context(), ids, dy, 0, table); }};
   });
-  const int64_t positions = std::max<int64_t>(1, rows / 64);
+  const int64_t length = std::max<int64_t>(1, rows / 64);
   report.add("position embedding forward", [&]() -> Call {
     const Tensor x = bench.numbers({rows, width}, half);
-    const Tensor table = bench.numbers({positions, width}, half);
+    const Tensor table = bench.numbers({length, width}, half);
     return {4 * n, [&, x, table] { position_embedding_forward(bench.context(), table, 0, x); }};
   });
   report.add("position embedding backward", [&]() -> Call {
     const Tensor dx = bench.numbers({rows, width}, half);
-    const Tensor table = bench.make({positions, width}, DType::f32);
-    return {2 * n + 8.0 * static_cast<double>(positions * width),
+    const Tensor table = bench.make({length, width}, DType::f32);
+    return {2 * n + 8.0 * static_cast<double>(length * width),
             [&, dx, table] { position_embedding_backward(bench.context(), dx, 0, table); }};
   });
   report.add("cross entropy", [&]() -> Call {

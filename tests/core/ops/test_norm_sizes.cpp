@@ -196,8 +196,8 @@ TEST(NormLaunch, RowsOfModels) {
   expect(8192, false, 4, 256);
   expect(16384, false, 4, 512);
   expect(32768, false, 0, 512);
-  EXPECT_EQ(norm_backward_launch(norm_layout(768, 8, true), 65536, 768, 3).shape.x, 132);
-  EXPECT_EQ(norm_backward_launch(norm_layout(2048, 8, true), 32768, 2048, 3).shape.x, 6 * 132);
+  EXPECT_EQ(norm_backward_launch(norm_layout(768, 8, true), 65536, 768, 3, 132).shape.x, 132);
+  EXPECT_EQ(norm_backward_launch(norm_layout(2048, 8, true), 32768, 2048, 3, 132).shape.x, 6 * 132);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NormSizesTest, testing::ValuesIn(cases()), case_name);
