@@ -36,6 +36,7 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   branch.write(path);
   log::info("'{}' continues from step {} of '{}' ({} samples)", child, info.step,
             parent.folder().string(), info.samples);
+  for (const auto& line : describe_rates(specification, path)) log::info("{}", line);
 }
 
 void extend(const std::string& run, int64_t step, const Settings& given) {

@@ -69,6 +69,10 @@ PathSpecification path_without_data(Settings given);
 PathSpecification fork_path(const PathSpecification& parent, const LineageEntry& entry,
                             const Settings& given);
 
+// For a log: a branch's rates where their course changes, and a jump at the fork.
+std::vector<std::string> describe_rates(const PathSpecification& parent,
+                                        const PathSpecification& branch);
+
 // Refuses options that contradict the path, naming both values. Data sets that were given under
 // another name but are the same (by identity) move there.
 void check_against(PathSpecification& path, const Settings& given);

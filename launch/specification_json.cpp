@@ -56,14 +56,20 @@ ordered_json schedule_json(const Schedule& s) {
   return {{"maximum", s.maximum},         {"minimum", s.minimum},
           {"warmup", s.warmup},           {"style", std::string(name_of(s.style))},
           {"decay_begin", s.decay_begin}, {"decay_from", s.decay_from},
-          {"decay_iters", s.decay_iters}};
+          {"decay_iters", s.decay_iters}, {"warmup_begin", s.warmup_begin},
+          {"warmup_from", s.warmup_from}};
 }
 
 Schedule schedule_from(const ordered_json& j) {
-  return {j.at("maximum"),     j.at("minimum"),
-          j.at("warmup"),      decay_style_named(j.at("style").get<std::string>()),
-          j.at("decay_begin"), j.at("decay_from"),
-          j.at("decay_iters")};
+  return {j.at("maximum"),
+          j.at("minimum"),
+          j.at("warmup"),
+          decay_style_named(j.at("style").get<std::string>()),
+          j.at("decay_begin"),
+          j.at("decay_from"),
+          j.at("decay_iters"),
+          j.value("warmup_begin", int64_t{0}),
+          j.value("warmup_from", 0.0)};
 }
 
 ordered_json stages_json(const std::vector<DataStage>& stages) {

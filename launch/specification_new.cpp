@@ -128,7 +128,7 @@ PathSpecification new_path(const Settings& given) {
 }
 
 PathSpecification path_without_data(Settings given) {
-  if (!given.has("lr")) given.set_text("lr", "0.0");
+  if (!given.has("lr")) given.set_text("lr", "1.0");  // whatever: no rate is used
   check(given.has("vocab-size") || given.has("preset"), "path",
         "without --data-path the vocabulary is unknown; give --vocab-size or a --preset");
   PathSpecification path = begin_path(given);

@@ -105,11 +105,17 @@ TEST_F(Fork, decays_by_the_formula_and_stops_at_the_end) {
   EXPECT_EQ(saved_steps(at("cosine")), std::vector<int64_t>{25});
 }
 
-TEST_F(Fork, during_warm_up_decays_from_the_rate_there) {
+TEST_F(Fork, during_warm_up_finishes_it_before_the_decay) {
   make_main(4);
-  fork("main", 4, "branch", "--lr-decay-style linear --lr-decay-iters 5");
+  fork("main", 4, "branch", "--lr-decay-style linear --lr-decay-iters 11");
   train(at("branch"), "");
-  expect_decay("branch", 4, 1e-3 * (4.0 / 10.0), 5, linear);
+  for (int64_t step = 5; step <= 10; ++step) {
+    EXPECT_EQ(rate("branch", step), 1e-3 * (static_cast<double>(step) / 10.0));
+  }
+  for (int64_t n = 1; n <= 5; ++n) {
+    EXPECT_NEAR(rate("branch", 10 + n), 1e-5 + (1e-3 - 1e-5) * linear(n / 5.0), 1e-18);
+  }
+  expect_whole_log(at("branch"), 5, 15);
 }
 
 TEST_F(Fork, stopped_and_continued_repeats_its_bits) {
@@ -217,7 +223,9 @@ TEST_F(Fork, refuses_what_would_be_dropped) {
     EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
   };
   const std::string make = "fork " + fork_point("main", 8) + " " + at("branch").string();
-  expect_refused(make + " --lr-decay-style cosine --lr-decay-iters 5 --lr 1e-4", "--lr");
+  expect_refused(make + " --lr-decay-style cosine --lr-decay-iters 2", "warm-up lasts to step 10");
+  expect_refused(make + " --lr-decay-style cosine --lr-decay-iters 5 --min-lr 1e-3 --lr 1e-3",
+                 "above its minimum");
   expect_refused(make + " --lr-decay-style cosine", "--lr-decay-iters");
   expect_refused(make + " --hidden-size 32", "--hidden-size");
   expect_refused("fork " + fork_point("main", 7) + " " + at("branch").string(), "nearest");
