@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <map>
 #include <optional>
 
@@ -65,7 +66,7 @@ struct TrainingData::State {
 
   std::shared_ptr<const TokenDataset> open(const std::string& prefix, int64_t vocabulary);
   Source make_source(DataSource& source, int64_t vocabulary);
-  void make_stage(uint64_t seed, size_t index, int64_t vocabulary);
+  void make_stage(const Seeds& seeds, size_t index, int64_t vocabulary);
   void settle_info(int64_t vocabulary);
   size_t stage_of(int64_t sample) const;
   SamplePlace place_in(size_t stage, int64_t sample) const;
@@ -101,7 +102,7 @@ Source TrainingData::State::make_source(DataSource& source, int64_t vocabulary) 
   return made;
 }
 
-void TrainingData::State::make_stage(uint64_t seed, size_t index, int64_t vocabulary) {
+void TrainingData::State::make_stage(const Seeds& seeds, size_t index, int64_t vocabulary) {
   Stage& stage = stages.emplace_back();
   std::vector<double> weights;
   std::vector<int64_t> windows;
@@ -110,7 +111,11 @@ void TrainingData::State::make_stage(uint64_t seed, size_t index, int64_t vocabu
     weights.push_back(source.weight);
     windows.push_back(stage.sources.back().training.size());
   }
-  stage.order.emplace(seed, static_cast<int>(index), std::move(weights), std::move(windows));
+  const int64_t begin = specification[index].first_sample;
+  const int64_t end = index + 1 < specification.size() ? specification[index + 1].first_sample
+                                                       : std::numeric_limits<int64_t>::max();
+  stage.order.emplace(seeds.within(begin, end), static_cast<int>(index), std::move(weights),
+                      std::move(windows));
 }
 
 void TrainingData::State::settle_info(int64_t vocabulary) {
@@ -171,15 +176,15 @@ std::string TrainingData::State::describe(size_t stage, size_t source) const {
       tokens - 1 - described.windows * sequence_length);
 }
 
-TrainingData::TrainingData(std::vector<DataStage> stages, int64_t sequence_length, uint64_t seed,
-                           Split split, int64_t vocabulary)
+TrainingData::TrainingData(std::vector<DataStage> stages, int64_t sequence_length,
+                           const Seeds& seeds, Split split, int64_t vocabulary)
     : state_(std::make_shared<State>()) {
   check_stages(stages);
   state_->specification = std::move(stages);
   state_->sequence_length = sequence_length;
   state_->split = std::move(split);
   for (size_t i = 0; i < state_->specification.size(); ++i) {
-    state_->make_stage(seed, i, vocabulary);
+    state_->make_stage(seeds, i, vocabulary);
   }
   state_->settle_info(vocabulary);
 }

@@ -38,7 +38,7 @@ std::vector<DataSource> parse_sources(const std::vector<std::string>& values) {
 }
 
 TrainingData open_training_data(const PathSpecification& path) {
-  return TrainingData(path.stages, path.sequence_length(), path.seed(), path.split,
+  return TrainingData(path.stages, path.sequence_length(), path.seeds, path.split,
                       path.model.vocabulary);
 }
 

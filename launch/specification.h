@@ -15,7 +15,7 @@ namespace switchyard {
 // A fork point behind a path: which saved step of which path it continues from.
 struct LineageEntry {
   std::string path;        // of the parent's folder, relative to the child's
-  std::string checkpoint;  // id of the parent's checkpoint
+  std::string checkpoint;  // id of the parent's checkpoint; empty at the random start, step 0
   int64_t step = 0;
   int64_t samples = 0;
   int64_t tokens = 0;
@@ -29,6 +29,7 @@ struct PathSpecification {
   Schedule schedule;
   std::vector<DataStage> stages;
   Split split;
+  Seeds seeds{0};                     // of initial weights and sample order, along the lineage
   std::string tokenizer;              // of the data; empty: unknown
   std::vector<LineageEntry> lineage;  // from the random start to the parent
 

@@ -95,6 +95,8 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
   check_positions(path);
   fork_schedule(path, entry, given, parent.schedule);
   path.split = Split::parse(path.settings.text("split"));
+  // What this epoch has not yet read comes in an order of the new seed's.
+  if (path.seed() != parent.seed()) path.seeds.changes.push_back({entry.samples, path.seed()});
   path.lineage.push_back(entry);
   const TrainingData data = open_training_data(path);
   path.stages = data.stages();

@@ -99,7 +99,7 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
   const bool at_fork =
       !path.lineage.empty() && (wanted ? wanted == path.start_step() : !run.latest());
   if (!at_fork && (wanted || run.latest())) return Origin{run, run.checkpoint(wanted), false};
-  if (path.lineage.empty()) return std::nullopt;
+  if (path.start_step() == 0) return std::nullopt;
   const auto& fork = path.lineage.back();
   const RunFolder parent((run.folder() / fork.path).lexically_normal());
   const auto entry = parent.checkpoint(fork.step);
@@ -134,11 +134,12 @@ void name_thread(const Mesh& mesh) {
                                mesh.place.pp, mesh.place.dp));
 }
 
-std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh) {
+std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh,
+                                    const PathSpecification& path) {
   std::unique_ptr<Engine> engine;
   agree_on_errors(*mesh.world, [&] {
     engine = std::make_unique<Engine>(start.options, mesh);
-    if (!start.origin) engine->initialize();
+    if (!start.origin) engine->initialize(path.seeds.initial());
   });
   return engine;
 }
@@ -237,7 +238,7 @@ void report_start(const PathSpecification& path, const Start& start, const Mesh&
             path.global_batch() * path.sequence_length());
   for (const auto& line : start.data->describe()) log::info("{}", line);
   if (!start.origin) {
-    log::info("starting from random weights, seed {}", path.seed());
+    log::info("starting from random weights, seed {}", path.seeds.initial());
   } else {
     log::info("going on from step {} of '{}'", start.origin->entry.step,
               start.origin->folder.folder().string());
@@ -356,7 +357,7 @@ void train(const std::string& folder, const Settings& given, Communicator& world
     log::warning("--no-matmul-tuning, but '{}' has timed choices; bits may differ from before",
                  run.folder().string());
   }
-  const auto engine = make_engine(start, mesh);
+  const auto engine = make_engine(start, mesh, path);
   agree_on_errors(world, [&] {
     if (world.rank() != 0) return;
     if (is_new) settle_new(run, path, lock);

@@ -25,7 +25,7 @@ double rate_of(int64_t step);
 struct TrainedEngine {
   explicit TrainedEngine(const EngineOptions& options)
       : mesh(make_mesh({}, *world)), engine(options, mesh) {
-    engine.initialize();
+    engine.initialize(options.seed);
   }
   Engine::StepResult step(int64_t number) {
     return engine.train_step(number, rate_of(number), read);
