@@ -120,7 +120,7 @@ class Bench {
       : options_(options), mesh_(make_mesh({}, *world_)), profiler_(options.device) {
     choose_products(s);
     engine_ = std::make_unique<Engine>(options, mesh_);
-    engine_->initialize();
+    engine_->initialize(options.seed);
   }
 
   void run(const Settings& s, BenchResult& result);

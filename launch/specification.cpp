@@ -48,7 +48,7 @@ std::vector<DataSource> parse_sources(const std::vector<std::string>& values, co
 }
 
 TrainingData open_training_data(const PathSpecification& path, int64_t step) {
-  TrainingData data(path.stages, path.sequence_length(), path.seed(), path.split,
+  TrainingData data(path.stages, path.sequence_length(), path.seeds, path.split,
                     path.model.vocabulary, path.samples_at(step));
   check_tokenizer(path, data.info(), "the training data");
   return data;

@@ -63,6 +63,7 @@ std::string difference(const PathSpecification& there, const PathSpecification& 
         difference_of_data(there, asked)}) {
     if (!found.empty()) return found;
   }
+  if (there.seeds.changes != asked.seeds.changes) return "other seeds came before its own";
   if (there.schedule != asked.schedule) return "its learning rates were given otherwise";
   return "";
 }

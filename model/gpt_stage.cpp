@@ -236,8 +236,8 @@ std::vector<Parameter> GptStage::stage_parameters(const GptConfig& config, const
 
 std::vector<Parameter>& GptStage::parameters() { return state_->parameters; }
 
-void GptStage::initialize() {
-  initialize_parameters(state_->parameters, state_->context.seed, state_->context.ops.stream);
+void GptStage::initialize(uint64_t seed) {
+  initialize_parameters(state_->parameters, seed, state_->context.ops.stream);
 }
 
 Shape GptStage::exchanged() const {
