@@ -17,7 +17,7 @@ std::string difference_of_settings(const Settings& there, const Settings& asked)
     return s.has(name) ? show(s.list(name)) : "none";
   };
   for (const auto& name : names) {
-    if (value(there, name) == value(asked, name)) continue;
+    if (there.has(name) && asked.has(name) && is_same_setting(name, there, asked)) continue;
     return fmt::format("it was made with --{} {}, not {}", name, value(there, name),
                        value(asked, name));
   }
