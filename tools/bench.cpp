@@ -49,11 +49,11 @@ void print_profile(const BenchResult& r) {
   if (r.profile.empty()) return;
   print_products(r);
   const auto tokens = static_cast<double>(r.global_batch * r.sequence_length);
-  std::printf("%-12s %-24s %-12s %7s %10s %10s %6s\n", "part", "operator", "by", "calls", "ms",
+  std::printf("%-12s %-28s %-12s %7s %10s %10s %6s\n", "part", "operator", "by", "calls", "ms",
               "us/token", "share");
   const auto line = [&](const std::string& part, const std::string& name, const std::string& by,
                         int64_t calls, double ms) {
-    std::printf("%-12s %-24s %-12s %7lld %10.3f %10.4f %5.1f%%\n", part.c_str(), name.c_str(),
+    std::printf("%-12s %-28s %-12s %7lld %10.3f %10.4f %5.1f%%\n", part.c_str(), name.c_str(),
                 by.c_str(), static_cast<long long>(calls), ms, 1e3 * ms / tokens,
                 100 * ms / r.profiled_milliseconds);
   };
@@ -88,7 +88,7 @@ void print(const BenchResult& r) {
         r.deterministic ? "deterministic" : "not deterministic");
   }
   for (const auto& [operation, backend] : r.backends) {
-    if (backend != "own kernels") std::printf("%s by %s\n", operation.c_str(), backend.c_str());
+    std::printf("%s by %s\n", operation.c_str(), backend.c_str());
   }
 }
 

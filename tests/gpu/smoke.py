@@ -109,7 +109,8 @@ def smoke(place, record):
 
     def micro_batch(precision):
         line = last_json(place.call([place.program("smoke"), "--device", place.device,
-                                     "--precision", precision, *shape], limit=30))
+                                     "--precision", precision, *shape],
+                                    limit=120 if place.toy else 30))
         why = wrong_in(line, precision, place.device, norms.get("f32"))
         norms[precision] = line["grad_norm"]
         record(f"micro-batch {precision}", status="failed" if why else "passed", why=why,
