@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <limits>
 #include <type_traits>
+#include <vector>
 
 #include "core/error.h"
 #include "data/dataset_info.h"
@@ -72,6 +73,11 @@ void check_counts(const DatasetDescription& description, const IndexFile& index,
         description.documents, prefix, index.documents);
 }
 
+// Where block `i` of `blocks` begins that are spread evenly, the first at 0 and the last at `room`.
+int64_t spread(int64_t room, int64_t blocks, int64_t i) {
+  return blocks == 1 ? 0 : room / (blocks - 1) * i + room % (blocks - 1) * i / (blocks - 1);
+}
+
 // A hash of blocks spread evenly over the tokens, first and last among them: sets of equal document
 // lengths differ by it, and opening a large set stays cheap.
 uint64_t sampled_hash(const MappedFile& bin) {
@@ -80,9 +86,7 @@ uint64_t sampled_hash(const MappedFile& bin) {
   const int64_t blocks = std::min(most_blocks, (bin.size() + block - 1) / block);
   uint64_t hash = 0;
   for (int64_t i = 0; i < blocks; ++i) {
-    const int64_t room = std::max<int64_t>(0, bin.size() - block);
-    const int64_t begin =
-        blocks == 1 ? 0 : room / (blocks - 1) * i + room % (blocks - 1) * i / (blocks - 1);
+    const int64_t begin = spread(std::max<int64_t>(0, bin.size() - block), blocks, i);
     const int64_t bytes = std::min(block, bin.size() - begin);
     hash = XXH3_64bits_withSeed(bin.data() + begin, static_cast<size_t>(bytes), hash);
   }
@@ -172,6 +176,16 @@ void TokenDataset::read(int64_t first, std::span<int32_t> out) const {
       refuse_token(from, out.size(), first, state_->bin, state_->info.vocabulary);
     }
   });
+}
+
+void TokenDataset::check_tokens() const {
+  if (state_->info.largest_token >= 0) return;
+  constexpr int64_t most_blocks = 512;
+  const int64_t block = std::min(tokens(), int64_t{1} << 20);
+  if (block == 0) return;
+  const int64_t blocks = std::min(most_blocks, (tokens() + block - 1) / block);
+  std::vector<int32_t> room(static_cast<size_t>(block));
+  for (int64_t i = 0; i < blocks; ++i) read(spread(tokens() - block, blocks, i), room);
 }
 
 int64_t whole_windows(int64_t tokens, int64_t sequence_length) {

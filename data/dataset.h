@@ -36,6 +36,10 @@ class TokenDataset {
   // Hash of the .idx file, size of the .bin file and hash of up to 256 blocks spread over it, in
   // hexadecimal: the set's identity, wherever it lies.
   const std::string& identity() const;
+  // Reads the tokens of a set that does not say its largest one, so that one beyond the vocabulary
+  // is met before the training: all of them, or 2^29 spread evenly over a larger set. Throws as
+  // read().
+  void check_tokens() const;
   // Tokens [first, first + out.size()); throws Error naming file, position and token for one that
   // is negative or not below the vocabulary.
   void read(int64_t first, std::span<int32_t> out) const;

@@ -216,6 +216,7 @@ void average(const std::string& run_name, const std::vector<int64_t>& steps,
               run_name);
     return;
   }
+  there.check_name();
   for (const int64_t step : steps) run.checkpoint(step);
   try {
     write_average(run, path, steps, output, progress);

@@ -1,59 +1,139 @@
 #include "launch/fork.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/fork_point.h"
 #include "launch/matmul_choices.h"
+#include "launch/pins.h"
+#include "launch/relative_name.h"
 #include "launch/run_folder.h"
+#include "launch/specification_checks.h"
 
 namespace fs = std::filesystem;
 
 namespace switchyard {
+
+namespace {
+
+// The parent's saved step; step 0 is its random start, of which nothing is saved.
+LineageEntry entry_at(const RunFolder& parent, const PathSpecification& path, int64_t step,
+                      const RelativeName& name) {
+  if (step == 0) {
+    check(path.start_step() == 0, "fork",
+          "'{}' begins at step {}; its random start is step 0 of the path that it was forked from",
+          parent.folder().string(), path.start_step());
+    return {name.real, "", 0, 0, 0, name.given};
+  }
+  const CheckpointReader reader(parent.checkpoint(step).folder);
+  const auto& info = reader.info();
+  return {name.real, info.id, info.step, info.samples, path.tokens_at(info.step), name.given};
+}
+
+// Nothing is saved, and so pinned, of a random start.
+void keep_fork_point(const RunFolder& parent, const LineageEntry& point, const RunFolder& branch) {
+  if (point.step > 0) pin_fork_point(parent, point.step, point.checkpoint, branch);
+}
+
+// Writes the branch; nothing is left of it where that fails.
+void make_branch(const RunFolder& parent, const RunFolder& branch, const PathSpecification& path) {
+  const auto& point = path.lineage.back();
+  std::error_code ignored;
+  const bool is_new = !fs::exists(branch.folder(), ignored);
+  try {
+    make_folder(branch.folder());
+    keep_fork_point(parent, point, branch);
+    if (point.step > 0) parent.checkpoint(point.step);  // a trainer may have deleted it meanwhile
+    hand_on_matmul_choices(parent.folder(), branch.folder());
+    branch.write(path);
+  } catch (const Error&) {
+    remove_pin(parent.folder(), point.step, branch.folder());
+    if (is_new) fs::remove_all(branch.folder(), ignored);
+    throw;
+  }
+}
+
+void check_same(const RunFolder& branch, const PathSpecification& asked) {
+  const std::string differs = difference(branch.read(), asked);
+  check(differs.empty(), "fork", "'{}' exists already: {}; a branch needs a new folder",
+        branch.folder().string(), differs);
+}
+
+}  // namespace
 
 void fork(const std::string& parent_at_step, const std::string& child, const Settings& given) {
   const auto reference = parse_run_reference(parent_at_step);
   check(reference.step.has_value(), "fork", "'{}'; MAIN@STEP is allowed", parent_at_step);
   const RunFolder parent(reference.folder);
   const RunFolder branch(child);
-  check(!branch.taken(), "fork", "'{}' exists already; a branch needs a new folder", child);
-  const auto entry = parent.checkpoint(reference.step);
+  const bool is_there = branch.exists();
+  if (!is_there) branch.check_name();
+  check(is_there || !branch.taken(), "fork", "'{}' exists already; a branch needs a new folder",
+        child);
   const auto specification = parent.read();
   check(specification.kind == "path", "fork",
         "'{}' is an average, which has weights only; fork a "
         "path's saved step",
         reference.folder.string());
-  const CheckpointReader reader(entry.folder);
-  const auto& info = reader.info();
-  const fs::path relative =
-      fs::proximate(fs::weakly_canonical(parent.folder()), fs::weakly_canonical(branch.folder()));
-  const auto path = fork_path(
-      specification,
-      {relative.string(), info.id, info.step, info.samples, specification.tokens_at(info.step)},
-      given);
-  make_folder(branch.folder());  // may fail, and a pin would be left
-  parent.pin(info.step, branch.folder());
-  parent.checkpoint(info.step);  // a trainer may have deleted it until the pin was there
-  hand_on_matmul_choices(parent.folder(), branch.folder());
-  branch.write(path);
-  log::info("'{}' continues from step {} of '{}' ({} samples)", child, info.step,
-            parent.folder().string(), info.samples);
+  const auto name = relative_name(parent.folder(), branch.folder());
+  const auto entry = entry_at(parent, specification, *reference.step, name);
+  const auto path = fork_path(specification, entry, given);
+  if (is_there) {
+    check_same(branch, path);
+    keep_fork_point(parent, entry, branch);
+  } else {
+    make_branch(parent, branch, path);
+  }
+  log::info("'{}' continues from step {} of '{}' ({} samples){}", child, entry.step,
+            parent.folder().string(), entry.samples, is_there ? " already" : "");
+  for (const auto& line : describe_rates(specification, path)) log::info("{}", line);
 }
 
-void extend(const std::string& run, int64_t step, const Settings& given) {
-  const RunFolder folder(run);
-  check(folder.read().kind == "path", "extend", "'{}' is an average; it is never trained on", run);
-  const PathLock lock(folder);
-  auto path = folder.read();  // now nobody else changes it
-  const auto latest = folder.latest();
-  const int64_t last = latest ? latest->step : path.start_step();
-  check(step >= last, "extend",
-        "--at-step {}, but step {} is saved; a step from there on is allowed", step, last);
+namespace {
+
+// Whether the path reads these data from that step on already.
+bool is_extended(const PathSpecification& path, int64_t step, const Settings& given) {
+  const auto stage =
+      std::ranges::find(path.stages, path.samples_at(step), &DataStage::first_sample);
+  if (stage == path.stages.end()) return false;
+  return is_named_blend(stage->sources, parse_sources(given.list("data-path"))) ||
+         is_same_blend(stage->sources,
+                       identified_sources(given.list("data-path"), path.model.vocabulary));
+}
+
+void check_will_be_read(const PathSpecification& path, int64_t step, int64_t last_saved) {
+  check(step >= last_saved, "extend",
+        "--at-step {}, but step {} is saved; a step from there on is allowed", step, last_saved);
+  const int64_t end = path.decay_end();
+  check(
+      end == 0 || step < end || last_saved > end, "extend",
+      "--at-step {}, but the path ends at step {}, with its decay; what lies behind is never read",
+      step, end);
   const int64_t sample = path.samples_at(step);
   check(
       path.stages.back().first_sample < sample, "extend",
       "--at-step {} (sample {}), but a stage of data begins at sample {} already; a later step is "
       "allowed",
       step, sample, path.stages.back().first_sample);
-  path.stages.push_back({sample, parse_sources(given.list("data-path"))});
+}
+
+}  // namespace
+
+void extend(const std::string& run, int64_t step, const Settings& given) {
+  const RunFolder folder(run);
+  auto path = folder.read();
+  check(path.kind == "path", "extend", "'{}' is an average; it is never trained on", run);
+  if (is_extended(path, step, given)) {  // seen without the lock: a stage never goes
+    log::info("behind step {} '{}' reads {} already", step, run, show(given.list("data-path")));
+    return;
+  }
+  const PathLock lock(folder);
+  path = folder.read();  // now nobody else changes it
+  const auto latest = folder.latest();
+  const int64_t last = latest ? latest->step : path.start_step();
+  check_will_be_read(path, step, last);
+  path.stages.push_back({path.samples_at(step), parse_sources(given.list("data-path"))});
   path.stages = open_training_data(path, last).stages();
   folder.write(path);
   log::info("behind step {} '{}' reads {}", step, run, path.stages.back().sources.front().prefix);

@@ -44,13 +44,16 @@ int64_t attention_workspace(const EngineOptions& o, const Layout& layout) {
   const GptConfig model = o.model.completed();
   const int64_t heads = o.micro_batch * model.heads / layout.tp;
   const int64_t length = o.sequence_length, tiled = (length + 127) / 128 * 128;
-  const int64_t apart = model.query_groups < model.heads ? 2 * length * model.head_dim * 2 : 0;
+  const bool shared = std::max<int64_t>(model.query_groups, layout.tp) < model.heads;
+  const int64_t apart = shared ? 2 * length * model.head_dim * 2 : 0;
   return heads * (tiled * tiled * 2 + length * 4 + apart);
 }
 
-int64_t communicators(const Layout& layout) {
+int64_t communicators(const EngineOptions& o, const Layout& layout) {
   int64_t count = 2;  // all ranks, and once more for checkpoints
   for (const int size : {layout.tp, layout.dp, layout.pp, layout.pp}) count += size > 1 ? 1 : 0;
+  const int64_t groups = o.model.completed().query_groups;
+  if (o.training && groups > 1 && groups < layout.tp) ++count;  // ranks that share keys and values
   return count;
 }
 
@@ -63,7 +66,7 @@ void add_outside(MemoryPlan& plan, const EngineOptions& o, const Layout& layout)
         {"deterministic attention (b h S S x 2 and more)", attention_workspace(o, layout)});
   }
   if (layout.ranks() > 1) {
-    plan.outside.push_back({"NCCL's buffers", communicators(layout) * 128 * mib});
+    plan.outside.push_back({"NCCL's buffers", communicators(o, layout) * 128 * mib});
   }
 }
 

@@ -21,20 +21,26 @@ int64_t step_of(const std::string& line) {
   return parsed.is_object() ? parsed.value("step", int64_t{-1}) : -1;
 }
 
+// Appends whole lines, on a line of their own even where the one before was cut short.
+void append_lines(const fs::path& file, const std::string& lines) {
+  const bool torn = fs::exists(file) && !read_file(file).ends_with('\n') && fs::file_size(file) > 0;
+  std::ofstream stream(file, std::ios::app);
+  stream << (torn ? "\n" : "") << lines << std::flush;
+  check(stream.good(), "metrics", "{} cannot be written", file.string());
+}
+
+// What is kept ends with a newline, so that the next step has a line of its own.
 void discard_behind(const fs::path& run, const fs::path& file, int64_t step) {
   if (!fs::exists(file)) return;
-  std::istringstream lines(read_file(file));
+  const std::string before = read_file(file);
+  std::istringstream lines(before);
   std::string kept, discarded;
   for (std::string line; std::getline(lines, line);) {
     const int64_t its_step = step_of(line);
     (its_step >= 0 && its_step <= step ? kept : discarded) += line + '\n';
   }
-  if (discarded.empty()) return;
-  const fs::path aside = run / "metrics.discarded.jsonl";
-  std::ofstream stream(aside, std::ios::app);
-  stream << discarded << std::flush;
-  check(stream.good(), "metrics", "{} cannot be written", aside.string());
-  write_file_atomically(file, kept);
+  if (!discarded.empty()) append_lines(run / "metrics.discarded.jsonl", discarded);
+  if (kept != before) write_file_atomically(file, kept);
 }
 
 }  // namespace

@@ -13,19 +13,31 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/pins.h"
 
 namespace fs = std::filesystem;
 
 namespace switchyard {
 
+namespace {
+
+// The '@' of a folder above is part of its name: only the last name can stand before a step.
+size_t sign_before_step(const std::string& text) {
+  const size_t at = text.rfind('@'), slash = text.rfind('/');
+  const bool above = slash != std::string::npos && at != std::string::npos && at < slash;
+  return above ? std::string::npos : at;
+}
+
+}  // namespace
+
 RunReference parse_run_reference(const std::string& text) {
-  const size_t at = text.rfind('@');
+  const size_t at = sign_before_step(text);
   if (at == std::string::npos) return {text, std::nullopt};
   const std::string step = text.substr(at + 1);
   int64_t value = 0;
   const auto [end, problem] = std::from_chars(step.data(), step.data() + step.size(), value);
-  check(problem == std::errc() && end == step.data() + step.size() && value > 0 && at > 0, "path",
-        "'{}'; RUN or RUN@STEP with a positive step is allowed", text);
+  check(problem == std::errc() && end == step.data() + step.size() && value >= 0 && at > 0, "path",
+        "'{}'; RUN or RUN@STEP is allowed, with a step of at least 0", text);
   return {text.substr(0, at), value};
 }
 
@@ -80,7 +92,26 @@ bool RunFolder::exists() const {
 bool RunFolder::taken() const {
   std::error_code ignored;  // what cannot be looked into cannot be made either
   if (!fs::exists(folder_, ignored)) return false;
-  return !fs::is_directory(folder_, ignored) || !fs::is_empty(folder_, ignored);
+  if (!fs::is_directory(folder_, ignored)) return true;
+  const auto entries = fs::directory_iterator(folder_, ignored);
+  return std::any_of(begin(entries), end(entries), [](const fs::directory_entry& entry) {
+    const auto name = entry.path().filename();
+    return name != "lock" && name != "matmul.jsonl" && name != "path.json.tmp";
+  });
+}
+
+void RunFolder::check_name() const {
+  std::string name = fs::absolute(folder_).lexically_normal().string();
+  while (name.size() > 1 && name.back() == '/') name.pop_back();
+  const size_t at = sign_before_step(name);
+  if (at == std::string::npos) return;
+  std::error_code ignored;
+  const std::string named = name.substr(0, at);
+  const bool meant = fs::exists(fs::path(named) / "path.json", ignored);
+  fail("path", "'{}'; the name of a new folder must not have an '@', which stands before a step{}",
+       folder_.string(),
+       meant ? fmt::format(": this is a step of '{}' (train has --load-step, fork a branch)", named)
+             : "");
 }
 
 void RunFolder::check_unused() const {
@@ -115,6 +146,20 @@ std::optional<CheckpointEntry> RunFolder::latest() const {
   return found;
 }
 
+bool RunFolder::has(int64_t step) const {
+  const auto all = list_checkpoints(checkpoints());
+  return std::ranges::any_of(all, [&](const auto& e) { return e.complete && e.step == step; });
+}
+
+bool RunFolder::is_untrained() const {
+  std::error_code ignored;
+  for (const char* name : {"metrics.jsonl", "metrics.discarded.jsonl", "discarded"}) {
+    const fs::path file = folder_ / name;
+    if (fs::exists(file, ignored) && !fs::is_empty(file, ignored)) return false;
+  }
+  return !latest() && std::ranges::none_of(read_pins(folder_), &Pin::counts);
+}
+
 CheckpointEntry RunFolder::checkpoint(std::optional<int64_t> step) const {
   check(exists(), "path", "there is no path in '{}' (it has no path.json)", folder_.string());
   const auto newest = latest();
@@ -144,29 +189,15 @@ std::optional<int64_t> RunFolder::newest_good_below(int64_t step) const {
   return std::nullopt;
 }
 
-void RunFolder::pin(int64_t step, const fs::path& child) const {
-  const fs::path pins = folder_ / "pins";
-  make_folder(pins);
-  const fs::path relative = fs::proximate(fs::absolute(child), fs::absolute(pins));
-  std::string name = fs::absolute(child).lexically_normal().filename().string();
-  if (name.empty()) name = fs::absolute(child).lexically_normal().parent_path().filename().string();
-  write_file_atomically(pins / fmt::format("step-{:08}--{}.pin", step, name),
-                        relative.string() + "\n");
+namespace {
+
+std::vector<Pin> pins_of(const fs::path& run, int64_t step) {
+  auto pins = read_pins(run);
+  std::erase_if(pins, [&](const Pin& pin) { return pin.step != step; });
+  return pins;
 }
 
-std::vector<int64_t> RunFolder::pinned_steps() const {
-  std::vector<int64_t> steps;
-  if (!fs::exists(folder_ / "pins")) return steps;
-  for (const auto& entry : fs::directory_iterator(folder_ / "pins")) {
-    const std::string name = entry.path().filename().string();
-    int64_t step = 0;
-    if (name.starts_with("step-") && entry.path().extension() == ".pin" &&
-        std::from_chars(name.data() + 5, name.data() + name.size(), step).ec == std::errc()) {
-      steps.push_back(step);
-    }
-  }
-  return steps;
-}
+}  // namespace
 
 void RunFolder::retain(int64_t keep) const {
   if (keep <= 0) return;
@@ -175,17 +206,19 @@ void RunFolder::retain(int64_t keep) const {
   const auto excess = static_cast<int64_t>(entries.size()) - keep;
   for (int64_t i = 0; i < excess; ++i) {
     const auto& entry = entries[static_cast<size_t>(i)];
-    const auto pinned = pinned_steps();  // each time anew: forks may be made meanwhile
-    if (std::ranges::find(pinned, entry.step) == pinned.end()) remove_checkpoint(entry.folder);
+    const auto pins = pins_of(folder_, entry.step);  // each time anew: forks may be made meanwhile
+    if (std::ranges::any_of(pins, &Pin::counts)) continue;
+    remove_checkpoint(entry.folder);
+    std::error_code ignored;  // a pin of nothing does no harm
+    for (const Pin& pin : pins) fs::remove(pin.file, ignored);
   }
 }
 
 void RunFolder::discard_behind(int64_t step) const {
-  const auto pinned = pinned_steps();
   std::vector<CheckpointEntry> behind;
   for (auto& entry : list_checkpoints(checkpoints())) {
     if (!entry.complete || entry.step <= step) continue;
-    check(std::ranges::find(pinned, entry.step) == pinned.end(), "path",
+    check(std::ranges::none_of(pins_of(folder_, entry.step), &Pin::counts), "path",
           "going on from step {} would discard step {}, a fork point (see {}); fork a branch from "
           "step {} instead",
           step, entry.step, (folder_ / "pins").string(), step);

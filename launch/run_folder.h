@@ -11,7 +11,7 @@
 
 namespace switchyard {
 
-// RUN or RUN@STEP, as commands take it.
+// RUN or RUN@STEP, as commands take it; an '@' in a folder above RUN belongs to that folder's name.
 struct RunReference {
   std::filesystem::path folder;
   std::optional<int64_t> step;
@@ -22,7 +22,7 @@ RunReference parse_run_reference(const std::string& text);  // throws Error for 
 //   path.json                what the path is made of
 //   metrics.jsonl            one line a step
 //   checkpoints/step-N/      see parallel/checkpoint.h
-//   pins/step-N--CHILD.pin   a fork point, never deleted by retention
+//   pins/                    see launch/pins.h
 //   lock                     held by the trainer, let go with its process
 class RunFolder {
  public:
@@ -30,8 +30,11 @@ class RunFolder {
 
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path checkpoints() const { return folder_ / "checkpoints"; }
-  bool exists() const;        // whether path.json is there
-  bool taken() const;         // whether anything but an empty folder is there
+  bool exists() const;  // whether path.json is there
+  bool taken() const;   // whether anything is there but a folder, empty or with what a start that
+                        // was killed leaves
+  // For a folder that is to be made: throws Error for a name that a reference would not mean.
+  void check_name() const;
   void check_unused() const;  // throws Error where checkpoints or metrics lie without a path.json
 
   PathSpecification read() const;  // throws Error when there is no path here
@@ -41,11 +44,12 @@ class RunFolder {
   // The complete checkpoint of `step`, or the latest; throws Error naming the nearest saved step.
   CheckpointEntry checkpoint(std::optional<int64_t> step) const;
   std::optional<CheckpointEntry> latest() const;
+  bool has(int64_t step) const;  // whether that step is saved
+  // Whether no step was ever logged or saved and no branch pins one: nothing hangs on path.json.
+  bool is_untrained() const;
   // The newest complete checkpoint below `step` whose checksums hold; for error messages.
   std::optional<int64_t> newest_good_below(int64_t step) const;
 
-  void pin(int64_t step, const std::filesystem::path& child) const;
-  std::vector<int64_t> pinned_steps() const;
   // Deletes complete checkpoints but the `keep` latest and the pinned ones.
   void retain(int64_t keep) const;
   // Going on from `step`: what was saved behind it moves to discarded/, so that its steps can be

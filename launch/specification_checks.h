@@ -26,6 +26,15 @@ Settings resolve_model(const Settings& given, int64_t data_vocabulary);
 // what they compute with, and what older paths hold.
 bool is_same_setting(const std::string& name, const Settings& path, const Settings& given);
 
+std::string describe(const std::vector<DataSource>& sources);
+// The same sets with the same weights, wherever they lie.
+bool is_same_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b);
+// The same names with the same weights; nothing is opened.
+bool is_named_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b);
+// The sources of a --data-path with their identities. Opens the sets; throws Error.
+std::vector<DataSource> identified_sources(const std::vector<std::string>& values,
+                                           int64_t vocabulary);
+
 const char* precision_name(DType dtype);                   // as options name it: fp32, bf16, fp16
 std::string show(const std::vector<std::string>& values);  // as on the command line
 

@@ -7,8 +7,6 @@
 
 namespace switchyard {
 
-namespace {
-
 std::string describe(const std::vector<DataSource>& sources) {
   std::string text;
   for (const auto& s : sources) {
@@ -18,28 +16,39 @@ std::string describe(const std::vector<DataSource>& sources) {
   return text;
 }
 
-// The same sets with the same weights, wherever they lie.
 bool is_same_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b) {
   return std::ranges::equal(a, b, [](const DataSource& x, const DataSource& y) {
     return x.identity == y.identity && x.weight == y.weight;
   });
 }
 
-// Named as the path names them: nothing has moved, and a stage that is past need not be there. The
-// others' identities are checked when they are opened.
-bool reads(const DataStage& stage, const std::vector<DataSource>& sources) {
-  return std::ranges::equal(stage.sources, sources, [](const DataSource& x, const DataSource& y) {
+bool is_named_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b) {
+  return std::ranges::equal(a, b, [](const DataSource& x, const DataSource& y) {
     return x.prefix == y.prefix && x.weight == y.weight;
   });
 }
 
-// Data given anew must be those of one of the path's stages; they may have moved.
-void check_data(PathSpecification& path, const Settings& given) {
-  auto sources = parse_sources(given.list("data-path"));
-  if (std::ranges::any_of(path.stages, [&](const auto& s) { return reads(s, sources); })) return;
+std::vector<DataSource> identified_sources(const std::vector<std::string>& values,
+                                           int64_t vocabulary) {
+  auto sources = parse_sources(values);
   for (auto& source : sources) {
-    source.identity = TokenDataset::open(source.prefix, path.model.vocabulary).identity();
+    source.identity = TokenDataset::open(source.prefix, vocabulary).identity();
   }
+  return sources;
+}
+
+namespace {
+
+// Data given anew must be those of one of the path's stages; they may have moved. Those that are
+// named as before have not, and a stage that is past need not be there; the others' identities are
+// checked when they are opened.
+void check_data(PathSpecification& path, const Settings& given) {
+  const auto named = parse_sources(given.list("data-path"));
+  if (std::ranges::any_of(path.stages,
+                          [&](const auto& s) { return is_named_blend(s.sources, named); })) {
+    return;
+  }
+  const auto sources = identified_sources(given.list("data-path"), path.model.vocabulary);
   const auto stage = std::ranges::find_if(path.stages, [&](const DataStage& candidate) {
     return is_same_blend(candidate.sources, sources);
   });

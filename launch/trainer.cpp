@@ -8,9 +8,11 @@
 #include "core/logging.h"
 #include "core/ops/attention.h"
 #include "core/ops/matmul_settings.h"
+#include "launch/fork_point.h"
 #include "launch/matmul_choices.h"
 #include "launch/matrix_rate.h"
 #include "launch/memory_plan.h"
+#include "launch/obtain_path.h"
 #include "launch/starts.h"
 #include "launch/training_loop.h"
 #include "launch/world.h"
@@ -42,52 +44,6 @@ ops::AttentionBackend backend_named(const std::string& name) {
   return ops::AttentionBackend::cudnn;
 }
 
-// Rank 0 locks and reads the path, or makes a new one; every rank gets the same text.
-PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool& is_new,
-                              std::unique_ptr<PathLock>& lock, Communicator& world) {
-  std::string text;
-  agree_on_errors(world, [&] {
-    if (world.rank() != 0) return;
-    if (run.exists()) {
-      lock = std::make_unique<PathLock>(run);
-      auto path = run.read();
-      check(path.kind == "path", "train",
-            "'{}' is an average; it has weights only and is never "
-            "trained on",
-            run.folder().string());
-      const std::string before = path.to_json();
-      check_against(path, given);
-      text = path.to_json();
-      // Known by its identity, a set that moved is settled at once: those of another stage may have
-      // moved elsewhere, and only one stage can be given at a time.
-      if (text != before) run.write(path);
-    } else {
-      check(given.has("data-path"), "path",
-            "there is no path in '{}'; a new one needs --data-path (is the name right?)",
-            run.folder().string());
-      check(!given.has("load-step"), "path",
-            "--load-step {}, but there is no path in '{}' yet; leave it out for a new one",
-            given.has("load-step") ? given.text("load-step") : "", run.folder().string());
-      run.check_unused();
-      const auto path = new_path(given);
-      for (const auto& line : rounded_sizes(path.model, given)) log::info("model: {}", line);
-      text = "new " + path.to_json();
-    }
-  });
-  text = broadcast_text(world, text);
-  is_new = text.starts_with("new ");
-  return PathSpecification::from_json(is_new ? text.substr(4) : text, "the path of rank 0");
-}
-
-// Everything was checked: a new path is written.
-void settle_new(const RunFolder& run, const PathSpecification& path,
-                std::unique_ptr<PathLock>& lock) {
-  lock = std::make_unique<PathLock>(run);
-  check(!run.exists(), "path", "'{}' was made by another process at this moment",
-        run.folder().string());
-  run.write(path);
-}
-
 // Where this start goes on from; nothing for a random start.
 struct Origin {
   RunFolder folder;
@@ -95,23 +51,17 @@ struct Origin {
   bool is_parent = false;
 };
 
+// The branch's own copy of its fork point is taken before the parent's.
 std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification& path,
                                   const Settings& given) {
   const std::optional<int64_t> wanted =
       given.has("load-step") ? std::optional(given.integer("load-step")) : std::nullopt;
-  const bool at_fork =
-      !path.lineage.empty() && (wanted ? wanted == path.start_step() : !run.latest());
-  if (!at_fork && (wanted || run.latest())) return Origin{run, run.checkpoint(wanted), false};
-  if (path.lineage.empty()) return std::nullopt;
-  const auto& fork = path.lineage.back();
-  const RunFolder parent((run.folder() / fork.path).lexically_normal());
-  const auto entry = parent.checkpoint(fork.step);
-  const std::string id = CheckpointReader(entry.folder).info().id;
-  check(id == fork.checkpoint, "fork",
-        "step {} of '{}' is checkpoint {}; this branch was forked "
-        "from {}",
-        fork.step, parent.folder().string(), id, fork.checkpoint);
-  return Origin{parent, entry, true};
+  const bool at_fork = !path.lineage.empty() && (wanted ? wanted == path.start_step() : true);
+  const bool has_own = wanted && at_fork ? run.has(*wanted) : run.latest().has_value();
+  if (has_own || (wanted && !at_fork)) return Origin{run, run.checkpoint(wanted), false};
+  if (path.start_step() == 0) return std::nullopt;
+  const auto point = find_fork_point(run, path.lineage.back());
+  return Origin{point.parent, point.entry, true};
 }
 
 // What a start needs beside the path and ranks.
@@ -150,11 +100,12 @@ void name_thread(const Mesh& mesh) {
                                mesh.place.pp, mesh.place.dp));
 }
 
-std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh) {
+std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh,
+                                    const PathSpecification& path) {
   std::unique_ptr<Engine> engine;
   agree_on_errors(*mesh.world, [&] {
     engine = std::make_unique<Engine>(start.options, mesh);
-    if (!start.origin) engine->initialize();
+    if (!start.origin) engine->initialize(path.seeds.initial());
   });
   return engine;
 }
@@ -185,6 +136,20 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
     }
   });
   engine.gather_after_load();
+}
+
+// At a branch's start from its parent: whether it has to keep the fork point itself, as nothing can
+// be written into the parent.
+bool keeps_fork_point(const RunFolder& run, const PathSpecification& path, const Start& start,
+                      Communicator& world) {
+  if (!start.origin || !start.origin->is_parent) return false;
+  std::string own;
+  agree_on_errors(world, [&] {
+    if (world.rank() != 0) return;
+    const auto& fork = path.lineage.back();
+    if (!pin_fork_point(start.origin->folder, fork.step, fork.checkpoint, run)) own = "own";
+  });
+  return !broadcast_text(world, own).empty();
 }
 
 // A product that lasts at least half a millisecond, and so tells a GPU's rate; the same on all
@@ -252,10 +217,10 @@ void report_device(const Engine& engine) {
 // takes over from the last one.
 void report_origin(const RunFolder& run, const PathSpecification& path, const Start& start,
                    const std::string& remembered) {
-  const std::string from = start.origin
-                               ? fmt::format("goes on from step {} ({})", start.step,
-                                             start.origin->entry.folder.string())
-                               : fmt::format("starts from random weights, seed {}", path.seed());
+  const std::string from =
+      start.origin ? fmt::format("goes on from step {} ({})", start.step,
+                                 start.origin->entry.folder.string())
+                   : fmt::format("starts from random weights, seed {}", path.seeds.initial());
   log::info("'{}' {} on {}, micro-batch {}{}{}", run.folder().string(), from,
             start.record.layout.to_string(), start.options.micro_batch,
             remembered.empty() ? "" : "; as before: ", remembered);
@@ -376,6 +341,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
     if (world.rank() != 0) return;
     report_origin(run, path, start, show_remembered(given, last.remembered));
   });
+  const bool keeps = keeps_fork_point(run, path, start, world);
   const Mesh mesh = make_mesh(layout, world);
   name_thread(mesh);
   const double peak = measure_peak(mesh, start.options);
@@ -387,7 +353,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
     log::warning("--no-matmul-tuning, but '{}' has timed choices; bits may differ from before",
                  run.folder().string());
   }
-  const auto engine = make_engine(start, mesh);
+  const auto engine = make_engine(start, mesh, path);
   agree_on_errors(world, [&] {
     if (world.rank() != 0) return;
     if (is_new) settle_new(run, path, lock);
@@ -401,6 +367,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   });
   TrainingLoop loop(run, path, settings, mesh, *engine, *start.data, start.validation, start.record,
                     peak);
+  if (keeps) loop.save_origin(CheckpointReader(start.origin->entry.folder).info());
   return loop.run();
 }
 

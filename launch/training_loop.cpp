@@ -28,8 +28,9 @@ int64_t last_step(const PathSpecification& path, const Settings& settings) {
 std::string lineage_document(const PathSpecification& path) {
   std::string text = "random start";
   for (const auto& e : path.lineage) {
-    text +=
-        fmt::format("\n{}@{} (checkpoint {}, {} samples)", e.path, e.step, e.checkpoint, e.samples);
+    text += e.step == 0 ? fmt::format("\n{}@0 (weights of seed {})", e.path, path.seeds.initial())
+                        : fmt::format("\n{}@{} (checkpoint {}, {} samples)", e.path, e.step,
+                                      e.checkpoint, e.samples);
   }
   return text;
 }
@@ -180,6 +181,14 @@ void TrainingLoop::save(const StepMetrics& m) {
   if (mesh_.world->rank() == 0) {
     log::info("saved step {} in {:.1f} s", m.step, seconds_since(begin));
   }
+}
+
+void TrainingLoop::save_origin(const CheckpointInfo& loaded) {
+  StepMetrics m;
+  m.step = loaded.step;
+  m.samples = loaded.samples;
+  m.loss = loaded.loss;
+  save(m);
 }
 
 // A record or log that cannot be written is told to the other ranks with the next step.

@@ -32,6 +32,8 @@ class TrainingLoop {
   // From the step behind the start's to the last one, or until a signal (`stopped`): on the CPU to
   // the end of the step in which it came, on a GPU of the one that is queued by then.
   ExitCode run();
+  // Saves what was loaded from another path's checkpoint as this path's own, before the first step.
+  void save_origin(const CheckpointInfo& loaded);
 
  private:
   ExitCode run_steps(int64_t step);

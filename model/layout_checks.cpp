@@ -17,7 +17,9 @@ void check_divides(int tp, int64_t total, const std::string& what) {
 
 void check_tensor_parallel(const GptConfig& c, int tp, const GptStage::Options& options) {
   check_divides(tp, c.heads, fmt::format("--num-attention-heads {}", c.heads));
-  check_divides(tp, c.query_groups, fmt::format("--num-query-groups {}", c.query_groups));
+  check(c.query_groups % tp == 0 || tp % c.query_groups == 0, where,
+        "--num-query-groups {} with --tp {}; tp must divide them or be a multiple of them",
+        c.query_groups, tp);
   const std::string origin = c.origin_of_ffn_hidden();
   check_divides(tp, c.ffn_hidden,
                 fmt::format("--ffn-hidden-size {}{}", c.ffn_hidden,

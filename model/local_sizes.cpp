@@ -15,7 +15,7 @@ LocalSizes local_sizes(const GptConfig& config, const Layout& layout, int tp_ran
   s.hidden = config.hidden;
   s.heads = config.heads / layout.tp;
   s.first_head = s.heads * tp_rank;
-  s.groups = config.query_groups / layout.tp;
+  s.groups = std::max<int64_t>(config.query_groups / layout.tp, 1);
   s.head_dim = config.head_dim;
   s.ffn = config.ffn_hidden / layout.tp;
   s.up_width = config.activation == ops::Activation::swiglu ? 2 * s.ffn : s.ffn;

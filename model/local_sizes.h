@@ -17,7 +17,7 @@ struct LocalSizes {
   int64_t hidden = 0;
   int64_t heads = 0;  // of this rank
   int64_t first_head = 0;
-  int64_t groups = 0;  // key/value heads of this rank
+  int64_t groups = 0;  // key/value heads of this rank; one that ranks share where tp is larger
   int64_t head_dim = 0;
   int64_t ffn = 0;              // channels of this rank
   int64_t up_width = 0;         // ffn, or twice that with a gate

@@ -61,16 +61,17 @@ class Builder {
 
   Parameter& whole(const std::string& name, const Shape& global) {
     Parameter& p = append(name, global);
-    p.replicated = tp_ > 1;
+    p.replicas = tp_;
     return p;
   }
 
-  // An equal part of one axis on each tp rank.
-  Parameter& split(const std::string& name, const Shape& global, int axis) {
+  // One of so many equal parts of an axis, for each tp rank or for some next to each other.
+  Parameter& split(const std::string& name, const Shape& global, int axis, int parts) {
     Parameter& p = append(name, global);
-    const int64_t extent = global[axis] / tp_;
+    p.replicas = tp_ / parts;
+    const int64_t extent = global[axis] / parts;
     p.box.extent[axis] = p.local[axis] = extent;
-    p.box.offset[axis] = extent * tp_rank_;
+    p.box.offset[axis] = extent * (tp_rank_ / p.replicas);
     return p;
   }
 
@@ -97,20 +98,29 @@ class Builder {
     }
   }
 
+  struct Rows {
+    const char* name;
+    int64_t count;
+    int parts;
+  };
+
   // Matrices that read the same input and are split by rows: one fused matrix, one fused bias.
-  void column_parallel(std::initializer_list<std::pair<const char*, int64_t>> parts) {
-    for (const auto& [name, rows] : parts) {
-      split(std::string(name) + ".weight", {rows, config_.hidden}, 0).gradient_overwritten = true;
+  void column_parallel(std::initializer_list<Rows> matrices) {
+    for (const auto& [name, rows, parts] : matrices) {
+      Parameter& p = split(std::string(name) + ".weight", {rows, config_.hidden}, 0, parts);
+      p.fused = p.gradient_overwritten = true;
     }
     if (!config_.linear_bias) return;
-    for (const auto& [name, rows] : parts) {
-      no_decay(split(std::string(name) + ".bias", {rows}, 0), Initial::zeros);
+    for (const auto& [name, rows, parts] : matrices) {
+      Parameter& p = split(std::string(name) + ".bias", {rows}, 0, parts);
+      p.fused = true;
+      no_decay(p, Initial::zeros);
     }
   }
 
   // Projections back into the residual stream start smaller: Radford et al. 2019, section 2.3.
   void row_parallel(const std::string& name, int64_t columns) {
-    Parameter& p = split(name + ".weight", {config_.hidden, columns}, 1);
+    Parameter& p = split(name + ".weight", {config_.hidden, columns}, 1, tp_);
     p.deviation = static_cast<float>(config_.init_deviation /
                                      std::sqrt(2.0 * static_cast<double>(config_.layers)));
     p.gradient_overwritten = true;
@@ -120,15 +130,19 @@ class Builder {
   void attention() {
     const int64_t queries = config_.heads * config_.head_dim;
     const int64_t keys = config_.query_groups * config_.head_dim;
-    column_parallel({{"attention.q", queries}, {"attention.k", keys}, {"attention.v", keys}});
+    // Where tp is a multiple of the groups, the ranks of a group's query heads share its keys.
+    const int parts = std::min(tp_, static_cast<int>(config_.query_groups));
+    column_parallel({{"attention.q", queries, tp_},
+                     {"attention.k", keys, parts},
+                     {"attention.v", keys, parts}});
     row_parallel("attention.output", queries);
   }
 
   void mlp() {
     if (config_.activation == ops::Activation::swiglu) {
-      column_parallel({{"mlp.gate", config_.ffn_hidden}, {"mlp.up", config_.ffn_hidden}});
+      column_parallel({{"mlp.gate", config_.ffn_hidden, tp_}, {"mlp.up", config_.ffn_hidden, tp_}});
     } else {
-      column_parallel({{"mlp.up", config_.ffn_hidden}});
+      column_parallel({{"mlp.up", config_.ffn_hidden, tp_}});
     }
     row_parallel("mlp.down", config_.ffn_hidden);
   }

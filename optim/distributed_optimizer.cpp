@@ -54,7 +54,7 @@ std::vector<DistributedOptimizer::Run> DistributedOptimizer::runs_where(
 }
 
 bool DistributedOptimizer::is_counted(const Parameter& parameter) const {
-  return parameter.stored && !(parameter.replicated && mesh_.place.tp != 0);
+  return parameter.stored && mesh_.place.tp % parameter.replicas == 0;
 }
 
 DistributedOptimizer::DistributedOptimizer(FlatBuffers& buffers, const Mesh& mesh,

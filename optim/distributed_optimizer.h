@@ -14,7 +14,7 @@
 namespace switchyard {
 
 // What a list of state tensors is for. Saving names each element once over the whole mesh; loading
-// names every copy: replicated weights on each tp rank, tied ones on both stages.
+// names every copy: every replica within tp, tied ones on both stages.
 enum class StateUse : uint8_t { save, load };
 
 // AdamW whose fp32 master weights and moments are sharded over the data-parallel ranks (ZeRO stage

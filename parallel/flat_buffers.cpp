@@ -16,14 +16,14 @@ int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / mult
 
 BucketKind kind_of(const Parameter& p) {
   if (p.tied) return BucketKind::tied;
-  return p.replicated ? BucketKind::replicated : BucketKind::weights;
+  return p.replicas > 1 && !p.fused ? BucketKind::replicated : BucketKind::weights;
 }
 
 void check_parameter(const Parameter& p) {
   const int rank = p.local.rank();
   check(rank == 1 || rank == 2, "FlatBuffers", "{} is stored as {}; 1 or 2 axes are allowed",
         p.name, p.local.to_string());
-  check(!(p.tied && p.replicated), "FlatBuffers",
+  check(!(p.tied && p.replicas > 1), "FlatBuffers",
         "{} is both tied and replicated; it can be one of the two", p.name);
   if (p.box.empty()) return;
   const bool fits = p.box.extent.rank() == rank && p.local[0] >= p.box.extent[0] &&

@@ -12,7 +12,7 @@ namespace switchyard {
 // A stretch [begin, end) of the flat buffers, a multiple of dp * 16 elements, that is reduced and
 // gathered as one. Each dp rank owns an equal part of it.
 enum class BucketKind : uint8_t {
-  weights,     // split over tp, or whole where tp is 1; in order of backward
+  weights,     // split over tp, with fused replicas, or whole where tp is 1; in order of backward
   replicated,  // norms and biases on every tp rank: summed over tp first
   tied,        // the embedding shared by first and last stage, the same on both
 };

@@ -27,7 +27,40 @@ GradientSync::GradientSync(FlatBuffers& buffers, const Mesh& mesh, ops::Context 
           "a tied parameter on stage {} of {}; only the first and the last may hold one",
           mesh.place.pp, mesh.layout.pp);
   }
-  if (options.gradients) find_added();
+  if (!options.gradients) return;
+  find_added();
+  find_fused_replicas();
+}
+
+// Keys and values lie next to each other: one stretch for both.
+void GradientSync::find_fused_replicas() {
+  int replicas = 1;
+  for (const Parameter& p : buffers_.parameters()) {
+    if (!p.fused || p.replicas == 1) continue;
+    check(mesh_.tp->size() % p.replicas == 0 && (replicas == 1 || p.replicas == replicas),
+          "GradientSync", "{} has {} replicas; others have {}, and tp is {}", p.name, p.replicas,
+          replicas, mesh_.tp->size());
+    replicas = p.replicas;
+  }
+  if (replicas == 1) return;
+  if (replicas < mesh_.tp->size()) {
+    replicas_ = mesh_.tp->split(mesh_.tp->rank() / replicas, mesh_.tp->rank(), "replicas");
+  }
+  int64_t begin = 0, end = 0;
+  const auto close = [&] {
+    if (begin < end) fused_.push_back(buffers_.gradients().slice(0, begin, end));
+  };
+  for (const OwnedSegment& s : buffers_.owned()) {
+    const Parameter& p = buffers_.parameters()[static_cast<size_t>(s.parameter)];
+    if (!p.fused || p.replicas == 1) continue;
+    if (s.flat_begin != end) {
+      close();
+      begin = s.flat_begin;
+    }
+    end = s.flat_begin + s.elements;
+  }
+  close();
+  sums_.resize(fused_.size());
 }
 
 // Parameters in order of their place; a stretch goes over gaps, which are zero anyway.
@@ -89,9 +122,11 @@ void GradientSync::start_bucket(size_t b) {
 }
 
 void GradientSync::wait_all() {
-  for (Handle& handle : handles_) {
-    handle.wait(context_.stream);
-    handle = Handle();
+  for (std::vector<Handle>* handles : {&handles_, &sums_}) {
+    for (Handle& handle : *handles) {
+      handle.wait(context_.stream);
+      handle = Handle();
+    }
   }
 }
 
@@ -119,6 +154,14 @@ void GradientSync::sum_tied_over_stages() {
   }
 }
 
+void GradientSync::sum_fused_over_replicas() {
+  Communicator& group = replicas_ ? *replicas_ : *mesh_.tp;
+  for (size_t i = 0; i < fused_.size(); ++i) {
+    sums_[i] = group.all_reduce(fused_[i], ReduceOp::sum, context_.stream,
+                                {"all-reduce of shared keys' and values' gradients"});
+  }
+}
+
 void GradientSync::finish() {
   const auto absent = std::find(ready_.begin(), ready_.end(), uint8_t{0});
   if (absent != ready_.end()) {
@@ -128,6 +171,7 @@ void GradientSync::finish() {
   sum_replicated_over_tp();
   wait_all();
   sum_tied_over_stages();
+  sum_fused_over_replicas();
   wait_all();
 }
 

@@ -11,12 +11,14 @@ namespace switchyard {
 
 // Sums the gradients of a step over the data-parallel ranks, bucket by bucket while backward still
 // runs. After finish() this rank's own part of each bucket holds the sum over all microbatches:
-// replicated buckets are summed over tp first, tied ones over first and last stage last (so the
-// copies there stay the same bits). All ranks of a group must report their parameters in one order,
-// as the ranks of a stage do. One step at a time: begin_step, then parameters in any order, finish.
+// replicated buckets are summed over tp first; last are tied ones over first and last stage, and
+// fused parameters over their replicas (so the copies there stay the same bits). All ranks of a
+// group must report their parameters in one order, as the ranks of a stage do. One step at a time:
+// begin_step, then parameters in any order, finish.
 class GradientSync {
  public:
-  // Both must outlive this object. Throws Error where the buffers were not made for this mesh.
+  // Both must outlive this object. Collective over tp. Throws Error where the buffers were not made
+  // for this mesh.
   GradientSync(FlatBuffers& buffers, const Mesh& mesh, ops::Context context);
   void begin_step();                    // zeroes the gradients that backward adds to
   void parameter_ready(int parameter);  // its gradient is complete: called in the last microbatch
@@ -33,9 +35,11 @@ class GradientSync {
  private:
   void gather_bucket(size_t bucket);
   void find_added();
+  void find_fused_replicas();
   void start_bucket(size_t bucket);  // its reduce-scatter over dp
   void sum_replicated_over_tp();
   void sum_tied_over_stages();
+  void sum_fused_over_replicas();
   void wait_all();
   Buffer whole(const Tensor& flat, const Bucket& bucket) const;
 
@@ -48,6 +52,9 @@ class GradientSync {
   std::vector<size_t> missing_;    // parameters of each bucket that are not ready
   std::vector<Handle> handles_;    // of each bucket
   std::vector<Handle> gathers_;    // of each bucket
+  std::vector<Tensor> fused_;      // own parts of the gradients of fused replicas
+  std::vector<Handle> sums_;       // of each of them
+  std::unique_ptr<Communicator> replicas_;  // a part of tp; none where all of tp are
 };
 
 }  // namespace switchyard

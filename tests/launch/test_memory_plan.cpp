@@ -82,6 +82,26 @@ TEST(MemoryPlan, DeterministicAttentionIsCountedInTiles) {
   EXPECT_EQ(planned(), heads * (128 * 128 * 2 + 100 * 4 + 2 * 100 * o.model.head_dim * 2));
 }
 
+// Ranks that share keys hold them each, and exchange their gradients in a group of their own.
+TEST(MemoryPlan, SharedKeysAreCountedOnEveryRank) {
+  const EngineOptions o = engine("llama-1b", DType::f32);
+  const auto line = [&](int tp, const char* name) {
+    const MemoryPlan plan = plan_memory(o, {.tp = tp}, {});
+    for (const auto* part : {&plan.ours, &plan.outside}) {
+      for (const auto& each : *part) {
+        if (each.purpose == name) return each.bytes;
+      }
+    }
+    return int64_t{0};
+  };
+  const int64_t keys = 2 * 4 * 64 * o.model.hidden * o.model.layers * 4;  // bytes
+  const int64_t norms = (2 * o.model.layers + 1) * o.model.hidden * 4;
+  const int64_t whole = line(1, "weights");
+  EXPECT_NEAR(static_cast<double>(line(8, "weights")),
+              static_cast<double>((whole - keys - norms) / 8 + keys / 4 + norms), 1e4);
+  EXPECT_EQ(line(8, "NCCL's buffers"), line(4, "NCCL's buffers") + (int64_t{128} << 20));
+}
+
 TEST(MemoryPlan, KnowsGpusByNameAndSize) {
   EXPECT_EQ(gpu_bytes("h200"), 150'754'820'096);
   EXPECT_EQ(gpu_bytes("4090"), gpu_bytes("NVIDIA GeForce RTX 4090"));

@@ -174,5 +174,24 @@ TEST(Starts, ATornLineAndAFolderWithoutStartsAreNoObstacle) {
   EXPECT_EQ(parse_start(last_start_line(run.path())).remembered.integer("save-interval"), 9);
 }
 
+TEST(Metrics, ALastLineWithoutItsNewlineIsKeptAndEnded) {
+  const test::TemporaryFolder run;
+  const auto file = run.path() / "metrics.jsonl";
+  const auto aside = run.path() / "metrics.discarded.jsonl";
+  write_steps(run.path(), 1, 2);
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) - 1);
+  std::ofstream(aside) << "{\"step\": 9}";
+  write_steps(run.path(), 3, 4);
+  EXPECT_EQ(lines_of(aside).size(), 1u);
+  write_steps(run.path(), 4, 4);  // gives up a step
+  const auto lines = lines_of(file);
+  ASSERT_EQ(lines.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(lines[i].at("step"), i + 1);
+  const auto discarded = lines_of(aside);
+  ASSERT_EQ(discarded.size(), 2u);
+  EXPECT_EQ(discarded[0].at("step"), 9);
+  EXPECT_EQ(discarded[1].at("step"), 4);
+}
+
 }  // namespace
 }  // namespace switchyard

@@ -5,8 +5,12 @@
 
 #include "core/error.h"
 #include "launch/average.h"
+#include "launch/pins.h"
+#include "launch/relative_name.h"
 #include "launch/run_folder.h"
 #include "tests/support/temporary_folder.h"
+
+namespace fs = std::filesystem;
 
 namespace switchyard {
 namespace {
@@ -32,6 +36,16 @@ std::vector<int64_t> steps_of(const RunFolder& run) {
 
 class RunFolderTest : public testing::Test {
  protected:
+  fs::path make_branch(const std::string& name, int64_t step, const std::string& id = "id") {
+    PathSpecification path;
+    path.model = preset("gpt2-tiny");
+    path.settings.set_text("seq-length", "16");
+    path.stages = {{0, {{"set", 1.0, ""}}}};
+    path.lineage = {{"..", id, step, 8 * step}};
+    RunFolder(folder_.path() / name).write(path);
+    return folder_.path() / name;
+  }
+  void pin(int64_t step, const fs::path& branch) { write_pin(run_.folder(), step, "id", branch); }
   void SetUp() override {
     write_file_atomically(folder_.path() / "path.json", "{}");
     for (const int64_t step : {10, 20, 30, 40}) save(run_, step);
@@ -46,6 +60,19 @@ TEST(RunReference, SplitsAtTheLastSign) {
   EXPECT_FALSE(parse_run_reference("main").step.has_value());
   EXPECT_THROW(parse_run_reference("main@x"), Error);
   EXPECT_THROW(parse_run_reference("main@-1"), Error);
+  EXPECT_EQ(parse_run_reference("me@host/main").folder, "me@host/main");
+  EXPECT_EQ(parse_run_reference("me@host/main@3").folder, "me@host/main");
+  EXPECT_EQ(parse_run_reference("runs/main/@3").step, 3);
+}
+
+TEST(RunReference, MeansNoNewFolder) {
+  for (const char* name :
+       {"main@2", "runs/main@2", "a@b", "main@2/", "main@2//", "x/../main@2/."}) {
+    EXPECT_THROW(RunFolder(name).check_name(), Error) << name;
+  }
+  for (const char* name : {"main", "me@host/main", "me@host/main/", "main.2"}) {
+    EXPECT_NO_THROW(RunFolder(name).check_name()) << name;
+  }
 }
 
 TEST_F(RunFolderTest, NamesTheNearestSavedStep) {
@@ -60,15 +87,77 @@ TEST_F(RunFolderTest, NamesTheNearestSavedStep) {
 }
 
 TEST_F(RunFolderTest, RetentionNeverDeletesAForkPoint) {
-  run_.pin(20, folder_.path() / "branch");
+  pin(20, make_branch("branch", 20));
   run_.retain(2);
   EXPECT_THAT(steps_of(run_), ElementsAre(20, 30, 40));
   run_.retain(0);
   EXPECT_THAT(steps_of(run_), ElementsAre(20, 30, 40));
 }
 
+TEST_F(RunFolderTest, BranchesOfTheSameLastNameHaveAPinEach) {
+  const auto a = make_branch("a/v1", 10), b = make_branch("b/v1", 10);
+  make_branch("a/other", 10);
+  pin(10, a);
+  pin(10, b);
+  fs::remove_all(a);
+  run_.retain(1);
+  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
+  remove_pin(run_.folder(), 10, b);
+  run_.retain(1);
+  EXPECT_THAT(steps_of(run_), ElementsAre(40));
+}
+
+TEST_F(RunFolderTest, PinsOfEarlierVersionsCount) {
+  for (const auto& [name, step] : {std::pair("kept", 10), {"gone", 20}}) {
+    const auto file = fmt::format("pins/step-{:08}--{}.pin", step, name);
+    make_folder(folder_.path() / "pins");
+    write_file_atomically(folder_.path() / file, std::string("../branches/") + name + "\n");
+  }
+  make_branch("branches/kept", 10);
+  run_.retain(1);
+  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
+}
+
+TEST_F(RunFolderTest, APinCountsUntilItsBranchIsKnownToBeGone) {
+  const auto branch = make_branch("branches/v1", 10);
+  pin(10, branch);
+  const auto counts = [&] { return read_pins(run_.folder()).at(0).counts; };
+  EXPECT_TRUE(counts());
+  write_file_atomically(branch / "path.json", "{");  // cannot be read
+  EXPECT_TRUE(counts());
+  fs::remove(branch / "path.json");  // being forked
+  EXPECT_TRUE(counts());
+  fs::remove_all(branch);  // its directory is empty: a file system that is not mounted?
+  EXPECT_TRUE(counts());
+  fs::remove_all(folder_.path() / "branches");
+  EXPECT_TRUE(counts());
+  make_branch("branches/v2", 10);
+  EXPECT_FALSE(counts());
+  make_branch("branches/v1", 20);  // another fork in its place
+  EXPECT_FALSE(counts());
+  make_branch("branches/v1", 10, "another path's");
+  EXPECT_FALSE(counts());
+  make_branch("branches/v1", 10);
+  EXPECT_TRUE(counts());
+  fs::rename(branch, folder_.path() / "elsewhere");
+  EXPECT_FALSE(counts());
+  fs::create_directory_symlink(folder_.path() / "elsewhere", branch);
+  EXPECT_TRUE(counts());
+  EXPECT_TRUE(fs::equivalent(read_pins(run_.folder()).at(0).branch, branch));
+}
+
+TEST_F(RunFolderTest, IsUntrainedUntilAStepIsLoggedSavedOrPinned) {
+  EXPECT_FALSE(run_.is_untrained());
+  fs::remove_all(run_.checkpoints());
+  EXPECT_TRUE(run_.is_untrained());
+  write_file_atomically(folder_.path() / "metrics.jsonl", "");
+  EXPECT_TRUE(run_.is_untrained());
+  write_file_atomically(folder_.path() / "metrics.discarded.jsonl", "{\"step\": 1}\n");
+  EXPECT_FALSE(run_.is_untrained());
+}
+
 TEST_F(RunFolderTest, GoingBackMovesLaterStepsAsideButNoForkPoint) {
-  run_.pin(30, folder_.path() / "branch");
+  pin(30, make_branch("branch", 30));
   EXPECT_THROW(run_.discard_behind(20), Error);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 20, 30, 40));
   run_.discard_behind(30);
@@ -105,6 +194,45 @@ TEST_F(RunFolderTest, TheLockDiesWithItsProcess) {
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
   EXPECT_NO_THROW(PathLock{run_});
+}
+
+// Wherever a link lies between the common ancestor and either folder, before or after the fork.
+TEST(RelativeName, FindsAFolderThroughLinks) {
+  const test::TemporaryFolder folder;
+  const fs::path top = folder.path();
+  for (const char* name : {"runs/main", "runs/v1", "disk/main", "disk/deep/v1"}) {
+    fs::create_directories(top / name);
+  }
+  fs::create_directory_symlink(top / "disk/main", top / "runs/main-link");
+  fs::create_directory_symlink(top / "disk/deep/v1", top / "runs/v1-link");
+  fs::create_directory_symlink(top / "runs", top / "link");
+  const auto finds = [](const RelativeName& name, const fs::path& from, const fs::path& to) {
+    return std::ranges::any_of(places(name, from), [&](const fs::path& place) {
+      std::error_code none;
+      return fs::equivalent(place, to, none);
+    });
+  };
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const char* to : {"main", "main/", "main-link"}) {
+    for (const char* from : {"v1", "v1/", "v1-link", "v1-link/"}) pairs.emplace_back(to, from);
+  }
+  std::vector<RelativeName> names;
+  for (const auto& [to, from] : pairs) {
+    for (const char* above : {"runs", "link"}) {
+      const auto name = relative_name(top / above / to, top / "runs" / from);
+      EXPECT_TRUE(finds(name, top / "runs" / from, top / "runs" / to)) << to << " of " << from;
+      EXPECT_TRUE(finds(name, top / "link" / from, top / "runs" / to)) << to << " of " << from;
+      EXPECT_TRUE(finds(name, fs::canonical(top / "runs" / from), top / "runs" / to))
+          << to << " of " << from;
+    }
+    names.push_back(relative_name(top / "runs" / to, top / "runs" / from));
+  }
+  fs::rename(top / "runs", top / "disk/moved");  // with the links in it
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const auto& [to, from] = pairs[i];
+    const fs::path moved = top / "disk/moved";
+    EXPECT_TRUE(finds(names[i], moved / from, moved / to)) << to << " of " << from;
+  }
 }
 
 TEST(AverageSteps, MeetTheirEnd) {

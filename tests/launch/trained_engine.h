@@ -21,16 +21,19 @@ void read(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets)
 
 double rate_of(int64_t step);
 
-// One rank, as `train` would have it.
+// A rank, alone or one of a layout's, as `train` would have it.
 struct TrainedEngine {
   explicit TrainedEngine(const EngineOptions& options)
-      : mesh(make_mesh({}, *world)), engine(options, mesh) {
-    engine.initialize();
+      : TrainedEngine(options, {}, make_self_communicator()) {}
+  TrainedEngine(const EngineOptions& options, const Layout& layout,
+                std::shared_ptr<Communicator> ranks)
+      : world(std::move(ranks)), mesh(make_mesh(layout, *world)), engine(options, mesh) {
+    engine.initialize(options.seed);
   }
   Engine::StepResult step(int64_t number) {
     return engine.train_step(number, rate_of(number), read);
   }
-  std::unique_ptr<Communicator> world = make_self_communicator();
+  std::shared_ptr<Communicator> world;
   Mesh mesh;
   Engine engine;
 };

@@ -2,6 +2,9 @@
 
 #include <omp.h>
 
+#include <gtest/gtest.h>
+
+#include <cmath>
 #include <limits>
 #include <mutex>
 
@@ -87,7 +90,7 @@ class Rank {
                                        .device = run.device}),
         sync_(buffers_, mesh_, {stream_, scratch_}),
         executor_(mesh_, stage_.exchanged(), run.dtype, peak_live(schedule_), stream_) {
-    stage_.initialize();
+    stage_.initialize(run.seed);
     for (Parameter& p : stage_.parameters()) shake(p, stream_);
     make_inputs();
     for (int i = mesh_.place.dp; i < run.microbatches; i += run.layout.dp) add_batch(i);
@@ -189,8 +192,16 @@ class Rank {
 
   void take(const Parameter& p, const Tensor& from, std::vector<double>& to) {
     const HostElements host(from, stream_);
-    to.resize(static_cast<size_t>(p.global.elements()));
-    visit_box(p, [&](size_t global, size_t local) { to[global] = value_at(host.view(), local); });
+    to.resize(static_cast<size_t>(p.global.elements()), std::numeric_limits<double>::quiet_NaN());
+    // A dp rank has its part of the gradients alone; all else is the same bits wherever it lies.
+    const bool same = run_.layout.dp == 1 || from.data == p.weight.data;
+    visit_box(p, [&](size_t global, size_t local) {
+      const double value = value_at(host.view(), local);
+      if (same && !std::isnan(to[global])) {
+        EXPECT_EQ(to[global], value) << p.name;
+      }
+      to[global] = value;
+    });
   }
 
   ModelRun run_;

@@ -30,6 +30,13 @@ class Layouts : public testing::TestWithParam<std::tuple<Case, Device>> {
   }
 };
 
+// One key/value head for all query heads, with biases.
+GptConfig tiny_multi_query() {
+  GptConfig c = tiny_gpt2(0.1);
+  c.query_groups = 1;
+  return c;
+}
+
 double length_of(const std::vector<double>& v) {
   double sum = 0;
   for (const double x : v) sum += x * x;
@@ -87,6 +94,10 @@ const Case cases[] = {
     {"gpt2_tp2_pp2_dp2", tiny_gpt2(0.1), {.tp = 2, .dp = 2, .pp = 2}},
     {"llama_tp2", tiny_llama(0.1), {.tp = 2}},
     {"llama_tp2_pp2", tiny_llama(0.1), {.tp = 2, .pp = 2}},
+    {"llama_tp4", tiny_llama(0.1), {.tp = 4}},
+    {"llama_tp4_pp2_dp2", tiny_llama(0.1), {.tp = 4, .dp = 2, .pp = 2}},
+    {"multi_query_tp2", tiny_multi_query(), {.tp = 2}},
+    {"multi_query_tp4_pp2", tiny_multi_query(), {.tp = 4, .pp = 2}},
     {"neox_tp2", tiny_neox(0.1), {.tp = 2}},
     {"neox_tp2_pp3", tiny_neox(0.1), {.tp = 2, .pp = 3}},
 };
@@ -161,7 +172,6 @@ TEST(Layout, ErrorsNameBothNumbers) {
   };
   const Refused cases_refused[] = {
       {{.tp = 3}, {}, 8, "--num-attention-heads 4", "--tp 3"},
-      {{.tp = 4}, {}, 8, "--num-query-groups 2", "--tp 4"},
       {{.pp = 4}, {}, 8, "--pp 4", "--num-layers 3"},
       {{.pp = 2}, {1, 1}, 8, "--pipeline-layers 1,1, together 2", "3 layers"},
       {{.pp = 2}, {3}, 8, "1 stages", "--pp is 2"},
@@ -175,6 +185,23 @@ TEST(Layout, ErrorsNameBothNumbers) {
     EXPECT_THAT([&] { GptStage::check_layout(tiny_llama(0), c.layout, options); },
                 testing::ThrowsMessage<Error>(
                     testing::AllOf(testing::HasSubstr(c.given), testing::HasSubstr(c.allowed))));
+  }
+}
+
+// tp divides the query groups, or is a multiple of them that divides the query heads.
+TEST(Layout, TpAndQueryGroupsFit) {
+  GptConfig c = tiny_llama(0);
+  c.heads = 12;
+  c.head_dim = 4;
+  c.query_groups = 4;
+  const GptStage::Options options{.micro_batch = 6, .sequence_length = 8};
+  for (const int tp : {1, 2, 4}) EXPECT_NO_THROW(GptStage::check_layout(c, {.tp = tp}, options));
+  for (const int tp : {3, 6}) {
+    EXPECT_THAT([&] { GptStage::check_layout(c, {.tp = tp}, options); },
+                testing::ThrowsMessage<Error>(testing::AllOf(
+                    testing::HasSubstr(fmt::format("--num-query-groups 4 with --tp {}", tp)),
+                    testing::HasSubstr("--num-query-groups"))))
+        << tp;
   }
 }
 

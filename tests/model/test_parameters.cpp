@@ -32,19 +32,37 @@ TEST(Parameters, CoverTheModelOnce) {
   }
 }
 
-TEST(Parameters, OfAllRanksTileEachTensor) {
-  const GptConfig config = tiny_gpt2(0);
+void expect_tiled(const GptConfig& config, int ranks) {
   std::map<std::string, int64_t> covered;
   for (int pp = 0; pp < 3; ++pp) {
-    for (int tp = 0; tp < 2; ++tp) {
+    for (int tp = 0; tp < ranks; ++tp) {
       const StagePart part{pp, pp + 1, pp == 0, pp == 2};
-      for (const Parameter& p : make_parameters(config, {.tp = 2, .pp = 3}, tp, part)) {
-        if (p.stored && !(p.replicated && tp > 0)) covered[p.name] += p.box.extent.elements();
+      for (const Parameter& p : make_parameters(config, {.tp = ranks, .pp = 3}, tp, part)) {
+        if (p.stored && tp % p.replicas == 0) covered[p.name] += p.box.extent.elements();
       }
     }
   }
   for (const Parameter& p : whole_model(config)) {
     EXPECT_EQ(covered[p.name], p.global.elements()) << p.name;
+  }
+}
+
+TEST(Parameters, OfAllRanksTileEachTensor) {
+  expect_tiled(tiny_gpt2(0), 2);
+  expect_tiled(tiny_llama(0), 2);
+  expect_tiled(tiny_llama(0), 4);  // 2 query groups
+}
+
+// Of 2 groups on 4 ranks each is held by the two ranks whose query heads read it.
+TEST(Parameters, RanksOfAGroupsQueriesShareItsKeys) {
+  for (int tp = 0; tp < 4; ++tp) {
+    const auto all =
+        make_parameters(tiny_llama(0), {.tp = 4}, tp, {.first_layer = 0, .last_layer = 3});
+    const Parameter& k = named(all, "layers.1.attention.k.weight");
+    EXPECT_EQ(k.replicas, 2);
+    EXPECT_EQ(k.box, (Box{.offset = {tp / 2 * 8, 0}, .extent = {8, 32}}));
+    EXPECT_EQ(named(all, "layers.1.attention.q.weight").replicas, 1);
+    EXPECT_EQ(named(all, "layers.1.attention.norm.weight").replicas, 4);
   }
 }
 

@@ -48,6 +48,20 @@ TEST(Products, AddUpToSixOperationsAWeightAndToken) {
   }
 }
 
+// 32 query heads and 4 key/value heads on 8 ranks: one of these on each, held twice.
+TEST(Products, RanksThatShareKeysComputeThemEach) {
+  const GptConfig config = preset("llama-1b");
+  for (const Product& p : step_products(config, {.tp = 8}, {.tp = 5}, options_of(4, 1024), 1)) {
+    if (p.name == "attention qkv forward") {
+      EXPECT_EQ(p.n, (32 / 8 + 2) * 64);
+    }
+  }
+  const int64_t weights = config.layers * config.hidden * 2 * 4 * 64;
+  const double shared = 6.0 * 4 * 1024 * static_cast<double>(weights);
+  EXPECT_DOUBLE_EQ(operations(config, {.tp = 8}, options_of(4, 1024), 1),
+                   expected(config, 4 * 1024) + shared);
+}
+
 // Chunks of exchanges change how the rows are divided, not what is computed.
 TEST(Products, ChunksOfExchangesCoverEachRowOnce) {
   const GptConfig config = preset("llama-1b");

@@ -37,6 +37,7 @@ struct RankSetup {
   Options options = options_of(1.0);
   uint32_t seed = 4;
   Device device = Device::cpu;
+  int replicas = 1;  // of keys and values
 };
 
 float initial_weight(size_t parameter, int64_t element);
@@ -47,7 +48,8 @@ struct Rank {
       : Rank(setup, world,
              random_parameters({.tp = setup.layout.tp,
                                 .tp_rank = coordinates_of(setup.layout, world.rank()).tp,
-                                .seed = setup.seed})) {}
+                                .seed = setup.seed,
+                                .replicas = setup.replicas})) {}
   Rank(const RankSetup& setup, Communicator& world, std::vector<Parameter> parameters)
       : mesh(make_mesh(setup.layout, world)),
         stream(setup.device),

@@ -100,8 +100,10 @@ TEST_P(DistributedOptimizerTest, FollowsAPlainAdamW) {
 
 // Gradients of one everywhere: the norm is the root of the number of the model's weights.
 TEST_P(DistributedOptimizerTest, TheNormCountsEachWeightOnce) {
-  for (const Layout layout : {Layout{}, Layout{.tp = 2}, Layout{.dp = 3}, Layout{.pp = 3},
-                              Layout{.tp = 2, .dp = 2, .pp = 2}}) {
+  const std::pair<Layout, int> cases[] = {
+      {{}, 1},        {{.tp = 2}, 1}, {{.tp = 2, .dp = 2}, 2},         {{.tp = 4}, 2},
+      {{.dp = 3}, 1}, {{.pp = 3}, 1}, {{.tp = 2, .dp = 2, .pp = 2}, 1}};
+  for (const auto& [layout, replicas] : cases) {
     SCOPED_TRACE(layout.to_string());
     int64_t weights = 0;
     for (int stage = 0; stage < layout.pp; ++stage) {
@@ -110,7 +112,11 @@ TEST_P(DistributedOptimizerTest, TheNormCountsEachWeightOnce) {
       }
     }
     run_thread_ranks(layout.ranks(), delayed(2), [&](Communicator& world) {
-      Rank rank({.layout = layout, .options = options_of(0), .seed = 9, .device = GetParam()},
+      Rank rank({.layout = layout,
+                 .options = options_of(0),
+                 .seed = 9,
+                 .device = GetParam(),
+                 .replicas = replicas},
                 world);
       rank.sync.begin_step();
       for (const Parameter& p : rank.list) {
@@ -240,7 +246,7 @@ TEST_P(DistributedOptimizerTest, LoadingAMasterRoundsItIntoTheWeights) {
 TEST_P(DistributedOptimizerTest, SavesEachElementOnceAndLoadsEveryCopy) {
   const Layout layout{.tp = 2, .pp = 2};
   run_thread_ranks(layout.ranks(), {}, [&](Communicator& world) {
-    Rank rank({.layout = layout, .device = GetParam()}, world);
+    Rank rank({.layout = layout, .device = GetParam(), .replicas = 2}, world);
     const auto save = rank.optimizer.state(StateUse::save);
     const auto load = rank.optimizer.state(StateUse::load);
     const size_t of_parameters = 3 * rank.list.size();
@@ -249,7 +255,7 @@ TEST_P(DistributedOptimizerTest, SavesEachElementOnceAndLoadsEveryCopy) {
     for (size_t t = 0; t < of_parameters; ++t) {
       const Parameter& p = rank.list[t / 3];
       const bool stores =
-          (!p.replicated || rank.mesh.place.tp == 0) && (!p.tied || rank.mesh.first_stage());
+          rank.mesh.place.tp % p.replicas == 0 && (!p.tied || rank.mesh.first_stage());
       EXPECT_EQ(save[t].name, load[t].name);
       EXPECT_EQ(save[t].pieces.empty(), !stores || p.box.empty()) << save[t].name;
       EXPECT_EQ(load[t].pieces.empty(), p.box.empty()) << load[t].name;

@@ -87,7 +87,7 @@ TEST(FlatBuffers, PutsWhatDecaysBeforeWhatDoesNot) {
 }
 
 TEST(FlatBuffers, KeepsTiedAndReplicatedParametersInBucketsOfTheirOwn) {
-  auto list = random_parameters({.layers = 4});
+  auto list = random_parameters({.layers = 4, .tp = 2, .replicas = 2});
   const FlatBuffers buffers(list, options_of(3, 1, 64));
   std::vector<BucketKind> kinds;
   for (const Bucket& bucket : buffers.buckets()) {
@@ -95,7 +95,7 @@ TEST(FlatBuffers, KeepsTiedAndReplicatedParametersInBucketsOfTheirOwn) {
     for (const int i : bucket.parameters) {
       const Parameter& p = list[static_cast<size_t>(i)];
       EXPECT_EQ(p.tied, bucket.kind == BucketKind::tied);
-      EXPECT_EQ(p.replicated, bucket.kind == BucketKind::replicated);
+      EXPECT_EQ(p.replicas == 2 && !p.fused, bucket.kind == BucketKind::replicated);
     }
   }
   EXPECT_EQ(kinds.back(), BucketKind::replicated);
@@ -176,13 +176,15 @@ TEST(FlatBuffers, PiecesReassembleTheGlobalTensor) {
     const int tp = 1 + static_cast<int>(seed % 3);
     const int dp = 1 + static_cast<int>(seed / 3 % 4);
     std::vector<std::vector<float>> from_flat, from_shard;
-    const auto names = random_parameters({.tp = tp, .seed = seed});
+    const int replicas = seed % 2 == 0 ? 1 : tp;
+    const auto names = random_parameters({.tp = tp, .seed = seed, .replicas = replicas});
     for (const Parameter& p : names) {
       from_flat.emplace_back(static_cast<size_t>(p.global.elements()), 0.0f);
     }
     from_shard = from_flat;
     for (int rank = 0; rank < tp * dp; ++rank) {
-      auto list = random_parameters({.tp = tp, .tp_rank = rank % tp, .seed = seed});
+      auto list =
+          random_parameters({.tp = tp, .tp_rank = rank % tp, .seed = seed, .replicas = replicas});
       const FlatBuffers buffers(list, options_of(dp, rank / tp));
       Arena arena("shard", Arena::footprint({buffers.shard_elements()}, DType::f32));
       const Tensor shard = arena.allocate({buffers.shard_elements()}, DType::f32, "shard");
@@ -201,7 +203,7 @@ TEST(FlatBuffers, PiecesReassembleTheGlobalTensor) {
                     shard.as<float>() + s.shard_begin);
       }
       for (size_t i = 0; i < list.size(); ++i) {
-        if (!list[i].stored) continue;
+        if (rank % tp % list[i].replicas != 0) continue;
         const int index = static_cast<int>(i);
         write_pieces(from_flat[i], list[i].global, buffers.flat_pieces(index, buffers.weights()));
         write_pieces(from_shard[i], list[i].global, buffers.shard_pieces(index, shard));
@@ -244,7 +246,8 @@ TEST(FlatBuffers, RefusesWhatDoesNotFit) {
   p.local = {3, 6};
   fails_with(p);
   p = matrix("m", 0, 3, 5);
-  p.tied = p.replicated = true;
+  p.tied = true;
+  p.replicas = 2;
   fails_with(p);
   p = matrix("m", 0, 3, 5);
   p.local = {3, 5, 1};

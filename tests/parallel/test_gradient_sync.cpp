@@ -23,16 +23,16 @@ ThreadRanksOptions delayed(uint64_t seed) {
 
 // What one rank of the mesh has at hand.
 struct Rank {
-  Rank(const Layout& layout, Communicator& world, uint32_t seed)
+  Rank(const Layout& layout, Communicator& world, uint32_t seed, int replicas = 1)
       : mesh(make_mesh(layout, world)),
-        list(parameters_of(mesh, seed)),
+        list(parameters_of(mesh, seed, replicas)),
         buffers(list, {.dp = layout.dp, .dp_rank = mesh.place.dp, .bucket_elements = 150}),
         sync(buffers, mesh, {stream, scratch}) {}
 
   // The tied matrix is on the first and on the last stage alone.
-  static std::vector<Parameter> parameters_of(const Mesh& mesh, uint32_t seed) {
-    auto parameters =
-        random_parameters({.tp = mesh.layout.tp, .tp_rank = mesh.place.tp, .seed = seed});
+  static std::vector<Parameter> parameters_of(const Mesh& mesh, uint32_t seed, int replicas) {
+    auto parameters = random_parameters(
+        {.tp = mesh.layout.tp, .tp_rank = mesh.place.tp, .seed = seed, .replicas = replicas});
     if (!mesh.first_stage() && !mesh.last_stage()) parameters.erase(parameters.begin());
     return parameters;
   }
@@ -60,7 +60,7 @@ float expected_sum(const Layout& layout, const Coordinates& place, const Paramet
   for (int dp = 0; dp < layout.dp; ++dp) {
     for (int tp = 0; tp < layout.tp; ++tp) {
       for (int pp = 0; pp < layout.pp; ++pp) {
-        const bool here = (p.replicated || tp == place.tp) &&
+        const bool here = tp / p.replicas == place.tp / p.replicas &&
                           (pp == place.pp || (p.tied && (pp == 0 || pp == layout.pp - 1)));
         if (here) sum += gradient_of({.tp = tp, .dp = dp, .pp = pp}, p, element, step);
       }
@@ -95,28 +95,66 @@ void expect_sums(const Rank& rank, int step) {
   }
 }
 
+void expect_sums_of_two_steps(const Layout& layout, int replicas) {
+  SCOPED_TRACE(layout.to_string() + ", replicas " + std::to_string(replicas));
+  const auto seed = static_cast<uint32_t>(layout.dp * 100 + layout.tp * 10 + layout.pp);
+  run_thread_ranks(layout.ranks(), delayed(seed), [&](Communicator& world) {
+    Rank rank(layout, world, seed, replicas);
+    for (int step = 1; step <= 2; ++step) {
+      rank.sync.begin_step();
+      fill_gradients(rank, step);
+      rank.sync.finish();
+      expect_sums(rank, step);
+    }
+  });
+}
+
 TEST(GradientSync, SumsOverEveryRankThatSharesAParameter) {
   for (int dp = 1; dp <= 4; ++dp) {
     for (int tp = 1; tp <= 2; ++tp) {
       for (int pp = 1; pp <= 3; ++pp) {
-        const Layout layout{.tp = tp, .dp = dp, .pp = pp};
-        SCOPED_TRACE(layout.to_string());
-        const auto seed = static_cast<uint32_t>(dp * 100 + tp * 10 + pp);
-        run_thread_ranks(layout.ranks(), delayed(seed), [&](Communicator& world) {
-          Rank rank(layout, world, seed);
-          for (int step = 1; step <= 2; ++step) {
-            rank.sync.begin_step();
-            fill_gradients(rank, step);
-            rank.sync.finish();
-            expect_sums(rank, step);
-          }
-        });
+        expect_sums_of_two_steps({.tp = tp, .dp = dp, .pp = pp}, 1);
       }
     }
   }
 }
 
-// With gradients whose sums do round, both stages still hold the same bits of what they share.
+TEST(GradientSync, SumsOverReplicasWithinTp) {
+  for (int dp = 1; dp <= 3; ++dp) {
+    expect_sums_of_two_steps({.tp = 2, .dp = dp, .pp = 2}, 2);
+    expect_sums_of_two_steps({.tp = 4, .dp = dp}, 2);
+    expect_sums_of_two_steps({.tp = 4, .dp = dp}, 4);
+  }
+}
+
+// With gradients whose sums do round, ranks still hold the same bits of what they share.
+TEST(GradientSync, ReplicasHoldTheSameBits) {
+  const Layout layout{.tp = 4, .dp = 2};
+  std::vector<std::vector<float>> sums(static_cast<size_t>(layout.ranks()));
+  run_thread_ranks(layout.ranks(), delayed(3), [&](Communicator& world) {
+    Rank rank(layout, world, 3, 2);
+    rank.sync.begin_step();
+    for (size_t i = rank.list.size(); i-- > 0;) {
+      for (float& g : rank.list[i].gradient.span<float>()) {
+        g = std::sin(static_cast<float>(&g - rank.list[i].gradient.as<float>()) +
+                     1.7f * static_cast<float>(world.rank()));
+      }
+      rank.sync.parameter_ready(static_cast<int>(i));
+    }
+    rank.sync.finish();
+    auto& own = sums[static_cast<size_t>(world.rank())];
+    for (const OwnedSegment& s : rank.buffers.owned()) {
+      const Parameter& p = rank.list[static_cast<size_t>(s.parameter)];
+      if (!p.fused || p.replicas == 1) continue;
+      const float* first = rank.buffers.gradients().as<float>() + s.flat_begin;
+      own.insert(own.end(), first, first + s.elements);
+    }
+  });
+  EXPECT_FALSE(sums[0].empty());
+  for (size_t rank = 0; rank < sums.size(); rank += 2) EXPECT_EQ(sums[rank], sums[rank + 1]);
+  EXPECT_NE(sums[0], sums[2]);
+}
+
 TEST(GradientSync, TiedCopiesHoldTheSameBits) {
   const Layout layout{.tp = 2, .dp = 2, .pp = 3};
   std::vector<std::vector<float>> sums(static_cast<size_t>(layout.ranks()));
@@ -204,8 +242,8 @@ TEST(GradientSync, WeightsMayBeGatheredBesideForward) {
 
 // Replicated buckets, which tp sums first, alone wait for finish().
 TEST(GradientSync, StartsABucketAsSoonAsItsLastParameterIsReady) {
-  run_thread_ranks(1, {}, [](Communicator& world) {
-    Rank rank({}, world, 2);
+  run_thread_ranks(2, {}, [](Communicator& world) {
+    Rank rank({.tp = 2}, world, 2);
     RecordingCommunicator::Counts counts;
     rank.mesh.dp = std::make_unique<RecordingCommunicator>(std::move(rank.mesh.dp), counts);
     rank.sync.begin_step();

@@ -86,7 +86,17 @@ TEST_F(BadData, TokensBeyondTheVocabulary) {
   expect_refused(folder.train("new", {{"data-path", folder.at("set")}, {"train-iters", "50"}},
                               "--vocab-size 299"),
                  {"set.bin", "299", "203"});
+  EXPECT_FALSE(fs::exists(folder.at("new")));
   run_well(folder.train("run"));
+  const std::string data = " --data-path " + folder.at("set");
+  expect_refused("fork " + folder.at("run") + "@2 " + folder.at("branch") + data,
+                 {"set.bin", "299", "203"});
+  expect_refused("extend " + folder.at("run") + " --at-step 2" + data, {"set.bin", "299", "203"});
+  EXPECT_FALSE(fs::exists(folder.at("branch")));
+  expect_refused(
+      "train " + folder.at("run") + " --train-iters 4 --eval-interval 4 --valid-" + data.substr(3),
+      {"set.bin", "299", "203"});
+  EXPECT_EQ(metrics_of(folder.at("run")).size(), 2u);
   expect_refused("eval " + folder.at("run") + " --data-path " + folder.at("set"),
                  {"set.bin", "299", "203"});
 }

@@ -72,6 +72,19 @@ TEST_F(BadPaths, NoNewPathOverWhatALostOneLeft) {
   refuse(folder.train("main"), {"no path.json", "metrics.jsonl"});
 }
 
+TEST_F(BadPaths, NoNewFolderIsNamedLikeAStep) {
+  const Parts step = {"main@2", "step of", "--load-step"};
+  refuse(folder.train("main@2"), step);
+  refuse("fork " + main() + "@4 " + main() + "@2", step);
+  refuse("average " + main() + " --steps 2:4:2 --output " + main() + "@2/", step);
+  refuse(folder.train("a@b"), {"a@b", "'@'"});
+  EXPECT_FALSE(fs::exists(folder.at("main@2")) || fs::exists(folder.at("a@b")));
+  run_well(folder.train("me@host/run"));
+  run_well("eval " + folder.at("me@host/run") + " --data-path " + folder.at("b"));
+  fs::rename(folder.at("me@host/run"), folder.at("old@2"));  // made by an earlier version
+  run_well("train " + folder.at("old@2") + " --train-iters 3");
+}
+
 TEST_F(BadPaths, ForksOfNothing) {
   refuse_fork("main@1", "", {"step 1", "nearest saved step is 2"});
   refuse_fork("main@9", "", {"step 9", "nearest saved step is 4"});
@@ -85,16 +98,55 @@ TEST_F(BadPaths, ForksOfNothing) {
   refuse_fork("main@4", "--lr-decay-style cosine --lr-decay-iters 0", {"0 steps"});
   refuse_fork("main@4", "--data-path " + folder.at("none"), {"none.idx"});
   refuse_fork("main@4", "--tp 2", {"--tp"});
-  refuse("fork " + main() + "@4 " + main(), {"exists already"});
+  refuse("fork " + main() + "@4 " + main(), {"exists already", "random start", "step 4"});
   std::ofstream(folder.at("file")) << "text";
   refuse("fork " + main() + "@4 " + folder.at("file"), {"file' exists already"});
   refuse("fork " + main() + "@4 " + folder.at("file/below"), {"cannot be made"});
+}
+
+TEST_F(BadPaths, AForkOverAnotherBranchNamesTheDifference) {
+  const std::string fork = "fork " + main() + "@4 " + folder.at("branch") + " ";
+  run_well(fork + "--weight-decay 0.5");
+  const auto refuse_other = [&](const std::string& line, const Parts& parts) {
+    const auto before = folder.contents("branch");
+    refuse(line, parts);
+    EXPECT_TRUE(folder.contents("branch") == before) << line;
+  };
+  refuse_other(fork + "--weight-decay 0.25", {"exists already", "--weight-decay 0.5", "0.25"});
+  refuse_other(fork, {"--weight-decay 0.5", "0.01"});
+  refuse_other(fork + "--weight-decay 0.5 --data-path " + folder.at("b"), {"--data-path", "b"});
+  refuse_other("fork " + main() + "@2 " + folder.at("branch") + " --weight-decay 0.5",
+               {"step 4 of", "step 2 of"});
+  run_well(fork + "--weight-decay 0.5");
+}
+
+TEST_F(BadPaths, AnUntrainedPathIsMadeAnew) {
+  const std::string other = folder.at("other");
+  const std::string anew = folder.train("other", {{"lr", "2e-3"}, {"data-path", folder.at("b")}});
+  fs::create_directory(other);
+  fs::copy(main() + "/path.json", other);
+  expect_refused("train " + other + " --lr 2e-3", {"--lr 0.002", "made with 0.001"});
+  expect_refused(anew + " --load-step 2", {"made with 0.001"});
+  const auto made = run(words(anew));
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_THAT(made.err, testing::HasSubstr("made anew: it was made with --lr 0.001, not 0.002"));
+  expect_refused(folder.train("other"), {"--lr 0.001", "made with 0.002"});  // has steps now
+  run_well("fork " + main() + "@4 " + folder.at("branch"));
+  expect_refused(folder.train("branch", {{"lr", "2e-3"}}), {"made with 0.001"});  // fork wrote it
 }
 
 TEST_F(BadPaths, ExtensionsAndAverages) {
   refuse("extend " + main() + " --at-step 2 --data-path " + folder.at("b"), {"--at-step 2", "4"});
   refuse("extend " + main() + " --at-step 4 --data-path " + folder.at("none"), {"none.idx"});
   refuse("extend " + main() + " --at-step 4", {"--data-path"});
+  run_well("fork " + main() + "@4 " + folder.at("decay") +
+           " --lr-decay-style linear --lr-decay-iters 6");
+  for (const char* step : {"10", "11"}) {
+    expect_refused(
+        "extend " + folder.at("decay") + " --at-step " + step + " --data-path " + folder.at("b"),
+        {std::string("--at-step ") + step, "ends at step 10", "never read"});
+  }
+  run_well("extend " + folder.at("decay") + " --at-step 9 --data-path " + folder.at("b"));
   const auto average = [&](const std::string& steps, const Parts& parts) {
     refuse("average " + main() + " --steps " + steps + " --output " + folder.at("mean"), parts);
     EXPECT_FALSE(fs::exists(folder.at("mean")));

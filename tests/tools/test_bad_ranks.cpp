@@ -42,7 +42,8 @@ TEST_F(BadRanks, LayoutsThatDoNotFit) {
   refuse({{"tp", "3"}}, {"2 ranks with --tp 3"});
   refuse({{"hidden-size", "18"}, {"num-attention-heads", "3"}},
          {"--num-attention-heads 3", "--tp 2"}, "--tp 2");
-  refuse({{"num-query-groups", "1"}}, {"--num-query-groups 1", "--tp 2"}, "--tp 2");
+  refuse({{"hidden-size", "24"}, {"num-attention-heads", "6"}, {"num-query-groups", "3"}},
+         {"--num-query-groups 3 with --tp 2"}, "--tp 2");
   refuse({{"seq-length", "15"}}, {"15 rows (--micro-batch-size 1 x --seq-length 15)", "--tp 2"},
          "--tp 2");
   refuse({{"num-layers", "1"}}, {"--pp 2", "--num-layers 1"}, "--pp 2");

@@ -105,11 +105,59 @@ TEST_F(Fork, decays_by_the_formula_and_stops_at_the_end) {
   EXPECT_EQ(saved_steps(at("cosine")), std::vector<int64_t>{25});
 }
 
-TEST_F(Fork, during_warm_up_decays_from_the_rate_there) {
+TEST_F(Fork, during_warm_up_finishes_it_before_the_decay) {
   make_main(4);
-  fork("main", 4, "branch", "--lr-decay-style linear --lr-decay-iters 5");
+  fork("main", 4, "branch", "--lr-decay-style linear --lr-decay-iters 11");
   train(at("branch"), "");
-  expect_decay("branch", 4, 1e-3 * (4.0 / 10.0), 5, linear);
+  for (int64_t step = 5; step <= 10; ++step) {
+    EXPECT_EQ(rate("branch", step), 1e-3 * (static_cast<double>(step) / 10.0));
+  }
+  for (int64_t n = 1; n <= 5; ++n) {
+    EXPECT_NEAR(rate("branch", 10 + n), 1e-5 + (1e-3 - 1e-5) * linear(n / 5.0), 1e-18);
+  }
+  expect_whole_log(at("branch"), 5, 15);
+}
+
+TEST_F(Fork, of_the_random_start_needs_nothing_saved) {
+  make_main(3);
+  fs::remove_all(at("main") / "checkpoints");
+  fork("main", 0, "same");
+  fork("same", 0, "again", "--seed 5");
+  fork("main", 0, "still", "--lr 0 --min-lr 0 --seed 6");
+  EXPECT_FALSE(fs::exists(at("main") / "pins"));
+  for (const char* name : {"same", "again", "still"}) go_on(name, 3);
+  expect_same_steps(at("main"), at("same"), 1, 3);
+  EXPECT_NE(metrics_of(at("again"))[0].at("loss"), metrics_of(at("same"))[0].at("loss"));
+  // At a rate of 0 the weights stay the initial ones: those of the lineage's first seed.
+  train(at("zero"), tiny_path(data_, 6, "--train-iters 1 --lr 0"));
+  const auto start = tensors_of(checkpoint_of(at("zero"), 1));
+  const auto still = tensors_of(checkpoint_of(at("still"), 3));
+  for (const auto& [name, bytes] : start) {
+    if (!name.starts_with("/model/")) continue;
+    EXPECT_TRUE(bytes == still.at(name)) << name;
+  }
+  run_well("inspect " + at("again").string());
+  run_well("eval " + at("again").string() + " --data-path " + data_);
+  fork("same", 3, "later", "--lr-decay-style linear --lr-decay-iters 9");
+  const auto refused = run(words("fork " + fork_point("later", 0) + " " + at("none").string()));
+  EXPECT_NE(refused.err.find("begins at step 3"), std::string::npos) << refused.err;
+}
+
+TEST_F(Fork, with_another_seed_reads_what_is_left_of_the_epoch) {
+  const auto few = make_tokens(folder_.path(), "few", 32 * 50 + 1);
+  train(at("main"), tiny_path(few, 10, "--train-iters 2"));
+  // At a rate of 0 a rest of the epoch has one mean loss, whatever its order.
+  const std::string still = " --lr 0 --hidden-dropout 0 --attention-dropout 0";
+  fork("main", 2, "same", still);
+  fork("main", 2, "other", "--seed 5" + still);
+  const auto mean = [&](const std::string& name) {
+    train(at(name), "--train-iters 5");
+    double sum = 0;
+    for (const auto& line : metrics_of(at(name))) sum += line.at("loss").get<double>() / 3;
+    return sum;
+  };
+  EXPECT_NEAR(mean("same"), mean("other"), 1e-6);
+  EXPECT_NE(metrics_of(at("same"))[0].at("loss"), metrics_of(at("other"))[0].at("loss"));
 }
 
 TEST_F(Fork, stopped_and_continued_repeats_its_bits) {
@@ -223,6 +271,79 @@ TEST_F(Fork, points_are_never_deleted) {
   go_on("branch", 6);
 }
 
+// A link above, at or between either folder, seen at the fork, at the start or at both.
+TEST_F(Fork, finds_its_parent_through_links) {
+  make_main(4);
+  go_on("main", 8);
+  fs::create_directories(at("disk/deep"));
+  fs::create_directory_symlink(at("disk/deep"), at("behind"));
+  fs::create_directory_symlink(folder_.path(), at("disk/everything"));
+  fs::create_directory_symlink(at("main"), at("disk/deep/parent"));
+  fork("main", 4, "behind/child");
+  fork("disk/deep/parent", 4, "plain");
+  fork("behind/parent", 4, "disk/everything/other");
+  for (const char* name : {"behind/child", "plain", "other"}) go_on(name, 6);
+  fork("disk/everything/behind/child", 6, "grandchild");
+  fs::rename(at("main"), at("disk/main"));  // the link left in its place is as good
+  fs::create_directory_symlink(at("disk/main"), at("main"));
+  go_on("disk/everything/grandchild", 8);
+  expect_same_end("main", "grandchild", 8);
+  train(at("main"), "--keep-checkpoints 1 --train-iters 9");
+  EXPECT_EQ(saved_steps(at("main")), (std::vector<int64_t>{4, 9}));
+}
+
+TEST_F(Fork, and_its_parent_may_be_moved_together) {
+  make_main(4);
+  fs::create_directories(at("disk"));
+  fs::create_directories(at("runs"));
+  fs::rename(at("main"), at("disk/main"));
+  fs::create_directory_symlink(at("disk/main"), at("runs/main"));
+  fork("runs/main", 4, "runs/child");
+  fs::create_directories(at("a/b"));
+  fs::rename(at("runs"), at("a/b/runs"));
+  go_on("a/b/runs/child", 6);
+  fs::rename(at("a/b/runs"), at("runs"));
+  train(at("runs/child"), "--load-step 4 --train-iters 6");
+}
+
+TEST_F(Fork, of_a_parent_that_cannot_be_written_keeps_its_fork_point) {
+  make_main(4);
+  go_on("main", 8);
+  write_file_atomically(at("main/pins"), "not a folder");
+  const auto made = run(words("fork " + fork_point("main", 4) + " " + at("branch").string()));
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_NE(made.err.find("nothing keeps step 4"), std::string::npos) << made.err;
+  go_on("branch", 6, {.dp = 2});
+  EXPECT_EQ(saved_steps(at("branch")), (std::vector<int64_t>{4, 6}));
+  expect_same_end("main", "branch", 4);
+  fs::rename(at("main"), at("gone"));
+  train(at("branch"), "--load-step 4 --train-iters 8");
+  expect_same_steps(at("gone"), at("branch"), 5, 8);
+  fork("branch", 4, "grandchild");
+  go_on("grandchild", 8);
+  expect_same_end("branch", "grandchild", 8);
+}
+
+TEST_F(Fork, given_again_is_there_already) {
+  const auto more = make_tokens(folder_.path(), "more", 40'000, 7);
+  make_main(4);
+  const std::string again =
+      "fork " + fork_point("main", 4) + " " + at("branch").string() + " --data-path " + more;
+  run_well(again);
+  go_on("branch", 6);
+  run_well("extend " + at("branch").string() + " --at-step 7 --data-path " + data_);
+  const std::string before = read_file(at("branch/path.json"));
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_NE(run(words(again)).err.find("already"), std::string::npos);
+    const auto extended =
+        run(words("extend " + at("branch").string() + " --at-step 7 --data-path " + data_));
+    EXPECT_EQ(extended.exit_code, 0);
+    EXPECT_NE(extended.err.find("already"), std::string::npos) << extended.err;
+    go_on("branch", 9);  // an extension that lies behind is there already, too
+  }
+  EXPECT_EQ(read_file(at("branch/path.json")), before);
+}
+
 TEST_F(Fork, refuses_what_would_be_dropped) {
   make_main(8);
   const auto expect_refused = [&](const std::string& line, const std::string& part) {
@@ -231,7 +352,9 @@ TEST_F(Fork, refuses_what_would_be_dropped) {
     EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
   };
   const std::string make = "fork " + fork_point("main", 8) + " " + at("branch").string();
-  expect_refused(make + " --lr-decay-style cosine --lr-decay-iters 5 --lr 1e-4", "--lr");
+  expect_refused(make + " --lr-decay-style cosine --lr-decay-iters 2", "warm-up lasts to step 10");
+  expect_refused(make + " --lr-decay-style cosine --lr-decay-iters 5 --min-lr 1e-3 --lr 1e-3",
+                 "above its minimum");
   expect_refused(make + " --lr-decay-style cosine", "--lr-decay-iters");
   expect_refused(make + " --hidden-size 32", "--hidden-size");
   expect_refused("fork " + fork_point("main", 7) + " " + at("branch").string(), "nearest");

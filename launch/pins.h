@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace switchyard {
+
+// RUN/pins/: a file for each branch, so that retention leaves its fork point alone. A pin counts
+// until its branch is known to be gone: its folder is not in a directory that holds other things,
+// or a path from another fork point is there. A directory that is absent or empty may be a file
+// system that is not mounted now, and a folder without path.json a fork that is being made.
+struct Pin {
+  int64_t step = 0;
+  std::filesystem::path file;
+  std::filesystem::path branch;  // where it is, or was expected
+  bool counts = true;
+};
+std::vector<Pin> read_pins(const std::filesystem::path& run);  // throws Error
+
+// Pins `step`, whose checkpoint has this id, for a branch; nothing happens where that is so
+// already. Throws Error where the folder of pins cannot be written.
+void write_pin(const std::filesystem::path& run, int64_t step, const std::string& checkpoint,
+               const std::filesystem::path& branch);
+void remove_pin(const std::filesystem::path& run, int64_t step,
+                const std::filesystem::path& branch);  // if it is there
+
+}  // namespace switchyard
