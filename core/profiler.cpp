@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "core/error.h"
@@ -32,6 +33,10 @@ struct Profiler::State {
   struct Call {
     std::string_view part;
     std::string operation;
+    Note note;
+  };
+  struct Marks {
+    explicit Marks(Device device) : begin(device), end(device) {}
     Mark begin, end;
   };
 
@@ -41,14 +46,14 @@ struct Profiler::State {
   }
 
   Device device;
-  Mark begin, end;
+  Mark end;
   std::vector<Call> calls;
-  int depth = 0;  // an operator that calls another is timed as one
+  std::vector<Marks> marks;  // of the calls, and of calls to come
+  int depth = 0;             // an operator that calls another is timed as one
   bool ended = false;
 };
 
-Profiler::Profiler(Device device)
-    : state_(new State{device, Mark(device), Mark(device), {}, 0, false}) {}
+Profiler::Profiler(Device device) : state_(new State{device, Mark(device), {}, {}, 0, false}) {}
 
 Profiler::~Profiler() {
   if (active_profiler == this) active_profiler = nullptr;
@@ -56,12 +61,17 @@ Profiler::~Profiler() {
 
 Profiler* Profiler::active() { return active_profiler; }
 
-void Profiler::begin(Stream& stream) {
+void Profiler::reserve(int64_t calls) {
+  state_->calls.reserve(static_cast<size_t>(calls));
+  state_->marks.reserve(static_cast<size_t>(calls));
+  while (std::ssize(state_->marks) < calls) state_->marks.emplace_back(state_->device);
+}
+
+void Profiler::begin() {
   check(active_profiler == nullptr, "profiler", "another one is at work; one is allowed");
   state_->calls.clear();
   state_->depth = 0;
   state_->ended = false;
-  state_->begin.record(stream);
   active_profiler = this;
 }
 
@@ -76,29 +86,37 @@ void Profiler::end(Stream& stream) {
 
 void Profiler::start_call(std::string_view operation, Stream& stream) {
   if (state_->depth++ > 0) return;
-  state_->calls.push_back(
-      {part_at_work, std::string(operation), Mark(state_->device), Mark(state_->device)});
-  state_->calls.back().begin.record(stream);
+  if (state_->marks.size() == state_->calls.size()) state_->marks.emplace_back(state_->device);
+  state_->calls.push_back({part_at_work, std::string(operation), {}});
+  state_->marks[state_->calls.size() - 1].begin.record(stream);
+}
+
+void Profiler::note(Note note) {
+  if (state_->depth == 1) state_->calls.back().note = std::move(note);
 }
 
 void Profiler::end_call(Stream& stream) {
-  if (--state_->depth == 0) state_->calls.back().end.record(stream);
+  if (--state_->depth == 0) state_->marks[state_->calls.size() - 1].end.record(stream);
 }
+
+int64_t Profiler::calls() const { return std::ssize(state_->calls); }
 
 double Profiler::milliseconds() const {
   check(state_->ended, "profiler", "nothing was timed yet");
-  return state_->milliseconds(state_->begin, state_->end);
+  return state_->calls.empty() ? 0 : state_->milliseconds(state_->marks[0].begin, state_->end);
 }
 
 std::vector<Profiler::Line> Profiler::lines() const {
   check(state_->ended, "profiler", "nothing was timed yet");
-  std::map<std::pair<std::string, std::string>, Line> all;
-  for (const auto& call : state_->calls) {
-    Line& line = all[{std::string(call.part), call.operation}];
+  std::map<std::tuple<std::string, std::string, Note>, Line> all;
+  for (size_t i = 0; i < state_->calls.size(); ++i) {
+    const auto& call = state_->calls[i];
+    Line& line = all[{std::string(call.part), call.operation, call.note}];
     line.part = call.part;
     line.operation = call.operation;
+    line.note = call.note;
     ++line.calls;
-    line.milliseconds += state_->milliseconds(call.begin, call.end);
+    line.milliseconds += state_->milliseconds(state_->marks[i].begin, state_->marks[i].end);
   }
   std::vector<Line> lines;
   lines.reserve(all.size());

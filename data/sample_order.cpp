@@ -54,9 +54,22 @@ std::vector<int64_t> blend_quotas(const std::vector<double>& weights) {
   return quotas;
 }
 
-SampleOrder::SampleOrder(uint64_t seed, int stage, const std::vector<double>& weights,
+Seeds Seeds::within(int64_t begin, int64_t end) const {
+  Seeds inside(initial());
+  for (const auto& [first, seed] : changes) {
+    if (first <= begin) {
+      inside.changes.front().seed = seed;
+    } else if (first < end) {
+      if (inside.changes.back().first_sample == first - begin) inside.changes.pop_back();
+      inside.changes.push_back({first - begin, seed});
+    }
+  }
+  return inside;
+}
+
+SampleOrder::SampleOrder(const Seeds& seeds, int stage, const std::vector<double>& weights,
                          std::vector<int64_t> windows)
-    : seed_(seed), stage_(stage), quotas_(blend_quotas(weights)), windows_(std::move(windows)) {
+    : stage_(stage), quotas_(blend_quotas(weights)), windows_(std::move(windows)) {
   check(stage >= 0, "data", "stage {} of the data was given; 0 or more is allowed", stage);
   check(windows_.size() == quotas_.size(), "data", "{} weights and {} sets were given",
         quotas_.size(), windows_.size());
@@ -67,6 +80,23 @@ SampleOrder::SampleOrder(uint64_t seed, int stage, const std::vector<double>& we
   std::iota(by_quota_.begin(), by_quota_.end(), size_t{0});
   std::stable_sort(by_quota_.begin(), by_quota_.end(),
                    [&](size_t a, size_t b) { return quotas_[a] > quotas_[b]; });
+  for (const auto& [position, seed] : seeds.changes) {
+    changes_.push_back({seed, numbers_before(position)});
+  }
+}
+
+std::vector<int64_t> SampleOrder::numbers_before(int64_t position) const {
+  std::vector<int64_t> numbers(quotas_.size());
+  int64_t q = position % blend_block;
+  int64_t m = blend_block;
+  for (const size_t set : by_quota_) {
+    const int64_t taken = q * quotas_[set] / m;
+    numbers[set] = position / blend_block * quotas_[set] + taken;
+    q -= taken;
+    m -= quotas_[set];
+    if (m == 0) break;
+  }
+  return numbers;
 }
 
 // Of q + 1 positions that are left, the set has taken floor((q + 1) n / m); it takes position q
@@ -85,15 +115,28 @@ std::pair<size_t, int64_t> SampleOrder::turn(int64_t place_in_block) const {
        blend_block - 1);
 }
 
+Permutation SampleOrder::permutation(int64_t size, uint64_t seed, size_t set, int64_t epoch) const {
+  return {static_cast<uint64_t>(size), seed, static_cast<uint32_t>(stage_),
+          static_cast<uint32_t>(set), static_cast<uint64_t>(epoch)};
+}
+
 SamplePlace SampleOrder::at(int64_t position) const {
   check(position >= 0, "data", "position {} was asked for; 0 or more is allowed", position);
   const auto [set, turn_in_block] = turn(position % blend_block);
   const int64_t number = position / blend_block * quotas_[set] + turn_in_block;
   const int64_t epoch = number / windows_[set];
-  const Permutation within_epoch(static_cast<uint64_t>(windows_[set]), seed_,
-                                 static_cast<uint32_t>(stage_), static_cast<uint32_t>(set),
-                                 static_cast<uint64_t>(epoch));
-  const uint64_t window = within_epoch(static_cast<uint64_t>(number % windows_[set]));
+  const int64_t begin = epoch * windows_[set];
+  auto change = changes_.rbegin();
+  while (change->first[set] > number) ++change;
+  // Under a seed that came within the epoch, the rest of it is permuted; the seed before says which
+  // windows are left.
+  auto index = static_cast<uint64_t>(number - begin);
+  for (; change->first[set] > begin; ++change) {
+    const int64_t done = change->first[set] - begin;
+    const auto rest = permutation(windows_[set] - done, change->seed, set, epoch);
+    index = static_cast<uint64_t>(done) + rest(index - static_cast<uint64_t>(done));
+  }
+  const uint64_t window = permutation(windows_[set], change->seed, set, epoch)(index);
   return {static_cast<int>(set), epoch, static_cast<int64_t>(window)};
 }
 

@@ -34,14 +34,30 @@ inline constexpr int64_t blend_block = 65'536;
 // would be 0.
 std::vector<int64_t> blend_quotas(const std::vector<double>& weights);
 
+// The seeds of a path along its lineage: each holds from a sample on, until the next one does. The
+// first holds from sample 0; the samples never fall, and of two at the same one the later holds.
+struct SeedChange {
+  int64_t first_sample = 0;
+  uint64_t seed = 0;
+  friend bool operator==(const SeedChange&, const SeedChange&) = default;
+};
+struct Seeds {
+  std::vector<SeedChange> changes;
+  Seeds(uint64_t seed) : changes{{0, seed}} {}  // one that never changes
+  uint64_t initial() const { return changes.front().seed; }
+  // Those of the samples begin ... end - 1, counted from begin.
+  Seeds within(int64_t begin, int64_t end) const;
+};
+
 struct SamplePlace {
   int set = 0;
   int64_t epoch = 0;   // of that set, from 0
   int64_t window = 0;  // of that set
 };
 
-// Which window of which set is read at a position of a stage of data: a pure function of (seed,
-// stage, position), O(number of sets) in time and memory. See docs/design.md, "Sample order".
+// Which window of which set is read at a position of a stage of data: a pure function of (seeds,
+// stage, position), O(sets + changes of the seed within the stage) in time and memory. See
+// docs/design.md, "Sample order".
 //
 // Sets are interleaved evenly and alike in every block: the set with the largest quota n takes n of
 // the block's m = 65,536 positions, at even distances; the next set takes its n of the m' = m - n
@@ -49,24 +65,34 @@ struct SamplePlace {
 // first). The k-th position (from 0) that a set takes in block b is its number b * n + k, which
 // counts its windows strictly in order of position: every window is read once before any is read
 // twice. A permutation keyed by (seed, stage, set, epoch) maps the number within its epoch to a
-// window.
+// window. A seed that changes within a set's epoch permutes what is left of it: the window that the
+// seed before would have read at another number that is left.
 class SampleOrder {
  public:
-  // windows[d]: the training windows of set d, at least 1.
-  SampleOrder(uint64_t seed, int stage, const std::vector<double>& weights,
+  // seeds: by position of this stage. windows[d]: the training windows of set d, at least 1.
+  SampleOrder(const Seeds& seeds, int stage, const std::vector<double>& weights,
               std::vector<int64_t> windows);
   SamplePlace at(int64_t position) const;
   const std::vector<int64_t>& quotas() const { return quotas_; }
 
  private:
+  // A seed and, of each set, the first number that is read under it.
+  struct Change {
+    uint64_t seed = 0;
+    std::vector<int64_t> first;
+  };
+
   // The set that has this place in every block, and how many places it has before.
   std::pair<size_t, int64_t> turn(int64_t place_in_block) const;
+  // How many positions before this one each set has.
+  std::vector<int64_t> numbers_before(int64_t position) const;
+  Permutation permutation(int64_t size, uint64_t seed, size_t set, int64_t epoch) const;
 
-  uint64_t seed_;
   int stage_;
   std::vector<int64_t> quotas_;
   std::vector<size_t> by_quota_;  // sets, the largest quota first
   std::vector<int64_t> windows_;
+  std::vector<Change> changes_;
 };
 
 }  // namespace switchyard

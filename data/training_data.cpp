@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <optional>
 
@@ -75,7 +76,7 @@ struct TrainingData::State {
 
   std::shared_ptr<const TokenDataset> open(const std::string& prefix, int64_t vocabulary);
   Source make_source(DataSource& source, int64_t vocabulary);
-  void make_stage(uint64_t seed, size_t index, int64_t vocabulary);
+  void make_stage(const Seeds& seeds, size_t index, int64_t vocabulary);
   bool is_past(size_t stage, int64_t first_sample) const;
   void settle_info(int64_t vocabulary);
   size_t stage_of(int64_t sample) const;
@@ -112,7 +113,7 @@ Source TrainingData::State::make_source(DataSource& source, int64_t vocabulary) 
   return made;
 }
 
-void TrainingData::State::make_stage(uint64_t seed, size_t index, int64_t vocabulary) {
+void TrainingData::State::make_stage(const Seeds& seeds, size_t index, int64_t vocabulary) {
   Stage& stage = stages[index];
   std::vector<double> weights;
   std::vector<int64_t> windows;
@@ -121,7 +122,11 @@ void TrainingData::State::make_stage(uint64_t seed, size_t index, int64_t vocabu
     weights.push_back(source.weight);
     windows.push_back(stage.sources.back().training.size());
   }
-  stage.order.emplace(seed, static_cast<int>(index), std::move(weights), std::move(windows));
+  const int64_t begin = specification[index].first_sample;
+  const int64_t end = index + 1 < specification.size() ? specification[index + 1].first_sample
+                                                       : std::numeric_limits<int64_t>::max();
+  stage.order.emplace(seeds.within(begin, end), static_cast<int>(index), std::move(weights),
+                      std::move(windows));
 }
 
 bool TrainingData::State::is_past(size_t stage, int64_t first_sample) const {
@@ -177,8 +182,9 @@ std::string TrainingData::State::describe(size_t stage, size_t source) const {
       tokens - 1 - described.windows * sequence_length);
 }
 
-TrainingData::TrainingData(std::vector<DataStage> stages, int64_t sequence_length, uint64_t seed,
-                           Split split, int64_t vocabulary, int64_t first_sample)
+TrainingData::TrainingData(std::vector<DataStage> stages, int64_t sequence_length,
+                           const Seeds& seeds, Split split, int64_t vocabulary,
+                           int64_t first_sample)
     : state_(std::make_shared<State>()) {
   check_stages(stages);
   state_->specification = std::move(stages);
@@ -186,7 +192,7 @@ TrainingData::TrainingData(std::vector<DataStage> stages, int64_t sequence_lengt
   state_->split = std::move(split);
   state_->stages.resize(state_->specification.size());
   for (size_t i = 0; i < state_->stages.size(); ++i) {
-    if (!state_->is_past(i, first_sample)) state_->make_stage(seed, i, vocabulary);
+    if (!state_->is_past(i, first_sample)) state_->make_stage(seeds, i, vocabulary);
   }
   state_->settle_info(vocabulary);
 }

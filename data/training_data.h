@@ -45,9 +45,9 @@ class TrainingData {
   // says (identity), fails check_tokens where its identity is not known yet, has no training
   // window, or whose tokenizer differs from the others'; for stages that do not begin with sample 0
   // and rise.
-  // vocabulary: 0, or the size given by the user (never less than a set needs).
-  TrainingData(std::vector<DataStage> stages, int64_t sequence_length, uint64_t seed, Split split,
-               int64_t vocabulary, int64_t first_sample = 0);
+  // seeds: by sample. vocabulary: 0, or the size given by the user (never less than a set needs).
+  TrainingData(std::vector<DataStage> stages, int64_t sequence_length, const Seeds& seeds,
+               Split split, int64_t vocabulary, int64_t first_sample = 0);
   // Sample number `sample` (from 0): tokens and targets, sequence_length each. May be called by
   // several threads.
   void read(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) const;

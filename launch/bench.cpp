@@ -10,7 +10,9 @@
 #include <deque>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <memory>
+#include <set>
 
 #include "core/error.h"
 #include "core/logging.h"
@@ -95,14 +97,30 @@ void check_bench(const Settings& s, Device device) {
         problem ? problem.message() : std::strerror(errno));
 }
 
+constexpr int64_t more_calls = 256;  // of a step's end, beside those of its microbatches
+
+// {operator: backends}, each once, in alphabetical order.
+std::vector<std::pair<std::string, std::string>> backends_of(
+    const std::vector<Profiler::Line>& lines) {
+  std::map<std::string, std::set<std::string>> all;
+  for (const auto& line : lines) {
+    all[line.operation].insert(line.note.backend.empty() ? "own kernels" : line.note.backend);
+  }
+  std::vector<std::pair<std::string, std::string>> backends;
+  for (const auto& [operation, names] : all) {
+    backends.emplace_back(operation, fmt::format("{}", fmt::join(names, ", ")));
+  }
+  return backends;
+}
+
 // Steps on random tokens, timed.
 class Bench {
  public:
   Bench(const EngineOptions& options, const Settings& s)
-      : options_(options), mesh_(make_mesh({}, *world_)) {
+      : options_(options), mesh_(make_mesh({}, *world_)), profiler_(options.device) {
     choose_products(s);
     engine_ = std::make_unique<Engine>(options, mesh_);
-    engine_->initialize();
+    engine_->initialize(options.seed);
   }
 
   void run(const Settings& s, BenchResult& result);
@@ -111,6 +129,7 @@ class Bench {
  private:
   void choose_products(const Settings& s);
   void queue(int64_t step);
+  void rehearse(BenchResult& result);
   void run_on_cpu(int64_t warm_up, BenchResult& result);
   void run_on_gpu(int64_t warm_up, BenchResult& result);
   void measure_device(const Settings& s, BenchResult& result);
@@ -119,6 +138,7 @@ class Bench {
   std::unique_ptr<Communicator> world_ = make_self_communicator();
   Mesh mesh_;
   std::unique_ptr<Engine> engine_;
+  Profiler profiler_;
   int64_t next_step_ = 1;
 };
 
@@ -171,6 +191,7 @@ void Bench::run_on_gpu(int64_t warm_up, BenchResult& result) {
   const int64_t all = warm_up + result.steps;
   std::deque<Event> ends;
   int64_t allocations = 0, taken = 0;
+  for (int64_t i = 0; i <= all; ++i) ends.emplace_back(Device::cuda, Event::Timing::measured);
   const auto finish = [&](int64_t step) {
     engine_->finish_step();
     if (step == 1) allocations = memory_statistics().allocations;
@@ -182,10 +203,10 @@ void Bench::run_on_gpu(int64_t warm_up, BenchResult& result) {
     result.all_milliseconds.push_back(ms);
     log::info("step {} of {}: {:.1f} ms", step, all, ms);
   };
-  ends.emplace_back(Device::cuda, Event::Timing::measured).record(stream);
+  ends.front().record(stream);
   for (int64_t step = 1; step <= all; ++step) {
     queue(step);
-    ends.emplace_back(Device::cuda, Event::Timing::measured).record(stream);
+    ends[static_cast<size_t>(step)].record(stream);
     if (step > 1) finish(step - 1);
   }
   finish(all);
@@ -222,19 +243,29 @@ void Bench::run(const Settings& s, BenchResult& result) {
     run_on_cpu(warm_up, result);
     return;
   }
-  engine_->rehearse();
+  rehearse(result);
   run_on_gpu(warm_up, result);
   measure_device(s, result);
 }
 
+// Two microbatches at most, so this is where backends are seen without a step of its own.
+void Bench::rehearse(BenchResult& result) {
+  profiler_.begin();
+  engine_->rehearse();
+  profiler_.end(engine_->context().stream);
+  result.backends = backends_of(profiler_.lines());
+}
+
 void Bench::profile(BenchResult& result) {
-  Profiler profiler(options_.device);
-  profiler.begin(engine_->context().stream);
+  const int64_t microbatches = options_.global_batch / options_.micro_batch;
+  profiler_.reserve(profiler_.calls() * microbatches + more_calls);
+  profiler_.begin();
   queue(next_step_);
-  profiler.end(engine_->context().stream);
+  profiler_.end(engine_->context().stream);
   engine_->finish_step();
-  result.profile = profiler.lines();
-  result.profiled_milliseconds = profiler.milliseconds();
+  result.profile = profiler_.lines();
+  result.profiled_milliseconds = profiler_.milliseconds();
+  result.backends = backends_of(result.profile);
 }
 
 }  // namespace

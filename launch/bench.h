@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/profiler.h"
@@ -39,6 +40,8 @@ struct BenchResult {
   int64_t gpu_bytes = 0;        // of the GPU, used by all, behind the steps; 0 on the CPU
   int64_t gpu_bytes_grown = 0;  // of these, since the second step
   int64_t allocations_after_first_step = 0;
+  // Of each operator of a step, whose kernels computed it; empty on the CPU without --profile.
+  std::vector<std::pair<std::string, std::string>> backends;
   // With --profile: one more step, by operators; the rest of its time is gaps.
   std::vector<Profiler::Line> profile;
   double profiled_milliseconds = 0;

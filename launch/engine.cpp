@@ -67,8 +67,8 @@ Engine::Engine(const EngineOptions& options, const Mesh& mesh)
       std::make_unique<DistributedOptimizer>(buffers_, mesh, options_.optimizer, context());
 }
 
-void Engine::initialize() {
-  stage_.initialize();
+void Engine::initialize(uint64_t seed) {
+  stage_.initialize(seed);
   if (optimizer_) optimizer_->adopt_weights();
 }
 

@@ -50,7 +50,7 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  void initialize();  // random weights, zero moments
+  void initialize(uint64_t seed);  // random weights, zero moments
   // On a GPU: forward and backward passes over padding, no update, so that step 1 finds plans,
   // scratch memory, kernels and the exchanges' channels ready. Needs weights.
   void rehearse();

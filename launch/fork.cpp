@@ -17,6 +17,25 @@ namespace switchyard {
 
 namespace {
 
+// The parent's saved step; step 0 is its random start, of which nothing is saved.
+LineageEntry entry_at(const RunFolder& parent, const PathSpecification& path, int64_t step,
+                      const RelativeName& name) {
+  if (step == 0) {
+    check(path.start_step() == 0, "fork",
+          "'{}' begins at step {}; its random start is step 0 of the path that it was forked from",
+          parent.folder().string(), path.start_step());
+    return {name.real, "", 0, 0, 0, name.given};
+  }
+  const CheckpointReader reader(parent.checkpoint(step).folder);
+  const auto& info = reader.info();
+  return {name.real, info.id, info.step, info.samples, path.tokens_at(info.step), name.given};
+}
+
+// Nothing is saved, and so pinned, of a random start.
+void keep_fork_point(const RunFolder& parent, const LineageEntry& point, const RunFolder& branch) {
+  if (point.step > 0) pin_fork_point(parent, point.step, point.checkpoint, branch);
+}
+
 // Writes the branch; nothing is left of it where that fails.
 void make_branch(const RunFolder& parent, const RunFolder& branch, const PathSpecification& path) {
   const auto& point = path.lineage.back();
@@ -24,8 +43,8 @@ void make_branch(const RunFolder& parent, const RunFolder& branch, const PathSpe
   const bool is_new = !fs::exists(branch.folder(), ignored);
   try {
     make_folder(branch.folder());
-    pin_fork_point(parent, point.step, point.checkpoint, branch);
-    parent.checkpoint(point.step);  // a trainer may have deleted it until the pin was there
+    keep_fork_point(parent, point, branch);
+    if (point.step > 0) parent.checkpoint(point.step);  // a trainer may have deleted it meanwhile
     hand_on_matmul_choices(parent.folder(), branch.folder());
     branch.write(path);
   } catch (const Error&) {
@@ -52,27 +71,23 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   if (!is_there) branch.check_name();
   check(is_there || !branch.taken(), "fork", "'{}' exists already; a branch needs a new folder",
         child);
-  const auto entry = parent.checkpoint(reference.step);
   const auto specification = parent.read();
   check(specification.kind == "path", "fork",
         "'{}' is an average, which has weights only; fork a "
         "path's saved step",
         reference.folder.string());
-  const CheckpointReader reader(entry.folder);
-  const auto& info = reader.info();
   const auto name = relative_name(parent.folder(), branch.folder());
-  const auto path = fork_path(
-      specification,
-      {name.real, info.id, info.step, info.samples, specification.tokens_at(info.step), name.given},
-      given);
+  const auto entry = entry_at(parent, specification, *reference.step, name);
+  const auto path = fork_path(specification, entry, given);
   if (is_there) {
     check_same(branch, path);
-    pin_fork_point(parent, info.step, info.id, branch);
+    keep_fork_point(parent, entry, branch);
   } else {
     make_branch(parent, branch, path);
   }
-  log::info("'{}' continues from step {} of '{}' ({} samples){}", child, info.step,
-            parent.folder().string(), info.samples, is_there ? " already" : "");
+  log::info("'{}' continues from step {} of '{}' ({} samples){}", child, entry.step,
+            parent.folder().string(), entry.samples, is_there ? " already" : "");
+  for (const auto& line : describe_rates(specification, path)) log::info("{}", line);
 }
 
 namespace {

@@ -54,9 +54,8 @@ bool pin_fork_point(const RunFolder& parent, int64_t step, const std::string& ch
     write_pin(parent.folder(), step, checkpoint, branch.folder());
     return true;
   } catch (const Error& problem) {
-    log::warning(
-        "{}; so nothing keeps step {} of '{}' for '{}', whose first start saves it there as well",
-        problem.what(), step, parent.folder().string(), branch.folder().string());
+    log::warning("{}; nothing keeps step {} of '{}', so the first start saves it in '{}'",
+                 problem.what(), step, parent.folder().string(), branch.folder().string());
     return false;
   }
 }

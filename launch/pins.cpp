@@ -81,15 +81,18 @@ bool may_be_there(const fs::path& place, int64_t step, const Contents& pin) {
   }
 }
 
-bool counts(const fs::path& file, int64_t step) {
-  Contents pin;
+Pin read_pin(const fs::path& file, int64_t step) {
+  Contents contents;
   try {
-    pin = parse(read_file(file));
+    contents = parse(read_file(file));
   } catch (const Error&) {
-    return true;
+    return {step, file, {}, true};
   }
-  return std::ranges::any_of(places(pin.branch, file.parent_path()),
-                             [&](const fs::path& place) { return may_be_there(place, step, pin); });
+  const auto all = places(contents.branch, file.parent_path());
+  const auto found = std::ranges::find_if(
+      all, [&](const fs::path& place) { return may_be_there(place, step, contents); });
+  const bool counts = found != all.end();
+  return {step, file, counts ? *found : all.front(), counts};
 }
 
 }  // namespace
@@ -101,7 +104,7 @@ std::vector<Pin> read_pins(const fs::path& run) {
   for (fs::directory_iterator it(pins_of(run), problem), end; !problem && it != end;
        it.increment(problem)) {
     const auto step = step_of(it->path());
-    if (step) pins.push_back({*step, it->path(), counts(it->path(), *step)});
+    if (step) pins.push_back(read_pin(it->path(), *step));
   }
   check(!problem, "path", "{} cannot be looked into: {}", pins_of(run).string(), problem.message());
   return pins;

@@ -14,6 +14,7 @@ namespace switchyard {
 struct Pin {
   int64_t step = 0;
   std::filesystem::path file;
+  std::filesystem::path branch;  // where it is, or was expected
   bool counts = true;
 };
 std::vector<Pin> read_pins(const std::filesystem::path& run);  // throws Error

@@ -36,8 +36,8 @@ RunReference parse_run_reference(const std::string& text) {
   const std::string step = text.substr(at + 1);
   int64_t value = 0;
   const auto [end, problem] = std::from_chars(step.data(), step.data() + step.size(), value);
-  check(problem == std::errc() && end == step.data() + step.size() && value > 0 && at > 0, "path",
-        "'{}'; RUN or RUN@STEP with a positive step is allowed", text);
+  check(problem == std::errc() && end == step.data() + step.size() && value >= 0 && at > 0, "path",
+        "'{}'; RUN or RUN@STEP is allowed, with a step of at least 0", text);
   return {text.substr(0, at), value};
 }
 

@@ -48,7 +48,7 @@ std::vector<DataSource> parse_sources(const std::vector<std::string>& values, co
 }
 
 TrainingData open_training_data(const PathSpecification& path, int64_t step) {
-  TrainingData data(path.stages, path.sequence_length(), path.seed(), path.split,
+  TrainingData data(path.stages, path.sequence_length(), path.seeds, path.split,
                     path.model.vocabulary, path.samples_at(step));
   check_tokenizer(path, data.info(), "the training data");
   return data;
@@ -70,7 +70,10 @@ std::vector<ValidationSource> open_validation_sources(const PathSpecification& p
   for (const DataSource& source : given) prefixes.push_back(source.prefix);
   const auto data = open_evaluation_data(path, prefixes);
   std::vector<ValidationSource> sources;
-  for (size_t i = 0; i < given.size(); ++i) sources.push_back(data->source(i, given[i].weight));
+  for (size_t i = 0; i < given.size(); ++i) {
+    sources.push_back(data->source(i, given[i].weight));
+    sources.back().set->check_tokens();  // else a token beyond would be met steps later
+  }
   return sources;
 }
 

@@ -15,7 +15,7 @@ namespace switchyard {
 // A fork point behind a path: which saved step of which path it continues from.
 struct LineageEntry {
   std::string path;        // of the parent's folder, relative to the child's: RelativeName::real
-  std::string checkpoint;  // id of the parent's checkpoint
+  std::string checkpoint;  // id of the parent's checkpoint; empty at the random start, step 0
   int64_t step = 0;
   int64_t samples = 0;
   int64_t tokens = 0;
@@ -30,6 +30,7 @@ struct PathSpecification {
   Schedule schedule;
   std::vector<DataStage> stages;
   Split split;
+  Seeds seeds{0};                     // of initial weights and sample order, along the lineage
   std::string tokenizer;              // of the data; empty: unknown
   std::vector<LineageEntry> lineage;  // from the random start to the parent
 
@@ -73,6 +74,10 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
 // Where a path that is there differs from one that was asked for, for an error message; empty when
 // it is the same. Data may have moved, and stages behind the last fork point are later extensions.
 std::string difference(const PathSpecification& there, const PathSpecification& asked);
+
+// For a log: a branch's rates where their course changes, and a jump at the fork.
+std::vector<std::string> describe_rates(const PathSpecification& parent,
+                                        const PathSpecification& branch);
 
 // Refuses options that contradict the path, naming both values. Data sets that were given under
 // another name but are the same (by identity) move there.

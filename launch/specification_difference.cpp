@@ -17,7 +17,7 @@ std::string difference_of_settings(const Settings& there, const Settings& asked)
     return s.has(name) ? show(s.list(name)) : "none";
   };
   for (const auto& name : names) {
-    if (value(there, name) == value(asked, name)) continue;
+    if (there.has(name) && asked.has(name) && is_same_setting(name, there, asked)) continue;
     return fmt::format("it was made with --{} {}, not {}", name, value(there, name),
                        value(asked, name));
   }
@@ -63,6 +63,7 @@ std::string difference(const PathSpecification& there, const PathSpecification& 
         difference_of_data(there, asked)}) {
     if (!found.empty()) return found;
   }
+  if (there.seeds.changes != asked.seeds.changes) return "other seeds came before its own";
   if (there.schedule != asked.schedule) return "its learning rates were given otherwise";
   return "";
 }

@@ -55,31 +55,29 @@ void fork_settings(PathSpecification& path, const Settings& given) {
   path.model.validate();
 }
 
+// Without a word about a decay, a rate of its own ends the parent's; docs/paths.md has all cases.
 void fork_schedule(PathSpecification& path, const LineageEntry& entry, const Settings& given,
                    const Schedule& parent) {
-  const bool changed =
-      std::ranges::any_of(std::initializer_list<const char*>{"lr", "min-lr", "lr-warmup-iters",
-                                                             "lr-decay-style", "lr-decay-iters"},
-                          [&](const char* name) { return given.has(name); });
-  if (!changed) return;
+  const auto any_given = [&](std::initializer_list<const char*> names) {
+    return std::ranges::any_of(names, [&](const char* name) { return given.has(name); });
+  };
+  const bool own_rate = any_given({"lr", "lr-warmup-iters"});
+  const bool own_decay = any_given({"lr-decay-style", "lr-decay-iters"});
+  if (!own_rate && !own_decay && !given.has("min-lr")) return;
   auto& s = path.settings;
+  if (own_rate && !own_decay) s.set_text("lr-decay-style", "constant");
   // The parent's own count of steps means another stretch than this branch's.
   s.erase("lr-decay-iters");
   if (given.has("lr-decay-iters")) s.set_text("lr-decay-iters", given.text("lr-decay-iters"));
-  check_schedule_options(s, "the steps that the branch decays");
-  const bool decays = s.text("lr-decay-style") != "constant";
-  const auto keep = [&](const char* name, double parents) {
-    check(!decays || !given.has(name) || given.real(name) == parents, "fork",
-          "--{} {} with --lr-decay-style {}; a branch decays from its parent's rate at the fork "
-          "point, so only the parent's {} is allowed with it",
-          name, given.has(name) ? given.text(name) : "", s.text("lr-decay-style"), parents);
-  };
-  keep("lr", parent.maximum);
-  keep("lr-warmup-iters", static_cast<double>(parent.warmup));
-  path.schedule =
-      schedule_from_fork(parent, entry.step, s.real("lr"), s.real("min-lr"),
-                         s.integer("lr-warmup-iters"), decay_style_named(s.text("lr-decay-style")),
-                         s.has("lr-decay-iters") ? s.integer("lr-decay-iters") : 0);
+  check_schedule_options(s, "the steps from the fork to the decay's end");
+  ScheduleChange change{.minimum = s.real("min-lr"),
+                        .style = decay_style_named(s.text("lr-decay-style")),
+                        .decay_iters = s.has("lr-decay-iters") ? s.integer("lr-decay-iters") : 0};
+  if (given.has("lr")) change.maximum = given.real("lr");
+  if (given.has("lr-warmup-iters")) change.warmup = given.integer("lr-warmup-iters");
+  path.schedule = schedule_from_fork(parent, entry.step, change);
+  s.set_text("lr", canonical_real(path.schedule.maximum));
+  s.set_text("lr-warmup-iters", std::to_string(path.schedule.warmup));
 }
 
 }  // namespace
@@ -96,10 +94,27 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
   check_positions(path);
   fork_schedule(path, entry, given, parent.schedule);
   path.split = Split::parse(path.settings.text("split"));
+  // What this epoch has not yet read comes in an order of the new seed's.
+  if (path.seed() != parent.seed()) path.seeds.changes.push_back({entry.samples, path.seed()});
   path.lineage.push_back(entry);
   const TrainingData data = open_training_data(path, entry.step);
   path.stages = data.stages();
   return path;
+}
+
+std::vector<std::string> describe_rates(const PathSpecification& parent,
+                                        const PathSpecification& branch) {
+  const int64_t step = branch.start_step();
+  std::vector<std::string> lines = {"learning rate: " + describe_rates(branch.schedule, step)};
+  const double before = learning_rate(parent.schedule, step);
+  const bool jumps = branch.schedule.warmup_end() <= step && branch.schedule.maximum != before;
+  if (jumps && step > 0 && branch.schedule != parent.schedule) {
+    lines.push_back(fmt::format(
+        "the rate goes from {} at step {} to {} at once; --lr-warmup-iters W leads there in W "
+        "steps",
+        before, step, branch.schedule.maximum));
+  }
+  return lines;
 }
 
 }  // namespace switchyard

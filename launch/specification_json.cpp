@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -23,14 +24,20 @@ ordered_json schedule_json(const Schedule& s) {
   return {{"maximum", s.maximum},         {"minimum", s.minimum},
           {"warmup", s.warmup},           {"style", std::string(name_of(s.style))},
           {"decay_begin", s.decay_begin}, {"decay_from", s.decay_from},
-          {"decay_iters", s.decay_iters}};
+          {"decay_iters", s.decay_iters}, {"warmup_begin", s.warmup_begin},
+          {"warmup_from", s.warmup_from}};
 }
 
 Schedule schedule_from(const ordered_json& j) {
-  return {j.at("maximum"),     j.at("minimum"),
-          j.at("warmup"),      decay_style_named(j.at("style").get<std::string>()),
-          j.at("decay_begin"), j.at("decay_from"),
-          j.at("decay_iters")};
+  return {j.at("maximum"),
+          j.at("minimum"),
+          j.at("warmup"),
+          decay_style_named(j.at("style").get<std::string>()),
+          j.at("decay_begin"),
+          j.at("decay_from"),
+          j.at("decay_iters"),
+          j.value("warmup_begin", int64_t{0}),
+          j.value("warmup_from", 0.0)};
 }
 
 ordered_json stages_json(const std::vector<DataStage>& stages) {
@@ -70,6 +77,27 @@ ordered_json lineage_json(const std::vector<LineageEntry>& lineage) {
   return all;
 }
 
+ordered_json seeds_json(const Seeds& seeds) {
+  ordered_json all = ordered_json::array();
+  for (const auto& c : seeds.changes) {
+    all.push_back({{"first_sample", c.first_sample}, {"seed", c.seed}});
+  }
+  return all;
+}
+
+// Branches that were made before seeds were written down read all their data by their own.
+Seeds seeds_from(const ordered_json& j, uint64_t own) {
+  Seeds seeds(own);
+  if (!j.contains("seeds")) return seeds;
+  seeds.changes.clear();
+  for (const auto& c : j.at("seeds")) seeds.changes.push_back({c.at("first_sample"), c.at("seed")});
+  check(!seeds.changes.empty() && seeds.changes.front().first_sample == 0 &&
+            std::ranges::is_sorted(seeds.changes, {}, &SeedChange::first_sample) &&
+            seeds.changes.back().seed == own,
+        "path", "seeds are from sample 0 on, in order, and the last is --seed {}", own);
+  return seeds;
+}
+
 PathSpecification parse(const ordered_json& j) {
   PathSpecification path;
   const int version = j.at("format_version");
@@ -91,6 +119,7 @@ PathSpecification parse(const ordered_json& j) {
   path.schedule = schedule_from(j.at("schedule"));
   path.stages = stages_from(j.at("data_stages"));
   path.split = Split::parse(j.at("split").get<std::string>());
+  path.seeds = seeds_from(j, path.seed());
   path.tokenizer = j.at("tokenizer");
   for (const auto& e : j.at("lineage")) {
     const int64_t samples = e.at("samples");
@@ -116,6 +145,7 @@ std::string PathSpecification::to_json() const {
   all["schedule"] = schedule_json(schedule);
   all["data_stages"] = stages_json(stages);
   all["split"] = split.to_string();
+  if (seeds.changes.size() > 1) all["seeds"] = seeds_json(seeds);
   all["tokenizer"] = tokenizer;
   all["lineage"] = lineage_json(lineage);
   return all.dump(2);

@@ -88,6 +88,7 @@ PathSpecification begin_path(const Settings& given) {
   check_precision(path.settings);
   check_schedule_options(path.settings, "the step at which the decay ends");
   path.split = Split::parse(path.settings.text("split"));
+  path.seeds = Seeds(path.seed());
   return path;
 }
 
@@ -119,7 +120,7 @@ PathSpecification new_path(const Settings& given) {
         "this path does not exist; a new one needs --data-path (is the name right?)");
   PathSpecification path = begin_path(given);
   path.stages = {{0, parse_sources(given.list("data-path"))}};
-  const TrainingData data(path.stages, path.sequence_length(), path.seed(), path.split,
+  const TrainingData data(path.stages, path.sequence_length(), path.seeds, path.split,
                           given.has("vocab-size") ? given.integer("vocab-size") : 0);
   path.stages = data.stages();
   path.tokenizer = data.info().tokenizer;
@@ -128,7 +129,7 @@ PathSpecification new_path(const Settings& given) {
 }
 
 PathSpecification path_without_data(Settings given) {
-  if (!given.has("lr")) given.set_text("lr", "0.0");
+  if (!given.has("lr")) given.set_text("lr", "1.0");  // whatever: no rate is used
   check(given.has("vocab-size") || given.has("preset"), "path",
         "without --data-path the vocabulary is unknown; give --vocab-size or a --preset");
   PathSpecification path = begin_path(given);

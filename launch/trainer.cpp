@@ -59,7 +59,7 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
   const bool at_fork = !path.lineage.empty() && (wanted ? wanted == path.start_step() : true);
   const bool has_own = wanted && at_fork ? run.has(*wanted) : run.latest().has_value();
   if (has_own || (wanted && !at_fork)) return Origin{run, run.checkpoint(wanted), false};
-  if (path.lineage.empty()) return std::nullopt;
+  if (path.start_step() == 0) return std::nullopt;
   const auto point = find_fork_point(run, path.lineage.back());
   return Origin{point.parent, point.entry, true};
 }
@@ -100,11 +100,12 @@ void name_thread(const Mesh& mesh) {
                                mesh.place.pp, mesh.place.dp));
 }
 
-std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh) {
+std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh,
+                                    const PathSpecification& path) {
   std::unique_ptr<Engine> engine;
   agree_on_errors(*mesh.world, [&] {
     engine = std::make_unique<Engine>(start.options, mesh);
-    if (!start.origin) engine->initialize();
+    if (!start.origin) engine->initialize(path.seeds.initial());
   });
   return engine;
 }
@@ -216,10 +217,10 @@ void report_device(const Engine& engine) {
 // takes over from the last one.
 void report_origin(const RunFolder& run, const PathSpecification& path, const Start& start,
                    const std::string& remembered) {
-  const std::string from = start.origin
-                               ? fmt::format("goes on from step {} ({})", start.step,
-                                             start.origin->entry.folder.string())
-                               : fmt::format("starts from random weights, seed {}", path.seed());
+  const std::string from =
+      start.origin ? fmt::format("goes on from step {} ({})", start.step,
+                                 start.origin->entry.folder.string())
+                   : fmt::format("starts from random weights, seed {}", path.seeds.initial());
   log::info("'{}' {} on {}, micro-batch {}{}{}", run.folder().string(), from,
             start.record.layout.to_string(), start.options.micro_batch,
             remembered.empty() ? "" : "; as before: ", remembered);
@@ -352,7 +353,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
     log::warning("--no-matmul-tuning, but '{}' has timed choices; bits may differ from before",
                  run.folder().string());
   }
-  const auto engine = make_engine(start, mesh);
+  const auto engine = make_engine(start, mesh, path);
   agree_on_errors(world, [&] {
     if (world.rank() != 0) return;
     if (is_new) settle_new(run, path, lock);

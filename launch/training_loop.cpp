@@ -28,8 +28,9 @@ int64_t last_step(const PathSpecification& path, const Settings& settings) {
 std::string lineage_document(const PathSpecification& path) {
   std::string text = "random start";
   for (const auto& e : path.lineage) {
-    text +=
-        fmt::format("\n{}@{} (checkpoint {}, {} samples)", e.path, e.step, e.checkpoint, e.samples);
+    text += e.step == 0 ? fmt::format("\n{}@0 (weights of seed {})", e.path, path.seeds.initial())
+                        : fmt::format("\n{}@{} (checkpoint {}, {} samples)", e.path, e.step,
+                                      e.checkpoint, e.samples);
   }
   return text;
 }

@@ -1,8 +1,5 @@
 #include "model/embedding_layer.h"
 
-#include <algorithm>
-
-#include "core/ops/elementwise.h"
 #include "core/ops/embedding.h"
 #include "core/profiler.h"
 
@@ -21,17 +18,9 @@ EmbeddingLayer::EmbeddingLayer(StageContext& context, std::span<const Parameter>
   }
 }
 
-// The own rows are consecutive, so each sample's share of them adds one slice of the table.
-void EmbeddingLayer::add_positions(const Tensor& output) const {
-  const LocalSizes& s = context_.sizes;
-  const Tensor table = position_.weight();
-  for (int64_t row = 0; row < s.own_rows;) {
-    const int64_t position = (s.first_own_row + row) % s.sequence;
-    const int64_t count = std::min(s.sequence - position, s.own_rows - row);
-    const Tensor rows = output.slice(0, row, row + count);
-    ops::add(context_.ops, rows, table.slice(0, position, position + count), rows);
-    row += count;
-  }
+// The positions of a sample, of which a shorter sequence than the table's uses the first.
+Tensor EmbeddingLayer::used(const Tensor& table) const {
+  return table.slice(0, 0, context_.sizes.sequence);
 }
 
 void EmbeddingLayer::forward(const Tensor& output) const {
@@ -41,7 +30,10 @@ void EmbeddingLayer::forward(const Tensor& output) const {
   ops::embedding_forward(context_.ops, context_.batch->tokens.view({s.rows}), word_.weight(),
                          s.first_token, partial);
   context_.exchange.reduce_scatter(partial, output, {"reduce-scatter of embeddings"});
-  if (position_) add_positions(output);
+  if (position_) {
+    ops::position_embedding_forward(context_.ops, used(position_.weight()), s.first_own_row,
+                                    output);
+  }
   const ops::Dropout dropout = context_.hidden_dropout(dropout_purpose);
   if (dropout.probability > 0) ops::dropout(context_.ops, output, output, dropout);
 }
@@ -56,8 +48,8 @@ void EmbeddingLayer::backward(const Tensor& output_gradient) const {
   auto all = context_.exchange.gather(output_gradient, context_.work.gathered,
                                       {"all-gather of embedding gradients"});
   if (position_) {
-    ops::embedding_backward(context_.ops, context_.work.row_positions, output_gradient, 0,
-                            position_.gradient());
+    ops::position_embedding_backward(context_.ops, output_gradient, s.first_own_row,
+                                     used(position_.gradient()));
     context_.report_ready(position_);
   }
   ops::embedding_backward(context_.ops, context_.batch->tokens.view({s.rows}), all.rows(),

@@ -14,7 +14,7 @@ class EmbeddingLayer {
   void backward(const Tensor& output_gradient) const;
 
  private:
-  void add_positions(const Tensor& output) const;
+  Tensor used(const Tensor& table) const;
 
   StageContext& context_;
   ParameterGroup word_, position_;

@@ -72,17 +72,6 @@ Arena make_constants(const StageBuffers::Plan& plan, StageContext& context) {
   return arena;
 }
 
-// The own rows are consecutive, so each sample's share of them is a stretch of positions.
-void write_row_positions(const StageContext& context) {
-  const LocalSizes& s = context.sizes;
-  for (int64_t row = 0; row < s.own_rows;) {
-    const int64_t position = (s.first_own_row + row) % s.sequence;
-    const int64_t count = std::min(s.sequence - position, s.own_rows - row);
-    ops::iota(context.ops, context.work.row_positions.slice(0, row, row + count), position);
-    row += count;
-  }
-}
-
 // Shape and place; the numbers where they can be read.
 void check_batch(const Tensor& ids, const StageBuffers::Plan& plan, std::string_view what,
                  int64_t lowest) {
@@ -152,7 +141,6 @@ GptStage::State::State(const GptConfig& config, const Mesh& mesh, const Options&
               .deterministic = options.deterministic},
       constants(make_constants(plan, context)),
       buffers(plan, context.work) {
-  write_row_positions(context);
   if (plan.part.first) embedding.emplace(context, parameters);
   for (int64_t i = plan.part.first_layer; i < plan.part.last_layer; ++i) {
     blocks.emplace_back(context, parameters, i);
@@ -248,8 +236,8 @@ std::vector<Parameter> GptStage::stage_parameters(const GptConfig& config, const
 
 std::vector<Parameter>& GptStage::parameters() { return state_->parameters; }
 
-void GptStage::initialize() {
-  initialize_parameters(state_->parameters, state_->context.seed, state_->context.ops.stream);
+void GptStage::initialize(uint64_t seed) {
+  initialize_parameters(state_->parameters, seed, state_->context.ops.stream);
 }
 
 Shape GptStage::exchanged() const {

@@ -77,7 +77,8 @@ class GptStage : public PipelineWorker {
                                                  const Coordinates& place, const Options& options);
 
   std::vector<Parameter>& parameters();
-  void initialize();  // weights from the seed, by global element; after FlatBuffers has bound them
+  // Weights from a seed, by global element; after FlatBuffers has bound them.
+  void initialize(uint64_t seed);
   Shape exchanged() const;  // [rows of this rank, hidden], what stages hand on
 
   // Before the executor runs. Tokens in host memory are checked here.

@@ -30,7 +30,6 @@ std::vector<BufferLine> work_table(WorkBuffers& work, const Plan& plan) {
   const LocalSizes& s = plan.sizes;
   std::vector<BufferLine> table = {
       {"row ids", &work.row_ids, {s.own_rows}, DType::i64},
-      {"row positions", &work.row_positions, {s.own_rows}, DType::i32},
       {"branch", &work.branch, {s.own_rows, s.hidden}, plan.dtype},
   };
   if (plan.tp > 1) {

@@ -15,7 +15,6 @@ namespace switchyard {
 // Buffers that all layers of a stage use in turn; nothing in them outlives a layer's call.
 struct WorkBuffers {
   Tensor row_ids;             // i64 [own_rows], of the present microbatch
-  Tensor row_positions;       // i32 [own_rows]
   Tensor gathered;            // [rows, hidden]; with tp 1 these two are none
   Tensor regathered;          // [rows, hidden]
   Tensor branch;              // [own_rows, hidden], output of attention or MLP, or its gradient

@@ -1,7 +1,10 @@
 #include "optim/schedule.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
+#include <vector>
 
 #include "core/error.h"
 
@@ -9,9 +12,13 @@ namespace switchyard {
 
 namespace {
 
+constexpr int64_t most_steps = int64_t{1} << 53;  // sums of them stay exact
+
 double main_rate(const Schedule& s, int64_t step) {
-  if (step >= s.warmup) return s.maximum;
-  return s.maximum * (static_cast<double>(step) / static_cast<double>(s.warmup));
+  if (step >= s.warmup_end()) return s.maximum;
+  const int64_t n = std::max<int64_t>(step - s.warmup_begin, 0);
+  return s.warmup_from +
+         (s.maximum - s.warmup_from) * (static_cast<double>(n) / static_cast<double>(s.warmup));
 }
 
 // What is left of the way from decay_from to minimum, after the share x of the decay's steps.
@@ -36,7 +43,20 @@ void check_rates(std::string_view where, double maximum, double minimum, int64_t
   check(std::isfinite(minimum) && minimum >= 0, where,
         "minimal rate {}; a number of at least 0 is needed", minimum);
   check(minimum <= maximum, where, "minimal rate {} above the maximal rate {}", minimum, maximum);
-  check(warmup >= 0, where, "{} warm-up steps; at least 0 are needed", warmup);
+  check(warmup >= 0 && warmup <= most_steps, where, "{} warm-up steps; 0 to {} are allowed", warmup,
+        most_steps);
+}
+
+// A decay behind step `begin`, where a schedule is at its maximum.
+void add_decay(std::string_view where, Schedule& s, DecayStyle style, int64_t begin,
+               int64_t steps) {
+  check(s.minimum < s.maximum, where,
+        "a {} decay to {} from step {}, where the rate is {}; it must begin above its minimum",
+        name_of(style), s.minimum, begin, s.maximum);
+  s.style = style;
+  s.decay_begin = begin;
+  s.decay_from = s.maximum;
+  s.decay_iters = steps;
 }
 
 }  // namespace
@@ -66,7 +86,8 @@ DecayStyle decay_style_named(std::string_view name) {
 double learning_rate(const Schedule& schedule, int64_t step) {
   check(step >= 0, "learning_rate", "step {}; steps count from 1, 0 is the start", step);
   const bool decays = schedule.style != DecayStyle::constant;
-  if (!decays || step <= schedule.decay_begin) return main_rate(schedule, step);
+  if (!decays || step < schedule.decay_begin) return main_rate(schedule, step);
+  if (step == schedule.decay_begin) return schedule.decay_from;
   const int64_t n = step - schedule.decay_begin;
   if (n >= schedule.decay_iters) return schedule.minimum;
   const double x = static_cast<double>(n) / static_cast<double>(schedule.decay_iters);
@@ -77,33 +98,88 @@ Schedule schedule_from_scratch(double maximum, double minimum, int64_t warmup, D
                                int64_t end_step) {
   constexpr std::string_view where = "schedule_from_scratch";
   check_rates(where, maximum, minimum, warmup);
-  Schedule schedule{.maximum = maximum, .minimum = minimum, .warmup = warmup, .style = style};
+  Schedule schedule{.maximum = maximum, .minimum = minimum, .warmup = warmup};
   if (style == DecayStyle::constant) return schedule;
-  check(end_step > warmup, where,
-        "a {} decay that ends at step {} after {} warm-up steps; it must end behind them",
-        name_of(style), end_step, warmup);
-  schedule.decay_begin = warmup;
-  schedule.decay_from = maximum;
-  schedule.decay_iters = end_step - warmup;
+  check(end_step > warmup && end_step <= most_steps, where,
+        "a {} decay that ends at step {} after {} warm-up steps; it must end behind them, at step "
+        "{} at most",
+        name_of(style), end_step, warmup, most_steps);
+  add_decay(where, schedule, style, warmup, end_step - warmup);
   return schedule;
 }
 
-Schedule schedule_from_fork(const Schedule& parent, int64_t fork_step, double maximum,
-                            double minimum, int64_t warmup, DecayStyle style, int64_t decay_iters) {
+namespace {
+
+// A branch's schedule but for its decay.
+Schedule branch_main(const Schedule& parent, int64_t fork_step, const ScheduleChange& change) {
+  const double rate = learning_rate(parent, fork_step);
+  Schedule s{.maximum = parent.maximum,
+             .minimum = change.minimum,
+             .warmup = parent.warmup,
+             .warmup_begin = parent.warmup_begin,
+             .warmup_from = parent.warmup_from};
+  if (change.maximum || change.warmup) {
+    s.maximum = change.maximum.value_or(parent.maximum);
+    s.warmup = change.warmup.value_or(0);
+    s.warmup_begin = fork_step;
+    s.warmup_from = fork_step == 0 ? 0 : rate;
+  } else if (parent.style != DecayStyle::constant && fork_step >= parent.decay_begin) {
+    s.maximum = rate;
+    s.warmup = s.warmup_begin = 0;
+    s.warmup_from = 0;
+  }
+  return s;
+}
+
+}  // namespace
+
+Schedule schedule_from_fork(const Schedule& parent, int64_t fork_step,
+                            const ScheduleChange& change) {
   constexpr std::string_view where = "schedule_from_fork";
-  check_rates(where, maximum, minimum, warmup);
-  check(fork_step >= 0, where, "fork at step {}; at least 0 is needed", fork_step);
-  Schedule schedule{.maximum = maximum, .minimum = minimum, .warmup = warmup, .style = style};
-  if (style == DecayStyle::constant) return schedule;
-  check(decay_iters >= 1, where, "a {} decay over {} steps; at least 1 is needed", name_of(style),
-        decay_iters);
-  schedule.decay_begin = fork_step;
-  schedule.decay_from = learning_rate(parent, fork_step);
-  check(minimum <= schedule.decay_from, where,
-        "a decay to {} from step {}, where the parent's rate is {}; it must not rise", minimum,
-        fork_step, schedule.decay_from);
-  schedule.decay_iters = decay_iters;
-  return schedule;
+  Schedule s = branch_main(parent, fork_step, change);
+  check_rates(where, s.maximum, s.minimum, s.warmup);
+  if (change.style == DecayStyle::constant) {
+    check(s.maximum > 0 || change.maximum || s.maximum == parent.maximum, where,
+          "the parent's rate has decayed to 0 at step {}; give a rate", fork_step);
+    return s;
+  }
+  check(change.decay_iters >= 1 && change.decay_iters <= most_steps, where,
+        "a {} decay over {} steps; 1 to {} are allowed", name_of(change.style), change.decay_iters,
+        most_steps);
+  const int64_t begin = std::max(fork_step, s.warmup_end());
+  check(fork_step + change.decay_iters > begin, where,
+        "a {} decay over {} steps from step {}, but the warm-up lasts to step {}; at least {} are "
+        "needed",
+        name_of(change.style), change.decay_iters, fork_step, begin, begin - fork_step + 1);
+  add_decay(where, s, change.style, begin, fork_step + change.decay_iters - begin);
+  return s;
+}
+
+std::string describe_rates(const Schedule& schedule, int64_t step) {
+  std::vector<std::pair<int64_t, std::string>> named;
+  const auto name = [&](int64_t at, const char* text) {
+    if (at <= step) return;
+    if (!named.empty() && named.back().first == at) {
+      named.back().second += std::string(", ") + text;
+    } else {
+      named.emplace_back(at, text);
+    }
+  };
+  const bool decays = schedule.style != DecayStyle::constant;
+  name(step + 1, "first");
+  if (schedule.warmup > 0 && !(decays && schedule.decay_begin < schedule.warmup_end())) {
+    name(schedule.warmup_end(), "last of the warm-up");
+  }
+  if (decays) {
+    name(schedule.decay_begin + 1, "first of the decay");
+    name(schedule.decay_begin + schedule.decay_iters, "last of the decay");
+  }
+  std::string all;
+  for (const auto& [at, text] : named) {
+    all += fmt::format("{}{} at step {} ({})", all.empty() ? "" : ", ", learning_rate(schedule, at),
+                       at, text);
+  }
+  return all;
 }
 
 }  // namespace switchyard

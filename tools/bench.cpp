@@ -1,5 +1,6 @@
 #include "launch/bench.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -15,23 +16,54 @@ using nlohmann::ordered_json;
 constexpr const char* causal = "causal: (6 N + 6 L C T) tokens / s / peak";
 constexpr const char* full = "full: (6 N + 12 L C T) tokens / s / peak";
 
+// The lines of an operator in a part of the model as one, whatever each call computed.
+std::vector<Profiler::Line> by_operator(const std::vector<Profiler::Line>& profile) {
+  std::vector<Profiler::Line> all;
+  for (const auto& one : profile) {
+    auto same = std::ranges::find_if(all, [&](const auto& line) {
+      return line.part == one.part && line.operation == one.operation &&
+             line.note.backend == one.note.backend;
+    });
+    if (same == all.end()) {
+      same = all.insert(all.end(), {one.part, one.operation, {one.note.backend, "", 0}, 0, 0});
+    }
+    Profiler::Line& line = *same;
+    line.calls += one.calls;
+    line.milliseconds += one.milliseconds;
+  }
+  std::ranges::sort(all, std::ranges::greater(), &Profiler::Line::milliseconds);
+  return all;
+}
+
+// Products one by one, with their rate.
+void print_products(const BenchResult& r) {
+  for (const auto& l : r.profile) {
+    if (l.note.operations == 0) continue;
+    std::printf("%-12s %7lld %10.3f ms %8.1f TFLOP/s  %s\n", l.part.c_str(),
+                static_cast<long long>(l.calls), l.milliseconds, l.operations_per_second() / 1e12,
+                l.note.detail.c_str());
+  }
+}
+
 void print_profile(const BenchResult& r) {
   if (r.profile.empty()) return;
+  print_products(r);
   const auto tokens = static_cast<double>(r.global_batch * r.sequence_length);
-  double sum = 0;
-  std::printf("%-24s %-28s %7s %10s %10s %6s\n", "part", "operator", "calls", "ms", "us/token",
-              "share");
-  const auto line = [&](const char* part, const char* name, int64_t calls, double ms) {
-    std::printf("%-24s %-28s %7lld %10.3f %10.4f %5.1f%%\n", part, name,
-                static_cast<long long>(calls), ms, 1e3 * ms / tokens,
+  std::printf("%-12s %-28s %-12s %7s %10s %10s %6s\n", "part", "operator", "by", "calls", "ms",
+              "us/token", "share");
+  const auto line = [&](const std::string& part, const std::string& name, const std::string& by,
+                        int64_t calls, double ms) {
+    std::printf("%-12s %-28s %-12s %7lld %10.3f %10.4f %5.1f%%\n", part.c_str(), name.c_str(),
+                by.c_str(), static_cast<long long>(calls), ms, 1e3 * ms / tokens,
                 100 * ms / r.profiled_milliseconds);
   };
-  for (const auto& l : r.profile) {
-    line(l.part.c_str(), l.operation.c_str(), l.calls, l.milliseconds);
+  double sum = 0;
+  for (const auto& l : by_operator(r.profile)) {
+    line(l.part, l.operation, l.note.backend, l.calls, l.milliseconds);
     sum += l.milliseconds;
   }
-  line("", "gaps", 0, r.profiled_milliseconds - sum);
-  line("", "step", 1, r.profiled_milliseconds);
+  line("", "gaps", "", 0, r.profiled_milliseconds - sum);
+  line("", "step", "", 1, r.profiled_milliseconds);
 }
 
 void print(const BenchResult& r) {
@@ -55,6 +87,9 @@ void print(const BenchResult& r) {
         static_cast<double>(r.gpu_bytes) / (1 << 30),
         r.deterministic ? "deterministic" : "not deterministic");
   }
+  for (const auto& [operation, backend] : r.backends) {
+    std::printf("%s by %s\n", operation.c_str(), backend.c_str());
+  }
 }
 
 ordered_json profile_json(const BenchResult& r) {
@@ -62,8 +97,12 @@ ordered_json profile_json(const BenchResult& r) {
   for (const auto& l : r.profile) {
     lines.push_back({{"part", l.part},
                      {"operation", l.operation},
+                     {"backend", l.note.backend},
                      {"calls", l.calls},
                      {"milliseconds", l.milliseconds}});
+    if (l.note.operations == 0) continue;
+    lines.back()["detail"] = l.note.detail;
+    lines.back()["tflops"] = l.operations_per_second() / 1e12;
   }
   return lines;
 }
@@ -101,6 +140,7 @@ ordered_json to_json(const BenchResult& r) {
     all["gpu_bytes"] = r.gpu_bytes;
     all["gpu_bytes_grown_after_second_step"] = r.gpu_bytes_grown;
   }
+  for (const auto& [operation, backend] : r.backends) all["backends"][operation] = backend;
   if (!r.profile.empty()) {
     all["profile"] = profile_json(r);
     all["profiled_milliseconds"] = r.profiled_milliseconds;

@@ -18,6 +18,15 @@ inline void check_cuda(cudaError_t status, std::string_view where, std::string_v
                          cudaGetErrorName(status) + ")");
 }
 
+// Of the selected GPU.
+inline int64_t multiprocessors() {
+  int device = 0, count = 0;
+  check_cuda(cudaGetDevice(&device), "device", "cudaGetDevice");
+  check_cuda(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "device",
+             "cudaDeviceGetAttribute");
+  return count;
+}
+
 inline cudaStream_t native(const Stream& stream) {
   return static_cast<cudaStream_t>(stream.native());
 }

@@ -7,6 +7,7 @@
 #include <cudnn_frontend.h>
 
 #include <algorithm>
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -53,8 +54,9 @@ std::string reason_of(fe::error_t status) {
   const std::string message = status.get_message();
   constexpr std::string_view mark = "Reason: ";
   const size_t at = message.find(mark);
-  const std::string reason = at == std::string::npos ? message : message.substr(at + mark.size());
-  return reason.substr(0, std::min(reason.find(" at: "), reason.find('\n')));
+  std::string reason = at == std::string::npos ? message : message.substr(at + mark.size());
+  reason = reason.substr(0, std::min(reason.find(" at: "), reason.find('\n')));
+  return reason.empty() ? "it gives no reason" : reason;
 }
 
 class GraphBuilder {
@@ -171,12 +173,17 @@ struct Plan {
   int64_t workspace_bytes = 0;
 };
 
+// A library that cannot be loaded refuses, too.
 Plan make_plan(const CudnnAttention& attention, int device) {
   Plan plan;
-  plan.graph = GraphBuilder(attention).build();
-  auto status = plan.graph->build(handle_of(device), {fe::HeurMode_t::A});
-  if (status.is_good()) status = plan.graph->get_workspace_size(plan.workspace_bytes);
-  plan.refusal = reason_of(status);
+  try {
+    plan.graph = GraphBuilder(attention).build();
+    auto status = plan.graph->build(handle_of(device), {fe::HeurMode_t::A});
+    if (status.is_good()) status = plan.graph->get_workspace_size(plan.workspace_bytes);
+    plan.refusal = reason_of(status);
+  } catch (const std::exception& error) {
+    plan.refusal = error.what();
+  }
   return plan;
 }
 
@@ -191,7 +198,7 @@ struct Plans {
   std::mutex mutex;
   std::map<std::pair<int, CudnnAttention>, Plan> made;
 
-  const Plan& find(const CudnnAttention& attention) {
+  Plan& find(const CudnnAttention& attention) {
     const int device = selected_gpu();
     const std::pair key(device, attention);
     if (const auto found = made.find(key); found != made.end()) return found->second;
@@ -230,11 +237,11 @@ int64_t cudnn_attention_workspace_bytes(const CudnnAttention& attention) {
   return plans().find(attention).workspace_bytes + workspace_alignment;
 }
 
-void run_cudnn_attention(const Context& context, const CudnnAttention& attention,
-                         const CudnnAttentionData& data) {
+std::string run_cudnn_attention(const Context& context, const CudnnAttention& attention,
+                                const CudnnAttentionData& data) {
   const std::lock_guard lock(plans().mutex);
-  const Plan& plan = plans().find(attention);
-  check(plan.refusal.empty(), where, "{}", plan.refusal);
+  Plan& plan = plans().find(attention);
+  if (!plan.refusal.empty()) return plan.refusal;
   Scratch::Scope scope(context.scratch);
   void* workspace = scope.allocate_bytes(plan.workspace_bytes + workspace_alignment);
   auto room = static_cast<size_t>(plan.workspace_bytes + workspace_alignment);
@@ -242,8 +249,8 @@ void run_cudnn_attention(const Context& context, const CudnnAttention& attention
   cudnnHandle_t handle = handle_of(selected_gpu());
   check_cudnn(cudnnSetStream(handle, switchyard::cuda::native(context.stream)), "cudnnSetStream");
   auto pointers = arguments(attention, data);
-  const auto status = plan.graph->execute(handle, pointers, workspace);
-  check(status.is_good(), where, "{}", reason_of(status));
+  plan.refusal = reason_of(plan.graph->execute(handle, pointers, workspace));
+  return plan.refusal;
 }
 
 std::string cudnn_attention_refusal(const CudnnAttention& attention, const std::string& device) {

@@ -43,8 +43,9 @@ struct CudnnAttentionData {
 std::string cudnn_attention_refusal(const CudnnAttention& attention);
 // Of a plan that is not refused.
 int64_t cudnn_attention_workspace_bytes(const CudnnAttention& attention);
-void run_cudnn_attention(const Context& context, const CudnnAttention& attention,
-                         const CudnnAttentionData& data);
+// Why cuDNN refuses to run it, with nothing computed, or empty; the plan is refused from then on.
+std::string run_cudnn_attention(const Context& context, const CudnnAttention& attention,
+                                const CudnnAttentionData& data);
 
 // Needs no GPU: why cuDNN supports no plan on the device that `device` describes in JSON (cuDNN's
 // own attributes, as CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION takes them), or empty.

@@ -28,12 +28,13 @@ CudnnAttention slice_of(Pass pass, const AttentionBackward& t, const AttentionOp
   return slice;
 }
 
-// Says once for each pass that plans were wanted and refused.
+std::string_view name_of(Pass pass) { return pass == Pass::forward ? "forward" : "backward"; }
+
+// Says once for each pass that cuDNN was wanted and refused.
 void tell(Pass pass, const std::string& reason) {
   static std::array<std::atomic<bool>, 2> told{};
   if (told.at(static_cast<size_t>(pass)).exchange(true)) return;
-  log::info("attention {} runs in own kernels, not cuDNN's: {}",
-            pass == Pass::forward ? "forward" : "backward", reason);
+  log::warning("attention {} runs in own kernels, not cuDNN's: {}", name_of(pass), reason);
 }
 
 // Whether cuDNN computes it. Dropout runs in our own kernels unless cuDNN is asked for.
@@ -77,32 +78,44 @@ Shape mask_shape(const CudnnAttention& slice) {
 }
 
 // Slice by slice, the mask of each made where the one before was.
-void run_with_mask(const Context& context, const CudnnAttention& slice, const AttentionBackward& t,
-                   const AttentionOptions& options) {
+std::string run_with_mask(const Context& context, const CudnnAttention& slice,
+                          const AttentionBackward& t, const AttentionOptions& options) {
   Scratch::Scope scope(context.scratch);
   const Tensor mask = scope.allocate(mask_shape(slice), slice.dtype);
   const int64_t group = slice.heads / slice.kv_heads;
+  std::string refusal;
   for (int64_t sample = 0; sample < t.q.shape[0]; sample += slice.batch) {
-    for (int64_t head = 0; head < t.q.shape[2]; head += slice.heads) {
+    for (int64_t head = 0; head < t.q.shape[2] && refusal.empty(); head += slice.heads) {
       AttentionOptions of_slice = options;
       of_slice.first_sample += sample;
       of_slice.first_head += head;
       attention_mask(context, mask, of_slice);
       CudnnAttentionData data = data_at(t, sample, head, head / group);
       data.mask = mask.data;
-      run_cudnn_attention(context, slice, data);
+      refusal = run_cudnn_attention(context, slice, data);
     }
   }
+  return refusal;
 }
 
-void run_cudnn(Pass pass, const Context& context, const AttentionBackward& t,
+// Whether cuDNN has computed it. What it refuses is left to our own kernels, unless it was asked
+// for.
+bool run_cudnn(Pass pass, const Context& context, const AttentionBackward& t,
                const AttentionOptions& options) {
+  if (!takes_cudnn(pass, t, options)) return false;
   const CudnnAttention slice = slice_of(pass, t, options);
-  if (options.dropout > 0) {
-    run_with_mask(context, slice, t, options);
-  } else {
-    run_cudnn_attention(context, slice, data_at(t, 0, 0, 0));
-  }
+  const std::string refusal = options.dropout > 0
+                                  ? run_with_mask(context, slice, t, options)
+                                  : run_cudnn_attention(context, slice, data_at(t, 0, 0, 0));
+  if (refusal.empty()) return true;
+  check(attention_backend() != AttentionBackend::cudnn, where, "cuDNN was asked for, but {}: {}",
+        name_of(pass), refusal);
+  tell(pass, refusal);
+  return false;
+}
+
+void note(const char* body) {
+  if (auto* profiler = Profiler::active()) profiler->note({body, "", 0});
 }
 
 // Takes once what a call will take.
@@ -129,20 +142,16 @@ void cuda::attention_forward(const Context& context, const Tensor& q, const Tens
   t.v = v;
   t.out = out;
   t.log_sum = log_sum;
-  if (takes_cudnn(Pass::forward, t, options)) {
-    run_cudnn(Pass::forward, context, t, options);
-  } else {
-    own_attention_forward(context, q, k, v, out, log_sum, options);
-  }
+  if (run_cudnn(Pass::forward, context, t, options)) return note("cuDNN");
+  own_attention_forward(context, q, k, v, out, log_sum, options);
+  note("own kernels");
 }
 
 void cuda::attention_backward(const Context& context, const AttentionBackward& t,
                               const AttentionOptions& options) {
-  if (takes_cudnn(Pass::backward, t, options)) {
-    run_cudnn(Pass::backward, context, t, options);
-  } else {
-    own_attention_backward(context, t, options);
-  }
+  if (run_cudnn(Pass::backward, context, t, options)) return note("cuDNN");
+  own_attention_backward(context, t, options);
+  note("own kernels");
 }
 
 void cuda::prepare_attention(const Context& context, const AttentionBackward& t,

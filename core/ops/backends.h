@@ -67,6 +67,10 @@ auto on_device(Device device, void (*cpu)(Parameters...), void (*cuda)(Parameter
                          int64_t first_row, const Tensor& y);                                      \
   void embedding_backward(const Context&, const Tensor& ids, const Tensor& dy, int64_t first_row,  \
                           const Tensor& dtable);                                                   \
+  void position_embedding_forward(const Context&, const Tensor& table, int64_t first,              \
+                                  const Tensor& x);                                                \
+  void position_embedding_backward(const Context&, const Tensor& dx, int64_t first,                \
+                                   const Tensor& dtable);                                          \
   void cross_entropy_statistics(const Context&, const Tensor& logits, const Tensor& targets,       \
                                 const VocabularyPart&, const Tensor& statistics);                  \
   void cross_entropy_combine(const Context&, const Tensor& statistics, const Tensor& targets,      \

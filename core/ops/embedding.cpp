@@ -25,6 +25,18 @@ void check_hidden(std::string_view where, std::string_view name, const Tensor& t
   check_device(where, name, t, ids.device);
 }
 
+void check_positions(std::string_view where, std::string_view table_name, const Tensor& table,
+                     std::string_view name, const Tensor& rows, int64_t first) {
+  check_rank(where, table_name, table, 2);
+  check_dense_last_axis(where, table_name, table);
+  check_rank(where, name, rows, 2);
+  check_shape(where, name, rows, {rows.shape[0], table.shape[1]});
+  check_dense_last_axis(where, name, rows);
+  check_device(where, table_name, table, rows.device);
+  check(first >= 0 && table.shape[0] > 0, where,
+        "first {} of {} positions; 0 or more of at least 1 is allowed", first, table.shape[0]);
+}
+
 }  // namespace
 
 void embedding_forward(const Context& context, const Tensor& ids, const Tensor& table,
@@ -47,6 +59,26 @@ void embedding_backward(const Context& context, const Tensor& ids, const Tensor&
   check_hidden(where, "dy", dy, ids, dtable);
   on_device(ids.device, cpu::embedding_backward, cuda::embedding_backward)(context, ids, dy,
                                                                            first_row, dtable);
+}
+
+void position_embedding_forward(const Context& context, const Tensor& table, int64_t first,
+                                const Tensor& x) {
+  constexpr std::string_view where = "position_embedding_forward";
+  check_positions(where, "table", table, "x", x, first);
+  check_floating(where, "table", table);
+  check_dtype(where, "x", x, {table.dtype});
+  on_device(x.device, cpu::position_embedding_forward, cuda::position_embedding_forward)(
+      context, table, first, x);
+}
+
+void position_embedding_backward(const Context& context, const Tensor& dx, int64_t first,
+                                 const Tensor& dtable) {
+  constexpr std::string_view where = "position_embedding_backward";
+  check_positions(where, "dtable", dtable, "dx", dx, first);
+  check_dtype(where, "dtable", dtable, {DType::f32});
+  check_floating(where, "dx", dx);
+  on_device(dx.device, cpu::position_embedding_backward, cuda::position_embedding_backward)(
+      context, dx, first, dtable);
 }
 
 }  // namespace switchyard::ops

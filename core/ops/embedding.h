@@ -18,4 +18,14 @@ void embedding_forward(const Context& context, const Tensor& ids, const Tensor& 
 void embedding_backward(const Context& context, const Tensor& ids, const Tensor& dy,
                         int64_t first_row, const Tensor& dtable);
 
+// Learned positions of samples that lie behind one another: x [rows, hidden] += table[(first + row)
+// % positions] with table [positions, hidden] of x's dtype, in one launch.
+void position_embedding_forward(const Context& context, const Tensor& table, int64_t first,
+                                const Tensor& x);
+
+// dtable [positions, hidden] f32 += dx's rows of each position, in their order: the same bits
+// whatever the device and the number of threads.
+void position_embedding_backward(const Context& context, const Tensor& dx, int64_t first,
+                                 const Tensor& dtable);
+
 }  // namespace switchyard::ops

@@ -46,6 +46,62 @@ void forward_as(const Context& context, const Tensor& ids, const Tensor& table, 
               static_cast<Unit*>(y.data), y.stride[0] / in_unit);
 }
 
+template <class T, int n>
+struct RowAndTable {
+  Group<T, n> row, table;
+};
+
+template <class T, int width>
+__global__ void add_positions_kernel(RowWalk walk, const T* table, int64_t table_stride,
+                                     int64_t positions, int64_t first, T* x, int64_t stride) {
+  walk_rows<width>(
+      walk,
+      [=]<int n>(int64_t row, int64_t i) {
+        const int64_t position = (first + row) % positions;
+        return RowAndTable<T, n>{load_group<n>(x + row * stride + i),
+                                 load_group<n>(table + position * table_stride + i)};
+      },
+      [=]<int n>(int64_t row, int64_t i, RowAndTable<T, n> of) {
+        for (int j = 0; j < n; ++j) {
+          of.row[j] = from_float<T>(to_float(of.row[j]) + to_float(of.table[j]));
+        }
+        store_group(x + row * stride + i, of.row);
+      });
+}
+
+// A thread adds up the rows of its columns of one position.
+template <class T, int width>
+__global__ void sum_positions_kernel(RowWalk walk, const T* dx, int64_t stride, int64_t rows,
+                                     int64_t first, float* dtable, int64_t dtable_stride) {
+  walk_rows<width>(
+      walk,
+      [=]<int n>(int64_t position, int64_t i) {
+        constexpr int unroll = 4;
+        const T* from = dx + i;
+        Group<float, n> sum = load_group<n>(dtable + position * dtable_stride + i);
+        int64_t row = (position - first % walk.rows + walk.rows) % walk.rows;
+        for (; row + (unroll - 1) * walk.rows < rows; row += unroll * walk.rows) {
+          Group<T, n> held[unroll];
+#pragma unroll
+          for (int u = 0; u < unroll; ++u) {
+            held[u] = load_group<n>(from + (row + u * walk.rows) * stride);
+          }
+#pragma unroll
+          for (int u = 0; u < unroll; ++u) {
+            for (int j = 0; j < n; ++j) sum[j] += to_float(held[u][j]);
+          }
+        }
+        for (; row < rows; row += walk.rows) {
+          const Group<T, n> held = load_group<n>(from + row * stride);
+          for (int j = 0; j < n; ++j) sum[j] += to_float(held[j]);
+        }
+        return sum;
+      },
+      [=]<int n>(int64_t position, int64_t i, Group<float, n> sum) {
+        store_group(dtable + position * dtable_stride + i, sum);
+      });
+}
+
 // The backward pass. Tokens are ordered by their rows (token_order.h) and cut into pieces of equal
 // length, so that no token's frequency decides how much a block has to do. A block adds up the runs
 // of equal rows in its piece. A run that begins and ends in the piece goes to its row. One that
@@ -224,6 +280,32 @@ void cuda::embedding_forward(const Context& context, const Tensor& ids, const Te
     } else {
       forward_as<T>(context, ids, table, first_row, y);
     }
+  });
+}
+
+void cuda::position_embedding_forward(const Context& context, const Tensor& table, int64_t first,
+                                      const Tensor& x) {
+  with_floating(x.dtype, [&]<class T>() {
+    const bool packs =
+        takes_packs<T>(table.data, table.stride[0]) && takes_packs<T>(x.data, x.stride[0]);
+    with_width<T>(packs, [&]<int width>() {
+      launch_walk("position_embedding_forward", add_positions_kernel<T, width>,
+                  row_walk(x.shape[0], x.shape[1], width), context.stream, table.as<T>(),
+                  table.stride[0], table.shape[0], first, x.as<T>(), x.stride[0]);
+    });
+  });
+}
+
+void cuda::position_embedding_backward(const Context& context, const Tensor& dx, int64_t first,
+                                       const Tensor& dtable) {
+  with_floating(dx.dtype, [&]<class T>() {
+    const bool packs =
+        takes_packs<T>(dx.data, dx.stride[0]) && takes_packs<float>(dtable.data, dtable.stride[0]);
+    with_width<T>(packs, [&]<int width>() {
+      launch_walk("position_embedding_backward", sum_positions_kernel<T, width>,
+                  row_walk(dtable.shape[0], dtable.shape[1], width), context.stream, dx.as<T>(),
+                  dx.stride[0], dx.shape[0], first, dtable.as<float>(), dtable.stride[0]);
+    });
   });
 }
 

@@ -9,6 +9,7 @@
 #include "core/ops/backends.h"
 #include "core/ops/cpu_identity.h"
 #include "core/ops/matmul_behind.h"
+#include "core/ops/matmul_plan.h"
 #include "core/ops/matmul_widened.h"
 
 // Matrix products through oneDNN, whose primitives are made once for each kind of product.
@@ -201,6 +202,10 @@ void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tens
   if (options.gelu_input) gelu_behind(context, c, options);
   if (options.gelu_gradient) gelu_gradient_behind(context, c, options);
   if (options.row_sums) row_sums_behind(context, a, options);
+  if (auto* profiler = Profiler::active()) {
+    const MatmulProduct product = describe_product(a, b, c, options, false);
+    profiler->note({"oneDNN", plan_matmul(product, Fusion::bias, 0).brief(), product.operations()});
+  }
 }
 
 }  // namespace switchyard::ops::cpu

@@ -1,4 +1,6 @@
 #include <map>
+#include <optional>
+#include <vector>
 
 #include "core/cuda/runtime.h"
 #include "core/logging.h"
@@ -12,7 +14,7 @@ namespace switchyard::ops {
 
 namespace {
 
-using cuda::MatmulDescriptors;
+using cuda::MatmulWay;
 using cuda::PreparedMatmul;
 
 PreparedMatmul prepare(const MatmulProduct& product, const MatmulState& state) {
@@ -23,25 +25,49 @@ PreparedMatmul prepare(const MatmulProduct& product, const MatmulState& state) {
               product.to_string());
     return cuda::prepare_untimed(product, state.settings);
   }
-  const MatmulPlan plan = plan_matmul(product, choice->fusion, state.settings.workspace_bytes);
-  MatmulDescriptors descriptors(plan);
-  const auto candidate = cuda::checked_candidate(plan, descriptors, choice->algorithm);
-  return {plan, std::move(descriptors), candidate};
+  const MatmulWay way{choice->fusion, choice->algorithm};
+  auto chosen = cuda::prepare_chosen(product, way, state.settings.workspace_bytes);
+  if (chosen) return *std::move(chosen);
+  log::warning(
+      "matmul: cuBLASLt refuses the tuning table's algorithm for {}; its first suggestion is "
+      "taken, "
+      "and bits may differ",
+      product.to_string());
+  return cuda::prepare_untimed(product, state.settings, std::span(&way, 1));
+}
+
+void note(const MatmulPlan& plan) {
+  if (auto* profiler = Profiler::active()) {
+    profiler->note({"cuBLASLt", plan.brief(), plan.product.operations()});
+  }
 }
 
 // Of one thread and GPU. Dropped when settings or the table change.
 class PreparedProducts {
  public:
-  PreparedMatmul& of(const Tensor& a, const Tensor& b, const Tensor& c,
-                     const MatmulOptions& options) {
+  // A way that cuBLASLt refuses when it is called is replaced by the next one.
+  void run(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,
+           const MatmulOptions& options) {
     if (generation_ != matmul_state_generation()) renew();
     const MatmulProduct product = describe_product(a, b, c, options, state_.settings.allow_tf32);
-    const auto found = products_.find(product);
-    if (found != products_.end()) return found->second;
-    return products_.emplace(product, prepare(product, state_)).first->second;
+    Known& known = products_[product];
+    if (!known.prepared) known.prepared = prepare(product, state_);
+    for (;;) {
+      const cublasStatus_t status = known.prepared->run(context, a, b, c, options);
+      if (status == CUBLAS_STATUS_SUCCESS) return note(known.prepared->plan());
+      log::warning("matmul: cuBLASLt refuses {} ({}); the next way is taken",
+                   known.prepared->plan().to_string(), cublasLtGetStatusName(status));
+      known.refused.push_back(known.prepared->way());
+      known.prepared = cuda::prepare_untimed(product, state_.settings, known.refused);
+    }
   }
 
  private:
+  struct Known {
+    std::optional<PreparedMatmul> prepared;
+    std::vector<MatmulWay> refused;
+  };
+
   void renew() {
     generation_ = matmul_state_generation();
     state_ = matmul_state();
@@ -50,7 +76,7 @@ class PreparedProducts {
 
   uint64_t generation_ = ~uint64_t{0};
   MatmulState state_;
-  std::map<MatmulProduct, PreparedMatmul> products_;
+  std::map<MatmulProduct, Known> products_;
 };
 
 PreparedProducts& prepared_products() {
@@ -64,7 +90,7 @@ PreparedProducts& prepared_products() {
 
 void cuda::matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,
                   const MatmulOptions& options) {
-  prepared_products().of(a, b, c, options).run(context, a, b, c, options);
+  prepared_products().run(context, a, b, c, options);
 }
 
 }  // namespace switchyard::ops

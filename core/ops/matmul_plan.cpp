@@ -104,6 +104,11 @@ double MatmulProduct::operations() const {
   return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
 }
 
+std::string_view MatmulProduct::pass() const {
+  if (transpose_a) return "weight gradient";
+  return transpose_b ? "forward" : "input gradient";
+}
+
 std::string MatmulProduct::to_string() const {
   std::string text =
       fmt::format("[{}, {}]{} x [{}, {}]{} of {} {} {}", m, k, transpose_a ? " transposed" : "", k,
@@ -209,16 +214,26 @@ std::vector<MatmulPlan> plans_of(const MatmulProduct& product, int64_t workspace
   return plans;
 }
 
+std::string MatmulPlan::twin() const {
+  std::string text;
+  if (bias_behind) text += " bias";
+  if (gelu_behind) text += " gelu";
+  if (gelu_gradient_behind) text += " gelu gradient";
+  if (row_sums_behind) text += " bias gradient";
+  return text;
+}
+
+std::string MatmulPlan::brief() const {
+  return fmt::format("{} {}, fusion {} ({}){}{}", product.pass(), product.to_string(),
+                     name_of(fusion), name_of(epilogue), behind() ? ", then" : "", twin());
+}
+
 std::string MatmulPlan::to_string() const {
   std::string text = fmt::format("D [{}, {}] {} ld {} = {} x {}, beta {}, {}", rows, columns,
                                  switchyard::name_of(d.dtype), d.ld, describe(a, transpose_a, "A"),
                                  describe(b, transpose_b, "B"), beta, name_of(epilogue));
   if (ld_aux != 0) text += fmt::format(", aux ld {}", ld_aux);
-  if (behind()) text += ", then";
-  if (bias_behind) text += " bias";
-  if (gelu_behind) text += " gelu";
-  if (gelu_gradient_behind) text += " gelu gradient";
-  if (row_sums_behind) text += " bias gradient";
+  if (behind()) text += ", then" + twin();
   if (!why_behind.empty()) text += fmt::format(" ({})", why_behind);
   return text;
 }

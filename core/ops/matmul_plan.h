@@ -31,6 +31,8 @@ struct MatmulProduct {
   int64_t stored_rows_a() const { return transpose_a ? k : m; }
   int64_t stored_rows_b() const { return transpose_b ? n : k; }
   double operations() const;  // 2 m n k
+  // By the three layouts of training: "forward", "input gradient", "weight gradient".
+  std::string_view pass() const;
   std::string to_string() const;
   auto operator<=>(const MatmulProduct&) const = default;  // NOLINT(modernize-use-nullptr)
 };
@@ -83,6 +85,9 @@ struct MatmulPlan {
     return bias_behind || gelu_behind || gelu_gradient_behind || row_sums_behind;
   }
   std::string to_string() const;  // "D [3072, 8192] = A^T [768, 3072] ..."
+  // For a line of a profile: pass, shape, fusion and the twin by the names of its parts.
+  std::string brief() const;
+  std::string twin() const;  // " bias gelu"; empty where nothing is done behind the product
 };
 
 // The plan that takes no more fusion than `most`: less of it where a rule of cuBLASLt forbids more.

@@ -1,11 +1,13 @@
 #include "core/ops/matmul_prepared.h"
 
+#include <algorithm>
 #include <bit>
 #include <map>
 #include <mutex>
 
 #include "core/cuda/runtime.h"
 #include "core/error.h"
+#include "core/logging.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/matmul_behind.h"
 
@@ -15,6 +17,7 @@ namespace {
 
 constexpr std::string_view where = "matmul";
 constexpr int64_t workspace_alignment = 256;  // what cuBLASLt's documents ask for
+constexpr int most_suggestions = 12;          // that are tried before a plan is given up
 constexpr uintptr_t epilogue_alignment = 16;  // of a bias, its gradient and a gelu's input
 
 using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
@@ -51,6 +54,23 @@ void point_at_examples(const MatmulPlan& plan, const MatmulDescriptors& descript
   if (plan.ld_aux != 0) descriptors.point_aux(aligned);
 }
 
+// What cuBLASLt says of an algorithm, wherever it comes from, with descriptors that point at
+// examples; nothing where it is refused or wants too large a workspace.
+std::optional<MatmulCandidate> checked(const MatmulPlan& plan, const MatmulDescriptors& descriptors,
+                                       const cublasLtMatmulAlgo_t& algorithm) {
+  cublasLtMatmulHeuristicResult_t result{};
+  const cublasStatus_t status = cublasLtMatmulAlgoCheck(
+      matmul_handle(), descriptors.operation(), descriptors.a(), descriptors.b(), descriptors.d(),
+      descriptors.d(), &algorithm, &result);
+  const auto workspace = static_cast<int64_t>(result.workspaceSize);
+  if (status == CUBLAS_STATUS_SUCCESS && workspace <= plan.workspace_bytes) {
+    return MatmulCandidate{algorithm, workspace};
+  }
+  log::debug("matmul: an algorithm for {} is refused: {}, {} bytes of workspace", plan.to_string(),
+             cublasLtGetStatusName(status), workspace);
+  return {};
+}
+
 void* aligned_workspace(Scratch::Scope& scope, int64_t bytes) {
   if (bytes == 0) return nullptr;
   const auto address = std::bit_cast<uintptr_t>(scope.allocate_bytes(bytes + workspace_alignment));
@@ -84,6 +104,11 @@ MatmulAlgorithm to_words(const cublasLtMatmulAlgo_t& algorithm) {
   return std::bit_cast<MatmulAlgorithm>(algorithm);
 }
 
+bool is_refusal(cublasStatus_t status) {
+  return status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE ||
+         status == CUBLAS_STATUS_ARCH_MISMATCH || status == CUBLAS_STATUS_INTERNAL_ERROR;
+}
+
 std::vector<MatmulCandidate> matmul_candidates(const MatmulPlan& plan,
                                                const MatmulDescriptors& descriptors, int most) {
   point_at_examples(plan, descriptors);
@@ -93,50 +118,40 @@ std::vector<MatmulCandidate> matmul_candidates(const MatmulPlan& plan,
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
       matmul_handle(), descriptors.operation(), descriptors.a(), descriptors.b(), descriptors.d(),
       descriptors.d(), preference.get(), most, results.data(), &found);
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED) return {};
-  // So it may answer an epilogue that it does not have; without one it would be our mistake.
-  if (status == CUBLAS_STATUS_INVALID_VALUE && plan.epilogue != Epilogue::none) return {};
+  if (is_refusal(status)) {
+    log::debug("matmul: no suggestion for {}: {}", plan.to_string(), cublasLtGetStatusName(status));
+    return {};
+  }
   check_cublas(status, "cublasLtMatmulAlgoGetHeuristic");
   results.resize(static_cast<size_t>(found));
   std::vector<MatmulCandidate> candidates;
   for (const auto& result : results) {
     if (result.state != CUBLAS_STATUS_SUCCESS) continue;
-    candidates.push_back({result.algo, static_cast<int64_t>(result.workspaceSize)});
+    if (auto candidate = checked(plan, descriptors, result.algo)) candidates.push_back(*candidate);
   }
   return candidates;
 }
 
-MatmulCandidate checked_candidate(const MatmulPlan& plan, const MatmulDescriptors& descriptors,
-                                  const MatmulAlgorithm& algorithm) {
-  point_at_examples(plan, descriptors);
-  const auto native = std::bit_cast<cublasLtMatmulAlgo_t>(algorithm);
-  cublasLtMatmulHeuristicResult_t result{};
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoCheck(matmul_handle(), descriptors.operation(), descriptors.a(),
-                              descriptors.b(), descriptors.d(), descriptors.d(), &native, &result);
-  const auto workspace = static_cast<int64_t>(result.workspaceSize);
-  check(status == CUBLAS_STATUS_SUCCESS && workspace <= plan.workspace_bytes, where,
-        "the tuning table's algorithm for {} is refused by cuBLASLt: {}, {} bytes of workspace; "
-        "{} are allowed. Without the file of the table (matmul.jsonl) products are timed anew",
-        plan.product.to_string(), cublasLtGetStatusName(status), workspace, plan.workspace_bytes);
-  return {native, workspace};
+MatmulWay PreparedMatmul::way() const {
+  return {plan_.fusion, std::bit_cast<MatmulAlgorithm>(candidate_.algorithm)};
 }
 
-void PreparedMatmul::multiply(const Context& context, const Tensor& a, const Tensor& b,
-                              const Tensor& d) const {
+cublasStatus_t PreparedMatmul::multiply(const Context& context, const Tensor& a, const Tensor& b,
+                                        const Tensor& d) const {
   Scratch::Scope scope(context.scratch);
   void* workspace = aligned_workspace(scope, candidate_.workspace_bytes);
   const float alpha = 1;
-  check_cublas(cublasLtMatmul(matmul_handle(), descriptors_.operation(), &alpha, b.data,
-                              descriptors_.a(), a.data, descriptors_.b(), &plan_.beta, d.data,
-                              descriptors_.d(), d.data, descriptors_.d(), &candidate_.algorithm,
-                              workspace, static_cast<size_t>(candidate_.workspace_bytes),
-                              switchyard::cuda::native(context.stream)),
-               "cublasLtMatmul");
+  const cublasStatus_t status = cublasLtMatmul(
+      matmul_handle(), descriptors_.operation(), &alpha, b.data, descriptors_.a(), a.data,
+      descriptors_.b(), &plan_.beta, d.data, descriptors_.d(), d.data, descriptors_.d(),
+      &candidate_.algorithm, workspace, static_cast<size_t>(candidate_.workspace_bytes),
+      switchyard::cuda::native(context.stream));
+  if (!is_refusal(status)) check_cublas(status, "cublasLtMatmul");
+  return status;
 }
 
-void PreparedMatmul::run(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,
-                         const MatmulOptions& options) const {
+cublasStatus_t PreparedMatmul::run(const Context& context, const Tensor& a, const Tensor& b,
+                                   const Tensor& c, const MatmulOptions& options) const {
   Scratch::Scope scope(context.scratch);
   const Tensor& d = plan_.gelu_behind ? options.gelu_input : c;
   const bool gradient = plan_.epilogue == Epilogue::bgradb;
@@ -150,25 +165,41 @@ void PreparedMatmul::run(const Context& context, const Tensor& a, const Tensor& 
   if (plan_.ld_aux != 0) {
     descriptors_.point_aux((options.gelu_input ? options.gelu_input : options.gelu_gradient).data);
   }
-  multiply(context, a, b, d);
+  const cublasStatus_t status = multiply(context, a, b, d);
+  if (status != CUBLAS_STATUS_SUCCESS) return status;
   if (plan_.bias_behind) add_bias(context, d, options.bias);
   if (plan_.gelu_behind) gelu_behind(context, c, options);
   if (plan_.gelu_gradient_behind) gelu_gradient_behind(context, c, options);
   if (plan_.row_sums_behind) row_sums_behind(context, a, options);
   if (gradient) add(context, options.row_sums, sums, options.row_sums);
+  return status;
 }
 
-PreparedMatmul prepare_untimed(const MatmulProduct& product, const MatmulSettings& settings) {
+std::optional<PreparedMatmul> prepare_chosen(const MatmulProduct& product, const MatmulWay& way,
+                                             int64_t workspace_bytes) {
+  const MatmulPlan plan = plan_matmul(product, way.fusion, workspace_bytes);
+  MatmulDescriptors descriptors(plan);
+  point_at_examples(plan, descriptors);
+  const auto native = std::bit_cast<cublasLtMatmulAlgo_t>(way.algorithm);
+  const auto candidate = checked(plan, descriptors, native);
+  if (!candidate) return {};
+  return PreparedMatmul(plan, std::move(descriptors), *candidate);
+}
+
+PreparedMatmul prepare_untimed(const MatmulProduct& product, const MatmulSettings& settings,
+                               std::span<const MatmulWay> refused) {
   const auto plans =
       settings.fuse ? plans_of(product, settings.workspace_bytes)
                     : std::vector{plan_matmul(product, Fusion::none, settings.workspace_bytes)};
   for (const MatmulPlan& plan : plans) {
-    MatmulDescriptors descriptors(plan);
-    const auto candidates = matmul_candidates(plan, descriptors, 1);
-    if (!candidates.empty()) return {plan, std::move(descriptors), candidates[0]};
+    const MatmulDescriptors examined(plan);
+    for (const auto& candidate : matmul_candidates(plan, examined, most_suggestions)) {
+      PreparedMatmul prepared(plan, MatmulDescriptors(plan), candidate);
+      if (std::ranges::find(refused, prepared.way()) == refused.end()) return prepared;
+    }
   }
-  fail(where, "cuBLASLt has no algorithm for {}, even with nothing fused ({})", product.to_string(),
-       plans.back().to_string());
+  fail(where, "cuBLASLt has no algorithm for {}, even with nothing fused ({}); it refused {}",
+       product.to_string(), plans.back().to_string(), refused.size());
 }
 
 }  // namespace switchyard::ops::cuda

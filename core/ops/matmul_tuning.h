@@ -84,12 +84,14 @@ struct MatmulTimer {
   int candidates = 12;             // of each plan of a product
   int repetitions = 3;             // the median of as many measurements
   double milliseconds = 2;         // of one measurement, about
+  double warm_milliseconds = 300;  // of products before the first measurement
   int64_t cold_bytes = 256 << 20;  // operands in rotation, so that none is found in the cache
   int64_t most_bytes = std::numeric_limits<int64_t>::max();  // of operands; what is free at most
 };
 
 // Times every candidate of every product that `table` lacks, on `context`'s GPU with random data,
-// each with what is done behind the product; adds the fastest. Waits for the stream; memory for the
+// each with what is done behind the product; the best three and the first suggestion again, in
+// turns; adds the fastest. What cuBLASLt refuses is left out. Waits for the stream; memory for the
 // operands is given back. A product whose operands find no room gets cuBLASLt's first suggestion,
 // untimed. Throws Error for a product that no candidate computes.
 void tune_matmuls(const Context& context, std::span<const MatmulProduct> products,

@@ -329,7 +329,7 @@ void backward_as(const Context& context, const ResidualNormBackward& t) {
     targets.to[wanted] = tensor->template as<float>();
     arguments.offsets.at[gradient] = wanted++ * static_cast<int>(hidden);
   }
-  const auto shape = norm_backward_launch(layout, rows, hidden, wanted);
+  const auto shape = norm_backward_launch(layout, rows, hidden, wanted, multiprocessors());
   Scratch::Scope scope(context.scratch);
   arguments.sums = wanted * static_cast<int>(hidden);
   arguments.sums_in_shared = shape.sums_in_shared;

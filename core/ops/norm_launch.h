@@ -9,8 +9,6 @@
 // functions, tested at sizes that no test machine holds.
 namespace switchyard::cuda {
 
-inline constexpr int64_t multiprocessors = 132;  // of an H100 and H200, which one wave fills
-
 // A warp takes a short row, a block a long one. Accesses are of 16 bytes where all rows begin at a
 // multiple of that (`packed`), else of one element. A thread holds `packs` accesses of its row
 // between the passes over it; with 0 the row is read again from the caches. Without `warps` blocks
@@ -54,9 +52,9 @@ inline LaunchShape norm_forward_launch(const NormLayout& layout, int64_t rows) {
   return row_launch(rows / in_block + (rows % in_block != 0 ? 1 : 0), layout.threads);
 }
 
-// Backward's blocks stay and walk over their rows, one wave of them, so that there are few sums of
-// the parameters' gradients to be added up. Its limits to the registers of a thread follow:
-// where a warp takes a row, a multiprocessor has one block of this many threads, ...
+// Backward's blocks stay and walk over their rows, one wave of them on all multiprocessors, so that
+// there are few sums of the parameters' gradients to be added up. Its limits to the registers of a
+// thread follow: where a warp takes a row, a multiprocessor has one block of this many threads, ...
 constexpr int norm_backward_warps_threads(int packs) { return packs == 4 ? 256 : 384; }
 // ... where a block does, these.
 constexpr NormResidents norm_backward_residents(int packs) {
@@ -72,7 +70,7 @@ struct NormBackwardLaunch {
 };
 
 inline NormBackwardLaunch norm_backward_launch(NormLayout layout, int64_t rows, int64_t hidden,
-                                               int sums) {
+                                               int sums, int64_t multiprocessors) {
   constexpr int64_t aside = 1 << 10;  // of shared memory, by each block for other things
   const int64_t bytes = hidden * sums * static_cast<int64_t>(sizeof(float));
   const bool in_shared = bytes + aside <= most_shared_bytes;

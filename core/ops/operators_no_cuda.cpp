@@ -67,6 +67,14 @@ void embedding_backward(const Context&, const Tensor&, const Tensor&, int64_t, c
   missing("embedding_backward");
 }
 
+void position_embedding_forward(const Context&, const Tensor&, int64_t, const Tensor&) {
+  missing("position_embedding_forward");
+}
+
+void position_embedding_backward(const Context&, const Tensor&, int64_t, const Tensor&) {
+  missing("position_embedding_backward");
+}
+
 void cross_entropy_statistics(const Context&, const Tensor&, const Tensor&, const VocabularyPart&,
                               const Tensor&) {
   missing("cross_entropy_statistics");

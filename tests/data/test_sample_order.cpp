@@ -135,8 +135,8 @@ TEST(SampleOrder, KeepsTheQuotasInEveryBlock) {
 // In order of position a set's epoch k is read to its end before epoch k + 1 begins, and holds each
 // window once.
 void expect_whole_epochs(const std::vector<double>& weights, const std::vector<int64_t>& windows,
-                         int64_t positions) {
-  const SampleOrder order(5, 1, weights, windows);
+                         int64_t positions, const Seeds& seeds = 5) {
+  const SampleOrder order(seeds, 1, weights, windows);
   std::vector<int64_t> epoch(windows.size());
   std::vector<std::set<int64_t>> read(windows.size());
   for (int64_t position = 0; position < positions; ++position) {
@@ -159,6 +159,54 @@ TEST(SampleOrder, ReadsEachWindowOnceBeforeAnyTwice) {
   expect_whole_epochs({0.7, 0.3}, {100, 1000}, 3 * blend_block);
   expect_whole_epochs({0.5, 0.3, 0.2}, {1000, 70'000, 31}, 5 * blend_block);
   expect_whole_epochs(std::vector<double>(50, 1.0), std::vector<int64_t>(50, 333), blend_block);
+}
+
+Seeds changing(std::vector<SeedChange> changes) {
+  Seeds seeds(0);
+  seeds.changes = std::move(changes);
+  return seeds;
+}
+
+TEST(SampleOrder, ReadsEachWindowOnceUnderOtherSeeds) {
+  const Seeds seeds = changing({{0, 5}, {10, 6}, {99, 7}, {20'000, 5}, {70'000, 8}});
+  for (const int64_t windows : {1, 2, 3, 100, 10'007, 100'000}) {
+    expect_whole_epochs({2.0}, {windows}, 3 * blend_block, seeds);
+  }
+  expect_whole_epochs({0.7, 0.3}, {100, 1000}, 3 * blend_block, seeds);
+  expect_whole_epochs({0.5, 0.3, 0.2}, {1000, 70'000, 31}, 5 * blend_block, seeds);
+}
+
+TEST(SampleOrder, AnotherSeedChangesWhatIsLeftAndNothingBefore) {
+  const std::vector<double> weights = {0.7, 0.3};
+  const std::vector<int64_t> windows = {2000, 500};
+  const SampleOrder before(5, 1, weights, windows), other(6, 1, weights, windows);
+  const SampleOrder after(changing({{0, 5}, {1000, 6}}), 1, weights, windows);
+  int64_t equal = 0, left = 0;
+  for (int64_t position = 0; position < 10'000; ++position) {
+    const SamplePlace is = after.at(position), was = before.at(position);
+    EXPECT_EQ(is.set, was.set);
+    EXPECT_EQ(is.epoch, was.epoch);
+    if (position < 1000) {
+      EXPECT_EQ(is.window, was.window);
+    } else if (is.epoch == 0) {
+      ++left;
+      equal += is.window == was.window;
+    } else {
+      EXPECT_EQ(is.window, other.at(position).window);
+    }
+  }
+  EXPECT_GT(left, 1000);
+  EXPECT_LT(equal, 20);
+}
+
+TEST(Seeds, OfAStageBeginWithTheOneInForce) {
+  const Seeds all = changing({{0, 1}, {10, 2}, {20, 3}, {20, 4}, {30, 5}});
+  using Changes = std::vector<SeedChange>;
+  EXPECT_EQ(all.within(0, 20).changes, (Changes{{0, 1}, {10, 2}}));
+  EXPECT_EQ(all.within(10, 30).changes, (Changes{{0, 2}, {10, 4}}));
+  EXPECT_EQ(all.within(25, 1000).changes, (Changes{{0, 4}, {5, 5}}));
+  EXPECT_EQ(changing({{0, 1}, {0, 2}}).within(0, 9).changes, (Changes{{0, 2}}));
+  EXPECT_EQ(changing({{0, 1}, {0, 2}}).initial(), 1u);
 }
 
 // Over all stretches of positions, the most that a set's count is off its share.

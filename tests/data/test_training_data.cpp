@@ -62,6 +62,21 @@ TEST_F(Training, ReadsTheWindowThatTheOrderNames) {
   }
 }
 
+TEST_F(Training, ASeedHoldsFromItsSampleOn) {
+  Seeds seeds(42);
+  seeds.changes.push_back({30, 43});  // within the first stage
+  seeds.changes.push_back({64, 44});  // where the second begins
+  const TrainingData data({stage(0, {"a"}), stage(64, {"b"})}, 10, seeds, {}, 0);
+  const SampleOrder first(seeds.within(0, 64), 0, {1}, {100}), second(44, 1, {1}, {50});
+  std::set<int64_t> read;
+  for (int64_t sample = 0; sample < 64; ++sample) {
+    EXPECT_EQ(data.place(sample).second.window, first.at(sample).window);
+    read.insert(data.place(sample).second.window);
+    EXPECT_EQ(data.place(64 + sample).second.window, second.at(sample).window);
+  }
+  EXPECT_EQ(read.size(), 64u);
+}
+
 TEST_F(Training, AStageBeginsAtItsFirstSample) {
   const TrainingData data({stage(0, {"a"}), stage(64, {"b"}), stage(100, {"a", "b"})}, 10, 42, {},
                           0);

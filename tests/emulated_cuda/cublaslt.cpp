@@ -5,6 +5,7 @@
 
 #include "tests/emulated_cuda/api.h"
 #include "tests/emulated_cuda/cublaslt_checks.h"
+#include "tests/emulated_cuda/refusals.h"
 
 // The functions of cuBLASLt that want a driver, over the emulated streams; descriptors are the real
 // library's. The algorithms differ in how they split the inner axis, and so in their bits.
@@ -34,6 +35,30 @@ cublasLtMatmulAlgo_t wrap(const Algorithm& algorithm) {
 
 Algorithm unwrap(const cublasLtMatmulAlgo_t& wrapped) {
   return {wrapped.data[0], wrapped.data[1], std::bit_cast<LtAlignments>(wrapped.data[2])};
+}
+
+const char* name_of(cublasLtEpilogue_t epilogue) {
+  switch (epilogue) {
+    case CUBLASLT_EPILOGUE_BIAS:
+      return "BIAS";
+    case CUBLASLT_EPILOGUE_GELU_AUX:
+      return "GELU_AUX";
+    case CUBLASLT_EPILOGUE_GELU_AUX_BIAS:
+      return "GELU_AUX_BIAS";
+    case CUBLASLT_EPILOGUE_DGELU:
+      return "DGELU";
+    case CUBLASLT_EPILOGUE_BGRADB:
+      return "BGRADB";
+    default:
+      return "DEFAULT";
+  }
+}
+
+// Of a test's wish; see refusals.h. `splits` is 0 where no algorithm is at hand.
+bool told_to_refuse(const char* call, const LtProduct& product, uint64_t splits = 0) {
+  const bool fused = product.epilogue != CUBLASLT_EPILOGUE_DEFAULT;
+  return (fused && (refuses(call) || refuses(call, name_of(product.epilogue)))) ||
+         (splits == 1 && refuses(call, "first"));
 }
 
 // Parts in fp32, all but the first in the workspace.
@@ -109,6 +134,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   if (requested < 1) return CUBLAS_STATUS_INVALID_VALUE;
   LtProduct product;
   if (const auto status = read_product({operation, a, b, c, d}, product)) return status;
+  if (told_to_refuse("heuristic", product)) return CUBLAS_STATUS_NOT_SUPPORTED;
   const auto most = preferred<uint64_t>(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
   for (const int splits : split_choices) {
     const size_t workspace = workspace_of(product, static_cast<uint64_t>(splits));
@@ -132,6 +158,7 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t op
   if (algorithm.made_here != mark) return CUBLAS_STATUS_INVALID_VALUE;
   LtProduct product;
   if (const auto status = read_product({operation, a, b, c, d}, product)) return status;
+  if (told_to_refuse("check", product, algorithm.splits)) return CUBLAS_STATUS_NOT_SUPPORTED;
   result->workspaceSize = workspace_of(product, algorithm.splits);
   result->state = CUBLAS_STATUS_SUCCESS;
   return CUBLAS_STATUS_SUCCESS;
@@ -147,6 +174,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, 
   if (const auto status = read_product({operation, a, b, c, d}, product)) return status;
   const Algorithm algorithm = algo == nullptr ? Algorithm() : unwrap(*algo);
   if (algorithm.made_here != mark) return CUBLAS_STATUS_INVALID_VALUE;
+  if (told_to_refuse("product", product, algorithm.splits)) return CUBLAS_STATUS_NOT_SUPPORTED;
   product.splits = static_cast<int>(algorithm.splits);
   product.alpha = *static_cast<const float*>(alpha);
   product.beta = *static_cast<const float*>(beta);

@@ -1,11 +1,10 @@
 """Stages that measure: our kernels, and training steps beside PyTorch's."""
 import json
-import os
 import subprocess
 import sys
 from typing import NamedTuple
 
-from harness import Skipped, attempt, ends_with, last_json, stage
+from harness import Failed, Skipped, attempt, ends_with, last_json, stage
 
 
 class Shape(NamedTuple):
@@ -17,7 +16,7 @@ class Shape(NamedTuple):
     steps: int           # timed
     gate: float          # tokens/s on an H200
     of_pytorch: str      # micro-batches that PyTorch tries
-    compiled: str        # what torch.compile gets: whole deep models take it minutes
+    compiled: str        # the most that torch.compile gets: whole deep models take it minutes
 
 
 SHAPES = {
@@ -62,23 +61,39 @@ def words_of(place, shape):
     if place.toy:
         words += ["--seq-length", 32]
     if place.device == "cuda":  # timed choices of products come out with the results
-        words += ["--bf16", "--tuning-folder", place.out / "tuning"]
+        words += ["--bf16", "--tuning-folder", place.out / "tuning", "--matrix-seconds", 3]
         if place.toy:
-            words += ["--matrix-size", 64, "--matrix-seconds", 0.1]
+            words[-1] = 0.1
+            words += ["--matrix-size", 64]
     return words
 
 
+def by_operator(lines):
+    """The lines of an operator in a part of the model as one, longest first."""
+    all_of = {}
+    for line in lines:
+        key = line["part"], line["operation"], line["backend"]
+        one = all_of.setdefault(key, dict(line, calls=0, milliseconds=0.0))
+        one["calls"] += line["calls"]
+        one["milliseconds"] += line["milliseconds"]
+    return sorted(all_of.values(), key=lambda line: -line["milliseconds"])
+
+
 def print_profile(place, name, result):
-    """The budget of a step: every operator, and what no operator took."""
+    """The budget of a step: products one by one, every operator, and what no operator took."""
     tokens = result["global_batch_size"] * result["seq_length"]
     whole = result["profiled_milliseconds"]
     lines = result.pop("profile")
     gaps = whole - sum(line["milliseconds"] for line in lines)
-    lines += [{"part": "", "operation": "gaps", "calls": 0, "milliseconds": gaps},
-              {"part": "", "operation": "step", "calls": 1, "milliseconds": whole}]
-    text = "".join(f"{line['part']:<12} {line['operation']:<28} {line['calls']:6d} "
-                   f"{line['milliseconds']:10.3f} ms {1e3 * line['milliseconds'] / tokens:8.4f} "
-                   f"us/token {100 * line['milliseconds'] / whole:5.1f}%\n" for line in lines)
+    text = "".join(f"{line['part']:<12} {line['calls']:6d} {line['milliseconds']:10.3f} ms "
+                   f"{line['tflops']:8.1f} TFLOP/s  {line['detail']}\n"
+                   for line in lines if "detail" in line) + "\n"
+    lines = by_operator(lines)
+    lines += [{"part": "", "operation": "gaps", "backend": "", "calls": 0, "milliseconds": gaps},
+              {"part": "", "operation": "step", "backend": "", "calls": 1, "milliseconds": whole}]
+    text += "".join(f"{line['part']:<12} {line['operation']:<28} {line['backend']:<12} "
+                    f"{line['calls']:6d} {line['milliseconds']:10.3f} ms {1e3 * line['milliseconds'] / tokens:8.4f} "
+                    f"us/token {100 * line['milliseconds'] / whole:5.1f}%\n" for line in lines)
     (place.out / f"profile-{name}.txt").write_text(text)
     print(text, flush=True)
     return {"gaps": gaps / whole}
@@ -92,8 +107,25 @@ def brief(result):
                       ("of matrix rate", "share_of_matrix_rate")):
         if key in result:
             shown[name] = result[key]
+    if "attention_forward" in result.get("backends", {}):
+        shown["attention"] = result["backends"]["attention_forward"]
     shown["GiB"] = result.get("gpu_bytes", result["memory_bytes"]) / 2**30
     return shown
+
+
+ALLOWED_GROWTH = 32 << 20  # of the GPU's memory: the driver takes some for events and launches
+
+
+def figures_of(place, words):
+    """Of a bench, by cuDNN's attention; by what there is, and why, where cuDNN refuses."""
+    if place.device == "cpu":
+        return place.json_of("bench", "--json", *words), ""
+    try:
+        return place.json_of("bench", "--json", "--attention-backend", "cudnn", *words), ""
+    except Failed as why:
+        if "cuDNN was asked for" not in str(why):
+            raise
+        return place.json_of("bench", "--json", *words), f"cuDNN refuses attention: {why}. "
 
 
 def bench(place, record, name):
@@ -101,15 +133,15 @@ def bench(place, record, name):
     words = words_of(place, shape)
 
     def run(label, *options):
-        result = place.json_of("bench", "--json", *words, *options)
+        result, refused = figures_of(place, [*words, *options])
         shown = brief(result)
         if "profile" in result:
             shown |= print_profile(place, name, result)
         grown = result["allocations_after_first_step"]
         share = SHARE_OF_GATE.get(result["device"], 0)
-        why = f"{grown} allocations after the first step. " if grown else ""
+        why = refused + (f"{grown} allocations after the first step. " if grown else "")
         more = result.get("gpu_bytes_grown_after_second_step", 0)
-        if more and label != "graph":  # which is made in the third
+        if more > ALLOWED_GROWTH and label != "graph":  # which is made in the third
             why += f"{more} bytes of the GPU taken after the second step. "
         if share and label == "deterministic":
             shown["of the gate"] = result["tokens_per_second"] / (share * shape.gate)
@@ -146,11 +178,14 @@ def pytorch(place, record, name):
              "--global-batch-size", shape.batch, "--steps", shape.steps, "--device", device]
     if place.toy:
         words += ["--seq-length", 32, "--warm-up", 1, "--matrix-seconds", 0.1]
-    for label, more in (("default", ["--compile", shape.compiled]),
-                        ("deterministic", ["--compile", "blocks", "--deterministic"])):
+    modes = {"default": ["--compile", "blocks"], "whole": ["--compile", "whole"],
+             "deterministic": ["--compile", "blocks", "--deterministic"]}
+    if shape.compiled == "blocks":
+        del modes["whole"]
+    for label, more in modes.items():  # what compiles fast first: time may run out
         # Neither our libraries' folder nor our number of threads is PyTorch's.
         done = place.call([sys.executable, place.house / "tools/bench/pytorch_step.py", *words,
-                           *more], check=False, environment=dict(os.environ))
+                           *more], check=False, environment=place.others)
         if done.returncode:
             record(f"PyTorch {label}", status="skipped",
                    why=f"ended with {done.returncode}: {ends_with(done)}")

@@ -8,15 +8,19 @@ from cases import run_tests, suites_of
 from harness import Failed, Skipped, attempt, ends_with, stage
 
 
-@stage("versions", 90)
-def versions(place, record):
-    """Libraries are found; versions of driver and libraries; copy and matrix rates."""
-    for name in ("switchyard", "gpu_operators", "gpu_models", "kernel_rates"):
+def check_libraries(place):
+    for name in ("switchyard", "gpu_operators", "gpu_models", "kernel_rates", "smoke"):
         found = place.call(["ldd", place.program(name)], check=False).stdout
         missing = re.findall(r"(\S+) => not found|version `(\S+)' not found", found)
         if missing:
             raise Failed(f"{name} lacks {', '.join(sorted({a or b for a, b in missing}))}; "
                          f"LD_LIBRARY_PATH is {place.environment.get('LD_LIBRARY_PATH', '')}")
+
+
+@stage("versions", 60)
+def versions(place, record):
+    """Libraries are found; versions of driver and libraries; copy and matrix rates."""
+    check_libraries(place)
     if place.device == "cuda" and place.tool("nvidia-smi"):
         place.call([place.tool("nvidia-smi")], check=False)
     toy = ["--size", 128, "--seconds", 0.1, "--copy-mib", 4] if place.toy else []
@@ -145,6 +149,9 @@ def on_ranks(place, count):
     return [mpirun, "-np", count, program]
 
 
+UNTIMED = ["--no-matmul-tuning"]  # a few steps are no time to choose algorithms for
+
+
 # A collective of ranks that share a GPU takes some 15 ms, and a step has up to 100 of them.
 @stage("ranks", 300)
 def ranks(place, record):
@@ -155,12 +162,12 @@ def ranks(place, record):
              ("bf16, tp 2 dp 2", 2e-2, 4, ["--tp", 2, "--bf16"])]
     if place.toy:
         cases = cases[0], cases[3]
-    alone = {flags: train(place, f"one-rank{flags}", steps, *flags.split(), batch=4)
+    alone = {flags: train(place, f"one-rank{flags}", steps, *flags.split(), *UNTIMED, batch=4)
              for flags in ("", "--bf16")}
     for name, bound, count, flags in cases:
         def body(name=name, bound=bound, count=count, flags=flags):
-            there = train(place, "ranks-" + re.sub("[^a-z0-9]+", "-", name), steps, *flags, batch=4,
-                          start=on_ranks(place, count), limit=limit)
+            there = train(place, "ranks-" + re.sub("[^a-z0-9]+", "-", name), steps, *flags, *UNTIMED,
+                          batch=4, start=on_ranks(place, count), limit=limit)
             one = alone["--bf16" if "--bf16" in flags else ""]
             within(record, name, furthest(one, there, steps), bound)
         attempt(record, name, body)
@@ -197,14 +204,23 @@ def sanitize(place, record, tool, kind, tests):
                f"{first[0] if first else ''} {summary[0] if summary else ends_with(done)}")
 
 
-@stage("sanitizer", 240)
-def sanitizer(place, record):
-    """compute-sanitizer's four tools at once over our own kernels, small shapes."""
+def sanitize_all(place, record, kinds):
     tool = place.tool("compute-sanitizer")
     if place.device == "cpu" or tool is None:
         raise Skipped("compute-sanitizer is not here" if tool is None else "a GPU is needed")
     tests = sanitized_tests(place)
     place.call([tool, "--version"], check=False)
     with ThreadPoolExecutor() as pool:
-        kinds = ("memcheck", "racecheck", "initcheck", "synccheck")
         list(pool.map(lambda kind: sanitize(place, record, tool, kind, tests), kinds))
+
+
+@stage("memcheck", 180)
+def memcheck(place, record):
+    """One tool of compute-sanitizer over our own kernels, small shapes."""
+    sanitize_all(place, record, ["memcheck"])
+
+
+@stage("sanitizer", 240)
+def sanitizer(place, record):
+    """compute-sanitizer's four tools at once over our own kernels, small shapes."""
+    sanitize_all(place, record, ["memcheck", "racecheck", "initcheck", "synccheck"])

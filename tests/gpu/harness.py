@@ -1,4 +1,5 @@
 """What the stages of tests/gpu/run stand on: programs, how they are started, results."""
+import ctypes
 import json
 import os
 import shutil
@@ -41,6 +42,12 @@ def cuda_of_python():
     return [str(p) for root in nvidia.__path__ for p in sorted(Path(root).glob("*/lib"))]
 
 
+def die_with_parent():
+    """In a new process: the kernel ends it when the one that started it ends, however that does."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def kill_tree(pid):
     """Ends a process and what it has started, which would else hold its output open."""
     parents = {}
@@ -60,6 +67,9 @@ def kill_tree(pid):
             pass
 
 
+CACHES = ("CUDA_CACHE_PATH", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "XDG_CACHE_HOME")
+
+
 class Place:
     """Where the programs are and what they run on; `toy`: in shapes that take a moment."""
 
@@ -68,10 +78,13 @@ class Place:
         self.bin = build or (package / "bin" if (package / "bin").is_dir()
                              else package / "build" / "release")
         self.house, self.out, self.device, self.toy = package, out, device, toy
-        self.environment = dict(os.environ)  # of our programs; others keep their own
+        self.environment = dict(os.environ)  # of our programs
+        for name in CACHES:  # which would else lie in the home folder
+            self.environment.setdefault(name, str(out / "caches" / name.lower()))
+        self.others = dict(self.environment)  # of programs that are none of ours
+        self.environment.setdefault("NCCL_DEBUG", "WARN")  # why a communicator was refused
         if toy:
             self.environment.setdefault("OMP_NUM_THREADS", "2")
-        self.environment.setdefault("NCCL_DEBUG", "WARN")  # why a communicator was refused
         self.environment["SWITCHYARD_GOLDEN_FOLDER"] = str(package / "tests" / "golden")
         if (package / "lib").is_dir():
             folders = [str(package / "lib"), *cuda_of_python(),
@@ -94,7 +107,8 @@ class Place:
         print("$", *command, flush=True)
         process = subprocess.Popen([str(c) for c in command], env=environment or self.environment,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   stdin=subprocess.DEVNULL, text=True, errors="replace")
+                                   stdin=subprocess.DEVNULL, text=True, errors="replace",
+                                   preexec_fn=die_with_parent)
         late = threading.Event()
 
         def end():

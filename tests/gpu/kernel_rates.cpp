@@ -27,7 +27,7 @@ namespace {
 
 struct Options {
   Device device = Device::cpu;
-  int64_t mib = 512;
+  int64_t mib = 1024;
   int repeats = 20;
 };
 
@@ -129,6 +129,9 @@ class Report {
  public:
   Report(Bench& bench, double copy_rate) : bench_(bench), copy_rate_(copy_rate) {}
 
+  // Of the kernels that follow, behind their names.
+  void of_shape(int64_t rows, int64_t width) { shape_ = fmt::format(" {}x{}", rows, width); }
+
   void add(const std::string& name, const std::function<Call()>& make) {
     std::vector<Call> calls;
     double bytes = 0;
@@ -138,8 +141,8 @@ class Report {
     } while (bytes < static_cast<double>(bench_.bytes()));
     const double rate = bench_.rate(calls[0].bytes, static_cast<int>(calls.size()),
                                     [&](int turn) { calls[static_cast<size_t>(turn)].run(); });
-    std::printf("{\"kernel\": \"%s\", \"GB/s\": %.1f, \"share_of_copy\": %.3f}\n", name.c_str(),
-                rate / 1e9, rate / copy_rate_);
+    std::printf("{\"kernel\": \"%s%s\", \"GB/s\": %.1f, \"share_of_copy\": %.3f}\n", name.c_str(),
+                shape_.c_str(), rate / 1e9, rate / copy_rate_);
     std::fflush(stdout);
     bench_.release();
   }
@@ -147,6 +150,7 @@ class Report {
  private:
   Bench& bench_;
   double copy_rate_;
+  std::string shape_;
 };
 
 double copy_rate(Bench& bench) {
@@ -215,7 +219,7 @@ void norm_kernels(Bench& bench, Report& report, int64_t rows, int64_t width) {
   const double n = static_cast<double>(rows * width);
   for (const auto& [name, kind] : {std::pair{"LayerNorm", Norm::layer}, {"RMSNorm", Norm::rms}}) {
     const auto statistics = [&] { return bench.numbers({rows}, DType::f32); };
-    report.add(fmt::format("residual + {} {} forward", name, width), [&]() -> Call {
+    report.add(fmt::format("residual + {} forward", name), [&]() -> Call {
       ResidualNorm t;
       t.kind = kind;
       t.residual = bench.numbers({rows, width}, half);
@@ -228,7 +232,7 @@ void norm_kernels(Bench& bench, Report& report, int64_t rows, int64_t width) {
       t.reciprocal = statistics();
       return {8 * n, [&, t] { residual_norm_forward(bench.context(), t); }};
     });
-    report.add(fmt::format("residual + {} {} backward", name, width), [&]() -> Call {
+    report.add(fmt::format("residual + {} backward", name), [&]() -> Call {
       ResidualNormBackward t;
       t.kind = kind;
       t.sum = bench.numbers({rows, width}, half);
@@ -258,6 +262,18 @@ void token_kernels(Bench& bench, Report& report, int64_t rows, int64_t width, in
     const double touched = static_cast<double>(std::min(rows, vocabulary) * width);
     return {2 * n + 8 * touched,
             [&, ids, dy, table] { embedding_backward(bench.context(), ids, dy, 0, table); }};
+  });
+  const int64_t length = std::max<int64_t>(1, rows / 64);
+  report.add("position embedding forward", [&]() -> Call {
+    const Tensor x = bench.numbers({rows, width}, half);
+    const Tensor table = bench.numbers({length, width}, half);
+    return {4 * n, [&, x, table] { position_embedding_forward(bench.context(), table, 0, x); }};
+  });
+  report.add("position embedding backward", [&]() -> Call {
+    const Tensor dx = bench.numbers({rows, width}, half);
+    const Tensor table = bench.make({length, width}, DType::f32);
+    return {2 * n + 8.0 * static_cast<double>(length * width),
+            [&, dx, table] { position_embedding_backward(bench.context(), dx, 0, table); }};
   });
   report.add("cross entropy", [&]() -> Call {
     const int64_t some = std::max<int64_t>(1, rows / 8);
@@ -292,6 +308,10 @@ void optimizer_kernels(Bench& bench, Report& report, int64_t n) {
   });
 }
 
+struct Sizes {
+  int64_t rows, hidden, inner, vocabulary;
+};
+
 Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -315,12 +335,21 @@ void run(const Options& options) {
   Bench bench(options);
   Report report(bench, copy_rate(bench));
   const bool small = options.mib < 64;
-  const int64_t rows = small ? 64 : 16384;
-  elementwise_kernels(bench, report, rows, small ? 192 : 3072);
-  activation_kernels(bench, report, rows, small ? 192 : 3072);
-  for (const int64_t width : {768, 2048, 4096}) norm_kernels(bench, report, rows, width);
-  token_kernels(bench, report, rows, 768, small ? 257 : 50304);
-  optimizer_kernels(bench, report, small ? 4096 : 1 << 24);
+  // Rows of a micro-batch of the 124M, 1.3B and 7B models: what fills the chip in a step.
+  const auto sizes = small ? std::vector<Sizes>{{64, 192, 192, 257}}
+                           : std::vector<Sizes>{{65536, 768, 3072, 50304},
+                                                {32768, 2048, 8192, 50304},
+                                                {4096, 4096, 11008, 32000}};
+  for (const auto& [rows, hidden, inner, vocabulary] : sizes) {
+    report.of_shape(rows, hidden);
+    elementwise_kernels(bench, report, rows, hidden);
+    norm_kernels(bench, report, rows, hidden);
+    token_kernels(bench, report, rows, hidden, vocabulary);
+    report.of_shape(rows, inner);
+    activation_kernels(bench, report, rows, inner);
+  }
+  report.of_shape(1, small ? 4096 : 1 << 26);
+  optimizer_kernels(bench, report, small ? 4096 : 1 << 26);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ TEST(Engine, AllocatesNothingAfterTheFirstStep) {
   const auto world = make_self_communicator();
   const Mesh mesh = make_mesh({}, *world);
   Engine engine(small(), mesh);
-  engine.initialize();
+  engine.initialize(small().seed);
   engine.train_step(1, 1e-3, fill);
   const auto first = memory_statistics();
   for (int step = 2; step < 5; ++step) engine.train_step(step, 1e-3, fill);
@@ -75,7 +75,7 @@ TEST(Engine, ANonFiniteLossNamesTheStep) {
   const auto world = make_self_communicator();
   const Mesh mesh = make_mesh({}, *world);
   Engine engine(small(), mesh);
-  engine.initialize();
+  engine.initialize(small().seed);
   engine.stage().parameters().front().weight.as<float>()[0] =
       std::numeric_limits<float>::infinity();
   try {
@@ -97,8 +97,8 @@ TEST(Engine, ScoresTheSameHoweverSamplesAreCut) {
   three.micro_batch = 3;
   three.training = false;
   Engine a(one, mesh), b(three, mesh);
-  a.initialize();
-  b.initialize();
+  a.initialize(small().seed);
+  b.initialize(small().seed);
   const auto x = a.score(7, fill);
   const auto y = b.score(7, fill);
   EXPECT_EQ(x.tokens, 7 * 16);

@@ -143,6 +143,7 @@ TEST_F(RunFolderTest, APinCountsUntilItsBranchIsKnownToBeGone) {
   EXPECT_FALSE(counts());
   fs::create_directory_symlink(folder_.path() / "elsewhere", branch);
   EXPECT_TRUE(counts());
+  EXPECT_TRUE(fs::equivalent(read_pins(run_.folder()).at(0).branch, branch));
 }
 
 TEST_F(RunFolderTest, IsUntrainedUntilAStepIsLoggedSavedOrPinned) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
 
 #include "core/error.h"
 #include "data/tokenizer.h"
@@ -231,6 +232,47 @@ TEST_F(SpecificationTest, TokensAreCountedAlongTheLineage) {
   EXPECT_EQ(branch.tokens_at(12), before + 2 * branch.global_batch() * 8);
   const auto text = branch.to_json();
   EXPECT_EQ(PathSpecification::from_json(text, "test").tokens_at(12), branch.tokens_at(12));
+}
+
+TEST_F(SpecificationTest, AForksSeedHoldsFromItsFirstSample) {
+  using Changes = std::vector<SeedChange>;
+  const auto parent = new_path(small());
+  EXPECT_EQ(parent.seeds.changes, (Changes{{0, 1234}}));
+  EXPECT_EQ(parent.to_json().find("seeds"), std::string::npos);
+  const LineageEntry at{"../main", "id", 10, 80};
+  EXPECT_EQ(fork_path(parent, at, given({"--seed", "1234"})).seeds.changes, parent.seeds.changes);
+  const auto branch = fork_path(parent, at, given({"--seed", "7"}));
+  EXPECT_EQ(branch.seeds.changes, (Changes{{0, 1234}, {80, 7}}));
+  EXPECT_EQ(PathSpecification::from_json(branch.to_json(), "test").seeds.changes,
+            branch.seeds.changes);
+  const auto mine = open_training_data(branch, 0), theirs = open_training_data(parent, 0);
+  std::set<int64_t> ours, others;
+  for (int64_t sample = 0; sample < 80; ++sample) {
+    EXPECT_EQ(mine.place(sample).second.window, theirs.place(sample).second.window);
+  }
+  for (int64_t sample = 80; theirs.place(sample).second.epoch == 0; ++sample) {
+    ours.insert(mine.place(sample).second.window);
+    others.insert(theirs.place(sample).second.window);
+  }
+  EXPECT_EQ(ours, others);
+  const auto start = fork_path(parent, {"../main", "", 0, 0}, given({"--seed", "7"}));
+  EXPECT_EQ(start.seeds.initial(), 1234u);
+  EXPECT_EQ(start.seeds.within(0, 80).changes, (Changes{{0, 7}}));
+}
+
+// As such a path.json was written before seeds were: its own seed for all its data.
+TEST_F(SpecificationTest, AnOldBranchReadsByItsOwnSeed) {
+  auto text =
+      fork_path(new_path(small()), {"../main", "id", 10, 80}, given({"--seed", "7"})).to_json();
+  const size_t begin = text.find("\"seeds\""), end = text.find("\"tokenizer\"");
+  text.erase(begin, end - begin);
+  for (const char* name : {"warmup_begin", "warmup_from"}) {
+    const size_t at = text.rfind(',', text.find(name));
+    text.erase(at, text.find_first_of(",}", at + 1) - at);
+  }
+  const auto old = PathSpecification::from_json(text, "test");
+  EXPECT_EQ(old.seeds.changes, (std::vector<SeedChange>{{0, 7}}));
+  EXPECT_EQ(old.schedule, new_path(small()).schedule);
 }
 
 TEST_F(SpecificationTest, AForksDataTakeThePlaceOfWhatTheParentReadsFromThereOn) {

@@ -28,7 +28,7 @@ struct TrainedEngine {
   TrainedEngine(const EngineOptions& options, const Layout& layout,
                 std::shared_ptr<Communicator> ranks)
       : world(std::move(ranks)), mesh(make_mesh(layout, *world)), engine(options, mesh) {
-    engine.initialize();
+    engine.initialize(options.seed);
   }
   Engine::StepResult step(int64_t number) {
     return engine.train_step(number, rate_of(number), read);

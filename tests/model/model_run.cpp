@@ -90,7 +90,7 @@ class Rank {
                                        .device = run.device}),
         sync_(buffers_, mesh_, {stream_, scratch_}),
         executor_(mesh_, stage_.exchanged(), run.dtype, peak_live(schedule_), stream_) {
-    stage_.initialize();
+    stage_.initialize(run.seed);
     for (Parameter& p : stage_.parameters()) shake(p, stream_);
     make_inputs();
     for (int i = mesh_.place.dp; i < run.microbatches; i += run.layout.dp) add_batch(i);

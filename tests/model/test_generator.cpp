@@ -24,7 +24,7 @@ struct Model {
             {.dtype = dtype, .sequence_length = 8, .device = device, .training = false, .seed = 3},
             {stream, scratch}),
         buffers(stage.parameters(), {.dtype = dtype, .gradients = false, .device = device}) {
-    stage.initialize();
+    stage.initialize(3);
   }
   Generator generator(int64_t context_length) {
     return {config, stage.parameters(), context_length, {stream, scratch}};

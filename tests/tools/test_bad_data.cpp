@@ -93,6 +93,10 @@ TEST_F(BadData, TokensBeyondTheVocabulary) {
                  {"set.bin", "299", "203"});
   expect_refused("extend " + folder.at("run") + " --at-step 2" + data, {"set.bin", "299", "203"});
   EXPECT_FALSE(fs::exists(folder.at("branch")));
+  expect_refused(
+      "train " + folder.at("run") + " --train-iters 4 --eval-interval 4 --valid-" + data.substr(3),
+      {"set.bin", "299", "203"});
+  EXPECT_EQ(metrics_of(folder.at("run")).size(), 2u);
   expect_refused("eval " + folder.at("run") + " --data-path " + folder.at("set"),
                  {"set.bin", "299", "203"});
 }

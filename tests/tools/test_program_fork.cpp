@@ -105,11 +105,59 @@ TEST_F(Fork, decays_by_the_formula_and_stops_at_the_end) {
   EXPECT_EQ(saved_steps(at("cosine")), std::vector<int64_t>{25});
 }
 
-TEST_F(Fork, during_warm_up_decays_from_the_rate_there) {
+TEST_F(Fork, during_warm_up_finishes_it_before_the_decay) {
   make_main(4);
-  fork("main", 4, "branch", "--lr-decay-style linear --lr-decay-iters 5");
+  fork("main", 4, "branch", "--lr-decay-style linear --lr-decay-iters 11");
   train(at("branch"), "");
-  expect_decay("branch", 4, 1e-3 * (4.0 / 10.0), 5, linear);
+  for (int64_t step = 5; step <= 10; ++step) {
+    EXPECT_EQ(rate("branch", step), 1e-3 * (static_cast<double>(step) / 10.0));
+  }
+  for (int64_t n = 1; n <= 5; ++n) {
+    EXPECT_NEAR(rate("branch", 10 + n), 1e-5 + (1e-3 - 1e-5) * linear(n / 5.0), 1e-18);
+  }
+  expect_whole_log(at("branch"), 5, 15);
+}
+
+TEST_F(Fork, of_the_random_start_needs_nothing_saved) {
+  make_main(3);
+  fs::remove_all(at("main") / "checkpoints");
+  fork("main", 0, "same");
+  fork("same", 0, "again", "--seed 5");
+  fork("main", 0, "still", "--lr 0 --min-lr 0 --seed 6");
+  EXPECT_FALSE(fs::exists(at("main") / "pins"));
+  for (const char* name : {"same", "again", "still"}) go_on(name, 3);
+  expect_same_steps(at("main"), at("same"), 1, 3);
+  EXPECT_NE(metrics_of(at("again"))[0].at("loss"), metrics_of(at("same"))[0].at("loss"));
+  // At a rate of 0 the weights stay the initial ones: those of the lineage's first seed.
+  train(at("zero"), tiny_path(data_, 6, "--train-iters 1 --lr 0"));
+  const auto start = tensors_of(checkpoint_of(at("zero"), 1));
+  const auto still = tensors_of(checkpoint_of(at("still"), 3));
+  for (const auto& [name, bytes] : start) {
+    if (!name.starts_with("/model/")) continue;
+    EXPECT_TRUE(bytes == still.at(name)) << name;
+  }
+  run_well("inspect " + at("again").string());
+  run_well("eval " + at("again").string() + " --data-path " + data_);
+  fork("same", 3, "later", "--lr-decay-style linear --lr-decay-iters 9");
+  const auto refused = run(words("fork " + fork_point("later", 0) + " " + at("none").string()));
+  EXPECT_NE(refused.err.find("begins at step 3"), std::string::npos) << refused.err;
+}
+
+TEST_F(Fork, with_another_seed_reads_what_is_left_of_the_epoch) {
+  const auto few = make_tokens(folder_.path(), "few", 32 * 50 + 1);
+  train(at("main"), tiny_path(few, 10, "--train-iters 2"));
+  // At a rate of 0 a rest of the epoch has one mean loss, whatever its order.
+  const std::string still = " --lr 0 --hidden-dropout 0 --attention-dropout 0";
+  fork("main", 2, "same", still);
+  fork("main", 2, "other", "--seed 5" + still);
+  const auto mean = [&](const std::string& name) {
+    train(at(name), "--train-iters 5");
+    double sum = 0;
+    for (const auto& line : metrics_of(at(name))) sum += line.at("loss").get<double>() / 3;
+    return sum;
+  };
+  EXPECT_NEAR(mean("same"), mean("other"), 1e-6);
+  EXPECT_NE(metrics_of(at("same"))[0].at("loss"), metrics_of(at("other"))[0].at("loss"));
 }
 
 TEST_F(Fork, stopped_and_continued_repeats_its_bits) {
@@ -304,7 +352,9 @@ TEST_F(Fork, refuses_what_would_be_dropped) {
     EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
   };
   const std::string make = "fork " + fork_point("main", 8) + " " + at("branch").string();
-  expect_refused(make + " --lr-decay-style cosine --lr-decay-iters 5 --lr 1e-4", "--lr");
+  expect_refused(make + " --lr-decay-style cosine --lr-decay-iters 2", "warm-up lasts to step 10");
+  expect_refused(make + " --lr-decay-style cosine --lr-decay-iters 5 --min-lr 1e-3 --lr 1e-3",
+                 "above its minimum");
   expect_refused(make + " --lr-decay-style cosine", "--lr-decay-iters");
   expect_refused(make + " --hidden-size 32", "--hidden-size");
   expect_refused("fork " + fork_point("main", 7) + " " + at("branch").string(), "nearest");

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <functional>
+#include <tuple>
 
 #include "core/ops/elementwise.h"
 #include "tests/core/ops/op_test.h"
@@ -124,6 +125,32 @@ TEST_P(EmbeddingTest, BackwardAllocatesOnce) {
   EXPECT_EQ(memory_statistics().allocations, allocations);
 }
 
+// Samples behind one another, from any place of the first one to any of the last. Gradients are
+// added in the order of rows, in fp32: no tolerance.
+TEST_P(EmbeddingTest, PositionsGoRoundTheTable) {
+  for (const int64_t hidden : {1, 13, 24, 101}) {
+    for (const auto& [positions, first, rows] :
+         {std::tuple{7, 0, 7}, {7, 0, 65}, {7, 12, 30}, {7, 3, 2}, {1, 5, 9}, {7, 0, 0}}) {
+      const Tensor table = bench.strided({positions, hidden}, dtype(), hidden == 24 ? 8 : 3);
+      const Tensor x = bench.strided({rows, hidden}, dtype(), hidden == 24 ? 16 : 5);
+      const Tensor dtable = bench.random({positions, hidden}, DType::f32);
+      for (const Tensor& t : {table, x}) bench.randomize(t);
+      std::vector<double> sums = values(x), gradient = values(dtable);
+      const auto of_table = values(table), dx = sums;
+      for (int64_t i = 0; i < rows * hidden; ++i) {
+        const auto at = static_cast<size_t>((first + i / hidden) % positions * hidden + i % hidden);
+        const auto from = static_cast<size_t>(i);
+        sums[from] += of_table[at];
+        gradient[at] = static_cast<float>(gradient[at]) + static_cast<float>(dx[from]);
+      }
+      position_embedding_backward(context(), x, first, dtable);
+      EXPECT_EQ(values(dtable), gradient) << hidden << " " << positions << " " << rows;
+      position_embedding_forward(context(), table, first, x);
+      expect_near(values(x), sums, rounding(dtype()), 1e-6);
+    }
+  }
+}
+
 TEST_P(EmbeddingTest, RowsMayBeStrided) {
   const Tensor table = bench.strided({10, 18}, dtype(), 3);
   const Tensor y = bench.strided({9, 18}, dtype(), 5);
@@ -171,6 +198,9 @@ TEST_P(EmbeddingTest, ErrorsNameWhatWasGiven) {
   expect_error([&] { embedding_forward(c, table, table, 0, y); }, "ids has shape [10, 8]");
   expect_error([&] { embedding_forward(c, ids(), table, -1, y); }, "first_row -1");
   expect_error([&] { embedding_backward(c, ids(), y, 0, half); }, "dtable is bf16");
+  expect_error([&] { position_embedding_forward(c, table, 0, y); }, "x has shape [9, 7]; [9, 8]");
+  expect_error([&] { position_embedding_forward(c, table, -1, table); }, "first -1 of 10");
+  expect_error([&] { position_embedding_backward(c, table, 0, half); }, "dtable is bf16");
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EmbeddingTest, testing::ValuesIn(cases()), case_name);

@@ -165,8 +165,9 @@ TEST(NormLaunch, StaysWithinTheLimits) {
         EXPECT_TRUE(layout.packs == 0 || held >= hidden);
         for (const int64_t rows : {int64_t{1}, int64_t{65536}, int64_t{3} << 31}) {
           EXPECT_NO_THROW(check_launch(norm_forward_launch(layout, rows), "norm"));
-          for (const int sums : {0, 1, 3}) {
-            const auto backward = norm_backward_launch(layout, rows, hidden, sums);
+          for (const auto& [sums, multiprocessors] :
+               {std::pair{0, 132}, {1, 132}, {3, 132}, {1, 1}, {3, 114}, {2, 148}}) {
+            const auto backward = norm_backward_launch(layout, rows, hidden, sums, multiprocessors);
             EXPECT_NO_THROW(check_launch(backward.shape, "norm"));
             EXPECT_LE(backward.shape.x, std::min<int64_t>(rows, multiprocessors * 48));
             // What a multiprocessor holds at once.
@@ -195,8 +196,8 @@ TEST(NormLaunch, RowsOfModels) {
   expect(8192, false, 4, 256);
   expect(16384, false, 4, 512);
   expect(32768, false, 0, 512);
-  EXPECT_EQ(norm_backward_launch(norm_layout(768, 8, true), 65536, 768, 3).shape.x, 132);
-  EXPECT_EQ(norm_backward_launch(norm_layout(2048, 8, true), 32768, 2048, 3).shape.x, 6 * 132);
+  EXPECT_EQ(norm_backward_launch(norm_layout(768, 8, true), 65536, 768, 3, 132).shape.x, 132);
+  EXPECT_EQ(norm_backward_launch(norm_layout(2048, 8, true), 32768, 2048, 3, 132).shape.x, 6 * 132);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NormSizesTest, testing::ValuesIn(cases()), case_name);

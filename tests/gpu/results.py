@@ -1,0 +1,106 @@
+"""Results of a run: a file of JSON lines, one archive of all that is worth carrying, a table."""
+import io
+import json
+import os
+import tarfile
+import time
+
+MOST_LINES = 100
+MOST_BYTES_OF_LOG = 1 << 20  # of each; the archive has to travel
+SECONDS_BETWEEN = 2          # of two archives while a stage runs
+
+
+def append(results, **line):
+    with open(results, "a") as file:
+        file.write(json.dumps(line) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def whole_lines(path):
+    """The file without a last line that is still being written."""
+    data = path.read_bytes() if path.exists() else b""
+    return data[:data.rfind(b"\n") + 1]
+
+
+def read(path):
+    return [json.loads(line) for line in whole_lines(path).splitlines()]
+
+
+class Archive:
+    """The one file that results leave by, whole at any moment: written aside and renamed."""
+
+    def __init__(self, path, folder):
+        self.path, self.folder, self.written = path, folder, 0.0
+
+    def members(self):
+        yield "results.jsonl", whole_lines(self.folder / "results.jsonl")
+        for log in sorted(self.folder.glob("*.log")):
+            yield log.name, log.read_bytes()[-MOST_BYTES_OF_LOG:]
+        for path in [*sorted(self.folder.glob("profile-*.txt")), *self.folder.glob("tuning/*.jsonl")]:
+            yield str(path.relative_to(self.folder)), path.read_bytes()
+
+    def write(self):
+        unfinished = self.path.with_name(self.path.name + ".new")
+        with tarfile.open(unfinished, "w:gz", compresslevel=6) as tar:
+            for name, data in self.members():
+                info = tarfile.TarInfo("switchyard-gpu-results/" + name)
+                info.size, info.mtime = len(data), int(time.time())
+                tar.addfile(info, io.BytesIO(data))
+        os.replace(unfinished, self.path)
+        self.written = time.monotonic()
+
+    def write_now_and_then(self):
+        if time.monotonic() - self.written > SECONDS_BETWEEN:
+            self.write()
+
+
+class Follower:
+    """Prints each new result of a file of JSON lines."""
+
+    def __init__(self, results):
+        self.results, self.seen = results, 0
+
+    def print_new(self):
+        lines = read(self.results)
+        for line in lines[self.seen:]:
+            print(one_line(line), flush=True)
+        new = len(lines) > self.seen
+        self.seen = len(lines)
+        return new
+
+
+def number(value):
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def figures(line):
+    return "  ".join(f"{name} {number(value)}"
+                     for name, value in line.get("shown", line.get("figures", {})).items())
+
+
+def one_line(line):
+    if line["name"] == "stage":
+        why = f"  {line['why']}" if line.get("why") else ""
+        return f"{line['stage']:<14} {line['status']:<8} {line.get('seconds', 0):7.1f} s{why}"[:240]
+    rest = "  ".join(part for part in (line.get("why", ""), figures(line)) if part)
+    return f"{line['stage']:<14} {line['status']:<8} {line['name']}: {rest}"[:240]
+
+
+def report(lines, archive):
+    """Failures first, table last; never more than MOST_LINES lines. The exit status."""
+    failed = [f"FAILED {line['stage']}: {line['name']}: {line.get('why', '')}"[:400]
+              for line in lines if line["status"] == "failed"]
+    table = [one_line(line) for line in lines
+             if line["status"] != "failed" or line.get("figures")]
+    room = MOST_LINES - 2
+    shown = failed[:room // 2]
+    rest = table[-(room - len(shown)):]
+    hidden = len(failed) - len(shown) + len(table) - len(rest)
+    print("\n" + "\n".join(shown + rest))
+    count = {s: sum(line["status"] == s for line in lines) for s in ("passed", "failed", "skipped")}
+    print(f"{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped"
+          f"{f', {hidden} lines not shown' if hidden else ''}; {archive.path}", flush=True)
+    return 0 if count["passed"] and not failed else 1
