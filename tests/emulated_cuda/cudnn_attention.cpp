@@ -28,10 +28,13 @@ int64_t cudnn_version() { return 91900; }
 
 std::string cudnn_attention_refusal(const CudnnAttention& attention) {
   if (told_to_refuse("attention-plan", attention.pass)) return "the stand-in refuses the plan";
-  return attention.dropout > 0 ? "the stand-in has no dropout" : "";
+  return attention.dropout > 0 ? "this build has no attention by cuDNN with dropout" : "";
 }
 
-int64_t cudnn_attention_workspace_bytes(const CudnnAttention&) { return 4096; }
+// Of the positions and of backward's own scratch, as run_cudnn_attention takes them.
+int64_t cudnn_attention_workspace_bytes(const CudnnAttention& a) {
+  return (a.length + a.batch * a.heads * a.length) * size_of(DType::f32) + 1024;
+}
 
 std::string run_cudnn_attention(const Context& context, const CudnnAttention& a,
                                 const CudnnAttentionData& d) {
