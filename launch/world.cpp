@@ -66,6 +66,7 @@ World::World(std::chrono::milliseconds timeout, Device device, bool deterministi
     end_job(print(problem));
   }
   if (communicator_->size() > 1) set_thread_label(fmt::format("rank {}", communicator_->rank()));
+  log::show_label(communicator_->rank() > 0);
 }
 
 void World::join(std::chrono::milliseconds timeout, Device device, bool deterministic) {
