@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <fstream>
 #include <sstream>
 
 #include "core/error.h"
+#include "launch/option_hints.h"
 #include "launch/options.h"
 
 namespace po = boost::program_options;
@@ -69,6 +71,13 @@ void store(std::span<const OptionSpec> specs, const po::variables_map& from, boo
   }
 }
 
+std::string words_of(const po::error& problem, std::span<const OptionSpec> specs) {
+  const auto* unknown = dynamic_cast<const po::unknown_option*>(&problem);
+  if (unknown == nullptr) return std::string(problem.what()) + "; see --help for what is allowed";
+  const std::string name = unknown->get_option_name();
+  return unknown_option(name.substr(name.find_first_not_of('-')), specs);
+}
+
 void read_file(const std::string& file, std::span<const OptionSpec> specs,
                const po::options_description& all, Settings& to) {
   std::ifstream stream(file);
@@ -78,7 +87,7 @@ void read_file(const std::string& file, std::span<const OptionSpec> specs,
     po::store(po::parse_config_file(stream, all), values);
     store(specs, values, true, to);
   } catch (const po::error& problem) {
-    fail("options", "--config {}: {}", file, problem.what());
+    fail("options", "--config {}: {}", file, words_of(problem, specs));
   }
 }
 
@@ -103,6 +112,7 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
     command.help = values.count("help") > 0;
     if (values.count(" positional")) {
       command.positional = values[" positional"].as<std::vector<std::string>>();
+      if (std::ranges::count(command.positional, "-h") > 0) command.help = true;
     }
     store(specs, values, false, command.given);
     if (values.count("config")) {
@@ -111,7 +121,7 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
       }
     }
   } catch (const po::error& problem) {
-    fail("options", "{}; see --help for what is allowed", problem.what());
+    fail("options", "{}", words_of(problem, specs));
   }
   return command;
 }

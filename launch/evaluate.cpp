@@ -66,7 +66,13 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
       data->windows(), [&](int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) {
         data->read(window, tokens, targets);
       });
-  return summarize(reader->info(), score, *data);
+  const Evaluation result = summarize(reader->info(), score, *data);
+  agree_on_errors(world, [&] {
+    check(std::isfinite(result.loss), ExitCode::non_finite, "eval",
+          "the loss of '{}' at step {} is {}; its weights give no finite score", run, result.step,
+          std::isnan(result.loss) ? std::abs(result.loss) : result.loss);
+  });
+  return result;
 }
 
 }  // namespace switchyard
