@@ -152,7 +152,7 @@ void Ranks::become_rank(int rank) const {
   arguments.push_back(nullptr);
   execv("/proc/self/exe", arguments.data());
   std::perror("switchyard: a rank cannot be started");
-  std::_Exit(127);
+  std::_Exit(static_cast<int>(ExitCode::other));
 }
 
 void Ranks::signal_all(int number) const {
