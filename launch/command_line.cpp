@@ -74,8 +74,9 @@ void store(std::span<const OptionSpec> specs, const po::variables_map& from, boo
 std::string words_of(const po::error& problem, std::span<const OptionSpec> specs) {
   const auto* unknown = dynamic_cast<const po::unknown_option*>(&problem);
   if (unknown == nullptr) return std::string(problem.what()) + "; see --help for what is allowed";
-  const std::string name = unknown->get_option_name();
-  return unknown_option(name.substr(name.find_first_not_of('-')), specs);
+  std::string name = unknown->get_option_name();
+  name.erase(0, name.find_first_not_of('-'));
+  return unknown_option(name.substr(0, name.find('=')), specs);
 }
 
 void read_file(const std::string& file, std::span<const OptionSpec> specs,

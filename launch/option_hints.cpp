@@ -119,7 +119,7 @@ size_t distance(const std::string& a, const std::string& b) {
 
 std::string nearest_name(const std::string& word, std::span<const std::string> known) {
   std::string best;
-  size_t least = std::max<size_t>(1, word.size() / 3) + 1;
+  size_t least = (word.size() < 4 ? 1 : std::max<size_t>(2, word.size() / 3)) + 1;
   for (const auto& name : known) {
     const size_t away = distance(word, name);
     if (away < least) {
