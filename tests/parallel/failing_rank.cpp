@@ -42,7 +42,7 @@ int run_under_mpi(int argc, char** argv) {
     run(environment.world(), how);
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
-    end_job(1);
+    end_job(static_cast<int>(error.code()));
   }
   return 0;
 }

@@ -153,14 +153,14 @@ TEST_F(BadInput, DataThatIsNotThere) {
 
 TEST_F(BadInput, FoldersThatCannotBe) {
   std::ofstream(folder.at("file")) << "text";
-  expect_refused(folder.train("file"), {"file", "cannot be"});
-  expect_refused(folder.train("file/below"), {"file/below", "cannot be"});
+  expect_refused(folder.train("file"), {"file", "cannot be"}, 1, 5);
+  expect_refused(folder.train("file/below"), {"file/below", "cannot be"}, 1, 5);
   EXPECT_EQ(fs::file_size(folder.at("file")), 4u);
   const std::string line = folder.train("new");
   const size_t begin = line.find(folder.at("new"));
   std::string unwritable = line;
   unwritable.replace(begin, folder.at("new").size(), "/proc/new");
-  expect_refused(unwritable, {"/proc/new", "cannot be"});
+  expect_refused(unwritable, {"/proc/new", "cannot be"}, 1, 5);
 }
 
 // RUN may stand in front of options, behind them, and behind those that take several values.
