@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -86,6 +87,8 @@ std::vector<pid_t> Program::rank_pids() const {
   std::map<pid_t, pid_t> parents;
   std::vector<pid_t> programs, pids;
   for (const auto& entry : fs::directory_iterator("/proc")) {
+    if (std::isdigit(static_cast<unsigned char>(entry.path().filename().string()[0])) == 0)
+      continue;
     const std::string stat = text_of(entry.path() / "stat");
     const size_t behind_name = stat.rfind(')');
     if (behind_name == std::string::npos) continue;
