@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
-#include "launch/stop_signal.h"
+#include "core/stop_signal.h"
 #include "launch/world.h"
 #include "parallel/communicators.h"
 
@@ -251,6 +251,7 @@ ExitCode TrainingLoop::run_steps(int64_t step) {
       last = finish_step();
       if (last.step == step && is_due("eval-interval", step)) validate(last);
       report(last);
+      engine_.stop_unless_finite("validation loss", last.step, last.validation_loss.value_or(0));
     }
     if (last.step != step) continue;
     const bool ends = stop_ || step == last_step_;
