@@ -56,11 +56,8 @@ TEST_F(Layouts, agree_with_exchanges_beside_products) {
 
 TEST_F(Layouts, agree_on_llamas) { compare(llama, 4, {{.tp = 2, .pp = 2}, {.dp = 2, .pp = 2}}); }
 
-// 4 query heads over 2 groups and over 1: ranks share keys and values.
-TEST_F(Layouts, agree_where_ranks_share_keys_and_values) {
-  compare(llama, 4, {{.tp = 4}, {.tp = 4, .dp = 2}});
-  compare("--num-query-groups 1", 4, {{.tp = 2, .dp = 2}, {.tp = 4, .pp = 2}});
-}
+// 4 query heads over 2 groups. Further layouts are test_shared_keys'.
+TEST_F(Layouts, agree_where_ranks_share_keys_and_values) { compare(llama, 4, {{.tp = 4}}); }
 
 TEST_F(Layouts, agree_on_neox) { compare(neox, 4, {{.tp = 2, .dp = 2}, {.tp = 2, .pp = 4}}); }
 
