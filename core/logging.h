@@ -6,12 +6,14 @@
 #include <string_view>
 #include <utility>
 
-// Logging to stderr through spdlog, each line with time, level and the thread's label.
+// Logging to stderr through spdlog, each line with time, level unless it is info, and the thread's
+// label.
 namespace switchyard::log {
 
 enum class Level { debug, info, warning, error };
 
 void set_level(Level lowest);  // info at first
+void show_label(bool wanted);  // of this process's threads, in its lines; at first they have it
 void write(Level level, std::string_view message);
 
 template <class... Args>

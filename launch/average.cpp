@@ -11,6 +11,7 @@
 #include "core/logging.h"
 #include "launch/run_folder.h"
 #include "launch/unfinished_folder.h"
+#include "launch/verify.h"
 
 namespace switchyard {
 
@@ -24,7 +25,7 @@ std::vector<CheckpointReader> open_all(const RunFolder& run, const std::vector<i
   std::vector<CheckpointReader> readers;
   for (const int64_t step : steps) {
     readers.emplace_back(run.checkpoint(step).folder);
-    readers.back().verify();
+    verify_with_progress(readers.back());
   }
   return readers;
 }

@@ -240,6 +240,7 @@ void Bench::measure_device(const Settings& s, BenchResult& result) {
 void Bench::run(const Settings& s, BenchResult& result) {
   const bool on_gpu = options_.device == Device::cuda;
   const int64_t warm_up = warm_up_of(s, options_.device);
+  begin_work();
   if (!on_gpu) {
     run_on_cpu(warm_up, result);
     return;

@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <sstream>
 
 #include "core/error.h"
 #include "launch/config_file.h"
+#include "launch/option_hints.h"
 #include "launch/options.h"
 
 namespace po = boost::program_options;
@@ -49,6 +51,14 @@ void store(std::span<const OptionSpec> specs, const po::variables_map& from, Set
   }
 }
 
+std::string words_of(const po::error& problem, std::span<const OptionSpec> specs) {
+  const auto* unknown = dynamic_cast<const po::unknown_option*>(&problem);
+  if (unknown == nullptr) return std::string(problem.what()) + "; see --help for what is allowed";
+  std::string name = unknown->get_option_name();
+  name.erase(0, name.find_first_not_of('-'));
+  return unknown_option(name.substr(0, name.find('=')), specs);
+}
+
 }  // namespace
 
 Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments) {
@@ -70,6 +80,7 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
     command.help = values.count("help") > 0;
     if (values.count(" positional")) {
       command.positional = values[" positional"].as<std::vector<std::string>>();
+      if (std::ranges::count(command.positional, "-h") > 0) command.help = true;
     }
     store(specs, values, command.given);
     if (values.count("config")) {
@@ -78,7 +89,7 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
       }
     }
   } catch (const po::error& problem) {
-    fail("options", "{}; see --help for what is allowed", problem.what());
+    fail("options", "{}", words_of(problem, specs));
   }
   return command;
 }

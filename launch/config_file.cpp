@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "launch/option_hints.h"
 
 namespace switchyard {
 
@@ -101,7 +102,7 @@ const OptionSpec& spec_of(std::span<const OptionSpec> specs, const std::string& 
   for (const OptionSpec& spec : specs) {
     if (name == long_name(spec) || name == short_name(spec)) return spec;
   }
-  fail("options", "'{}' is no option here; see --help for those that are (without dashes)", name);
+  fail("options", "{}", unknown_option(name, specs));
 }
 
 std::vector<std::string> values_of(const OptionSpec& spec, const ConfigLine& line) {

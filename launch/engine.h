@@ -69,6 +69,8 @@ class Engine {
   void note_failure(const Error& problem);
   // The failures noted so far, at once; only with no step unfinished.
   void agree_on_failures();
+  // Throws Error (non_finite) on all ranks for a value that all have.
+  void stop_unless_finite(const char* what, int64_t step, double value);
   // Waits for the exchange of weights behind the last step: before any rank frees its weights.
   void settle();
   // Sums over all `samples` samples, dealt to the dp ranks by microbatches.
@@ -96,7 +98,6 @@ class Engine {
   void backward_step(std::span<const TokenBatch> batches, int64_t step);
   bool counts() const { return mesh_.last_stage() && mesh_.place.tp == 0; }
   void load_weight(const CheckpointReader& reader, const StoredTensor& stored, const Parameter& p);
-  void stop_unless_finite(const char* what, int64_t step, double value);
   Score sum_over_ranks(double loss_sum, int64_t tokens);
   double read_loss_sum();
 

@@ -4,8 +4,10 @@
 #include <numbers>
 
 #include "core/error.h"
+#include "data/progress.h"
 #include "launch/run_folder.h"
 #include "launch/trainer.h"
+#include "launch/verify.h"
 #include "launch/world.h"
 
 namespace switchyard {
@@ -15,7 +17,7 @@ namespace {
 std::unique_ptr<CheckpointReader> open_checkpoint(const CheckpointEntry& entry,
                                                   Communicator& world) {
   auto reader = std::make_unique<CheckpointReader>(entry.folder);
-  reader->verify(world.rank(), world.size());
+  verify_with_progress(*reader, world.rank(), world.size());
   return reader;
 }
 
@@ -61,12 +63,20 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
     engine = std::make_unique<Engine>(engine_options(path, settings, false), mesh);
     engine->load_weights(*reader);
   });
+  Progress progress("eval", data->windows(), world.rank() == 0, {"windows", 1});
   begin_work();
   const auto score = engine->score(
       data->windows(), [&](int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) {
         data->read(window, tokens, targets);
+        progress.add(layout.dp);  // the others are as far
       });
-  return summarize(reader->info(), score, *data);
+  const Evaluation result = summarize(reader->info(), score, *data);
+  agree_on_errors(world, [&] {
+    check(std::isfinite(result.loss), ExitCode::non_finite, "eval",
+          "the loss of '{}' at step {} is {}; its weights give no finite score", run, result.step,
+          std::isnan(result.loss) ? std::abs(result.loss) : result.loss);
+  });
+  return result;
 }
 
 }  // namespace switchyard

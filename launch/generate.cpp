@@ -85,6 +85,7 @@ Generation generate(const GenerationRequest& request,
   const auto known = static_cast<size_t>(std::min(tokenizer->vocabulary(), path.model.vocabulary));
   Generation made;
   std::string pending;
+  begin_work();
   auto logits = generator.feed(opening(text, generator.context_length()));
   for (int64_t i = 0; i < request.new_tokens; ++i) {
     const int32_t token =

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "data/progress.h"
 #include "launch/run_folder.h"
 
 namespace fs = std::filesystem;
@@ -14,6 +15,8 @@ namespace switchyard {
 namespace {
 
 constexpr const char* mfu_formula = "causal: (6 N + 6 L C T) tokens / seconds / peak";
+
+double mfu_of(const StepMetrics& m) { return 1e9 * m.gflops / m.peak.flops; }
 
 // The step of a line; -1 for a line that is not whole.
 int64_t step_of(const std::string& line) {
@@ -60,11 +63,15 @@ void MetricsLog::write(const StepMetrics& m) {
                        {"samples", m.samples},
                        {"tokens", m.tokens},
                        {"tokens_per_second", m.tokens_per_second},
-                       {"mfu", m.mfu},
-                       {"mfu_formula", mfu_formula},
-                       {"peak_gflops", m.peak_gflops},
+                       {"gflops", m.gflops},
                        {"milliseconds", m.milliseconds},
                        {"memory_bytes", m.memory_bytes}};
+  if (m.peak.flops > 0) {
+    line["mfu"] = mfu_of(m);
+    line["mfu_formula"] = mfu_formula;
+    line["peak"] = m.peak.dense ? "dense" : "measured";
+    line["peak_gflops"] = m.peak.flops / 1e9;
+  }
   if (m.validation_loss) line["validation_loss"] = *m.validation_loss;
   for (const auto& each : m.validation_losses) line["validation_losses"][each.set] = each.loss;
   if (m.loss_scale) {
@@ -80,35 +87,54 @@ namespace {
 
 // Where fp16 has overflowed the norm is infinite or no number, whose sign means nothing.
 std::string show_norm(double norm) {
-  return std::isfinite(norm) ? fmt::format("{:.3f}", norm) : "not finite";
+  return std::isfinite(norm) ? fmt::format("{:.3g}", norm) : "not finite";
+}
+
+std::string show_count(double count) {
+  if (count < 1e4) return fmt::format("{:.0f}", count);
+  return count < 1e6 ? fmt::format("{:.3g}k", count / 1e3) : fmt::format("{:.3g}M", count / 1e6);
+}
+
+std::string show_speed(const StepMetrics& m) {
+  if (m.peak.flops > 0) return fmt::format("mfu {:.1f}%", 100 * mfu_of(m));
+  if (m.gflops < 1e3) return fmt::format("{:.3g} GFLOP/s", m.gflops);
+  return m.gflops < 1e6 ? fmt::format("{:.3g} TFLOP/s", m.gflops / 1e3)
+                        : fmt::format("{:.3g} PFLOP/s", m.gflops / 1e6);
 }
 
 }  // namespace
 
+std::string console_line(const StepMetrics& m, int64_t last_step, double seconds_left) {
+  constexpr size_t room = console_columns - std::string_view("[12:34:56] ").size();
+  std::string line = fmt::format("step {}{}: loss {:.4f}, lr {:.3g}, norm {}", m.step,
+                                 last_step > 0 ? fmt::format("/{}", last_step) : "", m.loss,
+                                 m.learning_rate, show_norm(m.grad_norm));
+  const std::string left =
+      last_step > 0 ? fmt::format(", {} left", show_duration(seconds_left)) : "";
+  const std::string speed = ", " + show_speed(m);
+  const std::string tokens = fmt::format(", {} tok/s", show_count(m.tokens_per_second));
+  const size_t needed = line.size() + left.size() + speed.size();
+  if (needed + tokens.size() <= room) line += tokens;
+  if (needed <= room) line += speed;
+  return line + left;
+}
+
 std::string validation_line(const StepMetrics& m) {
-  if (m.validation_losses.size() < 2) return "";
-  std::string line = fmt::format("step {} | validation loss", m.step);
+  if (!m.validation_loss) return "";
+  std::string line = fmt::format("step {}: validation loss {:.5f}", m.step, *m.validation_loss);
+  if (m.validation_losses.size() < 2) return line;
   for (const auto& each : m.validation_losses) {
-    line += fmt::format("{} {} {:.5f} ({} samples)", line.ends_with("loss") ? "" : ",", each.set,
-                        each.loss, each.samples);
+    line += fmt::format("{} {} {:.5f} ({} samples)", &each == &m.validation_losses[0] ? ":" : ",",
+                        each.set, each.loss, each.samples);
   }
   return line;
 }
 
-std::string console_line(const StepMetrics& m, int64_t last_step, double seconds_left) {
-  std::string line = fmt::format(
-      "step {}{} | loss {:.5f} | lr {:.3e} | grad norm {} | samples {} | {:.0f} tokens/s | mfu "
-      "{:.1f}% causal of {:.0f} GFLOP/s | {:.0f} ms | {:.0f} MiB",
-      m.step, last_step > 0 ? fmt::format("/{}", last_step) : "", m.loss, m.learning_rate,
-      show_norm(m.grad_norm), m.samples, m.tokens_per_second, 100 * m.mfu, m.peak_gflops,
-      m.milliseconds, static_cast<double>(m.memory_bytes) / (1 << 20));
-  if (m.loss_scale) {
-    line += fmt::format(" | loss scale {:g}{} | {} skipped", m.loss_scale->scale,
-                        m.loss_scale->skipped ? " overflowed" : "", m.loss_scale->skipped_steps);
-  }
-  if (m.validation_loss) line += fmt::format(" | validation loss {:.5f}", *m.validation_loss);
-  if (last_step > 0) line += fmt::format(" | {:.0f} s left", seconds_left);
-  return line;
+std::string loss_scale_line(const StepMetrics& m) {
+  if (!m.loss_scale || !m.loss_scale->skipped) return "";
+  return fmt::format("step {}: overflow at loss scale {:g}, nothing changed; {} {} skipped", m.step,
+                     m.loss_scale->scale, m.loss_scale->skipped_steps,
+                     m.loss_scale->skipped_steps == 1 ? "step" : "steps");
 }
 
 }  // namespace switchyard

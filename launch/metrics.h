@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "launch/job_peak.h"
+
 namespace switchyard {
 
 // What a step is reported with.
@@ -20,8 +22,8 @@ struct StepMetrics {
   int64_t tokens = 0;    // likewise
   double milliseconds = 0;
   double tokens_per_second = 0;
-  double mfu = 0;            // causal FLOPs a second over the peak
-  double peak_gflops = 0;    // the job's matrix rate, measured when it started
+  double gflops = 0;         // of the model's causal products, a second
+  JobPeak peak;              // what mfu is the share of; none on the CPU
   int64_t memory_bytes = 0;  // most tensor memory held by a rank
   // Mean over the tokens of all sets' samples, and of each set's.
   std::optional<double> validation_loss;
@@ -54,9 +56,13 @@ class MetricsLog {
   std::ofstream stream_;
 };
 
-// The validation losses by set, for the console; empty unless there are several.
-std::string validation_line(const StepMetrics& metrics);
-
+// At most console_columns wide with the time in front of it: where there is no room, tokens a
+// second are left out, then FLOP a second. last_step 0: there is none.
+constexpr size_t console_columns = 100;
 std::string console_line(const StepMetrics& metrics, int64_t last_step, double seconds_left);
+
+// Lines of their own, whatever the interval: a validation; in fp16 an overflow. Empty: nothing.
+std::string validation_line(const StepMetrics& metrics);
+std::string loss_scale_line(const StepMetrics& metrics);
 
 }  // namespace switchyard

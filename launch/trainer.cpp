@@ -9,12 +9,13 @@
 #include "core/ops/attention.h"
 #include "core/ops/matmul_settings.h"
 #include "launch/fork_point.h"
+#include "launch/job_peak.h"
 #include "launch/matmul_choices.h"
-#include "launch/matrix_rate.h"
 #include "launch/memory_plan.h"
 #include "launch/obtain_path.h"
 #include "launch/starts.h"
 #include "launch/training_loop.h"
+#include "launch/verify.h"
 #include "launch/world.h"
 
 namespace switchyard {
@@ -129,7 +130,7 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
   agree_on_errors(*mesh.world, [&] {
     try {
       const CheckpointReader reader(origin.entry.folder);
-      reader.verify(mesh.world->rank(), mesh.world->size());
+      verify_with_progress(reader, mesh.world->rank(), mesh.world->size());
       engine.load_training_state(reader);
     } catch (const Error& problem) {
       refuse_damaged(origin, problem);
@@ -150,47 +151,6 @@ bool keeps_fork_point(const RunFolder& run, const PathSpecification& path, const
     if (!pin_fork_point(start.origin->folder, fork.step, fork.checkpoint, run)) own = "own";
   });
   return !broadcast_text(world, own).empty();
-}
-
-// A product that lasts at least half a millisecond, and so tells a GPU's rate; the same on all
-// ranks.
-int64_t peak_size(const Mesh& mesh, const EngineOptions& options, ops::Context context) {
-  if (options.device == Device::cpu) return 1024;
-  constexpr double shortest = 5e-4;
-  double size = 256;
-  for (bool grows = true; grows && size < 8192;) {
-    MatrixRate rate(static_cast<int64_t>(size), options.dtype, options.device);
-    rate.measure(context);  // the first call makes plans
-    const double operations = MatrixRate::operations(static_cast<int64_t>(size));
-    grows = operations / rate.measure(context) < shortest;
-    if (grows) size *= 2;
-  }
-  Stream host;
-  mesh.world->all_reduce(std::span<double>(&size, 1), ReduceOp::max, host, {"matrix rate"})
-      .wait(host);
-  return static_cast<int64_t>(size);
-}
-
-// What the machine gives this job while all ranks compute: their products over the time of the
-// slowest, so that ranks that share a core count it once.
-double measure_peak(const Mesh& mesh, const EngineOptions& options) {
-  Stream stream(options.device);
-  Scratch scratch(options.device);
-  const ops::Context context{stream, scratch};
-  const int64_t size = peak_size(mesh, options, context);
-  const int products = size > 1024 ? 20 : 3;
-  MatrixRate rate(size, options.dtype, options.device);
-  double best = 0;
-  for (int round = 0; round < 4; ++round) {
-    mesh.world->barrier({"matrix rate"});
-    const auto begin = std::chrono::steady_clock::now();
-    rate.measure(context, products);
-    mesh.world->barrier({"matrix rate"});
-    const auto time = std::chrono::steady_clock::now() - begin;
-    best = std::max(best, mesh.world->size() * products * MatrixRate::operations(size) /
-                              std::chrono::duration<double>(time).count());
-  }
-  return best;
 }
 
 void report_memory(const EngineOptions& options, const Mesh& mesh) {
@@ -243,11 +203,7 @@ void check_run_options(const Settings& run) {
        {"save-interval", "keep-checkpoints", "eval-interval", "head-chunk-size"}) {
     check(run.integer(name) >= 0, "options", "--{} {}; 0 or more is allowed", name, run.text(name));
   }
-  for (const char* name : {"log-interval", "eval-iters"}) {
-    check(run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed", name,
-          run.text(name));
-  }
-  for (const char* name : {"train-iters", "load-step"}) {
+  for (const char* name : {"train-iters", "load-step", "log-interval", "eval-iters"}) {
     check(!run.has(name) || run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed",
           name, run.has(name) ? run.text(name) : "");
   }
@@ -344,7 +300,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   const bool keeps = keeps_fork_point(run, path, start, world);
   const Mesh mesh = make_mesh(layout, world);
   name_thread(mesh);
-  const double peak = measure_peak(mesh, start.options);
+  const JobPeak peak = job_peak(mesh, start.options);
   const bool on_gpu = start.options.device == Device::cuda;
   const bool times_products = on_gpu && !settings.flag("no-matmul-tuning");
   if (times_products) {

@@ -5,12 +5,12 @@
 #include <optional>
 #include <string>
 
+#include "core/stop_signal.h"
 #include "launch/engine.h"
 #include "launch/metrics.h"
 #include "launch/options.h"
 #include "launch/run_folder.h"
 #include "launch/specification.h"
-#include "launch/stop_signal.h"
 #include "parallel/communicator.h"
 
 namespace switchyard {

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
-#include "launch/stop_signal.h"
+#include "core/stop_signal.h"
 #include "launch/world.h"
 #include "parallel/communicators.h"
 
@@ -58,7 +58,7 @@ std::vector<ValidationSource> open_validation(const PathSpecification& path,
 TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path,
                            const Settings& settings, const Mesh& mesh, Engine& engine,
                            const TrainingData& data, std::vector<ValidationSource> validation,
-                           const StartRecord& start, double peak_flops)
+                           const StartRecord& start, const JobPeak& peak)
     : folder_(run),
       path_(path),
       settings_(settings),
@@ -66,7 +66,7 @@ TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path,
       engine_(engine),
       data_(data),
       start_(start),
-      peak_flops_(peak_flops),
+      peak_(peak),
       last_step_(last_step(path, settings)),
       writer_(run.checkpoints(), *mesh.checkpoint),
       validation_(std::move(validation)) {}
@@ -76,6 +76,13 @@ TrainingLoop::~TrainingLoop() = default;
 bool TrainingLoop::is_due(const char* interval, int64_t step) const {
   const int64_t every = settings_.integer(interval);
   return every > 0 && step % every == 0;
+}
+
+// Without an interval: the first and last step, and a line each second or so.
+bool TrainingLoop::is_line_due(int64_t step) const {
+  if (step == last_step_ || stop_) return true;
+  if (settings_.has("log-interval")) return is_due("log-interval", step);
+  return step == first_step_ + 1 || seconds_since(last_line_) >= 1;
 }
 
 bool TrainingLoop::is_pause(int64_t step) const {
@@ -121,9 +128,9 @@ StepMetrics TrainingLoop::finish_step() {
   const auto tokens = static_cast<double>(path_.global_batch() * path_.sequence_length());
   m.milliseconds = 1e3 * seconds;
   m.tokens_per_second = tokens / seconds;
-  m.peak_gflops = peak_flops_ / 1e9;
-  m.mfu = path_.model.causal_flops_per_token(path_.sequence_length()) * m.tokens_per_second /
-          peak_flops_;
+  m.gflops =
+      path_.model.causal_flops_per_token(path_.sequence_length()) * m.tokens_per_second / 1e9;
+  m.peak = peak_;
   m.memory_bytes = memory_bytes_;
   if (path_.dtype() == DType::f16) {
     m.loss_scale = {result.loss_scale, result.skipped, m.step - result.applied};
@@ -199,11 +206,18 @@ void TrainingLoop::report(const StepMetrics& m) {
   } catch (const Error& problem) {
     engine_.note_failure(problem);
   }
-  if (mesh_.world->rank() != 0) return;
-  if (!is_due("log-interval", m.step) && m.step != last_step_ && !m.validation_loss) return;
-  const double each = seconds_since(begin_) / static_cast<double>(m.step - first_step_);
-  log::info("{}", console_line(m, last_step_, each * static_cast<double>(last_step_ - m.step)));
-  if (const auto line = validation_line(m); !line.empty()) log::info("{}", line);
+  if (mesh_.world->rank() == 0) show(m);
+}
+
+void TrainingLoop::show(const StepMetrics& m) {
+  if (is_line_due(m.step) || m.validation_loss) {
+    last_line_ = Clock::now();
+    const double each = seconds_since(begin_) / static_cast<double>(m.step - first_step_);
+    log::info("{}", console_line(m, last_step_, each * static_cast<double>(last_step_ - m.step)));
+  }
+  for (const auto& line : {loss_scale_line(m), validation_line(m)}) {
+    if (!line.empty()) log::info("{}", line);
+  }
 }
 
 ExitCode TrainingLoop::run() {
@@ -237,6 +251,7 @@ ExitCode TrainingLoop::run_steps(int64_t step) {
       last = finish_step();
       if (last.step == step && is_due("eval-interval", step)) validate(last);
       report(last);
+      engine_.stop_unless_finite("validation loss", last.step, last.validation_loss.value_or(0));
     }
     if (last.step != step) continue;
     const bool ends = stop_ || step == last_step_;

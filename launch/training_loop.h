@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "launch/engine.h"
+#include "launch/job_peak.h"
 #include "launch/metrics.h"
 #include "launch/options.h"
 #include "launch/run_folder.h"
@@ -27,7 +28,7 @@ class TrainingLoop {
   TrainingLoop(const RunFolder& run, const PathSpecification& path, const Settings& settings,
                const Mesh& mesh, Engine& engine, const TrainingData& data,
                std::vector<ValidationSource> validation, const StartRecord& start,
-               double peak_flops);
+               const JobPeak& peak);
   ~TrainingLoop();
   // From the step behind the start's to the last one, or until a signal (`stopped`): on the CPU to
   // the end of the step in which it came, on a GPU of the one that is queued by then.
@@ -44,7 +45,9 @@ class TrainingLoop {
   void validate(StepMetrics& metrics);
   void save(const StepMetrics& metrics);
   void report(const StepMetrics& metrics);
+  void show(const StepMetrics& metrics);
   bool is_due(const char* interval, int64_t step) const;
+  bool is_line_due(int64_t step) const;
   bool is_pause(int64_t step) const;  // everything queued is waited for behind it
 
   const RunFolder& folder_;
@@ -54,13 +57,14 @@ class TrainingLoop {
   Engine& engine_;
   const TrainingData& data_;
   const StartRecord& start_;
-  double peak_flops_;
+  JobPeak peak_;
   int64_t last_step_;  // 0: none
   CheckpointWriter writer_;
   std::vector<ValidationSource> validation_;  // none: the split's second part
   std::unique_ptr<MetricsLog> log_;           // the first rank's
   std::chrono::steady_clock::time_point begin_;
   std::chrono::steady_clock::time_point last_event_;  // the last step's end, or a pause's
+  std::chrono::steady_clock::time_point last_line_;   // on the console
   int64_t first_step_ = 0;
   int64_t memory_bytes_ = 0;  // the most that a rank has held
   bool stop_ = false;         // a rank has asked to stop

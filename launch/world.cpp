@@ -66,6 +66,7 @@ World::World(std::chrono::milliseconds timeout, Device device, bool deterministi
     end_job(print(problem));
   }
   if (communicator_->size() > 1) set_thread_label(fmt::format("rank {}", communicator_->rank()));
+  log::show_label(communicator_->rank() > 0);
 }
 
 void World::join(std::chrono::milliseconds timeout, Device device, bool deterministic) {
@@ -138,11 +139,21 @@ int run_in_world(std::chrono::milliseconds timeout,
   }
 }
 
+namespace {
+
+std::string how_to_start(int64_t ranks) {
+  return fmt::format(
+      ": launch/mpirun -np {} switchyard ..., or on GPUs switchyard launch -np {} -- ...", ranks,
+      ranks);
+}
+
+}  // namespace
+
 Layout layout_of(int world, int64_t tp, int64_t pp) {
   check(tp >= 1 && pp >= 1, "layout", "--tp {} --pp {}; at least 1 of each is allowed", tp, pp);
-  check(tp <= world && pp <= world && world % (tp * pp) == 0, "layout",
-        "{} {} with --tp {} and --pp {}; a multiple of tp x pp ranks is allowed", world,
-        world == 1 ? "rank" : "ranks", tp, pp);
+  const bool fits = tp <= world && pp <= world && world % (tp * pp) == 0;
+  check(fits, "layout", "{} {} with --tp {} and --pp {}; a multiple of tp x pp ranks is allowed{}",
+        world, world == 1 ? "rank" : "ranks", tp, pp, world == 1 ? how_to_start(tp * pp) : "");
   Layout layout;
   layout.tp = static_cast<int>(tp);
   layout.pp = static_cast<int>(pp);

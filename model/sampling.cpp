@@ -14,8 +14,9 @@ namespace {
 void check_logits(std::span<const float> logits) {
   check(!logits.empty(), "sampling", "no logits were given");
   const auto bad = std::ranges::find_if(logits, [](float x) { return !std::isfinite(x); });
-  check(bad == logits.end(), "sampling", "the model's logit of token {} is {}, not a finite number",
-        bad - logits.begin(), bad == logits.end() ? 0 : *bad);
+  check(bad == logits.end(), ExitCode::non_finite, "sampling",
+        "the model's logit of token {} is {}, not a finite number", bad - logits.begin(),
+        bad == logits.end() ? 0 : *bad);
 }
 
 // Tokens from the likeliest down, equal ones in order of their numbers; the first `count` of them.

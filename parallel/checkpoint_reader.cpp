@@ -132,13 +132,20 @@ void CheckpointReader::read(std::span<const ShardedTensor> tensors) const {
   }
 }
 
-void CheckpointReader::verify(int part, int parts) const {
+int64_t CheckpointReader::bytes() const {
+  int64_t all = 0;
+  for (const StoredShard& shard : state_->index.shards) all += shard.bytes;
+  return all;
+}
+
+void CheckpointReader::verify(int part, int parts,
+                              const std::function<void(int64_t bytes)>& verified) const {
   check(parts >= 1 && part >= 0 && part < parts, "checkpoint",
         "part {} of {} was to be verified; parts are 0 to one less than their number", part, parts);
   if (part == 0) verify_master(state_->folder, state_->index);
   for (size_t i = static_cast<size_t>(part); i < state_->index.shards.size();
        i += static_cast<size_t>(parts)) {
-    verify_shard(state_->folder, state_->index, static_cast<int>(i));
+    verify_shard(state_->folder, state_->index, static_cast<int>(i), verified);
   }
 }
 

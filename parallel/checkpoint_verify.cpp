@@ -80,7 +80,8 @@ void check_shard(const fs::path& folder, const StoredShard& shard, const Checkpo
   });
 }
 
-void verify_shard(const fs::path& folder, const CheckpointIndex& index, int shard) {
+void verify_shard(const fs::path& folder, const CheckpointIndex& index, int shard,
+                  const std::function<void(int64_t bytes)>& verified) {
   const StoredShard& stored = index.shards[static_cast<size_t>(shard)];
   const fs::path path = shard_path(folder, stored);
   const ReadableFile bytes(path);
@@ -90,7 +91,9 @@ void verify_shard(const fs::path& folder, const CheckpointIndex& index, int shar
     const Id file = hdf5::open_file(path);
     for (const IndexedTensor& entry : index.tensors) {
       for (const StoredPiece& piece : entry.pieces) {
-        if (piece.shard == shard) verify_piece(file, bytes, entry.tensor, piece);
+        if (piece.shard != shard) continue;
+        verify_piece(file, bytes, entry.tensor, piece);
+        if (verified) verified(piece.box.extent.elements() * size_of(entry.tensor.dtype));
       }
     }
   });

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 
 #include "parallel/checkpoint_files.h"
 #include "parallel/checkpoint_index.h"
@@ -17,7 +18,8 @@ void check_shard(const std::filesystem::path& folder, const StoredShard& shard,
                  const CheckpointInfo& info);
 
 // All of a shard: its datasets are those of the index, at the place where it says, and their
-// contents have its checksums.
-void verify_shard(const std::filesystem::path& folder, const CheckpointIndex& index, int shard);
+// contents have its checksums. `verified` hears of each piece's bytes.
+void verify_shard(const std::filesystem::path& folder, const CheckpointIndex& index, int shard,
+                  const std::function<void(int64_t bytes)>& verified);
 
 }  // namespace switchyard

@@ -1,6 +1,7 @@
 #include "parallel/store.h"
 
 #include "core/error.h"
+#include "core/stop_signal.h"
 
 namespace switchyard {
 
@@ -13,6 +14,12 @@ void Store::barrier(const std::string& name) {
     set(all, {});
   }
   get(all);
+}
+
+void Store::check_not_stopped(const std::string& key) const {
+  check(!StopSignal::requested(), ExitCode::stopped, "store",
+        "rank {} of {} was stopped by a signal while it waited for {}", options_.rank,
+        options_.size, key);
 }
 
 }  // namespace switchyard

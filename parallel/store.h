@@ -8,7 +8,8 @@
 namespace switchyard {
 
 // Small values that ranks leave for each other before they can communicate otherwise. Each key is
-// set once. Errors name key, rank and store; those of a timeout its length as well.
+// set once. Errors name key, rank and store; those of a timeout its length as well. A
+// signal that asks to stop (core/stop_signal.h) ends a wait with the code `stopped`.
 class Store {
  public:
   struct Options {
@@ -24,6 +25,10 @@ class Store {
   // Returns once every rank has called it with this name, which is used once.
   void barrier(const std::string& name);
   const Options& options() const { return options_; }
+
+ protected:
+  // A signal that asks to stop ends a wait: there is nothing to save yet.
+  void check_not_stopped(const std::string& key) const;
 
  private:
   Options options_;

@@ -43,6 +43,7 @@ class FileStore final : public Store {
     for (;;) {
       std::ifstream file(path_of(key), std::ios::binary);
       if (file) return {std::istreambuf_iterator<char>(file), {}};
+      check_not_stopped(fmt::format("\"{}\"", key));
       check(Clock::now() < deadline, ExitCode::lost_peer, "store",
             "rank {} of {} waited for \"{}\" in {} for {} ms (the timeout)", options().rank,
             options().size, key, folder_.string(), options().timeout.count());

@@ -49,6 +49,7 @@ class TcpStore final : public Store {
       connection_ = connect_tcp(options().rank == 0 ? "127.0.0.1" : host_, port_);
       if (connection_) return;
       const int why = errno;
+      check_not_stopped("rank 0");
       check(Clock::now() < deadline, ExitCode::lost_peer, "store",
             "rank {} of {} cannot reach rank 0 at {}:{} within {} ms (the timeout): {}",
             options().rank, options().size, host_, port_, options().timeout.count(),
@@ -63,6 +64,7 @@ class TcpStore final : public Store {
   }
 
   [[noreturn]] void lost(const std::string& doing) const {
+    if (errno == EINTR) check_not_stopped("the store");
     const bool late = errno == EAGAIN || errno == EWOULDBLOCK;
     const std::string why =
         late ? fmt::format("no answer after {} ms (the timeout)", options().timeout.count())

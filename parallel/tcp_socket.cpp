@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstdint>
 
+#include "core/stop_signal.h"
+
 namespace switchyard {
 
 TcpSocket::~TcpSocket() {
@@ -45,7 +47,7 @@ bool TcpSocket::read(void* data, size_t bytes) const {
   auto* at = static_cast<char*>(data);
   while (bytes > 0) {
     const ssize_t got = ::recv(descriptor_, at, bytes, 0);
-    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EINTR && !StopSignal::requested()) continue;
     if (got == 0) errno = ECONNRESET;
     if (got <= 0) return false;
     at += got;

@@ -21,6 +21,7 @@ class TcpSocket {
   // Reads fail with EAGAIN when nothing has come for so long.
   void set_timeout(std::chrono::milliseconds timeout) const;
   bool write(const void* data, size_t bytes) const;
+  // Reads fail with EINTR, too, when a signal asks to stop.
   bool read(void* data, size_t bytes) const;
   bool write_text(const std::string& text) const;  // its length first
   bool read_text(std::string& text) const;

@@ -1,5 +1,8 @@
 #include "launch/average.h"
 
+#include <optional>
+
+#include "data/progress.h"
 #include "tools/command_support.h"
 
 namespace switchyard {
@@ -12,7 +15,12 @@ int average_command(Arguments arguments) {
   auto command = parse_or_help(specs, arguments, "average RUN --steps A:B:EVERY --output NEW");
   if (!command) return 0;
   const auto run = take_run(*command, "RUN");
-  average(run, parse_steps(command->given.text("steps")), command->given.text("output"));
+  std::optional<Progress> progress;
+  average(run, parse_steps(command->given.text("steps")), command->given.text("output"),
+          [&](int64_t /*done*/, int64_t all) {
+            if (!progress) progress.emplace("average", all, true, ProgressUnit{"tensors", 1});
+            progress->add(1);
+          });
   return 0;
 }
 

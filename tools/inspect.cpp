@@ -1,8 +1,12 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
-#include "launch/run_folder.h"
+#include "launch/verify.h"
 #include "tools/command_support.h"
+#include "tools/inspect_text.h"
+
+namespace fs = std::filesystem;
 
 namespace switchyard {
 
@@ -34,13 +38,60 @@ ordered_json describe(const CheckpointReader& reader, const std::string& folder)
   return all;
 }
 
-void print(const ordered_json& all) {
+// What is known of a path with or without a checkpoint.
+void describe_path(const RunFolder& run, const PathSpecification& path, const PathState& state,
+                   ordered_json& all) {
+  const int64_t step = all.value("step", state.step);
+  all["run"] = run.folder().string();
+  all["kind"] = path.kind;
+  all["state"] = word_of(state, path);
+  all["last_step"] = state.step;
+  if (!all.contains("step")) {
+    all["step"] = step;
+    all["samples"] = path.samples_at(step);
+    all["specification"] = ordered_json::parse(path.to_json());
+  }
+  all["tokens"] = path.tokens_at(step);
+  all["parameters"] = path.model.parameters();
+  all["dtype"] = std::string(name_of(path.dtype()));
+  all["learning_rate"] = learning_rate(path.schedule, step);
+  all["saved_steps"] = state.saved;
+  ordered_json branches = ordered_json::array();
+  for (const auto& pin : pinned_branches(run)) {
+    branches.push_back({{"step", pin.step}, {"branch", pin.branch}});
+  }
+  all["branches"] = std::move(branches);
+}
+
+// Checks every checksum and counts what was read.
+ordered_json verify(const CheckpointReader& reader, const fs::path& folder) {
+  verify_with_progress(reader);
+  int64_t files = 0;
+  uintmax_t bytes = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.path().extension() != ".h5") continue;
+    ++files;
+    bytes += entry.file_size();
+  }
+  return {{"files", files}, {"bytes", bytes}, {"tensors", reader.tensors().size()}};
+}
+
+void print_rows(const Rows& rows) {
+  for (const auto& [label, lines] : rows) {
+    for (size_t i = 0; i < lines.size(); ++i) {
+      std::printf("%-12s %s\n", i == 0 ? label.c_str() : "", lines[i].c_str());
+    }
+  }
+}
+
+void print_all(const ordered_json& all) {
   for (const auto& [name, value] : all.items()) {
     if (name == "tensors") continue;
     const std::string text = value.is_null() ? "none" : value.dump(2);
     std::printf("%s: %s\n", name.c_str(),
                 value.is_string() ? value.get<std::string>().c_str() : text.c_str());
   }
+  if (!all.contains("tensors")) return;
   std::printf("tensors:\n");
   for (const auto& t : all.at("tensors")) {
     std::printf("  %-60s %-16s %s\n", t.at("name").get<std::string>().c_str(),
@@ -48,23 +99,42 @@ void print(const ordered_json& all) {
   }
 }
 
+void print_verified(const ordered_json& verified) {
+  std::printf("%-12s %lld files, %.1f MB, %lld tensors: every checksum holds\n", "verified",
+              verified.at("files").get<long long>(), verified.at("bytes").get<double>() / 1e6,
+              verified.at("tensors").get<long long>());
+}
+
 }  // namespace
 
 int inspect_command(Arguments arguments) {
   const std::vector<OptionSpec> specs = {
       {"verify", OptionKind::flag, OptionGroup::run, "", "compare all checksums, too"},
+      {"full", OptionKind::flag, OptionGroup::run, "", "everything, all tensors among it"},
       {"json", OptionKind::flag, OptionGroup::run, "", "print one JSON object"}};
   auto command = parse_or_help(specs, arguments, "inspect RUN[@STEP]");
   if (!command) return 0;
+  const auto& given = command->given;
   const auto reference = parse_run_reference(take_run(*command, "RUN[@STEP]"));
-  const auto entry = RunFolder(reference.folder).checkpoint(reference.step);
-  const CheckpointReader reader(entry.folder);
-  if (command->given.flag("verify")) reader.verify();
-  const auto all = describe(reader, entry.folder.string());
-  if (command->given.flag("json")) {
+  const RunFolder run(reference.folder);
+  const PathSpecification path = run.read();
+  const PathState state = state_of(run, path);
+  ordered_json all = ordered_json::object();
+  std::optional<CheckpointReader> reader;
+  if (!state.saved.empty() || reference.step || given.flag("verify")) {
+    const auto entry = run.checkpoint(reference.step);
+    reader.emplace(entry.folder);
+    all = describe(*reader, entry.folder.string());
+    if (given.flag("verify")) all["verified"] = verify(*reader, entry.folder);
+  }
+  describe_path(run, path, state, all);
+  if (given.flag("json")) {
     std::printf("%s\n", all.dump().c_str());
+  } else if (given.flag("full")) {
+    print_all(all);
   } else {
-    print(all);
+    print_rows(summarize(run, path, state, reader ? &*reader : nullptr));
+    if (all.contains("verified")) print_verified(all.at("verified"));
   }
   return 0;
 }

@@ -4,16 +4,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
+#include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "core/device.h"
 #include "core/error.h"
+#include "core/stop_signal.h"
 #include "parallel/tcp_socket.h"
 #include "tools/commands.h"
 
@@ -26,9 +29,11 @@ constexpr const char* usage =
     "Starts N ranks of a subcommand on this machine, each with a GPU of its own, without MPI.\n"
     "  -np N               ranks\n"
     "  --ranks-per-gpu K   K ranks share each GPU: slow, to test layouts (default 1)\n"
-    "USR1, TERM and INT go to all ranks. When a rank fails the others are ended, and its status "
-    "is\n"
-    "the launcher's. On several machines start ranks with srun, or with mpirun.\n";
+    "USR1, TERM and a first Ctrl-C let all ranks of `train` save and stop; a second Ctrl-C ends "
+    "them.\n"
+    "When a rank fails the others are ended, and its exit code is the launcher's; 76 when one was "
+    "killed.\n"
+    "On several machines start ranks with srun, or with mpirun.\n";
 
 struct Plan {
   int ranks = 0;
@@ -93,14 +98,17 @@ class Ranks {
  private:
   [[noreturn]] void become_rank(int rank) const;
   void reap();
+  void note(int rank, int state);
+  void pass_on(int number);
   void signal_all(int number) const;
 
   const Plan& plan_;
   const pid_t launcher_ = getpid();
   int port_ = 0;
   sigset_t before_{};
-  std::vector<pid_t> running_;
+  std::map<pid_t, int> running_;  // the rank of each
   int status_ = 0;
+  int passed_on_ = 0;  // the last signal
 };
 
 Ranks::Ranks(const Plan& plan) : plan_(plan) {
@@ -117,7 +125,7 @@ Ranks::Ranks(const Plan& plan) : plan_(plan) {
     if (child == 0) become_rank(rank);
     if (child < 0) signal_all(SIGKILL);
     check(child > 0, "launch", "rank {} cannot be started", rank);
-    running_.push_back(child);
+    running_[child] = rank;
   }
 }
 
@@ -136,7 +144,7 @@ void Ranks::become_rank(int rank) const {
   set("MASTER_PORT", port_);
   set("SWITCHYARD_RANKS_PER_GPU", plan_.ranks_per_gpu);
   setenv("MASTER_ADDR", "127.0.0.1", 1);
-  sigprocmask(SIG_SETMASK, &before_, nullptr);
+  sigprocmask(SIG_SETMASK, &before_, nullptr);  // the stop signals stay back until it takes them
   std::string program = "switchyard";
   std::vector<std::string> words = plan_.words;
   std::vector<char*> arguments{program.data()};
@@ -144,34 +152,64 @@ void Ranks::become_rank(int rank) const {
   arguments.push_back(nullptr);
   execv("/proc/self/exe", arguments.data());
   std::perror("switchyard: a rank cannot be started");
-  std::_Exit(127);
+  std::_Exit(static_cast<int>(ExitCode::other));
 }
 
 void Ranks::signal_all(int number) const {
-  for (const pid_t child : running_) kill(child, number);
+  for (const auto& [child, rank] : running_) kill(child, number);
+}
+
+// The terminal's interrupt lets ranks of `train` save as USR1 does, once; others end by it.
+void Ranks::pass_on(int number) {
+  if (number == SIGINT && plan_.words[0] == "train") {
+    const bool again = passed_on_ == SIGINT;
+    if (!again)
+      std::fprintf(stderr, "\nswitchyard: saving at the step's end; Ctrl-C again ends at once\n");
+    signal_all(again ? SIGKILL : SIGUSR1);
+  } else {
+    signal_all(number);
+  }
+  passed_on_ = number;
 }
 
 void Ranks::reap() {
   int state = 0;
   for (pid_t child = 0; (child = waitpid(-1, &state, WNOHANG)) > 0;) {
-    std::erase(running_, child);
-    const int status = WIFSIGNALED(state) ? 128 + WTERMSIG(state) : WEXITSTATUS(state);
-    if (status_ == 0) status_ = status;
+    const auto found = running_.extract(child);
+    if (!found.empty()) note(found.mapped(), state);
   }
 }
 
+// The first failure counts; ranks that were stopped and have saved are none.
+void Ranks::note(int rank, int state) {
+  if (status_ != 0 && status_ != static_cast<int>(ExitCode::stopped)) return;
+  if (!WIFSIGNALED(state)) {
+    if (WEXITSTATUS(state) != 0) status_ = WEXITSTATUS(state);
+    return;
+  }
+  const int number = WTERMSIG(state);
+  if (number == passed_on_ || passed_on_ == SIGINT) {
+    status_ = 128 + passed_on_;
+    return;
+  }
+  std::fprintf(stderr, "switchyard: [launch] rank %d was ended by signal %d (%s)\n", rank, number,
+               strsignal(number));
+  status_ = static_cast<int>(number == SIGKILL ? ExitCode::lost_peer : ExitCode::other);
+}
+
 int Ranks::run() {
-  constexpr int patience = 3;  // seconds that ranks have to end by themselves
+  using Clock = std::chrono::steady_clock;
+  constexpr auto patience = std::chrono::seconds(3);  // for ranks to end by themselves
   const sigset_t mine = launcher_signals();
-  time_t deadline = 0;
+  Clock::time_point deadline{};
   while (!running_.empty()) {
     const timespec pause{.tv_sec = 1, .tv_nsec = 0};
     const int number = sigtimedwait(&mine, nullptr, &pause);
-    if (number > 0 && number != SIGCHLD) signal_all(number);
+    if (number > 0 && number != SIGCHLD) pass_on(number);
     reap();
-    if (status_ == 0) continue;
-    const time_t now = std::time(nullptr);
-    if (deadline == 0) {
+    if (status_ == 0 || status_ == static_cast<int>(ExitCode::stopped)) continue;
+    const auto now = Clock::now();
+    if (deadline == Clock::time_point{}) {
       deadline = now + patience;
       signal_all(SIGTERM);
     } else if (now >= deadline) {
@@ -190,6 +228,7 @@ int launch_command(Arguments arguments) {
     return 0;
   }
   const Plan plan = plan_of(arguments);
+  hold_back_signals();  // one that comes while GPUs are looked for is for the ranks
   check_gpus(plan);
   return Ranks(plan).run();
 }

@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/stop_signal.h"
+#include "launch/option_hints.h"
 #include "launch/world.h"
 #include "tools/command_support.h"
 #include "tools/commands.h"
@@ -27,7 +29,8 @@ constexpr Subcommand subcommands[] = {
     {"tokenize", tokenize_command, "text to tokens: tokenize --input FILE... --output-prefix P"},
     {"eval", eval_command, "score held-out text: eval RUN[@STEP] --data-path PREFIX"},
     {"generate", generate_command, "continue a prompt: generate RUN[@STEP] --prompt TEXT"},
-    {"inspect", inspect_command, "what a checkpoint is: inspect RUN[@STEP]"},
+    {"inspect", inspect_command, "what a path or a saved step of it is: inspect RUN[@STEP]"},
+    {"list", list_command, "the paths below a folder as a tree: list FOLDER"},
     {"average", average_command, "mean of weights: average RUN --steps A:B:EVERY --output NEW"},
     {"bench", bench_command, "time training steps: bench --preset gpt2-124m"},
     {"plan", plan_command, "check a configuration without ranks: plan --preset gpt2-124m ..."},
@@ -38,7 +41,8 @@ constexpr Subcommand subcommands[] = {
 void print_usage(std::FILE* to) {
   std::fprintf(to, "switchyard: trains GPT models along paths\n\n");
   for (const auto& s : subcommands) std::fprintf(to, "  %-11s %s\n", s.name, s.help);
-  std::fprintf(to, "\nswitchyard SUBCOMMAND --help lists its options.\n");
+  std::fprintf(to,
+               "\nswitchyard SUBCOMMAND --help lists its options; --version says the version.\n");
 }
 
 // launch has a parser of its own, for what stands before its --.
@@ -67,20 +71,32 @@ int print_documentation(const std::vector<std::string>& words) {
   return std::fflush(stdout) == 0 ? 0 : 1;
 }
 
+bool asks_for_version(const std::string& word) { return word == "--version" || word == "-V"; }
+
 int dispatch(const std::vector<std::string>& words) {
   if (words.empty()) {
     print_usage(stderr);
     return static_cast<int>(ExitCode::usage);
   }
-  if (words[0] == "--help" || words[0] == "help") {
+  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
     print_usage(stdout);
     return 0;
   }
   if (words[0] == "documentation") return print_documentation(words);
-  for (const auto& s : subcommands) {
-    if (words[0] == s.name) return s.run(Arguments(words).subspan(1));
+  if (asks_for_version(words[0]) || (words.size() > 1 && asks_for_version(words[1]))) {
+    std::printf("switchyard %s\n", SWITCHYARD_VERSION);
+    return 0;
   }
-  fail("switchyard", "'{}' is not a subcommand; see switchyard --help", words[0]);
+  for (const auto& s : subcommands) {
+    if (words[0] != s.name) continue;
+    if (s.run != train_command) take_held_back_signals();
+    return s.run(Arguments(words).subspan(1));
+  }
+  std::vector<std::string> names;
+  for (const auto& s : subcommands) names.emplace_back(s.name);
+  const std::string nearest = nearest_name(words[0], names);
+  fail("switchyard", "'{}' is not a subcommand; {}", words[0],
+       nearest.empty() ? "see switchyard --help" : fmt::format("did you mean '{}'?", nearest));
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 namespace switchyard {
 
 int train_command(Arguments arguments) {
-  const auto specs = joined({model_options(), training_options(), run_options()});
   const StopSignal signals;  // from here on: USR1 during the start must not end the process
+  const auto specs = joined({model_options(), training_options(), run_options()});
   return run_on_all_ranks(specs, arguments, "train RUN [options]",
                           [](Command& command, Communicator& world) {
                             std::string run;

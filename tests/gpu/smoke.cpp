@@ -97,7 +97,7 @@ void run(const Options& options) {
   const auto world = make_self_communicator();
   const Mesh mesh = make_mesh({}, *world);
   Engine engine(o, mesh);
-  engine.initialize();
+  engine.initialize(o.seed);
   // fp32 is none of cuDNN's.
   const bool asked = o.device == Device::cuda && o.dtype != DType::f32;
   ops::set_attention_backend(asked ? ops::AttentionBackend::cudnn

@@ -51,6 +51,48 @@ TEST(Options, RefusesAbbreviationsUnknownNamesAndRepetition) {
   EXPECT_THAT(error_of({"--tp", "1", "--tensor-model-parallel-size", "2"}), HasSubstr("both"));
 }
 
+TEST(Options, AnUnknownNameIsAnsweredWithWhatIsMeant) {
+  EXPECT_THAT(error_of({"--hiden-size", "2"}), HasSubstr("did you mean --hidden-size?"));
+  EXPECT_THAT(error_of({"--tensor-model-parallel", "2"}),
+              HasSubstr("did you mean --tensor-model-parallel-size?"));
+  EXPECT_THAT(error_of({"--lr-warmup-iter=2"}), HasSubstr("did you mean --lr-warmup-iters?"));
+  EXPECT_THAT(error_of({"--no-such-thing"}), HasSubstr("see --help"));
+  const std::pair<const char*, const char*> of_megatron[] = {
+      {"save", "train RUN"},
+      {"load", "train RUN"},
+      {"ckpt-step", "--load-step N"},
+      {"finetune", "fork RUN@STEP"},
+      {"no-load-optim", "fork RUN@STEP"},
+      {"num-workers", "leave it out"},
+      {"exit-interval", "--train-iters"},
+      {"exit-duration-in-mins", "USR1"},
+      {"use-distributed-optimizer", "always"},
+      {"sequence-parallel", "always"},
+      {"use-flash-attn", "always"},
+      {"tensorboard-dir", "metrics.jsonl"},
+      {"train-samples", "--global-batch-size"},
+      {"lr-decay-samples", "--global-batch-size"},
+      {"recompute-activations", "not there yet"},
+      {"num-layers-per-virtual-pipeline-stage", "not there yet"},
+      {"context-parallel-size", "not there yet"},
+      {"rampup-batch-size", "not there yet"},
+      {"tokenizer-type", "--vocab-size"},
+      {"make-vocab-size-divisible-by", "128"},
+      {"openai-gelu", "--activation"},
+      {"transformer-impl", "--attention-backend"},
+      {"no-bias-gelu-fusion", "--attention-backend"},
+      {"data-cache-path", "leave it out"},
+      {"distributed-backend", "NCCL"}};
+  for (const auto& [name, answer] : of_megatron) {
+    EXPECT_THAT(error_of({std::string("--") + name, "1"}),
+                testing::AllOf(HasSubstr("option of Megatron-LM"), HasSubstr(answer)));
+  }
+  const test::TemporaryFolder folder;
+  const std::string file = (folder.path() / "config").string();
+  std::ofstream(file) << "hiden-size = 2\n";
+  EXPECT_THAT(error_of({"--config", file}), HasSubstr("did you mean --hidden-size?"));
+}
+
 TEST(Options, NamesOptionAndValueOfWrongKind) {
   EXPECT_THAT(error_of({"--tp", "two"}), testing::AllOf(HasSubstr("two"), HasSubstr("whole")));
   EXPECT_THAT(error_of({"--lr", "fast"}), testing::AllOf(HasSubstr("--lr"), HasSubstr("fast")));

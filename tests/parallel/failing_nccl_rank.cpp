@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/stop_signal.h"
 #include "launch/world.h"
 #include "tools/commands.h"
 
@@ -35,6 +36,7 @@ void run(Communicator& world, const std::string& how) {
   dp->all_reduce(values, ReduceOp::sum, stream, {"first"}).wait(stream);
   stream.synchronize();
   set_current_step(7);
+  begin_work();
   if (world.rank() == 1) fail_as(how);
   dp->all_reduce(values, ReduceOp::sum, stream, {"losses"}).wait(stream);
   stream.synchronize();
@@ -50,6 +52,7 @@ int main(int argc, char** argv) {
   try {
     if (words.size() > 1 && words[0] == "launch")
       return launch_command(Arguments(words).subspan(1));
+    take_held_back_signals();
     if (words.size() != 1) return 2;
     const auto timeout = words[0] == "hang" ? 700ms : 60'000ms;
     return run_in_world(
@@ -61,6 +64,6 @@ int main(int argc, char** argv) {
         Device::cuda);
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
-    return 1;
+    return static_cast<int>(error.code());
   }
 }

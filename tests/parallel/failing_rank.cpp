@@ -21,6 +21,7 @@ void run(Communicator& world, const char* how) {
   std::vector<float> values(4, 1.0f);
   world.all_reduce(std::span(values), ReduceOp::sum, stream, {"first"}).wait(stream);
   set_current_step(7);
+  begin_work();
   if (world.rank() == 1) {
     if (std::strcmp(how, "throw") == 0) fail("test", "rank 1 fails");
     if (std::strcmp(how, "kill") == 0) std::raise(SIGKILL);
@@ -41,7 +42,7 @@ int run_under_mpi(int argc, char** argv) {
     run(environment.world(), how);
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
-    end_job(1);
+    end_job(static_cast<int>(error.code()));
   }
   return 0;
 }

@@ -26,18 +26,18 @@ stuck='all_reduce (sum) of 4 f32, "losses", step 7: no end after 700 ms (the tim
 launched 0 "" none
 launched 1 "rank 1 fails" throw
 launched 42 "" abort
-launched 137 "" kill
-launched 1 "$stuck" hang
-launched 1 "$hang" hang
+launched 76 "rank 1 was ended by signal 9" kill
+launched 76 "$stuck" hang
+launched 76 "$hang" hang
 under_mpi 0 "" none
 under_mpi 1 "rank 1 fails" throw
-under_mpi nonzero "" kill
-under_mpi 1 "$stuck" hang
+under_mpi 76 "" kill
+under_mpi 76 "$stuck" hang
 
 # Nobody else ends the others here: NCCL reports that a peer has gone.
 export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$((20000 + RANDOM % 10000))
 RANK=1 LOCAL_RANK=1 "$program" orphan 2>/dev/null &
-RANK=0 LOCAL_RANK=0 expect 1 "network error; its last warning: " "$program" orphan
+RANK=0 LOCAL_RANK=0 expect 76 "network error; its last warning: " "$program" orphan
 wait
 
 # Each process is shown one GPU alone: another for each, or for all the same.
@@ -48,10 +48,10 @@ expect 0 "" env RANK=0 LOCAL_RANK=0 CUDA_VISIBLE_DEVICES=4 "$program" none
 wait
 export MASTER_PORT=$((MASTER_PORT + 1))
 on_gpu 4 1 2>/dev/null &
-expect 1 "Duplicate GPU" env RANK=0 LOCAL_RANK=0 CUDA_VISIBLE_DEVICES=4 "$program" none
+expect 2 "Duplicate GPU" env RANK=0 LOCAL_RANK=0 CUDA_VISIBLE_DEVICES=4 "$program" none
 wait
 unset WORLD_SIZE MASTER_ADDR MASTER_PORT
 
-expect 1 "local rank 9 sees 1 GPU" env -u CUDA_VISIBLE_DEVICES RANK=9 LOCAL_RANK=9 WORLD_SIZE=16 \
+expect 2 "local rank 9 sees 1 GPU" env -u CUDA_VISIBLE_DEVICES RANK=9 LOCAL_RANK=9 WORLD_SIZE=16 \
   MASTER_ADDR=127.0.0.1 MASTER_PORT=20000 "$program" none
 exit $((failures > 0))

@@ -6,8 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <random>
 #include <sstream>
 #include <thread>
@@ -28,6 +30,7 @@ std::string text_of(const fs::path& file) {
 [[noreturn]] void become(const std::vector<std::string>& line, const fs::path& folder,
                          const std::string& environment) {
   setpgid(0, 0);
+  signal(SIGINT, SIG_DFL);  // a shell's background job has it ignored
   const int out = open((folder / "out").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
   const int err = open((folder / "err").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
   dup2(out, STDOUT_FILENO);
@@ -79,10 +82,13 @@ Program::~Program() {
   fs::remove_all(folder_, ignored);
 }
 
-// Every process whose parent is mpirun; mpirun's wrapper script has become mpirun by exec.
+// The program's processes two below mpirun's wrapper script.
 std::vector<pid_t> Program::rank_pids() const {
-  std::vector<pid_t> pids;
+  std::map<pid_t, pid_t> parents;
+  std::vector<pid_t> programs, pids;
   for (const auto& entry : fs::directory_iterator("/proc")) {
+    if (std::isdigit(static_cast<unsigned char>(entry.path().filename().string()[0])) == 0)
+      continue;
     const std::string stat = text_of(entry.path() / "stat");
     const size_t behind_name = stat.rfind(')');
     if (behind_name == std::string::npos) continue;
@@ -90,8 +96,12 @@ std::vector<pid_t> Program::rank_pids() const {
     char state = 0;
     pid_t parent = 0;
     fields >> state >> parent;
-    if (parent == pid_ && state != 'Z') pids.push_back(std::stoi(entry.path().filename().string()));
+    const pid_t pid = std::stoi(entry.path().filename().string());
+    parents[pid] = parent;
+    if (state != 'Z' && stat.find("(switchyard") != std::string::npos) programs.push_back(pid);
   }
+  for (const pid_t pid : programs)
+    if (parents[parents[pid]] == pid_) pids.push_back(pid);
   return pids;
 }
 

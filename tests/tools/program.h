@@ -24,7 +24,7 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  pid_t pid() const { return pid_; }     // of mpirun, or of the program itself
+  pid_t pid() const { return pid_; }     // of launch/mpirun, or of the program itself
   std::vector<pid_t> rank_pids() const;  // of the ranks, in no order
   bool running();
   Outcome wait();

@@ -26,12 +26,12 @@ std::vector<std::string> own_lines(const std::string& text) {
 }  // namespace
 
 std::string expect_refused(const std::vector<std::string>& arguments,
-                           const std::vector<std::string>& parts, int ranks) {
+                           const std::vector<std::string>& parts, int ranks, int code) {
   std::string shown;
   for (const auto& argument : arguments) shown += argument + " ";
   SCOPED_TRACE(shown);
   const Outcome outcome = run(arguments, ranks);
-  EXPECT_EQ(outcome.exit_code, 1) << outcome.err;
+  EXPECT_EQ(outcome.exit_code, code) << outcome.err;
   const auto lines = own_lines(outcome.err);
   EXPECT_EQ(lines.size(), 1u) << outcome.err;
   if (lines.empty()) return "";
@@ -41,8 +41,8 @@ std::string expect_refused(const std::vector<std::string>& arguments,
 }
 
 std::string expect_refused(const std::string& line, const std::vector<std::string>& parts,
-                           int ranks) {
-  return expect_refused(words(line), parts, ranks);
+                           int ranks, int code) {
+  return expect_refused(words(line), parts, ranks, code);
 }
 
 RefusalFolder::RefusalFolder() {

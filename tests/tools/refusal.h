@@ -8,12 +8,12 @@
 
 namespace switchyard::test {
 
-// Runs the program, which must end with a non-zero exit code of its own and say why in exactly one
-// line "switchyard: [where] ..." that has all of `parts`. Returns the line.
+// Runs the program, which must end with the exit code, that of wrong use unless another is given,
+// and say why in exactly one line "switchyard: [where] ..." that has all of `parts`. Returns it.
 std::string expect_refused(const std::vector<std::string>& arguments,
-                           const std::vector<std::string>& parts, int ranks = 1);
+                           const std::vector<std::string>& parts, int ranks = 1, int code = 2);
 std::string expect_refused(const std::string& line, const std::vector<std::string>& parts,
-                           int ranks = 1);
+                           int ranks = 1, int code = 2);
 
 // A folder with two token sets, "a" and "b", and the options of a small new path that reads "a".
 class RefusalFolder {

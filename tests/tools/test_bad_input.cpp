@@ -37,7 +37,8 @@ class BadInput : public testing::Test {
 
 TEST_F(BadInput, WordsThatAreNoOptions) {
   refuse_with("--frobnicate 1", {"[options]", "--frobnicate"});
-  refuse_with("--tensor-model-parallel 1", {"[options]", "'--tensor-model-parallel'"});
+  refuse_with("--tensor-model-parallel 1",
+              {"[options]", "did you mean --tensor-model-parallel-size"});
   refuse_with("--sequence-length 1", {"[options]", "--sequence-length"});
   refuse_with("--seed abc", {"[options]", "--seed abc", "whole number"});
   refuse_with("--seed 1.5", {"--seed 1.5", "whole number"});
@@ -49,8 +50,8 @@ TEST_F(BadInput, WordsThatAreNoOptions) {
   refuse_with("--tp 1 --tensor-model-parallel-size 1", {"--tensor-model-parallel-size", "--tp"});
   refuse_with("--config " + folder.at("none"), {"--config", "none", "cannot be read"});
   std::ofstream(folder.at("config")) << "sed = 1\n";
-  refuse_with("--config " + folder.at("config"), {"--config", "config", "'sed'"});
-  expect_refused("trian run", {"'trian'", "--help"});
+  refuse_with("--config " + folder.at("config"), {"--config", "config", "--sed is unknown"});
+  expect_refused("frob run", {"'frob'", "--help"});
   expect_refused("train", {"RUN is missing"});
   expect_refused("train one two", {"'one' 'two'", "one RUN"});
   expect_refused(std::vector<std::string>{"train", ""}, {"empty name"});
@@ -173,14 +174,14 @@ TEST_F(BadInput, DataThatIsNotThere) {
 
 TEST_F(BadInput, FoldersThatCannotBe) {
   std::ofstream(folder.at("file")) << "text";
-  expect_refused(folder.train("file"), {"file", "cannot be"});
-  expect_refused(folder.train("file/below"), {"file/below", "cannot be"});
+  expect_refused(folder.train("file"), {"file", "cannot be"}, 1, 5);
+  expect_refused(folder.train("file/below"), {"file/below", "cannot be"}, 1, 5);
   EXPECT_EQ(fs::file_size(folder.at("file")), 4u);
   const std::string line = folder.train("new");
   const size_t begin = line.find(folder.at("new"));
   std::string unwritable = line;
   unwritable.replace(begin, folder.at("new").size(), "/proc/new");
-  expect_refused(unwritable, {"/proc/new", "cannot be"});
+  expect_refused(unwritable, {"/proc/new", "cannot be"}, 1, 5);
 }
 
 // RUN may stand in front of options, behind them, and behind those that take several values.
@@ -201,9 +202,38 @@ TEST_F(BadInput, TheNameOfThePathMayStandAnywhere) {
 
 TEST_F(BadInput, ALossThatIsNotFiniteStopsTheRunUnsaved) {
   expect_refused(folder.train("hot", {{"lr", "1e30"}, {"clip-grad", "0"}, {"train-iters", "9"}}),
-                 {"[train]", "of step 2 is", "nan"});
+                 {"[train]", "of step 2 is", "nan"}, 1, 3);
   EXPECT_EQ(metrics_of(folder.at("hot")).size(), 1u);
   EXPECT_FALSE(fs::exists(folder.at("hot") + "/checkpoints"));
+}
+
+TEST_F(BadInput, AnEvaluationThatIsNotFiniteIsNoResult) {
+  const auto one_step = [&](const std::string& run, const std::string& more) {
+    return folder.train(run, {{"lr", "1e30"}, {"clip-grad", "0"}, {"train-iters", "1"}}, more);
+  };
+  run_well(one_step("hot", ""));
+  for (const char* format : {"", " --json"}) {
+    const std::string line = "eval " + folder.at("hot") + " --data-path " + folder.at("b") + format;
+    expect_refused(line, {"[eval]", "hot' at step 1", "nan"}, 1, 3);
+    EXPECT_EQ(run(words(line)).out, "");
+  }
+  expect_refused(one_step("watched", "--eval-interval 1 --valid-data-path " + folder.at("b")),
+                 {"[train]", "the validation loss of step 1 is nan"}, 1, 3);
+  EXPECT_EQ(metrics_of(folder.at("watched")).size(), 1u);
+  EXPECT_FALSE(fs::exists(folder.at("watched") + "/checkpoints"));
+}
+
+TEST_F(BadInput, WordsThatAreNearlyRightAreNamed) {
+  expect_refused("trian run", {"'trian'", "did you mean 'train'?"});
+  refuse_with("--hiden-size 16", {"--hiden-size is unknown; did you mean --hidden-size?"});
+  refuse_with("--save x", {"--save is an option of Megatron-LM", "train RUN"});
+  refuse_with("--tp 2", {"1 rank with --tp 2", "launch/mpirun -np 2 switchyard", "launch -np 2"});
+  refuse("lr-decay-style", "WSD", {"'WSD' is unknown", "fork"}, "--lr-decay-iters 2");
+  for (const char* line : {"-V", "--version", "train --version"})
+    EXPECT_THAT(run_well(line), testing::StartsWith("switchyard 0.")) << line;
+  for (const char* line : {"-h", "--help"})
+    EXPECT_THAT(run_well(line), testing::HasSubstr("start or continue a path")) << line;
+  EXPECT_THAT(run_well("eval -h"), testing::HasSubstr("usage: switchyard eval"));
 }
 
 }  // namespace

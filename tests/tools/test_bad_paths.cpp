@@ -29,16 +29,17 @@ class BadPaths : public testing::Test {
     return main() + "/checkpoints/step-0000000" + std::to_string(step) + "/checkpoint.h5";
   }
   // A command that names no new folder, and leaves the path as it was.
-  void refuse(const std::string& line, const Parts& parts) {
+  void refuse(const std::string& line, const Parts& parts, int code = 2) {
     const auto before = folder.contents("main");
-    expect_refused(line, parts);
+    expect_refused(line, parts, 1, code);
     EXPECT_TRUE(folder.contents("main") == before) << line;
   }
-  void refuse_resume(const std::string& more, const Parts& parts) {
-    refuse("train " + main() + " " + more, parts);
+  void refuse_resume(const std::string& more, const Parts& parts, int code = 2) {
+    refuse("train " + main() + " " + more, parts, code);
   }
-  void refuse_fork(const std::string& from, const std::string& more, const Parts& parts) {
-    refuse("fork " + folder.at(from) + " " + folder.at("branch") + " " + more, parts);
+  void refuse_fork(const std::string& from, const std::string& more, const Parts& parts,
+                   int code = 2) {
+    refuse("fork " + folder.at(from) + " " + folder.at("branch") + " " + more, parts, code);
     EXPECT_FALSE(fs::exists(folder.at("branch"))) << from << " " << more;
   }
 
@@ -246,16 +247,16 @@ TEST_F(BadPaths, ADamagedCheckpointNamesTheNewestGoodOne) {
     fs::copy(folder.at("kept"), main(), fs::copy_options::recursive);
   };
   fs::remove(shard(4));
-  refuse_resume("--train-iters 6", good);
+  refuse_resume("--train-iters 6", good, 5);
   restore();
   fs::resize_file(master(4), 1000);
-  refuse_resume("--train-iters 6", good);
-  refuse_fork("main@4", "", {"step-00000004/checkpoint.h5"});
+  refuse_resume("--train-iters 6", good, 5);
+  refuse_fork("main@4", "", {"step-00000004/checkpoint.h5"}, 5);
   restore();
   flip_byte(shard(4), 0.5);
-  refuse_resume("--train-iters 6", good);
-  refuse("eval " + main() + " --data-path " + folder.at("b"), {"rank-00000.h5", "damaged"});
-  refuse("generate " + main() + " --prompt x", {"rank-00000.h5", "damaged"});
+  refuse_resume("--train-iters 6", good, 5);
+  refuse("eval " + main() + " --data-path " + folder.at("b"), {"rank-00000.h5", "damaged"}, 5);
+  refuse("generate " + main() + " --prompt x", {"rank-00000.h5", "damaged"}, 5);
   run_well("train " + main() + " --train-iters 6 --load-step 2");
   EXPECT_EQ(metrics_of(main()).back().at("step"), 6);
   run_well("inspect " + main() + "@6 --verify");
@@ -266,13 +267,14 @@ TEST_F(BadPaths, ABranchNamesItsDamagedParent) {
   run_well("fork " + main() + "@4 " + branch);
   flip_byte(shard(4), 0.5);
   expect_refused("train " + branch + " --train-iters 6",
-                 {"damaged", "branch starts at step 4", main()});
+                 {"damaged", "branch starts at step 4", main()}, 1, 5);
 }
 
 TEST_F(BadPaths, NoGoodCheckpointIsSaidToo) {
   fs::remove(shard(4));
   fs::remove(shard(2));
-  const std::string line = expect_refused("train " + main(), {"step 4", "no older step is good"});
+  const std::string line =
+      expect_refused("train " + main(), {"step 4", "no older step is good"}, 1, 5);
 }
 
 // A file system of its own, that the test fills.
@@ -307,13 +309,13 @@ TEST_F(BadPaths, AFullDiskEndsTheRunAndSpoilsNothing) {
   folder.make_path("disk/run", 2);
   for (const uintmax_t room : {100'000, 20'000, 4096}) {
     disk.fill(room);
-    expect_refused("train " + run + " --train-iters 4", {"step-00000004", "No space left"});
+    expect_refused("train " + run + " --train-iters 4", {"step-00000004", "No space left"}, 1, 5);
     EXPECT_FALSE(fs::exists(run + "/checkpoints/step-00000004/checkpoint.h5"));
     disk.make_room();
     run_well("inspect " + run + "@2 --verify");
   }
   disk.fill(0);
-  const std::string line = expect_refused(folder.train("disk/new"), {"disk/new"});
+  const std::string line = expect_refused(folder.train("disk/new"), {"disk/new"}, 1, 5);
   EXPECT_TRUE(folder.contents("disk/new").empty()) << line;
   disk.make_room();
   run_well("train " + run + " --train-iters 4");

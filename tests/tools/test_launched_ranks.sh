@@ -57,21 +57,36 @@ wait
 unset WORLD_SIZE MASTER_ADDR MASTER_PORT SWITCHYARD_STORE SWITCHYARD_RANKS_PER_GPU
 expect_as_alone files 1e-5
 
-# Stopped by a signal to the launcher, then continued by one rank fewer.
-timeout 300 "$program" launch -np 2 --ranks-per-gpu 2 -- train stopped "${options[@]}" --tp 2 \
-  --train-iters 100000 >log 2>&1 &
-launcher=$!
-for _ in $(seq 1200); do
-  grep -q "step 2/" log && break
-  sleep 0.1
-done
-pkill -USR1 -P "$launcher"  # timeout's child is the launcher
-wait "$launcher" || failed "stopped: $(cat log)"
-step=$(find stopped/checkpoints -name checkpoint.h5 | sed 's/.*step-0*\([0-9]*\).*/\1/' | sort -n | tail -1)
-[[ -n $step && $step -ge 2 ]] || failed "nothing was saved: $(cat log)"
-timeout 300 "$program" train stopped --data-path data/text --device cuda --no-matmul-tuning \
-  --train-iters $((step + 2)) >log 2>&1 || failed "continued: $(cat log)"
-grep -q "step $((step + 2))/" log || failed "not continued: $(cat log)"
+# Stopped by a signal to the launcher, then continued by one rank fewer. Ctrl-C saves, too.
+stop_launched() { # SIGNAL
+  local launcher status=0 step
+  rm -rf stopped
+  set -m # else an interrupt is ignored behind &
+  timeout 300 "$program" launch -np 2 --ranks-per-gpu 2 -- train stopped "${options[@]}" --tp 2 \
+    --train-iters 100000 >log 2>&1 &
+  launcher=$!
+  set +m
+  for _ in $(seq 1200); do
+    grep -q "step 2/" log && break
+    sleep 0.1
+  done
+  pkill "-$1" -P "$launcher"  # timeout's child is the launcher
+  wait "$launcher" || status=$?
+  [[ $status == 75 ]] || failed "stopped by $1 with $status: $(cat log)"
+  step=$(find stopped/checkpoints -name checkpoint.h5 | sed 's/.*step-0*\([0-9]*\).*/\1/' | sort -n | tail -1)
+  [[ -n $step && $step -ge 2 ]] || failed "nothing was saved: $(cat log)"
+  timeout 300 "$program" train stopped --data-path data/text --device cuda --no-matmul-tuning \
+    --train-iters $((step + 2)) >log 2>&1 || failed "continued: $(cat log)"
+  grep -q "step $((step + 2))/" log || failed "not continued: $(cat log)"
+}
+stop_launched USR1
+stop_launched INT
+
+# A rank that waits for rank 0 takes a signal; there is nothing to save yet.
+status=0
+RANK=1 LOCAL_RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=1 timeout --preserve-status -s TERM 4 \
+  "$program" train alone "${options[@]}" >log 2>&1 || status=$?
+[[ $status == 75 ]] && grep -q "while it waited for rank 0" log || failed "waiting: $status $(cat log)"
 
 # Without a GPU the launcher says what to use instead.
 SWITCHYARD_EMULATED_DEVICES=0 launched 2 none "${options[@]}" >log 2>&1 && failed "no GPU was needed"

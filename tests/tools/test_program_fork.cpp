@@ -224,7 +224,7 @@ TEST_F(Fork, goes_on_when_the_sets_of_several_stages_moved) {
   }
   const auto refused =
       run(train_words(at("main"), "--train-iters 8 --data-path " + data_ + "-moved"));
-  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_EQ(refused.exit_code, 2);
   EXPECT_NE(refused.err.find(more), std::string::npos) << refused.err;
   train(at("main"), "--train-iters 8 --data-path " + more + "-moved");
   go_on("main", 9);
@@ -265,7 +265,7 @@ TEST_F(Fork, points_are_never_deleted) {
   EXPECT_EQ(back.exit_code, 0) << back.err;
   fork("main", 14, "late");
   const auto refused = run(train_words(at("main"), "--load-step 12 --train-iters 14"));
-  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_EQ(refused.exit_code, 2);
   EXPECT_NE(refused.err.find("fork point"), std::string::npos) << refused.err;
   EXPECT_EQ(saved_steps(at("main")), (std::vector<int64_t>{4, 12, 14}));
   go_on("branch", 6);
@@ -348,7 +348,7 @@ TEST_F(Fork, refuses_what_would_be_dropped) {
   make_main(8);
   const auto expect_refused = [&](const std::string& line, const std::string& part) {
     const auto outcome = run(words(line));
-    EXPECT_EQ(outcome.exit_code, 1) << line;
+    EXPECT_EQ(outcome.exit_code, 2) << line;
     EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
   };
   const std::string make = "fork " + fork_point("main", 8) + " " + at("branch").string();

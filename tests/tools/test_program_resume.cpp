@@ -95,10 +95,11 @@ class ResumeAfterSignal : public Resume {
         << program.errors_so_far();
     const auto ranks = program.rank_pids();
     const bool to_rank = target == Target::rank && !ranks.empty();
-    ASSERT_EQ(kill(to_rank ? ranks.back() : program.pid(), signal), 0);
+    const pid_t target_group = signal == SIGINT ? -program.pid() : program.pid();  // as Ctrl-C
+    ASSERT_EQ(kill(to_rank ? ranks.back() : target_group, signal), 0);
     ASSERT_TRUE(wait_until([&] { return !program.running(); }, 20)) << "it goes on";
     const auto outcome = program.wait();
-    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(outcome.exit_code, 75) << outcome.err;
     const int64_t last = metrics_of(run).back().at("step");
     EXPECT_EQ(saved_steps(run), std::vector<int64_t>{last});
     expect_as_if_never_stopped(run, last + 5, layout);
@@ -113,6 +114,11 @@ class ResumeAfterSignal : public Resume {
 
 TEST_F(ResumeAfterSignal, usr1_to_the_program) { stop_by_signal(SIGUSR1, Target::launcher, {}); }
 TEST_F(ResumeAfterSignal, term_to_the_program) { stop_by_signal(SIGTERM, Target::launcher, {}); }
+TEST_F(ResumeAfterSignal, interrupt_of_the_program) {
+  stop_by_signal(SIGINT, Target::launcher, {});
+}
+TEST_F(ResumeAfterSignal, interrupt_of_mpirun) { stop_by_signal(SIGINT, Target::launcher, mixed); }
+TEST_F(ResumeAfterSignal, term_to_mpirun) { stop_by_signal(SIGTERM, Target::launcher, {.dp = 2}); }
 TEST_F(ResumeAfterSignal, usr1_to_mpirun) { stop_by_signal(SIGUSR1, Target::launcher, mixed); }
 TEST_F(ResumeAfterSignal, usr1_to_a_rank) { stop_by_signal(SIGUSR1, Target::rank, {.pp = 2}); }
 TEST_F(ResumeAfterSignal, term_to_a_rank) { stop_by_signal(SIGTERM, Target::rank, {.dp = 2}); }
@@ -124,8 +130,25 @@ TEST_F(ResumeAfterSignal, usr1_while_it_starts) {
   ASSERT_TRUE(wait_until([&] { return fs::exists(run / "path.json"); }, 240));
   kill(program.pid(), SIGUSR1);
   ASSERT_TRUE(wait_until([&] { return !program.running(); }, 20)) << "it goes on";
-  EXPECT_EQ(program.wait().exit_code, 0);
+  EXPECT_EQ(program.wait().exit_code, 75);
   EXPECT_FALSE(saved_steps(run).empty());
+}
+
+// A terminal's Ctrl-C goes to the whole foreground group.
+TEST_F(ResumeAfterSignal, interrupted_again_it_ends_at_once) {
+  for (const Layout layout : {Layout{}, Layout{.dp = 2}}) {
+    const auto run = at("run" + std::to_string(layout.dp));
+    options_ = tiny_path(data_, 2000);  // steps of many seconds
+    Program program(train_words(run, options_, layout), layout.ranks());
+    ASSERT_TRUE(wait_until([&] { return fs::exists(run / "path.json"); }, 240));
+    kill(-program.pid(), SIGINT);
+    ASSERT_TRUE(
+        wait_until([&] { return program.errors_so_far().find("again") != std::string::npos; }, 20));
+    kill(-program.pid(), SIGINT);
+    ASSERT_TRUE(wait_until([&] { return !program.running(); }, 8)) << "it goes on";
+    EXPECT_EQ(program.wait().exit_code, 130);
+    EXPECT_TRUE(saved_steps(run).empty());
+  }
 }
 
 class ResumeAfterKill : public ResumeAfterSignal {
@@ -145,7 +168,7 @@ class ResumeAfterKill : public ResumeAfterSignal {
     ASSERT_FALSE(victims.empty());
     kill(victims.back(), SIGKILL);
     ASSERT_TRUE(wait_until([&] { return !program.running(); }, 10)) << "the other ranks live on";
-    EXPECT_NE(program.wait().exit_code, 0);
+    EXPECT_EQ(program.wait().exit_code, 76);
     ASSERT_TRUE(wait_until([&] { return is_free(run); }, 5)) << "the lock is still held";
     const auto steps = saved_steps(run);
     ASSERT_FALSE(steps.empty());

@@ -1,6 +1,7 @@
 // What is done with a path's checkpoints: averages, evaluation, generation, inspection.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -120,6 +121,50 @@ TEST_F(Versions, generation_repeats_itself) {
   EXPECT_EQ(generate("--top-k 1"), likeliest);
   EXPECT_TRUE(likeliest.starts_with("rank"));
   EXPECT_GT(likeliest.size(), 40u);  // more than one context of 32
+}
+
+// A label each row, and rows that a screen of 24 lines takes.
+void expect_screen(const std::string& text, std::initializer_list<const char*> rows) {
+  EXPECT_LE(std::ranges::count(text, '\n'), 24) << text;
+  for (const char* row : rows) EXPECT_NE(text.find(row), std::string::npos) << row << "\n" << text;
+}
+
+TEST_F(Versions, inspection_fits_a_screen_and_shows_what_was_not_trained) {
+  const std::string branch = at("branch").string();
+  run_well("fork " + at("main").string() + "@8 " + branch +
+           " --lr-decay-style linear --lr-decay-iters 3");
+  expect_screen(run_well("inspect " + branch),
+                {"branch, new\n", "step         8 of 11\n", "saved steps  none\n",
+                 "linear from 0.0008 at step 8"});
+  const auto found = nlohmann::json::parse(run_well("inspect " + branch + " --json"));
+  EXPECT_EQ(found.at("state"), "new");
+  EXPECT_EQ(found.at("step"), 8);
+  EXPECT_EQ(found.at("samples"), 48);
+  expect_screen(run_well("inspect " + at("main").string() + "@8 --verify"),
+                {"step         8; trained to 12\n", "saved steps  4, 8, 12\n", "tokens       1536,",
+                 "branches     step 8 for ", "verified     ", " tensors: every checksum holds\n",
+                 "parameters   ", "dtype        ", "schedule     warm-up to 0.001 at step 10",
+                 "lineage      random start\n"});
+  average("4:12:4", "mean");
+  expect_screen(run_well("inspect " + at("mean").string()), {"at the steps 4, 8, 12\n"});
+}
+
+TEST_F(Versions, are_listed_as_a_tree) {
+  run_well("fork " + at("main").string() + "@8 " + at("branch").string());
+  train(at("branch"), "--train-iters 10");
+  average("4:12:4", "mean");
+  const std::string tree = run_well("list " + at("").string());
+  const size_t main = tree.find("main "), mean = tree.find("\n  mean "),
+               branch = tree.find("\n  @8 branch ");
+  EXPECT_TRUE(main == 0 && mean < branch && branch != std::string::npos) << tree;
+  const auto rows = nlohmann::json::parse(run_well("list " + at("").string() + " --json"));
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0].at("step"), 12);
+  EXPECT_EQ(rows[0].at("loss"), metrics_of(at("main")).back().at("loss"));
+  EXPECT_EQ(rows[1].at("state"), "average");
+  EXPECT_TRUE(rows[1].at("loss").is_null());
+  EXPECT_EQ(rows[2].at("parent"), rows[0].at("folder"));
+  EXPECT_EQ(rows[2].at("origin_steps"), std::vector<int64_t>{8});
 }
 
 TEST_F(Versions, inspection_says_what_a_checkpoint_is) {

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "launch/options.h"
+
+namespace switchyard {
+
+// The name of `known` with the least edit distance to `word`, or the one that `word` begins; empty
+// when none is near.
+std::string nearest_name(const std::string& word, std::span<const std::string> known);
+
+// What to say of --`name`, which a command does not have: how an option of Megatron's is answered
+// here, the nearest of the command's own, or where all are listed.
+std::string unknown_option(const std::string& name, std::span<const OptionSpec> specs);
+
+}  // namespace switchyard

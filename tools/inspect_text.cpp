@@ -1,0 +1,134 @@
+#include "tools/inspect_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "launch/pins.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard {
+
+namespace {
+
+// As a user would type it here.
+std::string shown(const fs::path& folder) {
+  const std::string near = fs::proximate(folder.lexically_normal()).string();
+  return near.size() < folder.string().size() ? near : folder.string();
+}
+
+std::string show_model(const PathSpecification& path) {
+  const GptConfig& m = path.model;
+  return fmt::format("{}: {} layers x {} channels, {} heads, vocabulary {}", m.parameters(),
+                     m.layers, m.hidden, m.heads, m.vocabulary);
+}
+
+std::vector<std::string> show_data(const PathSpecification& path) {
+  std::vector<std::string> lines;
+  for (const auto& stage : path.stages) {
+    std::string blend;
+    for (const auto& source : stage.sources) {
+      if (!blend.empty()) blend += " + ";
+      if (stage.sources.size() > 1) blend += fmt::format("{:g} ", source.weight);
+      blend += shown(source.prefix);
+    }
+    lines.push_back(fmt::format("from sample {}: {}", stage.first_sample, blend));
+  }
+  return lines;
+}
+
+std::string show_schedule(const Schedule& s, int64_t step) {
+  std::string text = fmt::format("{:g}", s.maximum);
+  if (s.warmup > 0) text = fmt::format("warm-up to {} at step {}", text, s.warmup_end());
+  if (s.style != DecayStyle::constant) {
+    text += fmt::format("; {} from {:g} at step {} to {:g} at step {}", name_of(s.style),
+                        s.decay_from, s.decay_begin, s.minimum, s.decay_begin + s.decay_iters);
+  }
+  return text + (step > 0 ? fmt::format("; {:.4g} at step {}", learning_rate(s, step), step) : "");
+}
+
+// A line for each fork, from the random start to here.
+std::vector<std::string> show_lineage(const RunFolder& run, const PathSpecification& path,
+                                      int64_t step) {
+  std::vector<std::string> lines = {fmt::format("{} to step {}", run.folder().string(), step)};
+  fs::path child = run.folder();
+  for (auto fork = path.lineage.rbegin(); fork != path.lineage.rend(); ++fork) {
+    child = place_of({fork->path, fork->path_as_given}, child);
+    lines.push_back(
+        fmt::format("{} to step {}, {} samples", shown(child), fork->step, fork->samples));
+  }
+  lines.emplace_back("random start");
+  std::ranges::reverse(lines);
+  return lines;
+}
+
+std::vector<std::string> show_pins(const std::vector<PinnedBranch>& pins) {
+  std::vector<std::string> lines;
+  constexpr size_t most = 5;
+  for (size_t i = 0; i < std::min(pins.size(), most); ++i) {
+    lines.push_back(fmt::format("step {} for {}", pins[i].step, pins[i].branch));
+  }
+  if (pins.size() > most) lines.push_back(fmt::format("and {} more", pins.size() - most));
+  return lines;
+}
+
+std::vector<std::string> show_mean(const CheckpointReader& checkpoint) {
+  const auto source = source_of_average(checkpoint);
+  if (source.steps.empty()) return {};
+  return {fmt::format("the mean of {} at the steps {}", source.run, show_steps(source.steps))};
+}
+
+}  // namespace
+
+std::vector<PinnedBranch> pinned_branches(const RunFolder& run) {
+  std::vector<PinnedBranch> all;
+  for (const Pin& pin : read_pins(run.folder())) {
+    if (!pin.counts) continue;
+    const std::string text = read_file(pin.file);
+    RelativeName name{text.substr(0, text.find('\n')), ""};  // all that earlier versions wrote
+    const auto parsed = nlohmann::json::parse(text, nullptr, false);
+    if (parsed.is_object()) {
+      name = {parsed.value("branch", ""), parsed.value("branch_as_given", "")};
+    }
+    all.push_back({pin.step, shown(place_of(name, pin.file.parent_path()))});
+  }
+  std::ranges::sort(all, {}, [](const auto& p) { return std::pair(p.step, p.branch); });
+  return all;
+}
+
+Rows summarize(const RunFolder& run, const PathSpecification& path, const PathState& state,
+               const CheckpointReader* checkpoint) {
+  const int64_t step = checkpoint != nullptr ? checkpoint->info().step : state.step;
+  const bool is_average = path.kind == "average";
+  Rows rows;
+  const auto add = [&](const char* label, std::vector<std::string> lines) {
+    if (!lines.empty()) rows.emplace_back(label, std::move(lines));
+  };
+  add("path",
+      {fmt::format("{}, {}", run.folder().string(),
+                   is_average ? "an average, which is never trained on" : word_of(state, path))});
+  const int64_t end = path.decay_end();
+  add("step", {fmt::format("{}{}{}", step, end > 0 && !is_average ? fmt::format(" of {}", end) : "",
+                           state.step > step ? fmt::format("; trained to {}", state.step) : "")});
+  if (checkpoint != nullptr && !is_average) {
+    add("loss", {fmt::format("{:.5f}", checkpoint->info().loss)});
+  }
+  add("samples", {fmt::format("{}, {} a step", path.samples_at(step), path.global_batch())});
+  add("tokens", {fmt::format("{}, {} a sample", path.tokens_at(step), path.sequence_length())});
+  add("parameters", {show_model(path)});
+  add("dtype", {std::string(name_of(path.dtype()))});
+  add("data", show_data(path));
+  if (!is_average) add("schedule", {show_schedule(path.schedule, step)});
+  if (is_average && checkpoint != nullptr) {
+    add("lineage", show_mean(*checkpoint));
+  } else {
+    add("lineage", show_lineage(run, path, step));
+  }
+  add("saved steps", {state.saved.empty() ? "none" : show_steps(state.saved)});
+  add("branches", show_pins(pinned_branches(run)));
+  return rows;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,92 @@
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "launch/path_tree.h"
+#include "tools/command_support.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+std::string name_below(const fs::path& folder, const fs::path& root) {
+  const std::string name = folder.lexically_relative(root).string();
+  return name == "." ? folder.string() : name;
+}
+
+bool is_average(const ListedPath& p) { return p.path && p.path->kind == "average"; }
+
+std::string row_name(const ListedPath& p, const fs::path& root) {
+  std::string name(static_cast<size_t>(2 * p.depth), ' ');
+  if (p.depth > 0 && !is_average(p)) name += fmt::format("@{} ", p.origin_steps.front());
+  return name + name_below(p.folder, root);
+}
+
+// What the tree does not show: the steps of an average, and a parent that lies elsewhere.
+std::string origin_of(const ListedPath& p) {
+  if (p.origin.empty()) return "";
+  if (is_average(p)) {
+    return fmt::format("of {}{}", p.parent ? "" : p.origin + " at ", show_steps(p.origin_steps));
+  }
+  return p.parent ? "" : fmt::format("from {}@{}", p.origin, p.origin_steps.front());
+}
+
+void print_row(const ListedPath& p, const fs::path& root, int width) {
+  const std::string name = row_name(p, root);
+  if (!p.problem.empty()) {
+    std::printf("%-*s  %s\n", width, name.c_str(), p.problem.c_str());
+    return;
+  }
+  const std::string loss = p.state.loss ? fmt::format("loss {:.4f}", *p.state.loss) : "";
+  std::string row = fmt::format("{:<{}}  step {:<7}  {:<11}  {:<8}  {}", name, width, p.state.step,
+                                loss, word_of(p.state, *p.path), origin_of(p));
+  row.erase(row.find_last_not_of(' ') + 1);
+  std::printf("%s\n", row.c_str());
+}
+
+ordered_json row_json(const ListedPath& p, const std::vector<ListedPath>& all) {
+  ordered_json row = {{"folder", p.folder.string()}};
+  if (!p.problem.empty()) {
+    row["problem"] = p.problem;
+    return row;
+  }
+  row["kind"] = p.path->kind;
+  row["state"] = word_of(p.state, *p.path);
+  row["step"] = p.state.step;
+  row["loss"] = p.state.loss ? ordered_json(*p.state.loss) : ordered_json(nullptr);
+  row["saved_steps"] = p.state.saved;
+  if (!p.origin.empty()) {
+    row["origin"] = p.origin;
+    row["origin_steps"] = p.origin_steps;
+  }
+  row["parent"] = p.parent ? ordered_json(all[*p.parent].folder.string()) : ordered_json(nullptr);
+  return row;
+}
+
+}  // namespace
+
+int list_command(Arguments arguments) {
+  const std::vector<OptionSpec> specs = {
+      {"json", OptionKind::flag, OptionGroup::run, "", "print one JSON array"}};
+  auto command = parse_or_help(specs, arguments, "list FOLDER");
+  if (!command) return 0;
+  const fs::path root = take_run(*command, "FOLDER");
+  const auto all = list_paths(root);
+  if (command->given.flag("json")) {
+    ordered_json rows = ordered_json::array();
+    for (const auto& each : all) rows.push_back(row_json(each, all));
+    std::printf("%s\n", rows.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
+    return 0;
+  }
+  size_t width = 0;
+  for (const auto& each : all) width = std::max(width, row_name(each, root).size());
+  for (const auto& each : all) print_row(each, root, static_cast<int>(width));
+  if (all.empty()) std::printf("no path in or below '%s'\n", root.c_str());
+  return 0;
+}
+
+}  // namespace switchyard
