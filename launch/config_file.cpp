@@ -154,8 +154,9 @@ void read_config_file(const std::string& file, std::span<const OptionSpec> specs
       list.insert(list.end(), values.begin(), values.end());
     });
   }
-  for (auto& [name, given] : all) {
-    if (to.has(name)) continue;
+  for (auto& entry : all) {
+    Given& given = entry.second;
+    if (to.has(entry.first)) continue;
     at_line(file, given.line, [&] { to.set(*given.spec, std::move(given.values)); });
   }
 }
