@@ -135,7 +135,7 @@ TEST_F(Versions, inspection_fits_a_screen_and_shows_what_was_not_trained) {
            " --lr-decay-style linear --lr-decay-iters 3");
   expect_screen(run_well("inspect " + branch),
                 {"branch, new\n", "step         8 of 11\n", "saved steps  none\n",
-                 "linear from 0.0008 at step 8"});
+                 "linear from 0.001 at step 10 to 0 at step 11"});
   const auto found = nlohmann::json::parse(run_well("inspect " + branch + " --json"));
   EXPECT_EQ(found.at("state"), "new");
   EXPECT_EQ(found.at("step"), 8);
