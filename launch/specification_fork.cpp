@@ -109,10 +109,11 @@ std::vector<std::string> describe_rates(const PathSpecification& parent,
   const double before = learning_rate(parent.schedule, step);
   const bool jumps = branch.schedule.warmup_end() <= step && branch.schedule.maximum != before;
   if (jumps && step > 0 && branch.schedule != parent.schedule) {
-    lines.push_back(fmt::format(
-        "the rate goes from {} at step {} to {} at once; --lr-warmup-iters W leads there in W "
-        "steps",
-        before, step, branch.schedule.maximum));
+    lines.push_back(
+        fmt::format("the rate goes from {:.6g} at step {} to {:.6g} at once; --lr-warmup-iters W "
+                    "leads there in W "
+                    "steps",
+                    before, step, branch.schedule.maximum));
   }
   return lines;
 }

@@ -179,8 +179,8 @@ std::string describe_rates(const Schedule& schedule, int64_t step) {
   }
   std::string all;
   for (const auto& [at, text] : named) {
-    all += fmt::format("{}{} at step {} ({})", all.empty() ? "" : ", ", learning_rate(schedule, at),
-                       at, text);
+    all += fmt::format("{}{:.6g} at step {} ({})", all.empty() ? "" : ", ",
+                       learning_rate(schedule, at), at, text);
   }
   return all;
 }

@@ -57,7 +57,7 @@ Schedule schedule_from_fork(const Schedule& parent, int64_t fork_step,
                             const ScheduleChange& change);
 
 // The rates behind `step` where their course changes, for a log: of the first step, the last of a
-// warm-up, the first and last of a decay.
+// warm-up, the first and last of a decay; six digits.
 std::string describe_rates(const Schedule& schedule, int64_t step);
 
 }  // namespace switchyard
