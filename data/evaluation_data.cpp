@@ -23,6 +23,7 @@ void EvaluationData::State::add(const std::string& prefix, int64_t vocabulary) {
   check(set.tokens() >= 2, "data",
         "{} has {} tokens; a token is scored after at least one other, so 2 or more are needed",
         prefix, set.tokens());
+  set.check_tokens();  // else a token beyond would be met windows or steps later
   first_window.push_back(windows);
   windows += (set.tokens() - 1 + sequence_length - 1) / sequence_length;
   scored += set.tokens() - 1;

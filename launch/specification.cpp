@@ -70,10 +70,7 @@ std::vector<ValidationSource> open_validation_sources(const PathSpecification& p
   for (const DataSource& source : given) prefixes.push_back(source.prefix);
   const auto data = open_evaluation_data(path, prefixes);
   std::vector<ValidationSource> sources;
-  for (size_t i = 0; i < given.size(); ++i) {
-    sources.push_back(data->source(i, given[i].weight));
-    sources.back().set->check_tokens();  // else a token beyond would be met steps later
-  }
+  for (size_t i = 0; i < given.size(); ++i) sources.push_back(data->source(i, given[i].weight));
   return sources;
 }
 

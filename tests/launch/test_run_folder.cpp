@@ -40,6 +40,7 @@ class RunFolderTest : public testing::Test {
     PathSpecification path;
     path.model = preset("gpt2-tiny");
     path.settings.set_text("seq-length", "16");
+    path.settings.set_text("seed", "1234");
     path.stages = {{0, {{"set", 1.0, ""}}}};
     path.lineage = {{"..", id, step, 8 * step}};
     RunFolder(folder_.path() / name).write(path);
