@@ -97,8 +97,8 @@ void NcclLane::settle(const char* doing) {
     const ncclResult_t now = state();
     if (now == ncclSuccess) return;
     if (now != ncclInProgress)
-      fail(ExitCode::lost_peer, "nccl", "{}: NCCL failed while the group {}: {}", describe(self_),
-           doing, nccl_error(now));
+      fail(code_of(now), "nccl", "{}: NCCL failed while the group {}: {}", describe(self_), doing,
+           nccl_error(now));
     const auto passed = Clock::now() - begin;
     check(passed < process_.timeout, ExitCode::lost_peer, "nccl",
           "{}: no end after {} ms (the timeout) while the group {}; did every rank come?",
