@@ -131,6 +131,7 @@ void check_already_made(const RunFolder& made, const RunFolder& run,
   auto info = CheckpointReader(made.checkpoint(std::nullopt).folder).info();
   const auto sources = sources_in(info.documents["lineage"]);
   std::vector<int64_t> there;
+  there.reserve(sources.size());
   for (const Source& source : sources) there.push_back(source.step);
   check(there == steps, "average",
         "'{}' exists already, of the steps {}; {} were asked for: a new folder is needed", name,

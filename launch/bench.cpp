@@ -108,6 +108,7 @@ std::vector<std::pair<std::string, std::string>> backends_of(
     all[line.operation].insert(line.note.backend.empty() ? "own kernels" : line.note.backend);
   }
   std::vector<std::pair<std::string, std::string>> backends;
+  backends.reserve(all.size());
   for (const auto& [operation, names] : all) {
     backends.emplace_back(operation, fmt::format("{}", fmt::join(names, ", ")));
   }

@@ -70,7 +70,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
         data->read(window, tokens, targets);
         progress.add(layout.dp);  // the others are as far
       });
-  const Evaluation result = summarize(reader->info(), score, *data);
+  Evaluation result = summarize(reader->info(), score, *data);
   agree_on_errors(world, [&] {
     check(std::isfinite(result.loss), ExitCode::non_finite, "eval",
           "the loss of '{}' at step {} is {}; its weights give no finite score", run, result.step,
