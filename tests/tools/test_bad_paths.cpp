@@ -102,7 +102,7 @@ TEST_F(BadPaths, ForksOfNothing) {
   refuse("fork " + main() + "@4 " + main(), {"exists already", "random start", "step 4"});
   std::ofstream(folder.at("file")) << "text";
   refuse("fork " + main() + "@4 " + folder.at("file"), {"file' exists already"});
-  refuse("fork " + main() + "@4 " + folder.at("file/below"), {"cannot be made"});
+  refuse("fork " + main() + "@4 " + folder.at("file/below"), {"cannot be made"}, 5);
 }
 
 TEST_F(BadPaths, AForkOverAnotherBranchNamesTheDifference) {
@@ -226,7 +226,7 @@ TEST_F(BadPaths, ASecondTrainerIsRefusedAndTheFirstGoesOn) {
                  {holder});
   ASSERT_TRUE(first.running());
   kill(first.pid(), SIGUSR1);
-  EXPECT_EQ(first.wait().exit_code, 0);
+  EXPECT_EQ(first.wait().exit_code, 75);
   run_well("eval " + main() + " --data-path " + folder.at("b"));
 }
 

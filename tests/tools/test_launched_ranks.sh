@@ -67,7 +67,7 @@ stop_launched() { # SIGNAL
   launcher=$!
   set +m
   for _ in $(seq 1200); do
-    grep -q "step 2/" log && break
+    grep -qs '"step":2,' stopped/metrics.jsonl && break
     sleep 0.1
   done
   pkill "-$1" -P "$launcher"  # timeout's child is the launcher

@@ -1,5 +1,6 @@
 // The program on a GPU, where there is one or an emulated one; else on the CPU: the same commands
 // and files, and runs that move between devices.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -93,7 +94,7 @@ TEST_F(Devices, stop_by_a_signal_with_everything_saved) {
       << program.errors_so_far();
   kill(program.pid(), SIGUSR1);
   const auto outcome = program.wait();
-  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.exit_code, 75) << outcome.err;
   const auto log = metrics_of(at("run"));
   ASSERT_FALSE(log.empty());
   const int64_t last = log.back().at("step");
@@ -117,9 +118,9 @@ TEST_F(Devices, replay_a_captured_step_with_the_same_bits) {
 TEST_F(Devices, fork_score_and_continue_text) {
   train_on(device, "main", 4, "--hidden-dropout 0 --attention-dropout 0");
   run_well("fork " + at("main").string() + "@4 " + at("branch").string() +
-           " --lr-decay-style linear --lr-decay-iters 2");
+           " --lr-decay-style linear --lr-decay-iters 8");  // the warm-up lasts to step 10
   run_well("train " + at("branch").string() + " --no-matmul-tuning --device " + device);
-  EXPECT_EQ(saved_steps(at("branch")).back(), 6);
+  EXPECT_THAT(saved_steps(at("branch")), testing::Contains(12));
   const auto score = [&](const std::string& where) {
     return nlohmann::json::parse(run_well("eval " + at("branch").string() + " --data-path " +
                                           data_ + " --json --micro-batch-size 16 --device " +

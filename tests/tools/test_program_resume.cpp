@@ -138,7 +138,7 @@ TEST_F(ResumeAfterSignal, usr1_while_it_starts) {
 TEST_F(ResumeAfterSignal, interrupted_again_it_ends_at_once) {
   for (const Layout layout : {Layout{}, Layout{.dp = 2}}) {
     const auto run = at("run" + std::to_string(layout.dp));
-    options_ = tiny_path(data_, 2000);  // steps of many seconds
+    options_ = tiny_path(data_, 20000);  // steps of many seconds
     Program program(train_words(run, options_, layout), layout.ranks());
     ASSERT_TRUE(wait_until([&] { return fs::exists(run / "path.json"); }, 240));
     kill(-program.pid(), SIGINT);
