@@ -185,12 +185,7 @@ TEST_F(Devices, give_no_step_up_for_a_start_that_fails) {
                              "--seq-length 8 --save-interval 1 --train-iters 3 --device " +
                                  device));
   const fs::path file = at("run") / "matmul.jsonl";
-  std::string table = read_file(file);
-  const std::string name = "\"algorithm\":\"";
-  for (size_t i = table.find(name); i != std::string::npos; i = table.find(name, i + 1)) {
-    table.replace(i + name.size(), 128, 128, 'f');
-  }
-  write_file_atomically(file, table);
+  write_file_atomically(file, read_file(file) + "no line of a table\n");
   const auto refused = run(
       {"train", at("run").string(), "--load-step", "1", "--train-iters", "4", "--device", device});
   EXPECT_NE(refused.exit_code, 0);
