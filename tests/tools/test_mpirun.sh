@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# test_mpirun.sh LAUNCH: launch/mpirun starts the first mpirun of PATH that is none of ours, whatever
+# links to it and other clones stand before. setpriv, which would start it, only says its name here.
+set -eu
+launch=$1 failures=0
+folder=$(readlink -e "$(mktemp -d)")
+trap 'rm -rf "$folder"' EXIT
+mkdir -p "$folder"/{tools,link,clone/launch,system}
+printf '#!/bin/sh\necho "$3"\n' >"$folder/tools/setpriv"
+printf '#!/bin/sh\n' >"$folder/system/mpirun"
+ln -s "$launch/mpirun" "$folder/link/mpirun"
+cp "$launch/mpirun" "$folder/clone/launch/mpirun"
+chmod +x "$folder"/*/setpriv "$folder"/*/mpirun "$folder/clone/launch/mpirun"
+
+export PATH=$folder/tools:$folder/link:$folder/clone/launch:$launch:$folder/system:$PATH
+for script in "$launch/mpirun" "$folder/link/mpirun" "$folder/clone/launch/mpirun"; do
+  chosen=$("$script" -np 1 true)
+  if [[ $chosen != "$folder/system/mpirun" ]]; then
+    echo "FAILED: $script chose '$chosen'"
+    failures=$((failures + 1))
+  fi
+done
+exit $((failures > 0))
