@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import traceback
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -102,13 +103,20 @@ class Place:
         """A program of the CUDA toolkit, or None."""
         return shutil.which(name) or shutil.which(name, path="/usr/local/cuda/bin")
 
-    def call(self, command, check=True, limit=None, environment=None):
-        """Runs a command, printing what it says while it says it. Ended at its limit: status -9."""
+    def call(self, command, check=True, limit=None, environment=None, each=lambda line: None):
+        """Runs a command, printing what it says while it says it; `each` is given each line.
+
+        Ended at its limit: status -9.
+        """
         print("$", *command, flush=True)
-        process = subprocess.Popen([str(c) for c in command], env=environment or self.environment,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   stdin=subprocess.DEVNULL, text=True, errors="replace",
-                                   preexec_fn=die_with_parent)
+        try:
+            process = subprocess.Popen([str(c) for c in command],
+                                       env=environment or self.environment,
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                       stdin=subprocess.DEVNULL, text=True, errors="replace",
+                                       preexec_fn=die_with_parent)
+        except OSError as why:
+            raise Failed(f"{command[0]} cannot be started: {why.strerror}") from why
         late = threading.Event()
 
         def end():
@@ -122,6 +130,7 @@ class Place:
         for line in process.stdout:
             print(line, end="", flush=True)
             lines.append(line)
+            each(line)
         status = process.wait()
         timer.cancel()
         if late.is_set():
@@ -179,3 +188,6 @@ def attempt(record, name, body):
     except Failed as why:
         print(f"FAILED: {name}: {why}", flush=True)
         record(name, status="failed", why=str(why))
+    except Exception as why:  # an answer that nobody expected costs this result alone
+        traceback.print_exc()
+        record(name, status="failed", why=f"{type(why).__name__}: {why}")

@@ -11,8 +11,10 @@ SECONDS_BETWEEN = 2          # of two archives while a stage runs
 
 
 def append(results, **line):
+    """Behind a line that was cut, by a full disk or a signal, on one of its own."""
+    whole = not results.exists() or len(whole_lines(results)) == results.stat().st_size
     with open(results, "a") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(("" if whole else "\n") + json.dumps(line) + "\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -24,14 +26,20 @@ def whole_lines(path):
 
 
 def read(path):
-    return [json.loads(line) for line in whole_lines(path).splitlines()]
+    lines = []
+    for line in whole_lines(path).splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:  # it was cut
+            pass
+    return lines
 
 
 class Archive:
     """The one file that results leave by, whole at any moment: written aside and renamed."""
 
     def __init__(self, path, folder):
-        self.path, self.folder, self.written = path, folder, 0.0
+        self.path, self.folder, self.written, self.why_not = path, folder, 0.0, ""
 
     def members(self):
         yield "results.jsonl", whole_lines(self.folder / "results.jsonl")
@@ -41,14 +49,27 @@ class Archive:
             yield str(path.relative_to(self.folder)), path.read_bytes()
 
     def write(self):
-        unfinished = self.path.with_name(self.path.name + ".new")
+        """Where there is no room the archive before stays, and the run goes on."""
+        try:
+            self.begin()
+            self.why_not = ""
+        except OSError as problem:
+            self.why_not = problem.strerror
+            self.unfinished().unlink(missing_ok=True)
+
+    def unfinished(self):
+        return self.path.with_name(self.path.name + ".new")
+
+    def begin(self):
+        """Writes it, or raises OSError."""
+        unfinished = self.unfinished()
+        self.written = time.monotonic()
         with tarfile.open(unfinished, "w:gz", compresslevel=6) as tar:
             for name, data in self.members():
                 info = tarfile.TarInfo("switchyard-gpu-results/" + name)
                 info.size, info.mtime = len(data), int(time.time())
                 tar.addfile(info, io.BytesIO(data))
         os.replace(unfinished, self.path)
-        self.written = time.monotonic()
 
     def write_now_and_then(self):
         if time.monotonic() - self.written > SECONDS_BETWEEN:
@@ -102,5 +123,6 @@ def report(lines, archive):
     print("\n" + "\n".join(shown + rest))
     count = {s: sum(line["status"] == s for line in lines) for s in ("passed", "failed", "skipped")}
     print(f"{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped"
-          f"{f', {hidden} lines not shown' if hidden else ''}; {archive.path}", flush=True)
+          f"{f', {hidden} lines not shown' if hidden else ''}; {archive.path}"
+          f"{f' is older than this table: {archive.why_not}' if archive.why_not else ''}", flush=True)
     return 0 if count["passed"] and not failed else 1

@@ -83,6 +83,7 @@ def nvrtc(place, record):
 
 def wrong_in(line, precision, device, norm_in_f32):
     """What is wrong with the micro-batch; empty where nothing is."""
+    line = {name: math.nan if value is None else value for name, value in line.items()}  # JSON's NaN
     why = ""
     if not abs(line["loss"] - line["ln_vocabulary"]) < LOSS_BOUND:
         why += f"loss {line['loss']:.3f}; ln V is {line['ln_vocabulary']:.3f}. "
