@@ -32,7 +32,7 @@ struct Source {
 };
 
 struct Stage {
-  std::vector<Source> sources;  // none for a stage that is past
+  std::vector<Source> sources;  // none for a stage that was not opened
   std::optional<SampleOrder> order;
 };
 
@@ -77,7 +77,7 @@ struct TrainingData::State {
   std::shared_ptr<const TokenDataset> open(const std::string& prefix, int64_t vocabulary);
   Source make_source(DataSource& source, int64_t vocabulary);
   void make_stage(const Seeds& seeds, size_t index, int64_t vocabulary);
-  bool is_past(size_t stage, int64_t first_sample) const;
+  bool is_read(size_t stage, int64_t first_sample, int64_t end_sample) const;
   void settle_info(int64_t vocabulary);
   size_t stage_of(int64_t sample) const;
   SamplePlace place_in(size_t stage, int64_t sample) const;
@@ -129,14 +129,16 @@ void TrainingData::State::make_stage(const Seeds& seeds, size_t index, int64_t v
                       std::move(windows));
 }
 
-bool TrainingData::State::is_past(size_t stage, int64_t first_sample) const {
-  return stage + 1 < specification.size() && specification[stage + 1].first_sample <= first_sample;
+bool TrainingData::State::is_read(size_t stage, int64_t first_sample, int64_t end_sample) const {
+  const bool is_last = stage + 1 == specification.size();
+  const bool is_past = !is_last && specification[stage + 1].first_sample <= first_sample;
+  return !is_past && std::max(specification[stage].first_sample, first_sample) < end_sample;
 }
 
 void TrainingData::State::settle_info(int64_t vocabulary) {
   std::vector<const TokenDataset*> all;
   for (const auto& [prefix, set] : sets) all.push_back(set.get());
-  info = common_info(all);
+  if (!all.empty()) info = common_info(all);
   info.vocabulary = std::max(info.vocabulary, vocabulary);
 }
 
@@ -170,21 +172,16 @@ void TrainingData::State::note_epoch(size_t stage, const SamplePlace& place) con
 std::string TrainingData::State::describe(size_t stage, size_t source) const {
   const Source& described = stages[stage].sources[source];
   const int64_t tokens = described.set->tokens();
-  const std::string& tokenizer = described.set->info().tokenizer;
-  return fmt::format(
-      "stage {} from sample {}: {}: {} of {} samples, {} documents, {} tokens ({}), {} windows of "
-      "sequence length {} for training, {} for validation, {} tokens of a last short window left "
-      "out",
-      stage, specification[stage].first_sample, described.set->prefix(),
-      stages[stage].order->quotas()[source], blend_block, described.set->documents(), tokens,
-      tokenizer.empty() ? "tokenizer unknown" : tokenizer, described.training.size(),
-      sequence_length, described.validation.size(),
-      tokens - 1 - described.windows * sequence_length);
+  const auto quota = static_cast<double>(stages[stage].order->quotas()[source]);
+  return fmt::format("  {:.4g}% {}: {} + {} windows, {} tokens, {} left out",
+                     100 * quota / static_cast<double>(blend_block), described.set->prefix(),
+                     described.training.size(), described.validation.size(), tokens,
+                     tokens - 1 - described.windows * sequence_length);
 }
 
 TrainingData::TrainingData(std::vector<DataStage> stages, int64_t sequence_length,
                            const Seeds& seeds, Split split, int64_t vocabulary,
-                           int64_t first_sample)
+                           int64_t first_sample, int64_t end_sample)
     : state_(std::make_shared<State>()) {
   check_stages(stages);
   state_->specification = std::move(stages);
@@ -192,7 +189,7 @@ TrainingData::TrainingData(std::vector<DataStage> stages, int64_t sequence_lengt
   state_->split = std::move(split);
   state_->stages.resize(state_->specification.size());
   for (size_t i = 0; i < state_->stages.size(); ++i) {
-    if (!state_->is_past(i, first_sample)) state_->make_stage(seeds, i, vocabulary);
+    if (state_->is_read(i, first_sample, end_sample)) state_->make_stage(seeds, i, vocabulary);
   }
   state_->settle_info(vocabulary);
 }
@@ -231,6 +228,11 @@ const DatasetInfo& TrainingData::info() const { return state_->info; }
 std::vector<std::string> TrainingData::describe() const {
   std::vector<std::string> lines;
   for (size_t stage = 0; stage < state_->stages.size(); ++stage) {
+    if (state_->stages[stage].sources.empty()) continue;
+    lines.push_back(
+        fmt::format("stage {} from sample {}: windows of {} tokens, training + validation{}", stage,
+                    state_->specification[stage].first_sample, state_->sequence_length,
+                    state_->info.tokenizer.empty() ? "" : ", tokenizer " + state_->info.tokenizer));
     for (size_t source = 0; source < state_->stages[stage].sources.size(); ++source) {
       lines.push_back(state_->describe(stage, source));
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -40,14 +41,15 @@ struct Split {
 // Samples of a path by their number along the lineage.
 class TrainingData {
  public:
-  // Opens every set that is read from first_sample on; stages that end before it are past: their
-  // sets need neither be there nor fit. Throws Error for a set that is not what the specification
+  // Opens every set that is read from first_sample on and before end_sample; those of other stages
+  // need neither be there nor fit. Throws Error for a set that is not what the specification
   // says (identity), fails check_tokens where its identity is not known yet, has no training
   // window, or whose tokenizer differs from the others'; for stages that do not begin with sample 0
   // and rise.
   // seeds: by sample. vocabulary: 0, or the size given by the user (never less than a set needs).
   TrainingData(std::vector<DataStage> stages, int64_t sequence_length, const Seeds& seeds,
-               Split split, int64_t vocabulary, int64_t first_sample = 0);
+               Split split, int64_t vocabulary, int64_t first_sample = 0,
+               int64_t end_sample = std::numeric_limits<int64_t>::max());
   // Sample number `sample` (from 0): tokens and targets, sequence_length each. May be called by
   // several threads.
   void read(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) const;
@@ -60,7 +62,8 @@ class TrainingData {
   // window in it; none when the split has one part.
   std::vector<ValidationSource> validation_sources(int64_t sample) const;
   const DatasetInfo& info() const;  // tokenizer and largest vocabulary over the sets
-  // A line for each set that was opened: quota, windows, tokens of a last short window left out.
+  // A line for each stage that was opened and, below it, for each of its sets: share of the
+  // samples, windows, tokens, and those of a last short window, which are left out.
   std::vector<std::string> describe() const;
   const std::vector<DataStage>& stages() const;  // all, with identities filled in
 

@@ -106,10 +106,10 @@ void check_will_be_read(const PathSpecification& path, int64_t step, int64_t las
   check(step >= last_saved, "extend",
         "--at-step {}, but step {} is saved; a step from there on is allowed", step, last_saved);
   const int64_t end = path.decay_end();
-  check(
-      end == 0 || step < end || last_saved > end, "extend",
-      "--at-step {}, but the path ends at step {}, with its decay; what lies behind is never read",
-      step, end);
+  check(end == 0 || step < end || path.learns_behind_end(), "extend",
+        "--at-step {}, but the path ends at step {}, with its decay, and the rate is 0 behind it; "
+        "what lies there is never read: a step before {} is allowed",
+        step, end, end);
   const int64_t sample = path.samples_at(step);
   check(
       path.stages.back().first_sample < sample, "extend",
@@ -134,9 +134,15 @@ void extend(const std::string& run, int64_t step, const Settings& given) {
   const int64_t last = latest ? latest->step : path.start_step();
   check_will_be_read(path, step, last);
   path.stages.push_back({path.samples_at(step), parse_sources(given.list("data-path"))});
-  path.stages = open_training_data(path, last).stages();
+  path.stages = open_training_data(path, last, path.end_behind(step)).stages();
   folder.write(path);
-  log::info("behind step {} '{}' reads {}", step, run, path.stages.back().sources.front().prefix);
+  log::info("behind step {} '{}' reads {}", step, run, show_blend(path.stages.back().sources));
+  if (path.decay_end() > 0 && step >= path.decay_end()) {
+    log::info(
+        "the decay ends at step {}: 'train' reads this with a --train-iters above {}, at the "
+        "rate {:.6g} (--min-lr)",
+        path.decay_end(), step, path.schedule.minimum);
+  }
 }
 
 }  // namespace switchyard

@@ -14,21 +14,26 @@ PathSpecification continue_path(const RunFolder& run, const Settings& given, boo
   auto path = run.read();
   check(path.kind == "path", "train",
         "'{}' is an average; it has weights only and is never trained on", run.folder().string());
-  const std::string before = path.to_json();
+  const auto before = path;
+  // Made anew, it would lose an extension.
+  const bool untrained = path.lineage.empty() && path.stages.size() == 1 && run.is_untrained();
+  const bool whole = untrained && !given.has("load-step") && missing_for_new_path(given).empty();
   try {
-    check_against(path, given);
+    check_against(path, given, untrained);
   } catch (const Error&) {
-    is_new = given.has("data-path") && !given.has("load-step") && path.lineage.empty() &&
-             run.is_untrained();
-    if (!is_new) throw;
-    path = new_path(given);
-    log::warning("'{}' has no step yet and is made anew: {}", run.folder().string(),
-                 difference(PathSpecification::from_json(before, "path.json"), path));
-    return path;
+    if (!whole) throw;
+  }
+  if (whole) {
+    auto asked = new_path(given);
+    const auto differs = difference(before, asked);
+    is_new = !differs.empty();
+    if (is_new)
+      log::warning("'{}' has no step yet and is made anew: {}", run.folder().string(), differs);
+    if (is_new) return asked;
   }
   // Known by its identity, a set that moved is settled at once: those of another stage may have
   // moved elsewhere, and only one stage can be given at a time.
-  if (path.to_json() != before) run.write(path);
+  if (path.to_json() != before.to_json()) run.write(path);
   return path;
 }
 

@@ -1,6 +1,7 @@
 #include "launch/specification.h"
 
 #include <filesystem>
+#include <limits>
 
 #include "core/error.h"
 #include "launch/specification_checks.h"
@@ -13,7 +14,7 @@ std::string absolute(const std::string& prefix) {
   return std::filesystem::absolute(prefix).lexically_normal().string();
 }
 
-// A stage that is past is not opened, so sets are held against what the path says.
+// Not every stage is opened, so sets are held against what the path says.
 void check_tokenizer(const PathSpecification& path, const DatasetInfo& data,
                      const std::string& what) {
   check(data.tokenizer.empty() || path.tokenizer.empty() || data.tokenizer == path.tokenizer,
@@ -25,6 +26,10 @@ void check_tokenizer(const PathSpecification& path, const DatasetInfo& data,
 
 int64_t PathSpecification::decay_end() const {
   return schedule.style == DecayStyle::constant ? 0 : schedule.decay_begin + schedule.decay_iters;
+}
+
+int64_t PathSpecification::end_behind(int64_t step) const {
+  return decay_end() > step ? decay_end() : 0;
 }
 
 std::vector<DataSource> parse_sources(const std::vector<std::string>& values, const char* option) {
@@ -47,9 +52,11 @@ std::vector<DataSource> parse_sources(const std::vector<std::string>& values, co
   return sources;
 }
 
-TrainingData open_training_data(const PathSpecification& path, int64_t step) {
+TrainingData open_training_data(const PathSpecification& path, int64_t step, int64_t last_step) {
+  constexpr int64_t none = std::numeric_limits<int64_t>::max();
   TrainingData data(path.stages, path.sequence_length(), path.seeds, path.split,
-                    path.model.vocabulary, path.samples_at(step));
+                    path.model.vocabulary, path.samples_at(step),
+                    last_step > 0 ? path.samples_at(last_step) : none);
   check_tokenizer(path, data.info(), "the training data");
   return data;
 }

@@ -53,6 +53,11 @@ struct PathSpecification {
   }
   // The last step of a decaying schedule; 0 when there is none.
   int64_t decay_end() const;
+  // The same for a path that is at `step`: 0, too, where the decay is over and nothing ends what
+  // may follow.
+  int64_t end_behind(int64_t step) const;
+  // Whether the rate is above 0 behind a decay's end, so that steps may follow it.
+  bool learns_behind_end() const { return decay_end() == 0 || schedule.minimum > 0; }
 
   std::string to_json() const;
   static PathSpecification from_json(const std::string& text, const std::string& origin);
@@ -61,6 +66,9 @@ struct PathSpecification {
 // A new path from the options given. Opens the data sets; throws Error for everything that can be
 // known to be wrong before a rank starts.
 PathSpecification new_path(const Settings& given);
+
+// The first option that a new path needs and that was not given; empty: none.
+std::string missing_for_new_path(const Settings& given);
 
 // The same for planning, where --data-path may be missing (the vocabulary is then the preset's or
 // --vocab-size) and --lr, too. Never trained on.
@@ -80,16 +88,17 @@ std::vector<std::string> describe_rates(const PathSpecification& parent,
                                         const PathSpecification& branch);
 
 // Refuses options that contradict the path, naming both values. Data sets that were given under
-// another name but are the same (by identity) move there.
-void check_against(PathSpecification& path, const Settings& given);
+// another name but are the same (by identity) move there. is_untrained: the error then says that
+// the path can be made anew.
+void check_against(PathSpecification& path, const Settings& given, bool is_untrained = false);
 
 // The sources of --data-path or another option: one PREFIX, or WEIGHT PREFIX pairs. Throws Error.
 std::vector<DataSource> parse_sources(const std::vector<std::string>& values,
                                       const char* option = "data-path");
 
-// The path's training data behind `step`, opened and checked against the specification; what is
-// only read up to there need not be there any more.
-TrainingData open_training_data(const PathSpecification& path, int64_t step);
+// The path's training data behind `step` and up to last_step (0: none is known), opened and
+// checked against the specification; what is only read before or behind need not be there.
+TrainingData open_training_data(const PathSpecification& path, int64_t step, int64_t last_step = 0);
 
 // Sets to score the path's weights on; throws Error for another tokenizer or a larger vocabulary.
 std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,

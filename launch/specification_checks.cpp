@@ -72,8 +72,22 @@ bool is_same_setting(const std::string& name, const Settings& path, const Settin
   return static_cast<float>(path.real(name)) == static_cast<float>(given.real(name));
 }
 
+namespace {
+
+std::string quoted(const std::string& word) {
+  if (!word.empty() && word.find_first_of(" \t'\"\\#$&;()") == std::string::npos) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+}  // namespace
+
 std::string show(const std::vector<std::string>& values) {
-  return fmt::format("{}", fmt::join(values, " "));
+  std::vector<std::string> words;
+  words.reserve(values.size());
+  for (const auto& value : values) words.push_back(quoted(value));
+  return fmt::format("{}", fmt::join(words, " "));
 }
 
 }  // namespace switchyard

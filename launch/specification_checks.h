@@ -27,6 +27,7 @@ Settings resolve_model(const Settings& given, int64_t data_vocabulary);
 bool is_same_setting(const std::string& name, const Settings& path, const Settings& given);
 
 std::string describe(const std::vector<DataSource>& sources);
+std::string show_blend(const std::vector<DataSource>& sources);  // as --data-path gives it
 // The same sets with the same weights, wherever they lie.
 bool is_same_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b);
 // The same names with the same weights; nothing is opened.

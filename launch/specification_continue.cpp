@@ -16,6 +16,16 @@ std::string describe(const std::vector<DataSource>& sources) {
   return text;
 }
 
+std::string show_blend(const std::vector<DataSource>& sources) {
+  if (sources.size() == 1) return show({sources.front().prefix});
+  std::vector<std::string> words;
+  for (const auto& s : sources) {
+    words.push_back(canonical_real(s.weight));
+    words.push_back(s.prefix);
+  }
+  return show(words);
+}
+
 bool is_same_blend(const std::vector<DataSource>& a, const std::vector<DataSource>& b) {
   return std::ranges::equal(a, b, [](const DataSource& x, const DataSource& y) {
     return x.identity == y.identity && x.weight == y.weight;
@@ -42,7 +52,7 @@ namespace {
 // Data given anew must be those of one of the path's stages; they may have moved. Those that are
 // named as before have not, and a stage that is past need not be there; the others' identities are
 // checked when they are opened.
-void check_data(PathSpecification& path, const Settings& given) {
+void check_data(PathSpecification& path, const Settings& given, const char* advice) {
   const auto named = parse_sources(given.list("data-path"));
   if (std::ranges::any_of(path.stages,
                           [&](const auto& s) { return is_named_blend(s.sources, named); })) {
@@ -52,9 +62,8 @@ void check_data(PathSpecification& path, const Settings& given) {
   const auto stage = std::ranges::find_if(path.stages, [&](const DataStage& candidate) {
     return is_same_blend(candidate.sources, sources);
   });
-  check(stage != path.stages.end(), "path",
-        "--data-path {} is another set than the path's {}; use fork or extend for other data",
-        describe(sources), describe(path.stages.back().sources));
+  check(stage != path.stages.end(), "path", "--data-path {} is another set than the path's {}; {}",
+        describe(sources), describe(path.stages.back().sources), advice);
   for (auto& each : path.stages) {
     for (auto& mine : each.sources) {
       for (const auto& source : sources) {
@@ -66,7 +75,8 @@ void check_data(PathSpecification& path, const Settings& given) {
 
 }  // namespace
 
-void check_against(PathSpecification& path, const Settings& given) {
+void check_against(PathSpecification& path, const Settings& given, bool is_untrained) {
+  const char* anew = "it has no step yet: with all options of a new path it is made anew";
   auto specs = model_options();
   const auto training = training_options();
   specs.insert(specs.end(), training.begin(), training.end());
@@ -81,11 +91,12 @@ void check_against(PathSpecification& path, const Settings& given) {
   for (const auto& spec : specs) {
     if (!wanted.has(spec.name) || spec.name == "data-path" || spec.name == "swiglu") continue;
     check(is_same_setting(spec.name, path.settings, wanted), "path",
-          "--{} {}, but the path was made with {}; a path never changes: fork it", spec.name,
-          show(wanted.list(spec.name)),
-          path.settings.has(spec.name) ? show(path.settings.list(spec.name)) : "none");
+          "--{} {}, but the path was made with {}; {}", spec.name, show(wanted.list(spec.name)),
+          path.settings.has(spec.name) ? show(path.settings.list(spec.name)) : "none",
+          is_untrained ? anew : "a path never changes: fork it");
   }
-  if (given.has("data-path")) check_data(path, given);
+  if (!given.has("data-path")) return;
+  check_data(path, given, is_untrained ? anew : "use fork or extend for other data");
 }
 
 }  // namespace switchyard

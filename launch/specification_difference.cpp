@@ -8,6 +8,16 @@ namespace switchyard {
 
 namespace {
 
+// What an older version did not write had the value that is usual now.
+Settings whole_settings(const PathSpecification& path) {
+  Settings all = with_fallbacks(training_options(), path.settings);
+  const Settings model = settings_of(path.model);
+  for (const auto& [name, values] : model.all()) {
+    if (!all.has(name)) all.set_text(name, values.front());
+  }
+  return all;
+}
+
 std::string difference_of_settings(const Settings& there, const Settings& asked) {
   std::set<std::string> names;
   for (const Settings* each : {&there, &asked}) {
@@ -59,7 +69,8 @@ std::string difference_of_data(const PathSpecification& there, const PathSpecifi
 std::string difference(const PathSpecification& there, const PathSpecification& asked) {
   if (there.kind != asked.kind) return fmt::format("it is of kind '{}'", there.kind);
   for (const std::string& found :
-       {difference_of_lineage(there, asked), difference_of_settings(there.settings, asked.settings),
+       {difference_of_lineage(there, asked),
+        difference_of_settings(whole_settings(there), whole_settings(asked)),
         difference_of_data(there, asked)}) {
     if (!found.empty()) return found;
   }

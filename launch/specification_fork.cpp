@@ -97,7 +97,12 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
   // What this epoch has not yet read comes in an order of the new seed's.
   if (path.seed() != parent.seed()) path.seeds.changes.push_back({entry.samples, path.seed()});
   path.lineage.push_back(entry);
-  const TrainingData data = open_training_data(path, entry.step);
+  check(
+      path.learns_behind_end() || path.end_behind(entry.step) > 0, "fork",
+      "step {} is not before the end of the parent's decay, step {}, and the rate is 0 from there "
+      "on; give one: --lr L, or --lr-warmup-iters W that leads to a rate",
+      entry.step, path.decay_end());
+  const TrainingData data = open_training_data(path, entry.step, path.end_behind(entry.step));
   path.stages = data.stages();
   return path;
 }
@@ -114,6 +119,12 @@ std::vector<std::string> describe_rates(const PathSpecification& parent,
                     "leads there in W "
                     "steps",
                     before, step, branch.schedule.maximum));
+  }
+  if (branch.decay_end() > 0 && branch.end_behind(step) == 0) {
+    lines.push_back(
+        fmt::format("the decay has ended at step {}: the rate stays at {:.6g} (--min-lr), as far "
+                    "as --train-iters says",
+                    branch.decay_end(), branch.schedule.minimum));
   }
   return lines;
 }

@@ -31,6 +31,17 @@ Settings resolve_model(const Settings& given, int64_t data_vocabulary) {
   return model;
 }
 
+std::string missing_for_new_path(const Settings& given) {
+  const bool shaped = given.has("preset");
+  for (const char* name : {"num-layers", "hidden-size", "num-attention-heads", "seq-length"}) {
+    if (!shaped && !given.has(name)) return name;
+  }
+  for (const char* name : {"global-batch-size", "lr", "data-path"}) {
+    if (!given.has(name)) return name;
+  }
+  return "";
+}
+
 namespace {
 
 void require_shape(const Settings& given) {

@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <ctime>
 #include <sstream>
@@ -12,6 +14,7 @@
 #include "core/ops/matmul_tuning.h"
 #include "launch/option_json.h"
 #include "launch/run_folder.h"
+#include "launch/specification_checks.h"
 #include "parallel/communicators.h"
 
 namespace fs = std::filesystem;
@@ -117,6 +120,23 @@ std::string last_start_line(const fs::path& run) {
   return last;
 }
 
+int64_t largest_start(const fs::path& run) {
+  constexpr std::string_view key = "\"start\":";
+  int64_t largest = 0;
+  for (const char* name : {"starts.jsonl", "metrics.jsonl"}) {
+    if (!fs::exists(run / name)) continue;
+    std::istringstream lines(read_file(run / name));
+    for (std::string line; std::getline(lines, line);) {
+      const size_t at = line.find(key);
+      int64_t number = 0;
+      if (at == std::string::npos) continue;
+      std::from_chars(line.data() + at + key.size(), line.data() + line.size(), number);
+      largest = std::max(largest, number);
+    }
+  }
+  return largest;
+}
+
 LastStart parse_start(const std::string& line) {
   LastStart last;
   if (line.empty()) return last;
@@ -143,6 +163,9 @@ Settings with_remembered(const Settings& given, const Settings& remembered) {
   }
   const bool validates = all.has("eval-interval") && all.integer("eval-interval") > 0;
   if (!validates && !given.has("valid-data-path")) all.erase("valid-data-path");
+  // Sets that are named are validated on, as in Megatron.
+  const bool asks = given.has("valid-data-path") && !given.has("eval-interval");
+  if (!validates && asks) all.set_text("eval-interval", "1000");
   return all;
 }
 
@@ -150,11 +173,10 @@ std::string show_remembered(const Settings& given, const Settings& remembered) {
   const Settings all = with_remembered(given, remembered);
   std::string text;
   for (const auto& spec : run_options()) {
-    if (given.has(spec.name) || !all.has(spec.name)) continue;
+    if (given.has(spec.name) || !all.has(spec.name) || !remembered.has(spec.name)) continue;
     const auto& values = all.list(spec.name);
-    if (values.front() == spec.fallback) continue;
-    text += (text.empty() ? "--" : " --") + spec.name;
-    for (const auto& value : values) text += " " + value;
+    if (values.front() == spec.fallback || values != remembered.list(spec.name)) continue;
+    text += (text.empty() ? "--" : " --") + spec.name + " " + show(values);
   }
   return text;
 }

@@ -27,6 +27,10 @@ void append_start(const std::filesystem::path& run, const StartRecord& start);
 // cannot be read.
 std::string last_start_line(const std::filesystem::path& run);
 
+// The largest number of a start in RUN/starts.jsonl and RUN/metrics.jsonl, whose lines would have
+// two meanings were it given again; 0: none. Throws Error likewise.
+int64_t largest_start(const std::filesystem::path& run);
+
 // What such a line says to the next start.
 struct LastStart {
   int64_t number = 0;   // 0: there was none
@@ -35,7 +39,7 @@ struct LastStart {
 LastStart parse_start(const std::string& line);
 
 // The options given and those remembered that were not. A start that validates nothing takes up no
-// validation data.
+// validation data; one that is given some, but no --eval-interval, has one of 1000.
 Settings with_remembered(const Settings& given, const Settings& remembered);
 // What it took up that is not the usual value, as on a command line; empty: nothing.
 std::string show_remembered(const Settings& given, const Settings& remembered);

@@ -13,6 +13,7 @@
 #include "launch/matmul_choices.h"
 #include "launch/memory_plan.h"
 #include "launch/obtain_path.h"
+#include "launch/specification_checks.h"
 #include "launch/starts.h"
 #include "launch/training_loop.h"
 #include "launch/verify.h"
@@ -79,20 +80,51 @@ struct Start {
 LastStart last_start_of(const RunFolder& run, Communicator& world) {
   std::string line;
   LastStart last;
+  int64_t largest = 0;  // rank 0 alone writes numbers
   agree_on_errors(world, [&] {
-    if (world.rank() == 0) line = last_start_line(run.folder());
+    if (world.rank() != 0) return;
+    line = last_start_line(run.folder());
+    largest = largest_start(run.folder());
   });
   line = broadcast_text(world, line);
   agree_on_errors(world, [&] { last = parse_start(line); });
+  last.number = std::max(last.number, largest);
   return last;
 }
 
-void open_data(Start& start, const RunFolder& run, const PathSpecification& path,
-               const Settings& given, const Settings& settings, bool is_new) {
-  if (!is_new) start.origin = find_origin(run, path, given);
-  start.step = start.origin ? start.origin->entry.step : path.start_step();
-  start.data = std::make_unique<TrainingData>(open_training_data(path, start.step));
-  start.validation = open_validation(path, settings, *start.data, start.step);
+// What is read from the start's step to the last one.
+void open_data(Start& start, const PathSpecification& path, const Settings& given,
+               const Settings& settings) {
+  const int64_t last = last_step(path, settings), end = path.decay_end();
+  check(end == 0 || last <= std::max(end, start.step) || path.learns_behind_end(), "train",
+        "--train-iters {}, but the decay ends at step {}, and the rate is 0 behind it; {} at most "
+        "is allowed, and 'fork RUN@{} NEW --lr L' goes on",
+        last, end, end, end);
+  start.data = std::make_unique<TrainingData>(open_training_data(path, start.step, last));
+  try {
+    start.validation = open_validation(path, settings, *start.data, start.step);
+  } catch (const Error& problem) {
+    if (given.has("valid-data-path") || !settings.has("valid-data-path")) throw;
+    throw Error(fmt::format("{}; --valid-data-path is as at the last start: give it anew, or "
+                            "--eval-interval 0, which forgets it",
+                            problem.what()),
+                problem.code());
+  }
+}
+
+// What the options ask for but this start will not come to, or what it comes to unasked.
+void report_end(const PathSpecification& path, const Start& start, const Settings& given) {
+  const Settings& settings = start.record.run;
+  const int64_t last = last_step(path, settings), end = path.decay_end();
+  if (end > 0 && last > end) {
+    log::info("behind step {}, the decay's end, the rate stays at {:.6g} (--min-lr)", end,
+              path.schedule.minimum);
+  }
+  if (given.has("valid-data-path") && settings.integer("eval-interval") > 0 &&
+      !validates_behind(path, settings, start.step)) {
+    log::warning("no validation is due up to step {} (--eval-interval {}); {} is not read", last,
+                 settings.text("eval-interval"), show(given.list("valid-data-path")));
+  }
 }
 
 void name_thread(const Mesh& mesh) {
@@ -289,13 +321,24 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   Start start;
   agree_on_errors(world, [&] {
     check_run_options(settings);
+    if (!is_new) start.origin = find_origin(run, path, given);
+    start.step = start.origin ? start.origin->entry.step : path.start_step();
+  });
+  // A step that is gone back to is still loaded, and what is saved behind it given up.
+  const auto reached = describe_reached(path, settings, start.step);
+  if (!reached.empty() && !given.has("load-step")) {
+    if (world.rank() == 0) log::info("'{}': {}", run.folder().string(), reached);
+    return ExitCode::reached;
+  }
+  agree_on_errors(world, [&] {
     start.options = engine_options(path, settings, true);
     check_engine(start.options, layout);
-    open_data(start, run, path, given, settings, is_new);
+    open_data(start, path, given, settings);
     start.data->log_epochs(world.rank() == 0);
     start.record = {last.number + 1, start.step, layout, start.options.device, settings};
     if (world.rank() != 0) return;
     report_origin(run, path, start, show_remembered(given, last.remembered));
+    report_end(path, start, given);
   });
   const bool keeps = keeps_fork_point(run, path, start, world);
   const Mesh mesh = make_mesh(layout, world);

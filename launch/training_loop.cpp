@@ -20,11 +20,6 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// A main path has no end; a decaying one ends with its decay unless told otherwise.
-int64_t last_step(const PathSpecification& path, const Settings& settings) {
-  return settings.has("train-iters") ? settings.integer("train-iters") : path.decay_end();
-}
-
 std::string lineage_document(const PathSpecification& path) {
   std::string text = "random start";
   for (const auto& e : path.lineage) {
@@ -37,16 +32,40 @@ std::string lineage_document(const PathSpecification& path) {
 
 }  // namespace
 
+int64_t last_step(const PathSpecification& path, const Settings& settings) {
+  return settings.has("train-iters") ? settings.integer("train-iters") : path.decay_end();
+}
+
+std::string describe_reached(const PathSpecification& path, const Settings& settings,
+                             int64_t step) {
+  const int64_t last = last_step(path, settings);
+  if (last == 0 || step < last) return "";
+  const bool goes_on = last == path.decay_end() && path.learns_behind_end();
+  return fmt::format(
+      "step {} of {} is reached; nothing is left to do{}", step, last,
+      goes_on ? fmt::format(" (--train-iters goes on at the rate {:.6g})", path.schedule.minimum)
+              : "");
+}
+
+bool validates_behind(const PathSpecification& path, const Settings& settings, int64_t step) {
+  const int64_t every = settings.integer("eval-interval"), last = last_step(path, settings);
+  return every > 0 && (last == 0 || step / every < last / every);
+}
+
 std::vector<ValidationSource> open_validation(const PathSpecification& path,
                                               const Settings& settings, const TrainingData& data,
                                               int64_t step) {
   if (settings.has("valid-data-path")) {
-    return open_validation_sources(path, settings.list("valid-data-path"));
+    const auto& values = settings.list("valid-data-path");
+    if (validates_behind(path, settings, step)) return open_validation_sources(path, values);
+    parse_sources(values, "valid-data-path");  // words that mean nothing are refused all the same
+    return {};
   }
   if (settings.integer("eval-interval") == 0) return {};
-  const int64_t consumed = path.samples_at(step);
+  const int64_t consumed = path.samples_at(step), last = last_step(path, settings);
   for (const auto& stage : path.stages) {
     const int64_t sample = std::max(stage.first_sample, consumed);
+    if (last > 0 && sample >= path.samples_at(last)) break;
     check(!data.validation_sources(sample).empty(), "train",
           "--eval-interval {} without validation data from sample {} on; give --valid-data-path, "
           "or --split for a new path",
@@ -147,13 +166,14 @@ void TrainingLoop::measure_memory() {
   memory_bytes_ = static_cast<int64_t>(most);
 }
 
-// Sets are scored one after the other; the mean is that over all tokens of the sample.
+// Sets are scored one after the other; the mean is that over all tokens of the sample. The split's
+// second part is that of the stage that was read last: the next one may never be.
 void TrainingLoop::validate(StepMetrics& m) {
   const int64_t batches = settings_.integer("eval-iters");
   const int64_t batch = path_.global_batch();
   constexpr auto most = std::numeric_limits<int64_t>::max();
   const ValidationSample sample(
-      validation_.empty() ? data_.validation_sources(path_.samples_at(m.step)) : validation_,
+      validation_.empty() ? data_.validation_sources(path_.samples_at(m.step) - 1) : validation_,
       batches > most / batch ? most : batches * batch, path_.sequence_length());
   Engine::Score all;
   for (size_t set = 0; set < sample.sets(); ++set) {
@@ -226,8 +246,8 @@ ExitCode TrainingLoop::run() {
   agree_on_errors(*mesh_.world, [&] {
     if (leads) log_ = std::make_unique<MetricsLog>(folder_.folder(), step);
   });
-  if (last_step_ > 0 && step >= last_step_) {
-    if (leads) log::info("step {} of {} is reached; nothing is left to do", step, last_step_);
+  if (const auto reached = describe_reached(path_, settings_, step); !reached.empty()) {
+    if (leads) log::info("{}", reached);
     return ExitCode::reached;
   }
   begin_ = last_event_ = Clock::now();

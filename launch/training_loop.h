@@ -14,8 +14,15 @@
 
 namespace switchyard {
 
-// The sets of --valid-data-path; none without it. Throws Error when validation is wanted but a
-// stage of data behind `step` has none.
+// The step to stop at: --train-iters, or the end of a decay; 0: none, as of a main path.
+int64_t last_step(const PathSpecification& path, const Settings& settings);
+// Why nothing is left to do behind `step`, for a log; empty: something is.
+std::string describe_reached(const PathSpecification& path, const Settings& settings, int64_t step);
+
+// Whether a validation is due behind `step`, up to the last one.
+bool validates_behind(const PathSpecification& path, const Settings& settings, int64_t step);
+// The sets of --valid-data-path; none without it, or where no validation is due. Throws Error when
+// validation is wanted but a stage of data that is read behind `step` has none.
 std::vector<ValidationSource> open_validation(const PathSpecification& path,
                                               const Settings& settings, const TrainingData& data,
                                               int64_t step);

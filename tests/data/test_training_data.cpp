@@ -108,7 +108,7 @@ TEST_F(Training, AppendedStagesChangeNothingBefore) {
 TEST_F(Training, StagesThatArePastAreNotOpened) {
   const std::vector stages = {stage(0, {"none"}), stage(50, {"a"}), stage(60, {"b"})};
   const TrainingData data(stages, 10, 42, {}, 0, 55);
-  EXPECT_EQ(data.describe().size(), 2u);
+  EXPECT_EQ(data.describe().size(), 4u);
   EXPECT_EQ(data.stages().size(), 3u);
   const TrainingData whole({stage(0, {"a"}), stage(50, {"a"}), stage(60, {"b"})}, 10, 42, {}, 0);
   for (int64_t sample = 50; sample < 80; ++sample)
@@ -116,6 +116,17 @@ TEST_F(Training, StagesThatArePastAreNotOpened) {
   EXPECT_THAT(message_of([&] { read(data, 49); }), HasSubstr("sample 49"));
   EXPECT_NO_THROW(TrainingData(stages, 10, 42, {}, 0, 50));
   EXPECT_THAT(message_of([&] { TrainingData(stages, 10, 42, {}, 0, 49); }), HasSubstr("none.idx"));
+}
+
+TEST_F(Training, StagesBehindTheEndAreNotOpened) {
+  const std::vector stages = {stage(0, {"a"}), stage(50, {"none"})};
+  const TrainingData data(stages, 10, 42, {}, 0, 40, 50);
+  EXPECT_EQ(data.stages().size(), 2u);
+  EXPECT_EQ(read(data, 49), read(TrainingData({stage(0, {"a"})}, 10, 42, {}, 0), 49));
+  EXPECT_THAT(message_of([&] { read(data, 50); }), HasSubstr("sample 50"));
+  EXPECT_THAT(message_of([&] { TrainingData(stages, 10, 42, {}, 0, 40, 51); }),
+              HasSubstr("none.idx"));
+  EXPECT_TRUE(TrainingData(stages, 10, 42, {}, 0, 50, 50).describe().empty());
 }
 
 TEST_F(Training, ValidationIsTheSecondPart) {
@@ -142,12 +153,15 @@ TEST_F(Training, ValidationIsTheSecondPart) {
 TEST_F(Training, DescribesEverySet) {
   const TrainingData data({stage(0, {"a"}), stage(9, {"b"})}, 10, 42, Split::parse("90,10"), 0);
   const auto lines = data.describe();
-  ASSERT_EQ(lines.size(), 2u);
+  ASSERT_EQ(lines.size(), 4u);
   EXPECT_THAT(lines[0],
-              AllOf(HasSubstr("stage 0 from sample 0"), HasSubstr("65536 of 65536"),
-                    HasSubstr("90 windows of sequence length 10 for training, 10 for validation"),
-                    HasSubstr("2 tokens of a last short window left out")));
-  EXPECT_THAT(lines[1], AllOf(HasSubstr("stage 1 from sample 9"), HasSubstr("4 tokens of a last")));
+              AllOf(HasSubstr("stage 0 from sample 0"), HasSubstr("windows of 10 tokens")));
+  EXPECT_THAT(lines[1], AllOf(HasSubstr("100% " + prefix("a")), HasSubstr("90 + 10 windows"),
+                              HasSubstr("1003 tokens, 2 left out")));
+  EXPECT_THAT(lines[2], HasSubstr("stage 1 from sample 9"));
+  EXPECT_THAT(lines[3], HasSubstr("505 tokens, 4 left out"));
+  const size_t room = 100 - std::string_view("[12:34:56] ").size();
+  for (const auto& line : lines) EXPECT_LE(line.size(), room + prefix("a").size()) << line;
 }
 
 TEST_F(Training, FillsInAndChecksIdentities) {

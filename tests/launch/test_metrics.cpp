@@ -201,6 +201,31 @@ TEST(Starts, WhatTheLastOneHadIsTheNextOnesDefaultButForTheLayout) {
                    .has("valid-data-path"));
 }
 
+TEST(Starts, ValidationDataAloneAreScoredEachThousandSteps) {
+  const auto given = run_settings({{"valid-data-path", "held out"}});
+  EXPECT_EQ(with_remembered(given, {}).integer("eval-interval"), 1000);
+  const auto off = run_settings({{"eval-interval", "0"}}),
+             often = run_settings({{"eval-interval", "7"}});
+  EXPECT_EQ(with_remembered(given, off).integer("eval-interval"), 1000);
+  EXPECT_EQ(show_remembered(given, off), "");
+  EXPECT_EQ(with_remembered(given, often).integer("eval-interval"), 7);
+  EXPECT_EQ(show_remembered(often, given), "--valid-data-path 'held out'");
+}
+
+TEST(Starts, NumbersGoOnBehindTheLargestThatEitherFileKnows) {
+  const test::TemporaryFolder run;
+  EXPECT_EQ(largest_start(run.path()), 0);
+  append_start(run.path(), start_with(2, {}));
+  EXPECT_EQ(largest_start(run.path()), 2);
+  StepMetrics m;
+  for (const int64_t start : {5, 1}) {
+    m.step++;
+    m.start = start;
+    MetricsLog(run.path(), 9).write(m);
+  }
+  EXPECT_EQ(largest_start(run.path()), 5);
+}
+
 TEST(Starts, ALineSaysHowItRan) {
   const test::TemporaryFolder run;
   append_start(run.path(), start_with(4, {}));

@@ -142,6 +142,83 @@ TEST_F(BadData, WhatWasMeantIsSaid) {
   run_well("train " + folder.at("run") + " --train-iters 4 --data-path " + folder.at("moved"));
 }
 
+TEST_F(BadData, WhatIsNotReadNeedNotBeThere) {
+  const std::string main = folder.at("main"), branch = folder.at("branch");
+  const auto move = [&](const std::string& from, const std::string& to) {
+    for (const char* part : {".bin", ".idx", ".json"}) {
+      fs::rename(folder.at(from + part), folder.at(to + part));
+    }
+  };
+  const auto expect_nothing_left = [](const std::string& line) {
+    const auto outcome = run(words(line));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.err, testing::HasSubstr("nothing is left to do"));
+  };
+  run_well(folder.train("main", {{"train-iters", "4"}}, "--split 80,20"));
+  run_well("extend " + main + " --at-step 6 --data-path " + folder.at("b"));
+  move("b", "later");
+  run_well("fork " + main + "@4 " + branch + " --lr-decay-style linear --lr-decay-iters 2");
+  run_well("train " + branch + " --eval-interval 2");
+  EXPECT_TRUE(metrics_of(branch).back().contains("validation_loss"));
+  run_well("train " + main + " --train-iters 6 --eval-interval 9 --valid-data-path " +
+           folder.at("none"));
+  move("a", "archived");
+  expect_nothing_left("train " + branch);
+  expect_nothing_left("train " + main + " --train-iters 6");
+  expect_nothing_left("train " + main + " --train-iters 5");
+  expect_refused("train " + main + " --train-iters 7", {"b.idx", "if it has moved"});
+  move("later", "b");
+  run_well("train " + main + " --train-iters 7");
+}
+
+TEST_F(BadData, RememberedValidationDataThatMovedAreForgottenByAWord) {
+  const std::string train = "train " + folder.at("run") + " --train-iters ";
+  run_well(folder.train("run", {},
+                        "--eval-interval 1 --eval-iters 1 --valid-data-path " + folder.at("b")));
+  fs::remove(folder.at("b.idx"));
+  expect_refused(train + "3", {"b.idx", "as at the last start", "--eval-interval 0"});
+  run_well(train + "3 --eval-interval 0");
+  run_well(train + "4");
+}
+
+TEST_F(BadData, ABlendIsSaidWhole) {
+  run_well(folder.train("run"));
+  const auto outcome = run(words("extend " + folder.at("run") + " --at-step 2 --data-path 0.3 " +
+                                 folder.at("a") + " 0.7 " + folder.at("b")));
+  EXPECT_THAT(outcome.err,
+              testing::HasSubstr("reads 0.3 " + folder.at("a") + " 0.7 " + folder.at("b") + "\n"));
+}
+
+TEST_F(BadData, NothingIsTrainedAtTheRateZeroBehindADecay) {
+  const auto decay = [&](const std::string& run, const std::string& more) {
+    run_well(folder.train(run, {}, "--lr-decay-style linear --lr-decay-iters 2 " + more));
+  };
+  decay("still", "");
+  decay("slow", "--min-lr 1e-4");
+  const std::string data = " --data-path " + folder.at("b");
+  expect_refused("train " + folder.at("still") + " --train-iters 3",
+                 {"--train-iters 3", "ends at step 2", "rate is 0", "fork"});
+  expect_refused(
+      folder.train("new", {{"train-iters", "4"}}, "--lr-decay-style linear --lr-decay-iters 2"),
+      {"--train-iters 4", "2 at most"});
+  expect_refused("extend " + folder.at("still") + " --at-step 2" + data, {"never read"});
+  EXPECT_FALSE(fs::exists(folder.at("new")));
+  run_well("extend " + folder.at("slow") + " --at-step 2" + data);
+  const auto outcome = run(words("train " + folder.at("slow") + " --train-iters 3"));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, testing::HasSubstr("stays at 0.0001"));
+  EXPECT_EQ(metrics_of(folder.at("slow")).back().at("learning_rate"), 1e-4);
+}
+
+TEST_F(BadData, AnUntrainedPathKeepsNothingThatWasNotGivenAgain) {
+  expect_refused(folder.train("run", {}, "--init-method-std 1e38"), {"loss of step 1 is"}, 1, 3);
+  expect_refused("train " + folder.at("run") + " --vocab-size 512",
+                 {"--vocab-size 512", "257", "all options of a new path"});
+  const auto outcome = run(words(folder.train("run")));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, testing::HasSubstr("made anew: it was made with --init-method-std"));
+}
+
 TEST_F(BadData, PrefixesThatAreFolders) {
   for (const char* name : {"made/", "made/.", "made/..", "."}) {
     const std::string prefix = name[0] == '.' ? name : folder.at(name);

@@ -154,7 +154,8 @@ TEST_F(BadInput, LayoutsThatDoNotFit) {
 
 TEST_F(BadInput, ValidationWithoutData) {
   refuse("eval-interval", "1", {"--eval-interval 1", "--valid-data-path"});
-  refuse("valid-data-path", folder.at("none"), {"none.idx", "No such file"});
+  refuse_all({{"valid-data-path", folder.at("none")}, {"eval-interval", "2"}},
+             {"none.idx", "No such file"});
   refuse_all({{"split", "999,0.1"}, {"eval-interval", "1"}}, {"--eval-interval 1"});
   refuse("split", "0.0001,99", {"none of them is for training", "0.0001,99"});
   refuse("split", "0,1", {"--split 0,1"});

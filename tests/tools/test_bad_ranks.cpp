@@ -34,7 +34,7 @@ class BadRanks : public testing::Test {
 TEST_F(BadRanks, OptionsAreRefusedOnce) {
   expect_refused(folder.train("new", {}, "--frobnicate 1"), {"[options]", "--frobnicate"}, 2);
   refuse({{"hidden-dropout", "2"}}, {"--hidden-dropout 2"});
-  refuse({{"valid-data-path", folder.at("none")}}, {"none.idx"});
+  refuse({{"valid-data-path", folder.at("none")}, {"eval-interval", "1"}}, {"none.idx"});
   refuse({{"hidden-size", "262144"}}, {"[memory]"});
 }
 
