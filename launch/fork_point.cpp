@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/paths_near.h"
 #include "launch/pins.h"
 #include "launch/relative_name.h"
 
@@ -38,6 +39,14 @@ ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork) {
   const auto all = places({fork.path, fork.path_as_given}, branch.folder());
   auto found = std::ranges::find_if(all, [&](const fs::path& p) { return is_there(p, fork); });
   if (found != all.end()) return open(*found, fork);
+  for (const fs::path& near : paths_near(branch.folder())) {  // either may have been moved
+    if (is_there(near, fork)) return open(near, fork);
+  }
+  for (const fs::path& place : all) {
+    for (const fs::path& near : paths_near(place)) {
+      if (is_there(near, fork)) return open(near, fork);
+    }
+  }
   std::error_code ignored;
   found = std::ranges::find_if(all, [&](const fs::path& p) { return fs::exists(p, ignored); });
   try {

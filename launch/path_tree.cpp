@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "launch/paths_near.h"
 
 namespace fs = std::filesystem;
 
@@ -21,11 +22,6 @@ bool is_there(const fs::path& file) {
 bool looks_like_path(const fs::path& folder) {
   return is_there(folder / "path.json") || is_there(folder / "checkpoints") ||
          is_there(folder / "metrics.jsonl");
-}
-
-bool is_part_of_path(const fs::path& folder) {
-  const auto name = folder.filename();
-  return name == "checkpoints" || name == "discarded" || name == "pins";
 }
 
 void find_folders(const fs::path& folder, std::set<fs::path>& seen, std::vector<fs::path>& found) {

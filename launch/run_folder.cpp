@@ -204,6 +204,7 @@ void RunFolder::retain(int64_t keep) const {
   auto entries = list_checkpoints(checkpoints());
   std::erase_if(entries, [](const CheckpointEntry& e) { return !e.complete; });
   const auto excess = static_cast<int64_t>(entries.size()) - keep;
+  if (excess > 0) follow_branches(folder_);
   for (int64_t i = 0; i < excess; ++i) {
     const auto& entry = entries[static_cast<size_t>(i)];
     const auto pins = pins_of(folder_, entry.step);  // each time anew: forks may be made meanwhile

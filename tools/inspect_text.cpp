@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "launch/pins.h"
 
@@ -86,15 +85,12 @@ std::vector<PinnedBranch> pinned_branches(const RunFolder& run) {
   std::vector<PinnedBranch> all;
   for (const Pin& pin : read_pins(run.folder())) {
     if (!pin.counts) continue;
-    const std::string text = read_file(pin.file);
-    RelativeName name{text.substr(0, text.find('\n')), ""};  // all that earlier versions wrote
-    const auto parsed = nlohmann::json::parse(text, nullptr, false);
-    if (parsed.is_object()) {
-      name = {parsed.value("branch", ""), parsed.value("branch_as_given", "")};
-    }
-    all.push_back({pin.step, shown(place_of(name, pin.file.parent_path()))});
+    all.push_back({pin.step, shown(pin.branch)});
   }
-  std::ranges::sort(all, {}, [](const auto& p) { return std::pair(p.step, p.branch); });
+  const auto key = [](const PinnedBranch& p) { return std::pair(p.step, p.branch); };
+  std::ranges::sort(all, {}, key);
+  const auto repeated = std::ranges::unique(all, {}, key);
+  all.erase(repeated.begin(), repeated.end());
   return all;
 }
 

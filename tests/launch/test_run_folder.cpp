@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "launch/average.h"
+#include "launch/fork_point.h"
 #include "launch/pins.h"
 #include "launch/relative_name.h"
 #include "launch/run_folder.h"
@@ -97,12 +98,13 @@ TEST_F(RunFolderTest, RetentionNeverDeletesAForkPoint) {
 
 TEST_F(RunFolderTest, BranchesOfTheSameLastNameHaveAPinEach) {
   const auto a = make_branch("a/v1", 10), b = make_branch("b/v1", 10);
-  make_branch("a/other", 10);
+  make_branch("a/other", 20);
   pin(10, a);
   pin(10, b);
   fs::remove_all(a);
   run_.retain(1);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
+  fs::remove_all(b);
   remove_pin(run_.folder(), 10, b);
   run_.retain(1);
   EXPECT_THAT(steps_of(run_), ElementsAre(40));
@@ -132,7 +134,7 @@ TEST_F(RunFolderTest, APinCountsUntilItsBranchIsKnownToBeGone) {
   EXPECT_TRUE(counts());
   fs::remove_all(folder_.path() / "branches");
   EXPECT_TRUE(counts());
-  make_branch("branches/v2", 10);
+  make_branch("branches/v2", 20);
   EXPECT_FALSE(counts());
   make_branch("branches/v1", 20);  // another fork in its place
   EXPECT_FALSE(counts());
@@ -141,10 +143,106 @@ TEST_F(RunFolderTest, APinCountsUntilItsBranchIsKnownToBeGone) {
   make_branch("branches/v1", 10);
   EXPECT_TRUE(counts());
   fs::rename(branch, folder_.path() / "elsewhere");
-  EXPECT_FALSE(counts());
+  EXPECT_TRUE(counts());
   fs::create_directory_symlink(folder_.path() / "elsewhere", branch);
   EXPECT_TRUE(counts());
   EXPECT_TRUE(fs::equivalent(read_pins(run_.folder()).at(0).branch, branch));
+}
+
+// Its pin follows, and counts until it is deleted there.
+TEST_F(RunFolderTest, APinFollowsABranchThatIsMovedNearby) {
+  for (const char* to : {"br/v2", "v2", "br/deep/v1", "br2/v1", "main/v1"}) {
+    const test::TemporaryFolder folder;
+    const RunFolder run(folder.path() / "main");
+    write_file_atomically(folder.path() / "keep", "");
+    make_folder(run.folder());
+    write_file_atomically(run.folder() / "path.json", "{}");
+    for (const int64_t step : {10, 20, 30}) save(run, step);
+    const std::string id = random_checkpoint_id();
+    fs::rename(make_branch("made", 10, id), folder.path() / "made");
+    make_folder(folder.path() / "br/others");
+    fs::rename(folder.path() / "made", folder.path() / "br/v1");
+    write_pin(run.folder(), 10, id, folder.path() / "br/v1");
+    make_folder((folder.path() / to).parent_path());
+    fs::rename(folder.path() / "br/v1", folder.path() / to);
+    for (int i = 0; i < 2; ++i) {
+      run.retain(1);
+      EXPECT_THAT(steps_of(run), ElementsAre(10, 30)) << to;
+      const auto pins = read_pins(run.folder());
+      ASSERT_EQ(pins.size(), 1u) << to;
+      EXPECT_TRUE(fs::equivalent(pins[0].branch, folder.path() / to)) << to;
+      EXPECT_FALSE(pins[0].moved) << to;
+    }
+    fs::remove_all(folder.path() / to);
+    write_file_atomically((folder.path() / to).parent_path() / "other", "");
+    run.retain(1);
+    EXPECT_THAT(steps_of(run), ElementsAre(30)) << to;
+  }
+}
+
+TEST_F(RunFolderTest, EveryRenamedBranchOfAForkPointKeepsIt) {
+  for (const char* name : {"1", "2"}) {
+    pin(10, make_branch(fmt::format("br/v{}", name), 10));
+    fs::rename(folder_.path() / fmt::format("br/v{}", name),
+               folder_.path() / fmt::format("br/w{}", name));
+  }
+  pin(20, make_branch("br/gone", 20));
+  fs::rename(folder_.path() / "br/gone", folder_.path() / "br/w3");
+  make_branch("br/w3", 20, "another path's");
+  auto mean = RunFolder(folder_.path() / "br/w1").read();
+  mean.kind = "average";  // needs no fork point, though it has its path's lineage
+  mean.lineage.back().step = 20;
+  RunFolder(folder_.path() / "br/mean").write(mean);
+  run_.retain(1);
+  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
+  fs::remove_all(folder_.path() / "br/w1");
+  run_.retain(1);
+  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
+  fs::remove_all(folder_.path() / "br/w2");
+  run_.retain(1);
+  EXPECT_THAT(steps_of(run_), ElementsAre(40));
+}
+
+TEST_F(RunFolderTest, WhatCannotBeReadWhereABranchLayMayBeIt) {
+  pin(10, make_branch("br/v1", 10));
+  fs::rename(folder_.path() / "br/v1", folder_.path() / "br/v2");
+  write_file_atomically(folder_.path() / "br/v2/path.json", "{");
+  run_.retain(1);
+  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
+}
+
+TEST_F(RunFolderTest, AMovedBranchFindsItsMovedParentByTheCheckpoint) {
+  const test::TemporaryFolder top;
+  const std::string id = CheckpointReader(run_.checkpoint(20).folder).info().id;
+  make_folder(top.path() / "moved/deep");
+  fs::rename(make_branch("v1", 20, id), top.path() / "moved/deep/v1");
+  for (const int64_t step : {10, 20}) save(RunFolder(top.path() / "other"), step);
+  write_file_atomically(top.path() / "other/path.json", "{}");
+  fs::rename(folder_.path(), top.path() / "moved/main");
+  const RunFolder branch(top.path() / "moved/deep/v1");
+  auto fork = branch.read().lineage.back();
+  fork.path = "../../../other";
+  const auto point = find_fork_point(branch, fork);
+  EXPECT_TRUE(fs::equivalent(point.parent.folder(), top.path() / "moved/main"));
+  fork.checkpoint = "no such";
+  EXPECT_THROW(find_fork_point(branch, fork), Error);
+  fs::rename(top.path() / "moved/main", folder_.path());
+}
+
+// A run that moved to another disk, whose old directory still has the branch.
+TEST_F(RunFolderTest, APinFindsItsBranchWhenTheRunMovedAway) {
+  const test::TemporaryFolder disk;
+  write_pin(run_.folder(), 10, "id",
+            make_branch("../beside-" + folder_.path().filename().string(), 10));
+  const fs::path branch =
+      folder_.path().string() + "/../beside-" + folder_.path().filename().string();
+  make_folder(disk.path() / "a/full");
+  fs::rename(folder_.path(), disk.path() / "a/main");
+  const RunFolder moved(disk.path() / "a/main");
+  moved.retain(1);
+  EXPECT_THAT(steps_of(moved), ElementsAre(10, 40));
+  fs::rename(disk.path() / "a/main", folder_.path());
+  fs::remove_all(branch);
 }
 
 TEST_F(RunFolderTest, IsUntrainedUntilAStepIsLoggedSavedOrPinned) {
