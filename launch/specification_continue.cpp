@@ -10,8 +10,8 @@ namespace switchyard {
 std::string describe(const std::vector<DataSource>& sources) {
   std::string text;
   for (const auto& s : sources) {
-    text += fmt::format("{}{} {} (identity {})", text.empty() ? "" : ", ", s.weight, s.prefix,
-                        s.identity);
+    text += fmt::format("{}{} {} (identity {})", text.empty() ? "" : ", ", s.weight,
+                        show({s.prefix}), s.identity);
   }
   return text;
 }

@@ -92,6 +92,16 @@ LastStart last_start_of(const RunFolder& run, Communicator& world) {
   return last;
 }
 
+// Whether nothing is left to do, which is said. A step that is gone back to is loaded all the same,
+// and what is saved behind it given up.
+bool is_reached(const RunFolder& run, const PathSpecification& path, const Settings& given,
+                const Settings& settings, int64_t step, const Communicator& world) {
+  const auto reached = describe_reached(path, settings, step);
+  if (reached.empty() || given.has("load-step")) return false;
+  if (world.rank() == 0) log::info("'{}': {}", run.folder().string(), reached);
+  return true;
+}
+
 // What is read from the start's step to the last one.
 void open_data(Start& start, const PathSpecification& path, const Settings& given,
                const Settings& settings) {
@@ -324,12 +334,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
     if (!is_new) start.origin = find_origin(run, path, given);
     start.step = start.origin ? start.origin->entry.step : path.start_step();
   });
-  // A step that is gone back to is still loaded, and what is saved behind it given up.
-  const auto reached = describe_reached(path, settings, start.step);
-  if (!reached.empty() && !given.has("load-step")) {
-    if (world.rank() == 0) log::info("'{}': {}", run.folder().string(), reached);
-    return ExitCode::reached;
-  }
+  if (is_reached(run, path, given, settings, start.step, world)) return ExitCode::reached;
   agree_on_errors(world, [&] {
     start.options = engine_options(path, settings, true);
     check_engine(start.options, layout);

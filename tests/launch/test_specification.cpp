@@ -122,6 +122,18 @@ TEST_F(SpecificationTest, ADecayNeedsItsLength) {
   EXPECT_EQ(path.decay_end(), 20);
 }
 
+// So an untrained path that an older version wrote is not made anew.
+TEST_F(SpecificationTest, WhatAnOlderVersionDidNotWriteIsNoDifference) {
+  const auto now = new_path(small());
+  auto old = now;
+  for (const char* name : {"clip-grad", "parallel-residual"}) old.settings.erase(name);
+  EXPECT_EQ(difference(old, now), "");
+  EXPECT_THAT(difference(old, new_path(small({"--clip-grad", "2"}))), HasSubstr("--clip-grad 1"));
+  EXPECT_EQ(missing_for_new_path(small()), "");
+  EXPECT_EQ(missing_for_new_path(given({"--preset", "gpt2-tiny", "--lr", "1"})),
+            "global-batch-size");
+}
+
 TEST_F(SpecificationTest, ContradictionsNameBothValues) {
   auto path = new_path(small());
   EXPECT_NO_THROW(check_against(path, small()));
