@@ -175,6 +175,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, 
   const Algorithm algorithm = algo == nullptr ? Algorithm() : unwrap(*algo);
   if (algorithm.made_here != mark) return CUBLAS_STATUS_INVALID_VALUE;
   if (told_to_refuse("product", product, algorithm.splits)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (told_to_refuse("launch", product, algorithm.splits)) return CUBLAS_STATUS_EXECUTION_FAILED;
   product.splits = static_cast<int>(algorithm.splits);
   product.alpha = *static_cast<const float*>(alpha);
   product.beta = *static_cast<const float*>(beta);

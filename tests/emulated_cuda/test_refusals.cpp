@@ -137,7 +137,8 @@ TEST_P(RefusedMatmul, OfATableIsReplaced) {
 
 INSTANTIATE_TEST_SUITE_P(Calls, RefusedMatmul,
                          testing::Values("heuristic", "check", "product", "check:first",
-                                         "product:first", "heuristic:BGRADB", "check:DGELU",
+                                         "product:first", "launch", "launch:first",
+                                         "heuristic:BGRADB", "check:DGELU",
                                          "product:GELU_AUX_BIAS"),
                          [](const testing::TestParamInfo<std::string>& test) {
                            std::string name = test.param;
@@ -148,7 +149,7 @@ INSTANTIATE_TEST_SUITE_P(Calls, RefusedMatmul,
 class RefusedFusion : public RefusedMatmul {};
 
 TEST_F(RefusedFusion, LeavesEverythingToTheTwins) {
-  for (const std::string call : {"heuristic", "check", "product"}) {
+  for (const std::string call : {"heuristic", "check", "product", "launch"}) {
     const Refusing now(call);
     compute();
     EXPECT_THAT(details["bias"], EndsWith("fusion none (DEFAULT), then bias"));
