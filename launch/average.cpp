@@ -1,14 +1,15 @@
 #include "launch/average.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/path_state.h"
+#include "launch/relative_name.h"
 #include "launch/run_folder.h"
 #include "launch/unfinished_folder.h"
 #include "launch/verify.h"
@@ -98,7 +99,8 @@ std::vector<Source> sources_in(const std::string& text) {
   return sources;
 }
 
-CheckpointInfo info_of_average(const RunFolder& run, const PathSpecification& path,
+CheckpointInfo info_of_average(const RunFolder& run, const std::string& output,
+                               const PathSpecification& path,
                                const std::vector<CheckpointReader>& readers) {
   const auto& last = readers.back().info();
   std::string sources;
@@ -113,12 +115,10 @@ CheckpointInfo info_of_average(const RunFolder& run, const PathSpecification& pa
   info.documents = {{"specification", path.to_json()},
                     {"lineage", "uniform mean of\n" + sources},
                     {"model", path.model.to_json()}};
+  const auto name = relative_name(run.folder(), output);
+  info.documents["source"] =
+      nlohmann::json{{"path", name.real}, {"path_as_given", name.given}}.dump();
   return info;
-}
-
-std::string show_steps(const std::vector<int64_t>& steps) {
-  if (steps.size() < 2) return fmt::format("{}", fmt::join(steps, ""));
-  return fmt::format("{}:{}:{}", steps.front(), steps.back(), steps[1] - steps[0]);
 }
 
 // Whether what is there is what was asked for: the same steps of the same path, as far as they are
@@ -169,7 +169,8 @@ void write_average(const RunFolder& run, PathSpecification path, const std::vect
         run.folder().string());
   UnfinishedFolder made(output);
   path.kind = "average";
-  CheckpointStreamWriter writer(made.run().checkpoints(), info_of_average(run, path, readers));
+  CheckpointStreamWriter writer(made.run().checkpoints(),
+                                info_of_average(run, output, path, readers));
   for (size_t i = 0; i < weights.size(); ++i) {
     write_mean(readers, weights[i], writer);
     if (progress) progress(static_cast<int64_t>(i + 1), static_cast<int64_t>(weights.size()));
@@ -178,7 +179,7 @@ void write_average(const RunFolder& run, PathSpecification path, const std::vect
   made.run().write(path);
   made.finish();
   log::info("'{}' is the mean of {} tensors at the steps {} of '{}'", output, weights.size(),
-            fmt::join(steps, ", "), run.folder().string());
+            show_steps(steps), run.folder().string());
 }
 
 }  // namespace

@@ -93,7 +93,7 @@ void check_bench(const Settings& s, Device device) {
   const std::string& folder = s.text("tuning-folder");
   std::error_code problem;
   std::filesystem::create_directories(folder, problem);
-  check(!problem && access(folder.c_str(), W_OK) == 0, "bench",
+  check(!problem && access(folder.c_str(), W_OK) == 0, ExitCode::storage, "bench",
         "--tuning-folder {} cannot be written: {}", folder,
         problem ? problem.message() : std::strerror(errno));
 }

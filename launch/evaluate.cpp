@@ -55,13 +55,19 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
     path = folder.read();
     check_engine(engine_options(path, settings, false), layout);
     data = open_evaluation_data(path, data_prefixes);
-    reader = open_checkpoint(folder.checkpoint(reference.step), world);
+    const bool at_random_start =
+        reference.step == 0 && path.kind == "path" && path.start_step() == 0;
+    if (!at_random_start) reader = open_checkpoint(folder.checkpoint(reference.step), world);
   });
   const Mesh mesh = make_mesh(layout, world);
   std::unique_ptr<Engine> engine;
   agree_on_errors(world, [&] {
     engine = std::make_unique<Engine>(engine_options(path, settings, false), mesh);
-    engine->load_weights(*reader);
+    if (reader) {
+      engine->load_weights(*reader);
+    } else {
+      engine->initialize(path.seeds.initial());
+    }
   });
   Progress progress("eval", data->windows(), world.rank() == 0, {"windows", 1});
   begin_work();
@@ -70,7 +76,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
         data->read(window, tokens, targets);
         progress.add(layout.dp);  // the others are as far
       });
-  Evaluation result = summarize(reader->info(), score, *data);
+  Evaluation result = summarize(reader ? reader->info() : CheckpointInfo{}, score, *data);
   agree_on_errors(world, [&] {
     check(std::isfinite(result.loss), ExitCode::non_finite, "eval",
           "the loss of '{}' at step {} is {}; its weights give no finite score", run, result.step,

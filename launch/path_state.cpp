@@ -5,8 +5,13 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "core/error.h"
+#include "launch/paths_near.h"
 
 namespace fs = std::filesystem;
 
@@ -72,19 +77,72 @@ std::string word_of(const PathState& state, const PathSpecification& path) {
   return path.decay_end() > 0 && state.step >= path.decay_end() ? "finished" : "stopped";
 }
 
+namespace {
+
+// The places that an average's source may have: as seen from the average and, in averages of
+// earlier versions, by the name that was typed, from wherever that was.
+std::vector<fs::path> places_of_source(const RunFolder& average, const CheckpointInfo& info,
+                                       const std::string& typed) {
+  const auto document = info.documents.find("source");
+  if (document != info.documents.end()) {
+    const auto name = nlohmann::json::parse(document->second, nullptr, false);
+    if (name.is_object()) {
+      return places({name.value("path", ""), name.value("path_as_given", "")}, average.folder());
+    }
+  }
+  std::vector<fs::path> all = {typed};
+  for (fs::path above = fs::absolute(average.folder()); above.has_relative_path();) {
+    above = above.parent_path();
+    all.push_back((above / typed).lexically_normal());
+  }
+  return all;
+}
+
+// Whether one of these checkpoints (step and id) is saved there.
+bool has_one_of(const fs::path& run, const std::map<int64_t, std::string>& checkpoints) {
+  try {
+    for (const auto& entry : list_checkpoints(RunFolder(run).checkpoints())) {
+      const auto same = checkpoints.find(entry.step);
+      if (!entry.complete || same == checkpoints.end()) continue;
+      return CheckpointReader(entry.folder).info().id == same->second;
+    }
+  } catch (const Error&) {  // it is not there, as far as can be seen
+  }
+  return false;
+}
+
+}  // namespace
+
 // Its lineage is "uniform mean of" and a line "RUN@STEP (checkpoint ID)" each.
-AverageSource source_of_average(const CheckpointReader& average) {
+AverageSource source_of_average(const RunFolder& average, const CheckpointReader& checkpoint) {
   AverageSource source;
-  const auto& documents = average.info().documents;
+  std::map<int64_t, std::string> ids;
+  const auto& documents = checkpoint.info().documents;
   const auto lineage = documents.find("lineage");
   std::istringstream lines(lineage == documents.end() ? "" : lineage->second);
   for (std::string line; std::getline(lines, line);) {
-    const size_t id = line.rfind(" (checkpoint ");
-    if (id == std::string::npos) continue;
+    const std::string before_id = " (checkpoint ";
+    const size_t id = line.rfind(before_id);
+    if (id == std::string::npos || !line.ends_with(')')) continue;
     const auto reference = parse_run_reference(line.substr(0, id));
     source.run = reference.folder.string();
     source.steps.push_back(reference.step.value_or(0));
+    const size_t begin = id + before_id.size();
+    ids[source.steps.back()] = line.substr(begin, line.size() - begin - 1);
   }
+  if (source.run.empty()) return source;
+  const auto named = places_of_source(average, checkpoint.info(), source.run);
+  auto all = named;
+  std::ranges::copy(paths_near(average.folder()), std::back_inserter(all));
+  auto found = std::ranges::find_if(all, [&](const fs::path& p) { return has_one_of(p, ids); });
+  if (found == all.end()) {  // its steps may have been deleted since
+    std::error_code ignored;
+    found = std::ranges::find_if(
+        all.begin(), all.begin() + std::ssize(named),
+        [&](const fs::path& p) { return fs::exists(p / "path.json", ignored); });
+    if (found == all.begin() + std::ssize(named)) return source;
+  }
+  source.run = found->string();
   return source;
 }
 

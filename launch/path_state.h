@@ -25,10 +25,10 @@ std::string word_of(const PathState& state, const PathSpecification& path);
 
 // What an average is the mean of, as its checkpoint says; no steps where it does not.
 struct AverageSource {
-  std::string run;  // as it was given
+  std::string run;  // where it lies now; as it was given where it is not found
   std::vector<int64_t> steps;
 };
-AverageSource source_of_average(const CheckpointReader& average);
+AverageSource source_of_average(const RunFolder& average, const CheckpointReader& checkpoint);
 
 // The first of the places that a name may mean which is there, or else the first.
 std::filesystem::path place_of(const RelativeName& name, const std::filesystem::path& from);

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "launch/paths_near.h"
+#include "launch/unfinished_folder.h"
 
 namespace fs = std::filesystem;
 
@@ -24,7 +25,9 @@ bool looks_like_path(const fs::path& folder) {
          is_there(folder / "metrics.jsonl");
 }
 
-void find_folders(const fs::path& folder, std::set<fs::path>& seen, std::vector<fs::path>& found) {
+// Links are left for later, as what they lead to may have its own name here.
+void find_folders(const fs::path& folder, std::set<fs::path>& seen, std::vector<fs::path>& found,
+                  std::vector<fs::path>& links) {
   std::error_code problem;
   const fs::path real = fs::canonical(folder, problem);
   if (problem || !seen.insert(real).second) return;
@@ -34,12 +37,12 @@ void find_folders(const fs::path& folder, std::set<fs::path>& seen, std::vector<
   for (auto entry = fs::directory_iterator(folder, problem);
        !problem && entry != fs::directory_iterator(); entry.increment(problem)) {
     std::error_code ignored;
-    if (entry->is_directory(ignored) && !(is_path && is_part_of_path(entry->path()))) {
-      below.push_back(entry->path());
-    }
+    if (!entry->is_directory(ignored) || is_unfinished(entry->path())) continue;
+    if (is_path && is_part_of_path(entry->path())) continue;
+    (entry->is_symlink(ignored) ? links : below).push_back(entry->path());
   }
   std::ranges::sort(below);
-  for (const auto& each : below) find_folders(each, seen, found);
+  for (const auto& each : below) find_folders(each, seen, found, links);
 }
 
 ListedPath read_path(const fs::path& folder) {
@@ -50,7 +53,8 @@ ListedPath read_path(const fs::path& folder) {
     listed.path = run.read();
     listed.state = state_of(run, *listed.path);
     if (listed.path->kind == "average") {
-      const auto source = source_of_average(CheckpointReader(run.checkpoint(std::nullopt).folder));
+      const auto source =
+          source_of_average(run, CheckpointReader(run.checkpoint(std::nullopt).folder));
       listed.origin = source.run;
       listed.origin_steps = source.steps;
     } else if (!listed.path->lineage.empty()) {
@@ -60,6 +64,7 @@ ListedPath read_path(const fs::path& folder) {
     }
   } catch (const std::exception& problem) {
     listed.problem = problem.what();
+    listed.code = code_of(problem);
   }
   return listed;
 }
@@ -107,8 +112,12 @@ std::vector<ListedPath> list_paths(const fs::path& folder) {
   check(fs::is_directory(folder, problem), "list", "'{}' is not a folder; a folder is allowed",
         folder.string());
   std::set<fs::path> seen;
-  std::vector<fs::path> found;
-  find_folders(folder, seen, found);
+  std::vector<fs::path> found, links = {folder};
+  for (size_t i = 0; i < links.size(); ++i) {
+    const fs::path next = links[i];
+    find_folders(next, seen, found, links);
+  }
+  std::ranges::sort(found);
   std::vector<ListedPath> all, ordered;
   for (const auto& each : found) all.push_back(read_path(each));
   find_parents(all);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "launch/path_state.h"
 
 namespace switchyard {
@@ -12,7 +13,8 @@ namespace switchyard {
 // A path found below a folder.
 struct ListedPath {
   std::filesystem::path folder;
-  std::string problem;  // why it cannot be read; the rest is then empty
+  std::string problem;                // why it cannot be read; the rest is then empty
+  ExitCode code = ExitCode::reached;  // of that problem
   std::optional<PathSpecification> path;
   PathState state;
   std::optional<size_t> parent;  // its place in the list, when it was found, too
@@ -22,8 +24,8 @@ struct ListedPath {
 };
 
 // All paths in and below `folder`, each behind the one that it comes from. Links are followed, each
-// folder is seen once, and what cannot be looked into is passed over. Throws Error where there is
-// no such folder.
+// folder is seen once and by its own name where it has one here, averages in the making are not
+// paths, and what cannot be looked into is passed over. Throws Error where there is no such folder.
 std::vector<ListedPath> list_paths(const std::filesystem::path& folder);
 
 }  // namespace switchyard

@@ -190,7 +190,7 @@ std::vector<Pin> read_pins(const fs::path& run) {
       lost.push_back(std::move(found));
     }
   }
-  check(!problem, "path", "{} cannot be looked into: {}", pins_of(run).string(), problem.message());
+  check(!problem, "file", "{} cannot be looked into: {}", pins_of(run).string(), problem.message());
   const std::vector<Pin> present = pins;
   for (const Lookup& each : lost)
     std::ranges::move(search(run, each, present), std::back_inserter(pins));

@@ -28,11 +28,23 @@ size_t sign_before_step(const std::string& text) {
   return above ? std::string::npos : at;
 }
 
+// Folders were named like a step before such names were refused.
+void check_not_a_folder(const std::string& text, size_t at) {
+  std::error_code ignored;
+  const bool meant = fs::exists(fs::path(text) / "path.json", ignored) &&
+                     !fs::exists(fs::path(text.substr(0, at)) / "path.json", ignored);
+  check(!meant, "path",
+        "'{}' is read as a step of '{}', but is a folder: '{}/' means its latest step, '{}@STEP' "
+        "another",
+        text, text.substr(0, at), text, text);
+}
+
 }  // namespace
 
 RunReference parse_run_reference(const std::string& text) {
   const size_t at = sign_before_step(text);
   if (at == std::string::npos) return {text, std::nullopt};
+  check_not_a_folder(text, at);
   const std::string step = text.substr(at + 1);
   int64_t value = 0;
   const auto [end, problem] = std::from_chars(step.data(), step.data() + step.size(), value);
@@ -85,7 +97,7 @@ RunFolder::RunFolder(fs::path folder) : folder_(std::move(folder)) {
 bool RunFolder::exists() const {
   std::error_code problem;
   const bool found = fs::exists(folder_ / "path.json", problem);
-  check(!problem, "path", "'{}' cannot be looked into: {}", folder_.string(), problem.message());
+  check(!problem, "file", "'{}' cannot be looked into: {}", folder_.string(), problem.message());
   return found;
 }
 
@@ -162,6 +174,10 @@ bool RunFolder::is_untrained() const {
 
 CheckpointEntry RunFolder::checkpoint(std::optional<int64_t> step) const {
   check(exists(), "path", "there is no path in '{}' (it has no path.json)", folder_.string());
+  check(step != 0, "path",
+        "step 0 of '{}' is its random start, of which nothing is saved: eval scores it, and "
+        "'fork {}@0 NEW' makes a path that starts there",
+        folder_.string(), folder_.string());
   const auto newest = latest();
   check(newest.has_value(), "path", "'{}' has no saved step yet", folder_.string());
   if (!step) return *newest;
@@ -241,14 +257,14 @@ PathLock::PathLock(const RunFolder& run) {
   make_folder(run.folder());
   const fs::path file = run.folder() / "lock";
   descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  check(descriptor_ >= 0, "path", "{} cannot be opened: {}", file.string(), std::strerror(errno));
+  check(descriptor_ >= 0, "file", "{} cannot be opened: {}", file.string(), std::strerror(errno));
   if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
     const int cause = errno;
     std::string holder = read_file(file);
     while (!holder.empty() && holder.back() == '\n') holder.pop_back();
     ::close(descriptor_);
     descriptor_ = -1;
-    check(cause == EWOULDBLOCK, "path", "{} cannot be locked: {}", file.string(),
+    check(cause == EWOULDBLOCK, "file", "{} cannot be locked: {}", file.string(),
           std::strerror(cause));
     fail("path", "'{}' is being worked on by {}; one trainer at a time is allowed",
          run.folder().string(), holder.empty() ? "another process" : holder);

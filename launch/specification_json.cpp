@@ -154,8 +154,13 @@ std::string PathSpecification::to_json() const {
 PathSpecification PathSpecification::from_json(const std::string& text, const std::string& origin) {
   try {
     return parse(ordered_json::parse(text));
+  } catch (const nlohmann::json::parse_error& problem) {
+    fail(ExitCode::storage, "path", "{} cannot be read: damaged at byte {}, where it is not JSON",
+         origin, problem.byte);
   } catch (const nlohmann::json::exception& problem) {
-    fail("path", "{} is not a path specification: {}", origin, problem.what());
+    const std::string what = problem.what();  // "[json.exception.out_of_range.403] key 'kind' ..."
+    fail(ExitCode::storage, "path", "{} cannot be read: it is not a path specification: {}", origin,
+         what.substr(what.find(']') + 2));
   }
 }
 

@@ -245,6 +245,10 @@ void check_run_options(const Settings& run) {
        {"save-interval", "keep-checkpoints", "eval-interval", "head-chunk-size"}) {
     check(run.integer(name) >= 0, "options", "--{} {}; 0 or more is allowed", name, run.text(name));
   }
+  check(
+      !run.has("load-step") || run.integer("load-step") != 0, "options",
+      "--load-step 0 is the random start, of which nothing is saved; 'fork RUN@0 NEW' makes a path "
+      "that starts there anew");
   for (const char* name : {"train-iters", "load-step", "log-interval", "eval-iters"}) {
     check(!run.has(name) || run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed",
           name, run.has(name) ? run.text(name) : "");

@@ -19,6 +19,11 @@ fs::path hidden(const fs::path& name) {
 
 }  // namespace
 
+bool is_unfinished(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  return name.starts_with('.') && name.ends_with(".unfinished");
+}
+
 UnfinishedFolder::Made::~Made() {
   std::error_code ignored;
   for (const fs::path& folder : folders) fs::remove(folder, ignored);
@@ -45,7 +50,7 @@ void UnfinishedFolder::finish() {
   std::error_code problem;
   fs::remove(run_.folder() / "lock", problem);
   fs::rename(run_.folder(), name_, problem);
-  check(!problem, "path", "'{}' cannot be made: {}", name_.string(), problem.message());
+  check(!problem, "file", "'{}' cannot be made: {}", name_.string(), problem.message());
 }
 
 }  // namespace switchyard

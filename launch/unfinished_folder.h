@@ -8,6 +8,8 @@
 
 namespace switchyard {
 
+bool is_unfinished(const std::filesystem::path& folder);  // by its name
+
 // A run folder in the making, under a hidden name beside its own; finish() gives it its name. An
 // error before that leaves nothing, not even the folders made above it; what a killed process left
 // is replaced. Throws Error when it cannot be made or another process makes the same.

@@ -73,10 +73,11 @@ std::vector<std::string> show_pins(const std::vector<PinnedBranch>& pins) {
   return lines;
 }
 
-std::vector<std::string> show_mean(const CheckpointReader& checkpoint) {
-  const auto source = source_of_average(checkpoint);
+std::vector<std::string> show_mean(const RunFolder& run, const CheckpointReader& checkpoint) {
+  const auto source = source_of_average(run, checkpoint);
   if (source.steps.empty()) return {};
-  return {fmt::format("the mean of {} at the steps {}", source.run, show_steps(source.steps))};
+  return {
+      fmt::format("the mean of {} at the steps {}", shown(source.run), show_steps(source.steps))};
 }
 
 }  // namespace
@@ -118,7 +119,7 @@ Rows summarize(const RunFolder& run, const PathSpecification& path, const PathSt
   add("data", show_data(path));
   if (!is_average) add("schedule", {show_schedule(path.schedule, step)});
   if (is_average && checkpoint != nullptr) {
-    add("lineage", show_mean(*checkpoint));
+    add("lineage", show_mean(run, *checkpoint));
   } else {
     add("lineage", show_lineage(run, path, step));
   }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -67,6 +68,12 @@ ordered_json row_json(const ListedPath& p, const std::vector<ListedPath>& all) {
   return row;
 }
 
+// The others are listed, too, when one is damaged.
+int exit_code(const std::vector<ListedPath>& all) {
+  const bool damaged = std::ranges::find(all, ExitCode::storage, &ListedPath::code) != all.end();
+  return static_cast<int>(damaged ? ExitCode::storage : ExitCode::reached);
+}
+
 }  // namespace
 
 int list_command(Arguments arguments) {
@@ -80,13 +87,13 @@ int list_command(Arguments arguments) {
     ordered_json rows = ordered_json::array();
     for (const auto& each : all) rows.push_back(row_json(each, all));
     std::printf("%s\n", rows.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
-    return 0;
+    return exit_code(all);
   }
   size_t width = 0;
   for (const auto& each : all) width = std::max(width, row_name(each, root).size());
   for (const auto& each : all) print_row(each, root, static_cast<int>(width));
   if (all.empty()) std::printf("no path in or below '%s'\n", root.c_str());
-  return 0;
+  return exit_code(all);
 }
 
 }  // namespace switchyard

@@ -89,7 +89,18 @@ TEST_F(PathTree, WhatCannotBeReadIsNamedAndLinksEnd) {
   EXPECT_THAT(all[0].problem, HasSubstr("no path.json"));
   EXPECT_EQ(all[2].problem, "");
   EXPECT_THAT(all[2].origin, HasSubstr("gone"));
-  EXPECT_THAT(all[3].problem, HasSubstr("is not a path specification"));
+  EXPECT_EQ(all[3].code, ExitCode::storage);
+  EXPECT_THAT(all[3].problem, HasSubstr("torn/path.json cannot be read: damaged at byte 26"));
+}
+
+TEST_F(PathTree, ALinkIsNoSecondPathAndNeverItsName) {
+  make("z/main");
+  make(".mean.unfinished");
+  fs::create_directory_symlink("z/main", root() / "a");
+  fs::create_directory_symlink("../z", folder("b") / "z");
+  make("../elsewhere");
+  fs::create_directory_symlink("../elsewhere", root() / "c");
+  EXPECT_THAT(names(), ElementsAre("c", "z/main"));
 }
 
 TEST_F(PathTree, AnEmptyFolderHasNoneAndAFileIsRefused) {

@@ -165,9 +165,34 @@ TEST_F(BadPaths, SpecificationsThatCannotBeRead) {
   const std::string file = main() + "/path.json";
   for (const char* text : {"", "{", "{\"format_version\": 1}", "{\"format_version\": 99}"}) {
     std::ofstream(file) << text;
-    refuse("train " + main(), {"[path]"});
-    refuse("eval " + main() + " --data-path " + folder.at("b"), {"[path]"});
+    const bool newer = std::string(text).find("99") != std::string::npos;  // not damaged
+    const Parts parts = {"[path]", newer ? "format version 99" : "path.json cannot be read"};
+    refuse("train " + main(), parts, newer ? 2 : 5);
+    refuse("eval " + main() + " --data-path " + folder.at("b"), parts, newer ? 2 : 5);
   }
+}
+
+TEST_F(BadPaths, ALockThatCannotBeOpenedIsOfStorage) {
+  fs::remove(main() + "/lock");
+  fs::create_directory(main() + "/lock");
+  refuse("train " + main(), {"lock cannot be opened"}, 5);
+}
+
+TEST_F(BadPaths, StepZeroIsTheRandomStart) {
+  refuse_resume("--load-step 0", {"--load-step 0 is the random start", "'fork RUN@0 NEW'"});
+  const auto score = run({"eval", main() + "@0", "--data-path", folder.at("b")});
+  EXPECT_EQ(score.exit_code, 0) << score.err;
+  EXPECT_NE(score.out.find("step 0: loss 5."), std::string::npos) << score.out;
+}
+
+TEST_F(BadPaths, AFolderNamedLikeAStepIsSaid) {
+  const std::string old = folder.at("old@4");
+  fs::rename(main(), old);
+  const std::string data = " --data-path " + folder.at("b");
+  expect_refused("eval " + old + data, {"is a folder", old + "/'", old + "@STEP"});
+  EXPECT_EQ(run(words("eval " + old + "/" + data)).exit_code, 0);
+  EXPECT_EQ(run(words("eval " + old + "@4" + data)).exit_code, 0);
+  fs::rename(old, main());
 }
 
 TEST_F(BadPaths, Generation) {
