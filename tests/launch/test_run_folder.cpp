@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "launch/average.h"
 #include "launch/fork_point.h"
+#include "launch/path_state.h"
 #include "launch/pins.h"
 #include "launch/relative_name.h"
 #include "launch/run_folder.h"
@@ -331,6 +332,25 @@ TEST(RelativeName, FindsAFolderThroughLinks) {
     const auto& [to, from] = pairs[i];
     const fs::path moved = top / "disk/moved";
     EXPECT_TRUE(finds(names[i], moved / from, moved / to)) << to << " of " << from;
+  }
+}
+
+// Whatever the working directory, and when the source was renamed.
+TEST_F(RunFolderTest, AnAverageFindsItsSourceByPlaceAndCheckpoint) {
+  const test::TemporaryFolder top;
+  fs::rename(make_branch("main", 5), top.path() / "main");
+  for (const int64_t step : {10, 20}) save(RunFolder(top.path() / "main"), step);
+  const fs::path before = fs::current_path();
+  fs::current_path(top.path());
+  average("main", {10, 20}, "mean", nullptr);
+  fs::current_path(before);
+  const RunFolder mean(top.path() / "mean");
+  const CheckpointReader checkpoint(mean.checkpoint(std::nullopt).folder);
+  for (const char* name : {"main", "renamed"}) {
+    if (!fs::exists(top.path() / name)) fs::rename(top.path() / "main", top.path() / name);
+    const auto source = source_of_average(mean, checkpoint);
+    EXPECT_TRUE(fs::equivalent(source.run, top.path() / name)) << source.run;
+    EXPECT_THAT(source.steps, ElementsAre(10, 20));
   }
 }
 
