@@ -80,5 +80,21 @@ TEST(Documentation, BashCompletesSubcommandsOptionsAndPresets) {
   EXPECT_EQ(completed("switchyard plan --preset llama-7"), "llama-7b");
 }
 
+TEST(Program, AnswersWordsInFrontOfTheSubcommand) {
+  EXPECT_THAT(run({"--verison"}).err, HasSubstr("did you mean '--version'?"));
+  EXPECT_THAT(run({"trian"}).err, HasSubstr("did you mean 'train'?"));
+  EXPECT_THAT(run({"--trian"}).err, HasSubstr("did you mean 'train'?"));
+  EXPECT_THAT(run({"--tp", "2", "train"}).err, HasSubstr("stands behind one"));
+  EXPECT_EQ(run_well("help train"), run_well("train --help"));
+  EXPECT_EQ(run_well("help help"), run_well("--help"));
+}
+
+TEST(Program, AnOptionOfOtherCommandsNamesThem) {
+  EXPECT_THAT(run({"fork", "A@1", "B", "--tp", "2"}).err,
+              HasSubstr("--tp is no option of fork, but of train, "));
+  EXPECT_THAT(run({"eval", "A", "--seq-length", "2"}).err,
+              testing::AllOf(HasSubstr("but of train, fork, "), HasSubstr("the path says it")));
+}
+
 }  // namespace
 }  // namespace switchyard::test
