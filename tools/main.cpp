@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <vector>
@@ -70,6 +71,32 @@ bool asks_for_version(const std::string& word) { return word == "--version" || w
        nearest.empty() ? "see switchyard --help" : fmt::format("did you mean '{}'?", nearest));
 }
 
+// A word of the environment as a number; -1 where there is none.
+int number_of(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? -1 : std::atoi(text);
+}
+
+// A command that is one process's work would race with itself. A launcher sets both of a pair in
+// each of its ranks; a batch script of Slurm, or a container told its place, has no ranks yet.
+bool is_one_of_several_ranks(int& rank) {
+  const char* pairs[][2] = {{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
+                            {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},
+                            {"RANK", "WORLD_SIZE"}};
+  for (const auto& [its_rank, size] : pairs) {
+    const bool placed = its_rank != std::string("RANK") || number_of("LOCAL_RANK") >= 0;
+    rank = number_of(its_rank);
+    if (placed && rank >= 0 && number_of(size) > 1) return true;
+  }
+  return false;
+}
+
+bool takes_ranks(int (*command)(Arguments)) {
+  for (const auto several : {train_command, eval_command, bench_command, rates_command})
+    if (command == several) return true;
+  return false;
+}
+
 int dispatch(const std::vector<std::string>& words) {
   if (words.empty()) {
     print_usage(stderr);
@@ -89,6 +116,13 @@ int dispatch(const std::vector<std::string>& words) {
   }
   for (const auto& s : subcommands()) {
     if (words[0] != s.name) continue;
+    const bool asks_help = words.size() > 1 && (words[1] == "--help" || words[1] == "-h");
+    int rank = 0;
+    if (!takes_ranks(s.run) && !asks_help && is_one_of_several_ranks(rank)) {
+      if (rank > 0) return static_cast<int>(ExitCode::usage);
+      fail("switchyard", "'{}' is the work of one process; start it without mpirun, srun or launch",
+           s.name);
+    }
     if (s.run != train_command) take_held_back_signals();
     return s.run(Arguments(words).subspan(1));
   }

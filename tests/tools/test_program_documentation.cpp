@@ -96,5 +96,23 @@ TEST(Program, AnOptionOfOtherCommandsNamesThem) {
               testing::AllOf(HasSubstr("but of train, fork, "), HasSubstr("the path says it")));
 }
 
+TEST(Program, WorkOfOneProcessIsRefusedOnSeveralRanks) {
+  const std::string all[] = {"OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2",
+                             "SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=2",
+                             "RANK=0 LOCAL_RANK=0 WORLD_SIZE=2"};
+  for (const std::string& environment : all) {
+    const Outcome outcome = run({"list", "/"}, 1, environment);
+    EXPECT_EQ(outcome.exit_code, 2) << environment;
+    EXPECT_THAT(outcome.err, HasSubstr("'list' is the work of one process")) << environment;
+  }
+  const Outcome second = run({"list", "/"}, 1, "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2");
+  EXPECT_EQ(second.exit_code, 2);
+  EXPECT_EQ(second.err, "");
+  const TemporaryFolder none;
+  const std::string by_hand = "SLURM_NTASKS=2 SLURM_PROCID=0 RANK=0 WORLD_SIZE=2";
+  EXPECT_EQ(run({"list", none.path().string()}, 1, by_hand).err.find("one process"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace switchyard::test
