@@ -51,17 +51,19 @@ void store(std::span<const OptionSpec> specs, const po::variables_map& from, Set
   }
 }
 
-std::string words_of(const po::error& problem, std::span<const OptionSpec> specs) {
+std::string words_of(const po::error& problem, std::span<const OptionSpec> specs,
+                     const OptionOwners& owners) {
   const auto* unknown = dynamic_cast<const po::unknown_option*>(&problem);
   if (unknown == nullptr) return std::string(problem.what()) + "; see --help for what is allowed";
   std::string name = unknown->get_option_name();
   name.erase(0, name.find_first_not_of('-'));
-  return unknown_option(name.substr(0, name.find('=')), specs);
+  return unknown_option(name.substr(0, name.find('=')), specs, owners);
 }
 
 }  // namespace
 
-Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments) {
+Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments,
+                      const OptionOwners& owners) {
   namespace style = po::command_line_style;
   const auto all = description(specs);
   Command command;
@@ -85,11 +87,11 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
     store(specs, values, command.given);
     if (values.count("config")) {
       for (const auto& file : values["config"].as<std::vector<std::string>>()) {
-        read_config_file(file, specs, command.given);
+        read_config_file(file, specs, command.given, owners);
       }
     }
   } catch (const po::error& problem) {
-    fail("options", "{}", words_of(problem, specs));
+    fail("options", "{}", words_of(problem, specs, owners));
   }
   return command;
 }

@@ -98,11 +98,16 @@ ConfigLine parse_line(std::string_view text, int number) {
   return line;
 }
 
-const OptionSpec& spec_of(std::span<const OptionSpec> specs, const std::string& name) {
+const OptionSpec& spec_of(std::span<const OptionSpec> specs, const std::string& name,
+                          const OptionOwners& owners) {
+  check(!name.starts_with('-'), "options", "'{}'; names stand without dashes here: {}", name,
+        name.substr(std::min(name.find_first_not_of('-'), name.size())));
+  check(name != "config" && name != "help" && name != "version", "options",
+        "'{}' belongs on the command line; options of the command are allowed here", name);
   for (const OptionSpec& spec : specs) {
     if (name == long_name(spec) || name == short_name(spec)) return spec;
   }
-  fail("options", "{}", unknown_option(name, specs));
+  fail("options", "{}", unknown_option(name, specs, owners));
 }
 
 std::vector<std::string> values_of(const OptionSpec& spec, const ConfigLine& line) {
@@ -136,7 +141,8 @@ std::vector<ConfigLine> read_config_lines(const std::string& file) {
   return lines;
 }
 
-void read_config_file(const std::string& file, std::span<const OptionSpec> specs, Settings& to) {
+void read_config_file(const std::string& file, std::span<const OptionSpec> specs, Settings& to,
+                      const OptionOwners& owners) {
   struct Given {
     const OptionSpec* spec;
     std::vector<std::string> values;
@@ -145,7 +151,7 @@ void read_config_file(const std::string& file, std::span<const OptionSpec> specs
   std::map<std::string, Given> all;
   for (const ConfigLine& line : read_config_lines(file)) {
     at_line(file, line.number, [&] {
-      const OptionSpec& spec = spec_of(specs, line.name);
+      const OptionSpec& spec = spec_of(specs, line.name, owners);
       auto values = values_of(spec, line);
       const auto [known, is_new] = all.try_emplace(long_name(spec), Given{&spec, {}, line.number});
       check(is_new || spec.kind == OptionKind::list, "options",

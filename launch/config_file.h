@@ -24,6 +24,7 @@ struct ConfigLine {
 std::vector<ConfigLine> read_config_lines(const std::string& file);
 
 // Sets the options that a file gives and `to` has not. Throws Error naming file and line.
-void read_config_file(const std::string& file, std::span<const OptionSpec> specs, Settings& to);
+void read_config_file(const std::string& file, std::span<const OptionSpec> specs, Settings& to,
+                      const OptionOwners& owners = {});
 
 }  // namespace switchyard

@@ -11,78 +11,182 @@ namespace switchyard {
 
 namespace {
 
-struct Answer {
-  const char* names;  // with spaces around each; one that ends in * stands for all that begin so
-  const char* here;
-};
-
 constexpr const char* always = "it is always so here: leave it out";
 constexpr const char* samples = "schedules count steps here: divide by --global-batch-size";
 constexpr const char* never = "that is not there yet";
+constexpr const char* gpt = "only GPT models are trained here: leave it out";
+constexpr const char* branch = "make a branch: fork RUN@STEP NEW, then train NEW";
+constexpr const char* kernels =
+    "kernels are chosen by the device; on a GPU see --attention-backend: leave it out";
+constexpr const char* ranks =
+    "data parallel ranks are those that --tp and --pp leave: start tp x pp x dp ranks, such as "
+    "mpirun -np N switchyard train ...";
 
-// Megatron's options that are answered otherwise.
-constexpr Answer answers[] = {
+// Megatron's options that are answered otherwise; of two that fit the first counts.
+constexpr OptionAnswer of_megatron[] = {
+    // Checkpoints
     {" save load ",
      "the folder is named first: train RUN; it is continued where it has a checkpoint"},
-    {" ckpt-step ", "give --load-step N"},
-    {" finetune no-load-optim no-load-rng ", "make a branch: fork RUN@STEP NEW, then train NEW"},
+    {" ckpt-step override-ckpt-iteration ", "give train --load-step N, other commands RUN@N"},
+    {" finetune no-load-optim no-load-rng pretrained-checkpoint load-main-params-from-ckpt ",
+     branch},
     {" no-save-optim no-save-rng ", "checkpoints are whole: leave it out"},
-    {" pretrained-checkpoint ", "make a branch: fork RUN@STEP NEW, then train NEW"},
+    {" save-retain-interval ", "give --keep-checkpoints N; fork points stay"},
+    {" use-checkpoint-args use-mp-args-from-checkpoint-args exit-on-missing-checkpoint ",
+     "a path keeps its options; only the layout is given at each start: leave it out"},
+    {" async-save use-dist-ckpt dist-ckpt-* ckpt-* auto-detect-ckpt-format non-persistent-* "
+     "use-persistent-ckpt-worker ",
+     "there is one format (docs/checkpoint-format.md): leave it out"},
+    // Steps and rates
     {" train-samples lr-decay-samples lr-warmup-samples ", samples},
-    {" lr-warmup-fraction ", "give steps: --lr-warmup-iters N"},
+    {" lr-warmup-fraction warmup ", "give steps: --lr-warmup-iters N"},
     {" lr-warmup-init ", "a warm-up begins at 0: leave it out"},
     {" lr-wsd-decay-style lr-wsd-decay-iters lr-wsd-decay-samples ",
      "train a main path at its full rate and let a branch decay: fork RUN@STEP NEW "
-     "--lr-decay-style "
-     "1-sqrt --lr-decay-iters N"},
+     "--lr-decay-style 1-sqrt --lr-decay-iters N"},
     {" override-opt-param-scheduler override-opt_param-scheduler "
-     "use-checkpoint-opt_param-scheduler ",
+     "use-checkpoint-opt-param-scheduler use-checkpoint-opt_param-scheduler ",
      "another schedule is a branch: fork RUN@STEP NEW"},
+    {" start-weight-decay end-weight-decay weight-decay-incr-style ",
+     "it is constant here: give --weight-decay; another one is a branch: fork RUN@STEP NEW"},
+    {" decoupled-lr decoupled-min-lr apply-wd-to-qk-layernorm ", never},
+    {" optimizer ", "it is always AdamW here: leave it out"},
+    {" sgd-momentum muon-* lion-* use-precision-aware-optimizer optimizer-cpu-offload "
+     "optimizer-offload-fraction main-grads-dtype main-params-dtype exp-avg-* ",
+     "it is always AdamW with fp32 state here: leave it out"},
     {" exit-interval ", "give the step to stop at: --train-iters N"},
     {" exit-duration-in-mins exit-signal-handler exit-signal ",
      "send USR1: it saves at the step's end and stops with code 75"},
-    {" num-workers dataloader-type data-cache-path no-create-attention-mask-in-dataloader ",
+    {" skip-train test-mode full-validation ", "score a path with eval RUN --data-path PREFIX"},
+    {" iterations-to-skip rerun-mode error-injection-* result-rejected-tracker-filename ",
+     "a step is never done twice or left out: leave it out"},
+    // Batches
+    {" batch-size ", "give --micro-batch-size and --global-batch-size"},
+    {" rampup-batch-size decrease-batch-size-if-needed ", never},
+    {" calculate-per-token-loss ", "the loss is the mean over all tokens: leave it out"},
+    // Data
+    {" num-workers dataloader-* data-cache-path create-attention-mask-in-dataloader "
+     "no-create-attention-mask-in-dataloader mmap-bin-files no-mmap-bin-files "
+     "num-dataset-builder-threads mid-level-dataset-surplus s3-cache-path object-storage-* ",
      "tokens are read from mapped files without workers or a cache: leave it out"},
-    {" train-data-path ", "give --data-path"},
+    {" train-data-path data-args-path ", "give --data-path"},
+    {" per-split-data-args-path multiple-validation-sets ",
+     "give --data-path and --valid-data-path"},
     {" test-data-path ", "score it afterwards: eval RUN --data-path PREFIX"},
     {" mock-data ", "bench times steps on random tokens"},
-    {" tokenizer-type tokenizer-model vocab-file merge-file tokenizer-name-or-path ",
+    {" tokenizer-* vocab-file merge-file vocab-extra-ids tiktoken-* legacy-tokenizer ",
      "the token set says what made it; for one of Megatron's give --vocab-size"},
     {" make-vocab-size-divisible-by ", "it is always 128 here, whatever tp is: leave it out"},
     {" padded-vocab-size ", "give --vocab-size; it is padded to a multiple of 128"},
-    {" openai-gelu ", "it is the default, --activation gelu-tanh: leave it out"},
-    {" squared-relu quick-geglu ", "--activation has gelu-tanh, gelu-erf and swiglu"},
-    {" layernorm-epsilon ", "give --norm-epsilon"},
-    {" apply-layernorm-1p rotary-interleaved use-rope-scaling qk-layernorm ", never},
-    {" use-rotary-position-embeddings ", "give --position-embedding-type rope"},
-    {" no-position-embedding ", "--position-embedding-type is learned_absolute or rope"},
-    {" group-query-attention ", "give --num-query-groups N alone"},
-    {" use-distributed-optimizer sequence-parallel overlap-grad-reduce overlap-param-gather "
-     "accumulate-allreduce-grads-in-fp32 use-mcore-models use-flash-attn no-async-tensor-model-* ",
-     always},
-    {" tp-comm-overlap-* ", "give --tp-comm-overlap alone"},
-    {" transformer-impl use-te no-masked-softmax-fusion no-bias-*-fusion no-*-fusion ",
-     "kernels are chosen by the device; on a GPU see --attention-backend: leave it out"},
-    {" distributed-backend local-rank local_rank ",
-     "ranks talk over MPI on CPUs and over NCCL with --device cuda: leave it out"},
-    {" world-size data-parallel-size ", "dp is what is left of the ranks: mpirun -np N ..."},
-    {" recompute-* checkpoint-activations ", never},
-    {" context-parallel-size cp ", never},
-    {" num-layers-per-virtual-pipeline-stage virtual-pipeline-model-parallel-size "
-     "num-virtual-stages-per-pipeline-rank ",
-     never},
-    {" rampup-batch-size ", never},
-    {" num-experts expert-model-parallel-size moe-* ", never},
-    {" fp8-format fp8-* ", never},
-    {" optimizer ", "it is always AdamW here: leave it out"},
-    {" log-* tensorboard-* wandb-* timing-log-level ",
-     "RUN/metrics.jsonl has a JSON object for each step"},
-    {" async-save ckpt-format use-dist-ckpt dist-ckpt-format ",
-     "there is one format (docs/checkpoint-format.md): leave it out"},
-    {" append-eod ", "tokenize appends it; --no-append-eod leaves it out"},
-    {" workers partitions ", "one process tokenizes: leave it out"},
+    {" encoder-seq-length decoder-seq-length ", "give --seq-length"},
     {" reset-position-ids reset-attention-mask eod-mask-loss ",
      "attention and loss cross documents, as without this option in Megatron"},
+    {" phase-transition-iterations ", "extend RUN --at-step N adds data at a step"},
+    {" append-eod ", "tokenize appends it; --no-append-eod leaves it out"},
+    {" workers partitions ", "one process tokenizes: leave it out"},
+    // Model
+    {" encoder-num-layers decoder-num-layers ", "give --num-layers"},
+    {" group-query-attention ", "give --num-query-groups N alone"},
+    {" use-rotary-position-embeddings ", "give --position-embedding-type rope"},
+    {" no-position-embedding add-position-embedding ",
+     "--position-embedding-type is learned_absolute or rope"},
+    {" openai-gelu ", "it is the default, --activation gelu-tanh: leave it out"},
+    {" squared-relu quick-geglu glu-linear-offset activation-func-clamp-value ",
+     "--activation has gelu-tanh, gelu-erf and swiglu"},
+    {" layernorm-epsilon ", "give --norm-epsilon"},
+    {" add-qkv-bias add-bias-linear ",
+     "projections have biases unless --disable-bias-linear is given, those of q, k and v with "
+     "them: leave it out"},
+    {" init-method-xavier-uniform embedding-init-method-std ",
+     "initial weights are normal: give --init-method-std"},
+    {" apply-layernorm-1p rotary-interleaved use-rope-scaling rope-scaling-factor rope-type "
+     "rotary-seq-len-interpolation-factor rotary-scaling-factor yarn-* qk-layernorm "
+     "window-size window-attn-skip-freq softmax-type multi-latent-attention mtp-* "
+     "apply-residual-connection-post-layernorm attention-output-gate ",
+     never},
+    {" hybrid-* mamba-* spec bert-* retro-* ict-* vision-* dino-* biencoder-* fim-* "
+     "is-hybrid-model "
+     "num-experts expert-* moe-* heterogeneous-layers-* inference-* rl-* grpo-* sft ",
+     gpt},
+    // Precision
+    {" attention-softmax-in-fp32 ", always},
+    {" params-dtype ", "weights are fp32 unless --bf16 or --fp16 is given"},
+    {" loss-scale ", "it is dynamic here: give --initial-loss-scale"},
+    {" fp8-* fp4-* grad-reduce-in-bf16 fp16-lm-cross-entropy first-last-layers-bf16 "
+     "te-precision-config-file ",
+     never},
+    {" fp32-residual-connection apply-query-key-layer-scaling ", never},
+    {" disable-bf16-reduced-precision-matmul ", always},
+    {" check-for-* no-check-for-nan-in-loss-and-grad ",
+     "a loss or norm that is not finite always ends training, with code 3: leave it out"},
+    {" deterministic-mode ", "it is the default; --no-deterministic leaves it"},
+    // Kernels and memory
+    {" transformer-impl use-te *-fusion cross-entropy-fusion-impl no-persist-layer-norm "
+     "persist-layer-norm ",
+     kernels},
+    {" use-flash-attn ", always},
+    {" enable-cuda-graph external-cuda-graph cuda-graph-* no-cuda-graph ",
+     "give --cuda-graph alone"},
+    {" tp-comm-* disable-tp-comm-* ", "give --tp-comm-overlap alone"},
+    {" recompute-* checkpoint-activations distribute-saved-activations fine-grained-* "
+     "cpu-offloading* ",
+     never},
+    {" use-cpu-initialization no-initialization perform-initialization empty-unused-memory-level "
+     "manual-gc manual-gc-interval no-manual-gc-eval init-model-with-meta-device ",
+     "memory is laid out once and weights begin on the device: leave it out"},
+    {" data-parallel-random-init ", "initial weights follow --seed alone: leave it out"},
+    // Ranks
+    {" model-parallel-size ", "give --tensor-model-parallel-size"},
+    {" decoder-first-pipeline-num-layers decoder-last-pipeline-num-layers "
+     "pipeline-model-parallel-layout account-for-* ",
+     "give the layers of each stage: --pipeline-layers 5,7"},
+    {" world-size data-parallel-size ", ranks},
+    {" context-parallel-size cp cp-comm-type hierarchical-context-parallel-sizes ", never},
+    {" num-layers-per-virtual-pipeline-stage virtual-pipeline-model-parallel-size "
+     "num-virtual-stages-per-pipeline-rank microbatch-group-size-per-vp-stage ",
+     never},
+    {" use-distributed-optimizer sequence-parallel overlap-grad-reduce overlap-param-gather* "
+     "accumulate-allreduce-grads-in-fp32 use-mcore-models use-legacy-models "
+     "no-async-tensor-model-* async-tensor-model-* ",
+     always},
+    {" ddp-* align-grad-reduce align-param-gather no-align-* delay-* "
+     "defer-embedding-wgrad-compute wgrad-deferral-limit overlap-p2p-* no-overlap-p2p-* "
+     "batch-p2p-* scatter-gather-* no-scatter-gather-* use-ring-exchange-p2p ",
+     "how gradients and activations travel is the program's: leave it out"},
+    {" use-torch-fsdp2 use-megatron-fsdp data-parallel-sharding-strategy "
+     "num-distributed-optimizer-instances ",
+     "dp ranks share the optimizer's state, not the weights: leave it out"},
+    {" distributed-backend local-rank nccl-* use-nccl-ub use-sharp sharp-enabled-group "
+     "lazy-mpu-init enable-gloo-process-groups disable-gloo-process-groups high-priority-* "
+     "use-tp-pp-dp-mapping ",
+     "ranks talk over MPI on CPUs and over NCCL with --device cuda: leave it out"},
+    {" distributed-timeout-seconds-after-init ", "give --distributed-timeout-minutes"},
+    // Logs
+    {" profile profile-* use-pytorch-profiler record-memory-history memory-snapshot-path ",
+     "bench shows where a step's time goes"},
+    {" log-* tensorboard-* wandb-* timing-log-* one-logger-* no-one-logger enable-one-logger "
+     "barrier-with-l1-time straggler-* disable-straggler-on-startup otel-* adlr-* app-tag-* ",
+     "RUN/metrics.jsonl has a JSON object for each step"},
+};
+
+// What users of torchtitan, nanoGPT, llm.c or transformers type.
+constexpr OptionAnswer of_others[] = {
+    {" dp ddp dp-size data-parallel data-parallel-degree data-parallel-shard-degree "
+     "data-parallel-replicate-degree dp-degree dp-shard dp-replicate fsdp num-gpus gpus nproc "
+     "nproc-per-node nnodes np n ",
+     ranks},
+    {" steps max-steps num-steps max-iters iters iterations num-iterations epochs num-epochs "
+     "num-train-epochs ",
+     "give the step to stop at: train --train-iters N"},
+    {" gradient-accumulation-steps grad-accum-steps total-batch-size ",
+     "give --global-batch-size in samples; what --micro-batch-size and dp leave is accumulated"},
+    {" learning-rate max-lr ", "give --lr"},
+    {" warmup-steps warmup-iters ", "give --lr-warmup-iters"},
+    {" block-size context-length max-seq-len sequence-length ", "give --seq-length"},
+    {" resume resume-from-checkpoint init-from output-dir out-dir checkpoint-dir ",
+     "the folder is named first: train RUN; it is continued where it has a checkpoint"},
+    {" dtype precision ", "give --bf16 or --fp16; without them it is fp32"},
+    {" dropout ", "give --hidden-dropout and --attention-dropout"},
 };
 
 bool matches(const std::string& name, const std::string& pattern) {
@@ -91,7 +195,7 @@ bool matches(const std::string& name, const std::string& pattern) {
   return name.starts_with(pattern.substr(0, star)) && name.ends_with(pattern.substr(star + 1));
 }
 
-const char* answer_of(const std::string& name) {
+const char* answer_of(const std::string& name, std::span<const OptionAnswer> answers) {
   for (const auto& [names, here] : answers) {
     const std::string all = names;
     for (size_t begin = 1; begin < all.size(); begin = all.find(' ', begin) + 1)
@@ -133,18 +237,32 @@ std::string nearest_name(const std::string& word, std::span<const std::string> k
   return begun == known.end() ? "" : *begun;
 }
 
-std::string unknown_option(const std::string& name, std::span<const OptionSpec> specs) {
+std::vector<OptionAnswer> option_answers() {
+  std::vector<OptionAnswer> all(std::begin(of_megatron), std::end(of_megatron));
+  all.insert(all.end(), std::begin(of_others), std::end(of_others));
+  return all;
+}
+
+std::string unknown_option(const std::string& given, std::span<const OptionSpec> specs,
+                           const OptionOwners& owners) {
   std::vector<std::string> known{"config", "help", "version"};
   for (const auto& spec : specs) {
-    const size_t comma = spec.name.find(',');
-    known.push_back(spec.name.substr(0, comma));
-    if (comma != std::string::npos) known.push_back(spec.name.substr(comma + 1));
+    known.push_back(long_name(spec));
+    if (!short_name(spec).empty()) known.push_back(short_name(spec));
   }
-  if (const char* here = answer_of(name))
-    return fmt::format("--{} is an option of Megatron-LM; {}", name, here);
+  std::string name = given;
+  std::ranges::replace(name, '_', '-');
+  if (std::ranges::find(known, name) != known.end())
+    return fmt::format("--{} is unknown; did you mean --{}?", given, name);
+  if (const char* here = answer_of(name, of_megatron))
+    return fmt::format("--{} is an option of Megatron-LM; {}", given, here);
+  if (const std::string others = owners ? owners(name) : ""; !others.empty())
+    return fmt::format("--{} {}", given, others);
+  if (const char* here = answer_of(name, of_others))
+    return fmt::format("--{} is unknown; {}", given, here);
   const std::string nearest = nearest_name(name, known);
-  if (nearest.empty()) return fmt::format("--{} is unknown; see --help for what is allowed", name);
-  return fmt::format("--{} is unknown; did you mean --{}?", name, nearest);
+  if (nearest.empty()) return fmt::format("--{} is unknown; see --help for what is allowed", given);
+  return fmt::format("--{} is unknown; did you mean --{}?", given, nearest);
 }
 
 }  // namespace switchyard

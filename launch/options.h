@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -56,11 +57,16 @@ struct Command {
   bool help = false;
 };
 
+// For messages: which other commands have an option of this name, such as "is an option of train";
+// empty when none has.
+using OptionOwners = std::function<std::string(const std::string& name)>;
+
 // Parses a command line (without program and subcommand) with Boost.Program_options. --config FILE
 // adds lines of a file (config_file.h), which the command line overrides. Abbreviations, unknown
 // options and repeated scalars are refused with Error. A positional argument that an option with
 // several values has swallowed is given back by take_names().
-Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments);
+Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments,
+                      const OptionOwners& owners = {});
 
 // The `count` positional arguments `what`: those given, then what an option with several values
 // has swallowed behind a complete list of its own (one path, or weight and path pairs; behind more

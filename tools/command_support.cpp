@@ -1,5 +1,7 @@
 #include "tools/command_support.h"
 
+#include <fmt/ranges.h>
+
 #include <cstdio>
 #include <exception>
 
@@ -28,6 +30,38 @@ std::vector<OptionSpec> joined(std::initializer_list<std::vector<OptionSpec>> ta
   return all;
 }
 
+namespace {
+
+std::string command_of(const std::string& usage) { return usage.substr(0, usage.find(' ')); }
+
+// Why a command has not what others have; empty: nothing to say.
+const char* reason(const std::string& command, const OptionSpec& spec) {
+  const bool needs_none = command == "plan" || command == "bench" || command == "rates";
+  if (spec.name == "data-path" || spec.name == "valid-data-path")
+    return needs_none ? "; no data are read here" : "";
+  if (spec.group != OptionGroup::run && !command.empty() && !needs_none)
+    return "; here the path says it";
+  const bool specifies = command == "fork" || command == "extend";
+  return specifies ? "; a path does not depend on it" : "";
+}
+
+}  // namespace
+
+std::string owners_of(const std::string& command, const std::string& name) {
+  std::vector<std::string> owners;
+  std::string why;
+  for (const Subcommand& s : subcommands()) {
+    if (s.run == launch_command || s.name == command) continue;
+    for (const OptionSpec& spec : form_of(s.run).options) {
+      if (name != long_name(spec) && name != short_name(spec)) continue;
+      if (owners.empty()) why = reason(command, spec);
+      owners.emplace_back(s.name);
+    }
+  }
+  if (owners.empty()) return "";
+  return fmt::format("is no option of {}, but of {}{}", command, fmt::join(owners, ", "), why);
+}
+
 std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Arguments arguments,
                                      const char* usage) {
   if (asked_form != nullptr) {
@@ -37,7 +71,9 @@ std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Argument
     asked_form->options.push_back({"help", OptionKind::flag, group, "", "list the options"});
     return std::nullopt;
   }
-  auto command = parse_command(specs, arguments);
+  auto command = parse_command(specs, arguments, [&](const std::string& name) {
+    return owners_of(command_of(usage), name);
+  });
   if (!command.help) return command;
   std::printf("usage: switchyard %s\n\n%s", usage, help_text(specs).c_str());
   return std::nullopt;

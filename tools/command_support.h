@@ -24,6 +24,9 @@ struct UsageAndOptions {
 };
 UsageAndOptions form_of(int (*command)(Arguments));
 
+// For messages: which subcommands but `command` have --`name`, and why it has not; empty: none.
+std::string owners_of(const std::string& command, const std::string& name);
+
 // Runs a subcommand that uses all ranks: parse errors, too, are agreed on and printed once.
 int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, const char* usage,
                      const std::function<ExitCode(Command&, Communicator&)>& body);

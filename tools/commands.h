@@ -22,4 +22,11 @@ int plan_command(Arguments arguments);
 int launch_command(Arguments arguments);
 int rates_command(Arguments arguments);
 
+struct Subcommand {
+  const char* name;
+  int (*run)(Arguments);
+  const char* help;
+};
+std::span<const Subcommand> subcommands();
+
 }  // namespace switchyard

@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <vector>
@@ -15,32 +16,9 @@ namespace switchyard {
 
 namespace {
 
-struct Subcommand {
-  const char* name;
-  int (*run)(Arguments);
-  const char* help;
-};
-
-constexpr Subcommand subcommands[] = {
-    {"train", train_command, "start or continue a path: train RUN --data-path PREFIX ..."},
-    {"fork", fork_command, "make a branch: fork MAIN@STEP NEW --lr-decay-style cosine ..."},
-    {"extend", extend_command, "add data to a path: extend RUN --at-step N --data-path PREFIX"},
-    {"launch", launch_command, "start ranks on this machine's GPUs: launch -np N -- train ..."},
-    {"tokenize", tokenize_command, "text to tokens: tokenize --input FILE... --output-prefix P"},
-    {"eval", eval_command, "score held-out text: eval RUN[@STEP] --data-path PREFIX"},
-    {"generate", generate_command, "continue a prompt: generate RUN[@STEP] --prompt TEXT"},
-    {"inspect", inspect_command, "what a path or a saved step of it is: inspect RUN[@STEP]"},
-    {"list", list_command, "the paths below a folder as a tree: list FOLDER"},
-    {"average", average_command, "mean of weights: average RUN --steps A:B:EVERY --output NEW"},
-    {"bench", bench_command, "time training steps: bench --preset gpt2-124m"},
-    {"plan", plan_command, "check a configuration without ranks: plan --preset gpt2-124m ..."},
-    {"rates", rates_command, "what a device gives: copy and matrix rates, versions"},
-    {"byte-model", byte_model_command, "an order-2 byte model's bits per byte, as a baseline"},
-};
-
 void print_usage(std::FILE* to) {
   std::fprintf(to, "switchyard: trains GPT models along paths\n\n");
-  for (const auto& s : subcommands) std::fprintf(to, "  %-11s %s\n", s.name, s.help);
+  for (const auto& s : subcommands()) std::fprintf(to, "  %-11s %s\n", s.name, s.help);
   std::fprintf(to,
                "\nswitchyard SUBCOMMAND --help lists its options; --version says the version.\n");
 }
@@ -57,7 +35,7 @@ UsageAndOptions described(int (*command)(Arguments)) {
 // For installations, at build time: man page and shell completions.
 int print_documentation(const std::vector<std::string>& words) {
   std::vector<CommandForm> forms;
-  for (const auto& s : subcommands) {
+  for (const auto& s : subcommands()) {
     UsageAndOptions form = described(s.run);
     forms.push_back({s.name, s.help, std::move(form.usage), std::move(form.options)});
   }
@@ -73,12 +51,61 @@ int print_documentation(const std::vector<std::string>& words) {
 
 bool asks_for_version(const std::string& word) { return word == "--version" || word == "-V"; }
 
+// A first word that is neither a subcommand nor one of the program's own options.
+[[noreturn]] void refuse(const std::string& word) {
+  const std::string name = word.substr(word.starts_with("--") ? 2 : 0, word.find('='));
+  const bool dashed = word.starts_with('-');
+  if (dashed && !owners_of("", name).empty())
+    fail("switchyard",
+         "'{}' is an option of subcommands; it stands behind one: switchyard "
+         "SUBCOMMAND {} ...",
+         word, word);
+  std::vector<std::string> names{"--help", "--version"};
+  if (!dashed) names = {"help"};
+  for (const auto& s : subcommands()) names.push_back((dashed ? "--" : "") + std::string(s.name));
+  std::string nearest = nearest_name(word, names);
+  if (nearest.starts_with("--") && nearest != "--help" && nearest != "--version")
+    nearest.erase(0, 2);
+  fail("switchyard", "'{}' is not {}; {}", word,
+       dashed ? "an option of the program" : "a subcommand",
+       nearest.empty() ? "see switchyard --help" : fmt::format("did you mean '{}'?", nearest));
+}
+
+// A word of the environment as a number; -1 where there is none.
+int number_of(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? -1 : std::atoi(text);
+}
+
+// A command that is one process's work would race with itself. A launcher sets both of a pair in
+// each of its ranks; a batch script of Slurm, or a container told its place, has no ranks yet.
+bool is_one_of_several_ranks(int& rank) {
+  const char* pairs[][2] = {{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
+                            {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},
+                            {"RANK", "WORLD_SIZE"}};
+  for (const auto& [its_rank, size] : pairs) {
+    const bool placed = its_rank != std::string("RANK") || number_of("LOCAL_RANK") >= 0;
+    rank = number_of(its_rank);
+    if (placed && rank >= 0 && number_of(size) > 1) return true;
+  }
+  return false;
+}
+
+bool takes_ranks(int (*command)(Arguments)) {
+  for (const auto several : {train_command, eval_command, bench_command, rates_command})
+    if (command == several) return true;
+  return false;
+}
+
 int dispatch(const std::vector<std::string>& words) {
   if (words.empty()) {
     print_usage(stderr);
     return static_cast<int>(ExitCode::usage);
   }
-  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+  const bool help = words[0] == "--help" || words[0] == "-h" || words[0] == "help";
+  if (help && words.size() > 1 && words[1] != "help" && !words[1].starts_with("-"))
+    return dispatch({words[1], "--help"});
+  if (help) {
     print_usage(stdout);
     return 0;
   }
@@ -87,16 +114,19 @@ int dispatch(const std::vector<std::string>& words) {
     std::printf("switchyard %s\n", SWITCHYARD_VERSION);
     return 0;
   }
-  for (const auto& s : subcommands) {
+  for (const auto& s : subcommands()) {
     if (words[0] != s.name) continue;
+    const bool asks_help = words.size() > 1 && (words[1] == "--help" || words[1] == "-h");
+    int rank = 0;
+    if (!takes_ranks(s.run) && !asks_help && is_one_of_several_ranks(rank)) {
+      if (rank > 0) return static_cast<int>(ExitCode::usage);
+      fail("switchyard", "'{}' is the work of one process; start it without mpirun, srun or launch",
+           s.name);
+    }
     if (s.run != train_command) take_held_back_signals();
     return s.run(Arguments(words).subspan(1));
   }
-  std::vector<std::string> names;
-  for (const auto& s : subcommands) names.emplace_back(s.name);
-  const std::string nearest = nearest_name(words[0], names);
-  fail("switchyard", "'{}' is not a subcommand; {}", words[0],
-       nearest.empty() ? "see switchyard --help" : fmt::format("did you mean '{}'?", nearest));
+  refuse(words[0]);
 }
 
 }  // namespace

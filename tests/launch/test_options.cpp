@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <regex>
+#include <set>
 
 #include "core/error.h"
+#include "launch/option_hints.h"
 #include "launch/options.h"
 #include "tests/support/temporary_folder.h"
 
@@ -82,6 +85,22 @@ TEST(Options, AnUnknownNameIsAnsweredWithWhatIsMeant) {
       {"transformer-impl", "--attention-backend"},
       {"no-bias-gelu-fusion", "--attention-backend"},
       {"data-cache-path", "leave it out"},
+      {"bias-gelu-fusion", "--attention-backend"},
+      {"attention-softmax-in-fp32", "always"},
+      {"params-dtype", "--bf16"},
+      {"per-split-data-args-path", "--valid-data-path"},
+      {"add-qkv-bias", "--disable-bias-linear"},
+      {"weight-decay-incr-style", "--weight-decay"},
+      {"ddp-bucket-size", "leave it out"},
+      {"calculate-per-token-loss", "mean over all tokens"},
+      {"manual-gc", "leave it out"},
+      {"check-for-nan-in-loss-and-grad", "code 3"},
+      {"decoder-last-pipeline-num-layers", "--pipeline-layers"},
+      {"batch-size", "--micro-batch-size"},
+      {"model-parallel-size", "--tensor-model-parallel-size"},
+      {"warmup", "--lr-warmup-iters"},
+      {"world-size", "mpirun -np N"},
+      {"data-parallel-size", "--tp and --pp"},
       {"distributed-backend", "NCCL"}};
   for (const auto& [name, answer] : of_megatron) {
     EXPECT_THAT(error_of({std::string("--") + name, "1"}),
@@ -91,6 +110,30 @@ TEST(Options, AnUnknownNameIsAnsweredWithWhatIsMeant) {
   const std::string file = (folder.path() / "config").string();
   std::ofstream(file) << "hiden-size = 2\n";
   EXPECT_THAT(error_of({"--config", file}), HasSubstr("did you mean --hidden-size?"));
+}
+
+TEST(Options, NamesOfOtherTrainersAreAnswered) {
+  EXPECT_THAT(error_of({"--dp", "2"}), HasSubstr("mpirun -np N"));
+  EXPECT_THAT(error_of({"--nproc_per_node=2"}), HasSubstr("mpirun -np N"));
+  EXPECT_THAT(error_of({"--max-steps", "2"}), HasSubstr("--train-iters"));
+  EXPECT_THAT(error_of({"--global_batch_size", "2"}), HasSubstr("--global-batch-size?"));
+}
+
+TEST(Options, AnswersNameOnlyOptionsThatExistAndAnswerNoneThatDoes) {
+  std::set<std::string> known{"at-step", "no-append-eod"};  // of extend and tokenize
+  for (const auto& spec : all_options()) {
+    known.insert(long_name(spec));
+    if (!short_name(spec).empty()) known.insert(short_name(spec));
+  }
+  const std::regex option("--([a-z0-9-]+)");
+  for (const auto& [names, here] : option_answers()) {
+    const std::string text = here, all = names;
+    EXPECT_TRUE(all.starts_with(' ') && all.ends_with(' ')) << all;
+    for (std::sregex_iterator it(text.begin(), text.end(), option), end; it != end; ++it)
+      EXPECT_TRUE(known.contains((*it)[1])) << all << text;
+    for (const std::string& name : known)
+      EXPECT_EQ(all.find(" " + name + " "), std::string::npos) << name;
+  }
 }
 
 TEST(Options, NamesOptionAndValueOfWrongKind) {
@@ -196,6 +239,9 @@ TEST_F(ConfigFile, ErrorsNameFileAndLine) {
                                    HasSubstr(file_)));
   };
   expect("# one\nlearning = 1\n", 2, "--learning is unknown");
+  expect("help\n", 1, "'help' belongs on the command line");
+  expect("config = c\n", 1, "'config' belongs on the command line");
+  expect("lr = 1\n--bf16\n", 2, "'--bf16'; names stand without dashes here: bf16");
   expect("lr\n", 1, "lr without a value");
   expect("lr = fast\n", 1, "--lr fast; a finite number");
   expect("lr = \n", 1, "--lr ; a finite number");
@@ -210,7 +256,6 @@ TEST_F(ConfigFile, ErrorsNameFileAndLine) {
   expect("seed = 1\n\nseed = 2\n", 3, "seed is given in line 1");
   expect("tp = 1\ntensor-model-parallel-size = 2\n", 2, "given in line 1");
   expect("bf16 = yes\n", 1, "true or false");
-  expect("config = other.cfg\n", 1, "--config is unknown");
   EXPECT_THAT(error_of({"--config", folder_.path()}), HasSubstr("cannot be read"));
 }
 

@@ -80,5 +80,39 @@ TEST(Documentation, BashCompletesSubcommandsOptionsAndPresets) {
   EXPECT_EQ(completed("switchyard plan --preset llama-7"), "llama-7b");
 }
 
+TEST(Program, AnswersWordsInFrontOfTheSubcommand) {
+  EXPECT_THAT(run({"--verison"}).err, HasSubstr("did you mean '--version'?"));
+  EXPECT_THAT(run({"trian"}).err, HasSubstr("did you mean 'train'?"));
+  EXPECT_THAT(run({"--trian"}).err, HasSubstr("did you mean 'train'?"));
+  EXPECT_THAT(run({"--tp", "2", "train"}).err, HasSubstr("stands behind one"));
+  EXPECT_EQ(run_well("help train"), run_well("train --help"));
+  EXPECT_EQ(run_well("help help"), run_well("--help"));
+}
+
+TEST(Program, AnOptionOfOtherCommandsNamesThem) {
+  EXPECT_THAT(run({"fork", "A@1", "B", "--tp", "2"}).err,
+              HasSubstr("--tp is no option of fork, but of train, "));
+  EXPECT_THAT(run({"eval", "A", "--seq-length", "2"}).err,
+              testing::AllOf(HasSubstr("but of train, fork, "), HasSubstr("the path says it")));
+}
+
+TEST(Program, WorkOfOneProcessIsRefusedOnSeveralRanks) {
+  const std::string all[] = {"OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=2",
+                             "SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=2",
+                             "RANK=0 LOCAL_RANK=0 WORLD_SIZE=2"};
+  for (const std::string& environment : all) {
+    const Outcome outcome = run({"list", "/"}, 1, environment);
+    EXPECT_EQ(outcome.exit_code, 2) << environment;
+    EXPECT_THAT(outcome.err, HasSubstr("'list' is the work of one process")) << environment;
+  }
+  const Outcome second = run({"list", "/"}, 1, "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2");
+  EXPECT_EQ(second.exit_code, 2);
+  EXPECT_EQ(second.err, "");
+  const TemporaryFolder none;
+  const std::string by_hand = "SLURM_NTASKS=2 SLURM_PROCID=0 RANK=0 WORLD_SIZE=2";
+  EXPECT_EQ(run({"list", none.path().string()}, 1, by_hand).err.find("one process"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace switchyard::test
