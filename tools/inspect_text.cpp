@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "launch/pins.h"
 
@@ -83,16 +84,13 @@ std::vector<std::string> show_mean(const RunFolder& run, const CheckpointReader&
 }  // namespace
 
 std::vector<PinnedBranch> pinned_branches(const RunFolder& run) {
-  std::vector<PinnedBranch> all;
+  std::set<std::pair<int64_t, std::string>> all;  // a branch that moved may have two pins
   for (const Pin& pin : read_pins(run.folder())) {
-    if (!pin.counts) continue;
-    all.push_back({pin.step, shown(pin.branch)});
+    if (pin.counts) all.emplace(pin.step, shown(pin.branch));
   }
-  const auto key = [](const PinnedBranch& p) { return std::pair(p.step, p.branch); };
-  std::ranges::sort(all, {}, key);
-  const auto repeated = std::ranges::unique(all, {}, key);
-  all.erase(repeated.begin(), repeated.end());
-  return all;
+  std::vector<PinnedBranch> pinned;
+  for (const auto& [step, branch] : all) pinned.push_back({step, branch});
+  return pinned;
 }
 
 Rows summarize(const RunFolder& run, const PathSpecification& path, const PathState& state,
