@@ -1,3 +1,6 @@
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <boost/program_options.hpp>
 #include <sstream>
@@ -96,6 +99,17 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
   return command;
 }
 
+namespace {
+
+// Those of the terminal that is written to; 100 in a file or pipe.
+unsigned help_columns() {
+  winsize terminal{};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) == 0 && terminal.ws_col > 0;
+  return known ? std::clamp<unsigned>(terminal.ws_col, 60, 120) : 100;
+}
+
+}  // namespace
+
 std::string help_text(std::span<const OptionSpec> specs) {
   const std::pair<OptionGroup, const char*> groups[] = {
       {OptionGroup::model, "What a path is made of: the model (written once, never changed)"},
@@ -103,7 +117,8 @@ std::string help_text(std::span<const OptionSpec> specs) {
       {OptionGroup::run, "How it is run (free at every start)"}};
   std::ostringstream out;
   for (const auto& [group, title] : groups) {
-    po::options_description section(title, 100, 60);
+    const unsigned columns = help_columns();
+    po::options_description section(title, columns, columns * 3 / 5);
     bool any = false;
     for (const auto& spec : specs) {
       if (spec.group != group) continue;

@@ -5,6 +5,7 @@
 
 #include <string_view>
 
+#include "launch/gpu_models.h"
 #include "model/config.h"
 
 namespace switchyard {
@@ -47,6 +48,25 @@ std::vector<std::string> option_words(const CommandForm& form) {
   return words;
 }
 
+struct OptionValues {
+  std::string name;
+  std::vector<std::string> values;
+};
+
+// What options of few values allow; their help names each.
+std::vector<OptionValues> option_values() {
+  std::vector<OptionValues> all = {{"device", {"cpu", "cuda"}},
+                                   {"attention-backend", {"auto", "own", "cudnn"}},
+                                   {"lr-decay-style", {"constant", "cosine", "linear", "1-sqrt"}},
+                                   {"position-embedding-type", {"learned_absolute", "rope"}},
+                                   {"normalization", {"LayerNorm", "RMSNorm"}},
+                                   {"activation", {"gelu-tanh", "gelu-erf", "swiglu"}},
+                                   {"preset", preset_names()},
+                                   {"gpu", {}}};
+  for (const GpuModel& gpu : known_gpus()) all.back().values.emplace_back(gpu.name);
+  return all;
+}
+
 std::vector<std::string> names_of(std::span<const CommandForm> forms) {
   std::vector<std::string> names;
   for (const CommandForm& form : forms) names.push_back(form.name);
@@ -65,8 +85,9 @@ std::string zsh_option(const std::string& name, const OptionSpec& spec) {
   for (const char c : help) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   std::string value;
   if (spec.kind != OptionKind::flag) value = ":value:_files";
-  if (long_name(spec) == "preset")
-    value = fmt::format(":preset:({})", fmt::join(preset_names(), " "));
+  for (const OptionValues& few : option_values()) {
+    if (few.name == long_name(spec)) value = fmt::format(":value:({})", fmt::join(few.values, " "));
+  }
   const char* again = spec.kind == OptionKind::list ? "*" : "";
   return fmt::format("        '{}--{}[{}]{}' \\\n", again, name, quoted, value);
 }
@@ -88,28 +109,39 @@ std::string man_page(std::span<const CommandForm> forms) {
 }
 
 std::string bash_completion(std::span<const CommandForm> forms) {
-  std::string cases;
+  std::string values, cases;
+  for (const OptionValues& few : option_values()) {
+    values += fmt::format("    --{}) words='{}' ;;\n", few.name, fmt::join(few.values, " "));
+  }
   for (const CommandForm& form : forms) {
-    cases +=
-        fmt::format("      {}) words='{}' ;;\n", form.name, fmt::join(option_words(form), " "));
+    const char* more = form.name == "launch" ? "-np -- " : "";
+    cases += fmt::format("      {}) words='{}{}' ;;\n", form.name, more,
+                         fmt::join(option_words(form), " "));
   }
   return fmt::format(
       R"(# bash completion of switchyard; written by the program from its option tables
 _switchyard() {{
-  local word=${{COMP_WORDS[COMP_CWORD]}} words=
+  local word=${{COMP_WORDS[COMP_CWORD]}} words= first=1 i
+  if [ "${{COMP_WORDS[1]}}" = launch ]; then # a subcommand of its own stands behind its --
+    for ((i = 2; i < COMP_CWORD; i++)); do
+      if [ "${{COMP_WORDS[i]}}" = -- ]; then first=$((i + 1)) i=$COMP_CWORD; fi
+    done
+  fi
+  case ${{COMP_WORDS[COMP_CWORD - 1]}} in
+{}  esac
   if [ "$COMP_CWORD" -eq 1 ]; then
+    words='{} --help --version'
+  elif [ "$COMP_CWORD" -eq "$first" ]; then
     words='{}'
-  elif [ "${{COMP_WORDS[COMP_CWORD - 1]}}" = --preset ]; then
-    words='{}'
-  elif [[ $word == -* ]]; then
-    case ${{COMP_WORDS[1]}} in
+  elif [ -z "$words" ] && [[ $word == -* ]]; then
+    case ${{COMP_WORDS[first]}} in
 {}    esac
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }}
 complete -o default -F _switchyard switchyard
 )",
-      fmt::join(names_of(forms), " "), fmt::join(preset_names(), " "), cases);
+      values, fmt::join(names_of(forms), " "), fmt::join(names_of(forms), " "), cases);
 }
 
 std::string zsh_completion(std::span<const CommandForm> forms) {

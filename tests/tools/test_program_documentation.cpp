@@ -5,6 +5,7 @@
 #include <fstream>
 #include <regex>
 #include <set>
+#include <sstream>
 
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/program.h"
@@ -78,6 +79,39 @@ TEST(Documentation, BashCompletesSubcommandsOptionsAndPresets) {
   EXPECT_EQ(completed("switchyard train --tensor"), "--tensor-model-parallel-size");
   EXPECT_EQ(completed("switchyard average RUN --st"), "--steps");
   EXPECT_EQ(completed("switchyard plan --preset llama-7"), "llama-7b");
+  EXPECT_EQ(completed("switchyard --ver"), "--version");
+  EXPECT_EQ(completed("switchyard launch -n"), "-np");
+  EXPECT_EQ(completed("switchyard launch -np 2 -- tr"), "train");
+  EXPECT_EQ(completed("switchyard launch -np 2 -- train RUN --tensor"),
+            "--tensor-model-parallel-size");
+}
+
+TEST(Documentation, BashCompletesTheValuesThatHelpNames) {
+  const std::string help = run_well("train --help") + run_well("plan --help");
+  for (const std::string option : {"device", "attention-backend", "lr-decay-style", "gpu", "preset",
+                                   "position-embedding-type", "normalization", "activation"}) {
+    const std::string values = completed("switchyard train --" + option + " \"\"");
+    EXPECT_THAT(values, HasSubstr(" ")) << option;
+    std::istringstream words(values);
+    for (std::string value; words >> value;) EXPECT_THAT(help, HasSubstr(value)) << option;
+  }
+}
+
+// Of a terminal of 80 columns, whose lines end with a carriage return, too.
+TEST(Program, HelpFitsTheTerminal) {
+  const TemporaryFolder folder;
+  const std::string out = (folder.path() / "out").string();
+  const std::string command = "stty cols 80; " SWITCHYARD_PROGRAM " train --help";
+  ASSERT_EQ(std::system(("script -qec '" + command + "' " + out + " >/dev/null").c_str()), 0);
+  std::ifstream stream(out);
+  size_t longest = 0, lines = 0;
+  for (std::string line; std::getline(stream, line); ++lines) {
+    if (line.starts_with("Script ")) continue;
+    longest = std::max(longest, line.size() - (line.ends_with('\r') ? 1 : 0));
+  }
+  EXPECT_GT(lines, 100u);
+  EXPECT_LE(longest, 80u);
+  EXPECT_GE(longest, 75u);
 }
 
 TEST(Program, AnswersWordsInFrontOfTheSubcommand) {
