@@ -104,7 +104,7 @@ TEST(BadBench, IsRefusedBeforeAnythingIsTimed) {
   expect_refused(bench + "--warm-up -1", {"--warm-up -1", "at least 1"});
   expect_refused(bench + "--matrix-size 1000000", {"--matrix-size 1000000", "1 to 65536"});
   expect_refused(bench + "--matrix-seconds 1e9", {"--matrix-seconds 1", "to 3600"});
-  expect_refused(bench + "--tuning-folder /proc/nosuch", {"--tuning-folder /proc/nosuch"});
+  expect_refused(bench + "--tuning-folder /proc/nosuch", {"--tuning-folder /proc/nosuch"}, 1, 5);
 }
 
 TEST_F(BadInput, NumbersThatMeanNothing) {
