@@ -158,12 +158,17 @@ std::string zsh_completion(std::span<const CommandForm> forms) {
   return fmt::format(R"(#compdef switchyard
 # zsh completion of switchyard; written by the program from its option tables
 _switchyard() {{
-  if (( CURRENT == 2 )); then
-    compadd --{}
-    return
-  fi
   shift words
   (( CURRENT-- ))
+  local at=${{words[(i)--]}} # a subcommand of its own stands behind launch's --
+  if [[ $words[1] == launch ]] && (( at < CURRENT )); then
+    shift $at words
+    (( CURRENT -= at ))
+  fi
+  if (( CURRENT == 1 )); then
+    compadd --{} --help --version
+    return
+  fi
   case $words[1] in
 {}  esac
 }}
