@@ -89,6 +89,7 @@ std::vector<PinnedBranch> pinned_branches(const RunFolder& run) {
     if (pin.counts) all.emplace(pin.step, shown(pin.branch));
   }
   std::vector<PinnedBranch> pinned;
+  pinned.reserve(all.size());
   for (const auto& [step, branch] : all) pinned.push_back({step, branch});
   return pinned;
 }
