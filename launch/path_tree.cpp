@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "launch/fork_point.h"
 #include "launch/paths_near.h"
 #include "launch/unfinished_folder.h"
 
@@ -45,6 +46,18 @@ void find_folders(const fs::path& folder, std::set<fs::path>& seen, std::vector<
   for (const auto& each : below) find_folders(each, seen, found, links);
 }
 
+// Where its parent lies by name or, when that was renamed, nearby.
+fs::path parent_of(const RunFolder& run, const LineageEntry& fork) {
+  const fs::path named = place_of({fork.path, fork.path_as_given}, run.folder());
+  std::error_code ignored;
+  if (fs::exists(named / "path.json", ignored)) return named;
+  try {
+    return find_fork_point(run, fork).parent.folder();
+  } catch (const Error&) {
+    return named;
+  }
+}
+
 ListedPath read_path(const fs::path& folder) {
   ListedPath listed;
   listed.folder = folder;
@@ -59,7 +72,7 @@ ListedPath read_path(const fs::path& folder) {
       listed.origin_steps = source.steps;
     } else if (!listed.path->lineage.empty()) {
       const auto& fork = listed.path->lineage.back();
-      listed.origin = place_of({fork.path, fork.path_as_given}, folder).string();
+      listed.origin = parent_of(run, fork).string();
       listed.origin_steps = {fork.step};
     }
   } catch (const std::exception& problem) {

@@ -7,6 +7,7 @@
 #include "launch/average.h"
 #include "launch/fork_point.h"
 #include "launch/path_state.h"
+#include "launch/path_tree.h"
 #include "launch/pins.h"
 #include "launch/relative_name.h"
 #include "launch/run_folder.h"
@@ -352,6 +353,23 @@ TEST_F(RunFolderTest, AnAverageFindsItsSourceByPlaceAndCheckpoint) {
     EXPECT_TRUE(fs::equivalent(source.run, top.path() / name)) << source.run;
     EXPECT_THAT(source.steps, ElementsAre(10, 20));
   }
+}
+
+TEST_F(RunFolderTest, ABranchIsListedBelowItsRenamedParent) {
+  const test::TemporaryFolder top;
+  fs::rename(make_branch("main", 5), top.path() / "main");
+  const RunFolder main(top.path() / "main"), branch(top.path() / "deep/v1");
+  save(main, 10);
+  const std::string id = CheckpointReader(main.checkpoint(10).folder).info().id;
+  auto path = main.read();
+  path.lineage = {{.path = "../../main", .checkpoint = id, .step = 10, .samples = 20}};
+  make_folder(branch.folder());
+  branch.write(path);
+  fs::rename(top.path() / "main", top.path() / "renamed");
+  const auto all = list_paths(top.path());
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].folder.filename(), "renamed");
+  EXPECT_EQ(all[1].parent, 0u);
 }
 
 TEST(AverageSteps, MeetTheirEnd) {
