@@ -48,7 +48,7 @@ void find_folders(const fs::path& folder, std::set<fs::path>& seen, std::vector<
 
 // Where its parent lies by name or, when that was renamed, nearby.
 fs::path parent_of(const RunFolder& run, const LineageEntry& fork) {
-  const fs::path named = place_of({fork.path, fork.path_as_given}, run.folder());
+  fs::path named = place_of({fork.path, fork.path_as_given}, run.folder());
   std::error_code ignored;
   if (fs::exists(named / "path.json", ignored)) return named;
   try {
