@@ -1,11 +1,14 @@
 #include "launch/evaluate.h"
 
+#include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <numbers>
 
 #include "core/error.h"
 #include "data/progress.h"
 #include "launch/run_folder.h"
+#include "launch/specification_checks.h"
 #include "launch/trainer.h"
 #include "launch/verify.h"
 #include "launch/world.h"
@@ -19,6 +22,19 @@ std::unique_ptr<CheckpointReader> open_checkpoint(const CheckpointEntry& entry,
   auto reader = std::make_unique<CheckpointReader>(entry.folder);
   verify_with_progress(*reader, world.rank(), world.size());
   return reader;
+}
+
+// Numbers among the prefixes that are no sets: every token counts alike here.
+void check_no_weights(const std::vector<std::string>& prefixes) {
+  for (const auto& prefix : prefixes) {
+    double weight = 0;
+    const char* end = prefix.data() + prefix.size();
+    const auto [stop, problem] = std::from_chars(prefix.data(), end, weight);
+    check(
+        problem != std::errc() || stop != end || std::filesystem::exists(prefix + ".idx"), "data",
+        "--data-path {}: {} is a weight; eval scores every token of all sets: give prefixes alone",
+        show(prefixes), prefix);
+  }
 }
 
 Evaluation summarize(const CheckpointInfo& info, const Engine::Score& score,
@@ -54,6 +70,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
     const RunFolder folder(reference.folder);
     path = folder.read();
     check_engine(engine_options(path, settings, false), layout);
+    check_no_weights(data_prefixes);
     data = open_evaluation_data(path, data_prefixes);
     const bool at_random_start =
         reference.step == 0 && path.kind == "path" && path.start_step() == 0;

@@ -116,6 +116,8 @@ TEST_F(BadData, EvaluationRefusesAnotherTokenizer) {
                  {"set", "300", "257"});
   expect_refused("eval " + folder.at("run"), {"--data-path"});
   expect_refused("eval " + folder.at("run") + " --data-path " + folder.at("none"), {"none.idx"});
+  expect_refused("eval " + folder.at("run") + " --data-path 0.5 " + folder.at("a"),
+                 {"0.5 is a weight", "give prefixes alone"});
 }
 
 TEST_F(BadData, WhatWasMeantIsSaid) {
