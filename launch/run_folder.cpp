@@ -227,7 +227,11 @@ void RunFolder::retain(int64_t keep) const {
     if (std::ranges::any_of(pins, &Pin::counts)) continue;
     remove_checkpoint(entry.folder);
     std::error_code ignored;  // a pin of nothing does no harm
-    for (const Pin& pin : pins) fs::remove(pin.file, ignored);
+    for (const Pin& pin : pins) {
+      log::info("step {} was kept for the branch '{}', which is gone", pin.step,
+                pin.branch.lexically_normal().string());
+      fs::remove(pin.file, ignored);
+    }
   }
 }
 
