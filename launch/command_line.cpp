@@ -116,8 +116,8 @@ std::string help_text(std::span<const OptionSpec> specs) {
       {OptionGroup::training, "What a path is made of: data, schedule, batch, seed"},
       {OptionGroup::run, "How it is run (free at every start)"}};
   std::ostringstream out;
+  const unsigned columns = help_columns();
   for (const auto& [group, title] : groups) {
-    const unsigned columns = help_columns();
     po::options_description section(title, columns, columns * 3 / 5);
     bool any = false;
     for (const auto& spec : specs) {

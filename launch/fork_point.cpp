@@ -39,13 +39,10 @@ ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork) {
   const auto all = places({fork.path, fork.path_as_given}, branch.folder());
   auto found = std::ranges::find_if(all, [&](const fs::path& p) { return is_there(p, fork); });
   if (found != all.end()) return open(*found, fork);
-  for (const fs::path& near : paths_near(branch.folder())) {  // either may have been moved
+  std::vector<fs::path> around = {branch.folder()};  // either may have been moved
+  around.insert(around.end(), all.begin(), all.end());
+  for (const fs::path& near : paths_near(around)) {
     if (is_there(near, fork)) return open(near, fork);
-  }
-  for (const fs::path& place : all) {
-    for (const fs::path& near : paths_near(place)) {
-      if (is_there(near, fork)) return open(near, fork);
-    }
   }
   std::error_code ignored;
   found = std::ranges::find_if(all, [&](const fs::path& p) { return fs::exists(p, ignored); });

@@ -27,9 +27,10 @@ PathSpecification continue_path(const RunFolder& run, const Settings& given, boo
     auto asked = new_path(given);
     const auto differs = difference(before, asked);
     is_new = !differs.empty();
-    if (is_new)
+    if (is_new) {
       log::warning("'{}' has no step yet and is made anew: {}", run.folder().string(), differs);
-    if (is_new) return asked;
+      return asked;
+    }
   }
   // Known by its identity, a set that moved is settled at once: those of another stage may have
   // moved elsewhere, and only one stage can be given at a time.

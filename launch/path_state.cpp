@@ -133,7 +133,8 @@ AverageSource source_of_average(const RunFolder& average, const CheckpointReader
   if (source.run.empty()) return source;
   const auto named = places_of_source(average, checkpoint.info(), source.run);
   auto all = named;
-  std::ranges::copy(paths_near(average.folder()), std::back_inserter(all));
+  const fs::path around[] = {average.folder()};
+  std::ranges::copy(paths_near(around), std::back_inserter(all));
   auto found = std::ranges::find_if(all, [&](const fs::path& p) { return has_one_of(p, ids); });
   if (found == all.end()) {  // its steps may have been deleted since
     std::error_code ignored;

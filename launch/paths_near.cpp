@@ -30,6 +30,17 @@ struct Search {
   }
 };
 
+// The directory that a place lies in, or the nearest above it that is there.
+fs::path directory_of(const fs::path& place) {
+  std::error_code ignored;
+  fs::path directory = fs::absolute(place).lexically_normal();
+  if (!directory.has_filename()) directory = directory.parent_path();
+  do {
+    directory = directory.parent_path();
+  } while (!fs::is_directory(directory, ignored) && directory.has_relative_path());
+  return directory;
+}
+
 }  // namespace
 
 bool is_part_of_path(const fs::path& folder) {
@@ -37,16 +48,15 @@ bool is_part_of_path(const fs::path& folder) {
   return name == "checkpoints" || name == "discarded" || name == "pins";
 }
 
-std::vector<fs::path> paths_near(const fs::path& place) {
-  std::error_code ignored;
-  fs::path directory = fs::absolute(place).lexically_normal();
-  if (!directory.has_filename()) directory = directory.parent_path();
-  do {
-    directory = directory.parent_path();
-  } while (!fs::is_directory(directory, ignored) && directory.has_relative_path());
+std::vector<fs::path> paths_near(std::span<const fs::path> places) {
   Search search;
-  for (const fs::path& root : {directory, directory.parent_path()}) {
-    search.look_into(root, root.has_relative_path() ? 2 : 1);  // of / only what lies in it
+  std::set<fs::path> done;
+  for (const fs::path& place : places) {
+    const fs::path directory = directory_of(place);
+    for (const fs::path& root : {directory, directory.parent_path()}) {
+      if (!done.insert(root).second) continue;
+      search.look_into(root, root.has_relative_path() ? 2 : 1);  // of / only what lies in it
+    }
   }
   return search.found;
 }

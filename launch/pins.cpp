@@ -145,14 +145,13 @@ bool is_same(const fs::path& a, const fs::path& b) {
 // The pin of a branch that is not in its place: one for each path of its fork point nearby that
 // has no pin of its own, as it may have been renamed or moved; else its own.
 std::vector<Pin> search(const fs::path& run, const Lookup& lost, const std::vector<Pin>& present) {
-  std::vector<fs::path> near = paths_near(run);
-  for (const fs::path& place : lost.places)
-    std::ranges::copy(paths_near(place), std::back_inserter(near));
+  std::vector<fs::path> around = {run};
+  around.insert(around.end(), lost.places.begin(), lost.places.end());
   Pin own = lost.pin;
   own.counts = lost.answer == Answer::unknown;
   if (own.checkpoint.empty()) own.checkpoint = id_of_step(run, own.step);
   std::vector<Pin> pins;
-  for (const fs::path& folder : near) {
+  for (const fs::path& folder : paths_near(around)) {
     if (is_same(folder, run)) continue;
     const Answer answer = is_branch(folder, own);
     // What cannot be read and lies where the branch lay may be it.

@@ -31,22 +31,30 @@ Settings resolve_model(const Settings& given, int64_t data_vocabulary) {
   return model;
 }
 
+namespace {
+
+constexpr const char* shape_options[] = {"num-layers", "hidden-size", "num-attention-heads"};
+constexpr const char* batch_options[] = {"seq-length", "global-batch-size", "lr"};
+
+}  // namespace
+
 std::string missing_for_new_path(const Settings& given) {
-  const bool shaped = given.has("preset");
-  for (const char* name : {"num-layers", "hidden-size", "num-attention-heads", "seq-length"}) {
-    if (!shaped && !given.has(name)) return name;
+  const bool has_preset = given.has("preset");
+  for (const char* name : shape_options) {
+    if (!has_preset && !given.has(name)) return name;
   }
-  for (const char* name : {"global-batch-size", "lr", "data-path"}) {
-    if (!given.has(name)) return name;
+  for (const char* name : batch_options) {
+    const bool of_preset = has_preset && std::string_view(name) == "seq-length";
+    if (!of_preset && !given.has(name)) return name;
   }
-  return "";
+  return given.has("data-path") ? "" : "data-path";
 }
 
 namespace {
 
 void require_shape(const Settings& given) {
   if (given.has("preset")) return;
-  for (const char* name : {"num-layers", "hidden-size", "num-attention-heads"}) {
+  for (const char* name : shape_options) {
     check(given.has(name), "path",
           "a new path needs --preset, or --num-layers, --hidden-size and "
           "--num-attention-heads; --{} is missing",
@@ -92,7 +100,7 @@ PathSpecification begin_path(const Settings& given) {
     path.settings.set_text("seq-length",
                            std::to_string(preset_sequence_length(given.text("preset"))));
   }
-  for (const char* name : {"seq-length", "global-batch-size", "lr"}) {
+  for (const char* name : batch_options) {
     check(path.settings.has(name), "path", "a new path needs --{}", name);
   }
   check_numbers(path.settings);

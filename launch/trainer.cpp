@@ -102,15 +102,20 @@ bool is_reached(const RunFolder& run, const PathSpecification& path, const Setti
   return true;
 }
 
-// What is read from the start's step to the last one.
-void open_data(Start& start, const PathSpecification& path, const Settings& given,
-               const Settings& settings) {
+// Refuses steps at the rate 0.
+void check_learns(const PathSpecification& path, const Settings& settings, int64_t step) {
   const int64_t last = last_step(path, settings), end = path.decay_end();
-  check(end == 0 || last <= std::max(end, start.step) || path.learns_behind_end(), "train",
+  check(end == 0 || last <= std::max(end, step) || path.learns_behind_end(), "train",
         "--train-iters {}, but the decay ends at step {}, and the rate is 0 behind it; {} at most "
         "is allowed, and 'fork RUN@{} NEW --lr L' goes on",
         last, end, end, end);
-  start.data = std::make_unique<TrainingData>(open_training_data(path, start.step, last));
+}
+
+// What is read from the start's step to the last one.
+void open_data(Start& start, const PathSpecification& path, const Settings& given,
+               const Settings& settings) {
+  start.data = std::make_unique<TrainingData>(
+      open_training_data(path, start.step, last_step(path, settings)));
   try {
     start.validation = open_validation(path, settings, *start.data, start.step);
   } catch (const Error& problem) {
@@ -342,6 +347,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   agree_on_errors(world, [&] {
     start.options = engine_options(path, settings, true);
     check_engine(start.options, layout);
+    check_learns(path, settings, start.step);
     open_data(start, path, given, settings);
     start.data->log_epochs(world.rank() == 0);
     start.record = {last.number + 1, start.step, layout, start.options.device, settings};

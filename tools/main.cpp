@@ -91,12 +91,6 @@ bool is_one_of_several_ranks(int& rank) {
   return false;
 }
 
-bool takes_ranks(int (*command)(Arguments)) {
-  for (const auto several : {train_command, eval_command, bench_command, rates_command})
-    if (command == several) return true;
-  return false;
-}
-
 int dispatch(const std::vector<std::string>& words) {
   if (words.empty()) {
     print_usage(stderr);
@@ -118,7 +112,7 @@ int dispatch(const std::vector<std::string>& words) {
     if (words[0] != s.name) continue;
     const bool asks_help = words.size() > 1 && (words[1] == "--help" || words[1] == "-h");
     int rank = 0;
-    if (!takes_ranks(s.run) && !asks_help && is_one_of_several_ranks(rank)) {
+    if (!s.takes_ranks && !asks_help && is_one_of_several_ranks(rank)) {
       if (rank > 0) return static_cast<int>(ExitCode::usage);
       fail("switchyard", "'{}' is the work of one process; start it without mpirun, srun or launch",
            s.name);
