@@ -54,11 +54,36 @@ spdlog::logger& logger() {
   return *instance;
 }
 
+// The blank behind the last comma or semicolon of the line's second half, or the last one; behind a
+// word that is longer than the line the first one.
+size_t place_of_break(std::string_view message, size_t width) {
+  const std::string_view line = message.substr(0, width + 1);
+  for (const char* sign : {"; ", ", "}) {
+    const size_t found = line.rfind(sign);
+    if (found != std::string_view::npos && found > width / 2) return found + 1;
+  }
+  const size_t last = line.rfind(' ');
+  return last != std::string_view::npos ? last : message.find(' ');
+}
+
 }  // namespace
 
 void set_level(Level lowest) { logger().set_level(translate(lowest)); }
 
 void show_label(bool wanted) { labelled = wanted; }
+
+std::string folded(std::string_view message) {
+  constexpr size_t columns = 100 - std::string_view("[00:00:00] ").size();
+  constexpr std::string_view indent = "  ";
+  std::string text;
+  for (size_t width = columns; message.size() > width; width = columns - indent.size()) {
+    const size_t end = place_of_break(message, width);
+    if (end == std::string_view::npos) break;
+    text += std::string(message.substr(0, end)) + "\n" + std::string(indent);
+    message.remove_prefix(end + 1);
+  }
+  return text + std::string(message);
+}
 
 void write(Level level, std::string_view message) {
   const auto& label = thread_label();

@@ -16,6 +16,10 @@ void set_level(Level lowest);  // info at first
 void show_label(bool wanted);  // of this process's threads, in its lines; at first they have it
 void write(Level level, std::string_view message);
 
+// A long message with line breaks at blanks, so that it fits 100 columns beside the time; what
+// follows a break is indented. Of places to break, behind a semicolon or comma is best.
+std::string folded(std::string_view message);
+
 template <class... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {
   write(Level::debug, fmt::format(format, std::forward<Args>(args)...));

@@ -1,8 +1,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <boost/program_options.hpp>
+#include <cctype>
 #include <sstream>
 
 #include "core/error.h"
@@ -54,20 +57,51 @@ void store(std::span<const OptionSpec> specs, const po::variables_map& from, Set
   }
 }
 
-std::string words_of(const po::error& problem, std::span<const OptionSpec> specs,
-                     const OptionOwners& owners) {
-  const auto* unknown = dynamic_cast<const po::unknown_option*>(&problem);
-  if (unknown == nullptr) return std::string(problem.what()) + "; see --help for what is allowed";
-  std::string name = unknown->get_option_name();
-  name.erase(0, name.find_first_not_of('-'));
-  return unknown_option(name.substr(0, name.find('=')), specs, owners);
+namespace style = po::command_line_style;
+constexpr int styles = style::allow_long | style::long_allow_next | style::long_allow_adjacent;
+
+// The parser stops at the first unknown name; a script is told all of them, each in a line.
+std::string unknown_names(const po::options_description& known,
+                          std::span<const std::string> arguments, std::span<const OptionSpec> specs,
+                          const OptionOwners& owners) {
+  std::vector<std::string> lines;
+  const auto parsed = po::command_line_parser({arguments.begin(), arguments.end()})
+                          .options(known)
+                          .style(styles)
+                          .allow_unregistered()
+                          .run();
+  for (const auto& option : parsed.options) {
+    if (!option.unregistered) continue;
+    std::string name = option.original_tokens.front();
+    name.erase(0, name.find_first_not_of('-'));
+    const std::string line = unknown_option(name.substr(0, name.find('=')), specs, owners);
+    if (std::ranges::find(lines, line) == lines.end()) lines.push_back(line);
+  }
+  return fmt::format("{}", fmt::join(lines, "\n  "));
+}
+
+// Words such as -lr, which the parser takes for names or values.
+void check_dashes(const Command& command, std::span<const OptionSpec> specs) {
+  auto words = command.positional;
+  for (const auto& [name, values] : command.given.all()) {
+    if (values.size() > 1) words.insert(words.end(), values.begin() + 1, values.end());
+  }
+  for (const auto& word : words) {
+    const bool is_dashed = word.size() > 1 && word[0] == '-' && std::isalpha(word[1]) != 0;
+    if (!is_dashed || word == "-h") continue;
+    const std::string name = word.substr(1, word.find('=') - 1);
+    const bool known = std::ranges::any_of(specs, [&](const OptionSpec& spec) {
+      return name == long_name(spec) || name == short_name(spec);
+    });
+    fail("options", "'{}': an option begins with two dashes; {}", word,
+         known ? fmt::format("did you mean --{}?", name) : "see --help for what is allowed");
+  }
 }
 
 }  // namespace
 
 Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments,
                       const OptionOwners& owners) {
-  namespace style = po::command_line_style;
   const auto all = description(specs);
   Command command;
   po::options_description with_positional = all;
@@ -79,7 +113,7 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
     po::store(po::command_line_parser({arguments.begin(), arguments.end()})
                   .options(with_positional)
                   .positional(places)
-                  .style(style::allow_long | style::long_allow_next | style::long_allow_adjacent)
+                  .style(styles)
                   .run(),
               values);
     command.help = values.count("help") > 0;
@@ -88,13 +122,16 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
       if (std::ranges::count(command.positional, "-h") > 0) command.help = true;
     }
     store(specs, values, command.given);
+    check_dashes(command, specs);
     if (values.count("config")) {
       for (const auto& file : values["config"].as<std::vector<std::string>>()) {
         read_config_file(file, specs, command.given, owners);
       }
     }
+  } catch (const po::unknown_option&) {
+    fail("options", "{}", unknown_names(all, arguments, specs, owners));
   } catch (const po::error& problem) {
-    fail("options", "{}", words_of(problem, specs, owners));
+    fail("options", "{}; see --help for what is allowed", problem.what());
   }
   return command;
 }

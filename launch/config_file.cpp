@@ -1,5 +1,7 @@
 #include "launch/config_file.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <fstream>
 #include <map>
@@ -98,16 +100,16 @@ ConfigLine parse_line(std::string_view text, int number) {
   return line;
 }
 
-const OptionSpec& spec_of(std::span<const OptionSpec> specs, const std::string& name,
-                          const OptionOwners& owners) {
+// Nothing where no option has this name.
+const OptionSpec* spec_of(std::span<const OptionSpec> specs, const std::string& name) {
   check(!name.starts_with('-'), "options", "'{}'; names stand without dashes here: {}", name,
         name.substr(std::min(name.find_first_not_of('-'), name.size())));
   check(name != "config" && name != "help" && name != "version", "options",
         "'{}' belongs on the command line; options of the command are allowed here", name);
   for (const OptionSpec& spec : specs) {
-    if (name == long_name(spec) || name == short_name(spec)) return spec;
+    if (name == long_name(spec) || name == short_name(spec)) return &spec;
   }
-  fail("options", "{}", unknown_option(name, specs, owners));
+  return nullptr;
 }
 
 std::vector<std::string> values_of(const OptionSpec& spec, const ConfigLine& line) {
@@ -149,17 +151,24 @@ void read_config_file(const std::string& file, std::span<const OptionSpec> specs
     int line;
   };
   std::map<std::string, Given> all;
+  std::vector<std::string> unknown;
   for (const ConfigLine& line : read_config_lines(file)) {
     at_line(file, line.number, [&] {
-      const OptionSpec& spec = spec_of(specs, line.name, owners);
-      auto values = values_of(spec, line);
-      const auto [known, is_new] = all.try_emplace(long_name(spec), Given{&spec, {}, line.number});
-      check(is_new || spec.kind == OptionKind::list, "options",
+      const OptionSpec* spec = spec_of(specs, line.name);
+      if (spec == nullptr) {
+        unknown.push_back(fmt::format("{}, in line {} of --config {}",
+                                      unknown_option(line.name, specs, owners), line.number, file));
+        return;
+      }
+      auto values = values_of(*spec, line);
+      const auto [known, is_new] = all.try_emplace(long_name(*spec), Given{spec, {}, line.number});
+      check(is_new || spec->kind == OptionKind::list, "options",
             "{} is given in line {} already; one value is allowed", line.name, known->second.line);
       auto& list = known->second.values;
       list.insert(list.end(), values.begin(), values.end());
     });
   }
+  check(unknown.empty(), "options", "{}", fmt::join(unknown, "\n  "));
   for (auto& entry : all) {
     Given& given = entry.second;
     if (to.has(entry.first)) continue;

@@ -10,6 +10,7 @@
 #include "launch/relative_name.h"
 #include "launch/run_folder.h"
 #include "launch/specification_checks.h"
+#include "launch/verify.h"
 
 namespace fs = std::filesystem;
 
@@ -31,9 +32,29 @@ LineageEntry entry_at(const RunFolder& parent, const PathSpecification& path, in
   return {name.real, info.id, info.step, info.samples, path.tokens_at(info.step), name.given};
 }
 
-// Nothing is saved, and so pinned, of a random start.
+// Nothing is saved of a random start: its pin only tells `inspect` of the branch.
 void keep_fork_point(const RunFolder& parent, const LineageEntry& point, const RunFolder& branch) {
-  if (point.step > 0) pin_fork_point(parent, point.step, point.checkpoint, branch);
+  if (point.step > 0) {
+    pin_fork_point(parent, point.step, point.checkpoint, branch);
+    return;
+  }
+  try {
+    write_pin(parent.folder(), 0, "", branch.folder());
+  } catch (const Error&) {
+    return;  // the parent may only be read
+  }
+}
+
+// All of it is read, as the branch's first start will.
+void check_undamaged(const RunFolder& parent, int64_t step) {
+  try {
+    verify_with_progress(CheckpointReader(parent.checkpoint(step).folder));
+  } catch (const Error& problem) {
+    parent.checkpoint(step);  // a trainer may have deleted it meanwhile
+    throw Error(fmt::format("{}; no branch can start at step {} of '{}'", problem.what(), step,
+                            parent.folder().string()),
+                problem.code());
+  }
 }
 
 // Writes the branch; nothing is left of it where that fails.
@@ -83,11 +104,13 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
     check_same(branch, path);
     keep_fork_point(parent, entry, branch);
   } else {
+    if (entry.step > 0) check_undamaged(parent, entry.step);
     make_branch(parent, branch, path);
   }
   log::info("'{}' continues from step {} of '{}' ({} samples){}", child, entry.step,
             parent.folder().string(), entry.samples, is_there ? " already" : "");
   for (const auto& line : describe_rates(specification, path)) log::info("{}", line);
+  if (const auto line = describe_minimum(path, given); !line.empty()) log::info("{}", line);
 }
 
 namespace {

@@ -62,6 +62,7 @@ PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool&
     const auto path = is_new ? begin_path(run, given) : continue_path(run, given, is_new);
     if (is_new) {
       for (const auto& line : rounded_sizes(path.model, given)) log::info("model: {}", line);
+      if (const auto line = describe_minimum(path, given); !line.empty()) log::info("{}", line);
     }
     text = (is_new ? "new " : "") + path.to_json();
   });

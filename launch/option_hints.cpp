@@ -14,7 +14,7 @@ namespace {
 constexpr const char* always = "it is always so here: leave it out";
 constexpr const char* samples = "schedules count steps here: divide by --global-batch-size";
 constexpr const char* never = "that is not there yet";
-constexpr const char* gpt = "only GPT models are trained here: leave it out";
+constexpr const char* gpt = "only GPT models are trained here";
 constexpr const char* branch = "make a branch: fork RUN@STEP NEW, then train NEW";
 constexpr const char* kernels =
     "kernels are chosen by the device; on a GPU see --attention-backend: leave it out";
@@ -102,11 +102,12 @@ constexpr OptionAnswer of_megatron[] = {
     {" apply-layernorm-1p rotary-interleaved use-rope-scaling rope-scaling-factor rope-type "
      "rotary-seq-len-interpolation-factor rotary-scaling-factor yarn-* qk-layernorm "
      "window-size window-attn-skip-freq softmax-type multi-latent-attention mtp-* "
+     "num-experts expert-* moe-* sft rl-* grpo-* "
      "apply-residual-connection-post-layernorm attention-output-gate ",
      never},
+    {" inference-* ", "the command generate samples text, one prompt at a time"},
     {" hybrid-* mamba-* spec bert-* retro-* ict-* vision-* dino-* biencoder-* fim-* "
-     "is-hybrid-model "
-     "num-experts expert-* moe-* heterogeneous-layers-* inference-* rl-* grpo-* sft ",
+     "is-hybrid-model heterogeneous-layers-* ",
      gpt},
     // Precision
     {" attention-softmax-in-fp32 ", always},
@@ -260,6 +261,9 @@ std::string unknown_option(const std::string& given, std::span<const OptionSpec>
     return fmt::format("--{} {}", given, others);
   if (const char* here = answer_of(name, of_others))
     return fmt::format("--{} is unknown; {}", given, here);
+  const bool negates =
+      name.starts_with("no-") && std::ranges::find(known, name.substr(3)) != known.end();
+  if (negates) return fmt::format("--{} is unknown; without --{} it is off", given, name.substr(3));
   const std::string nearest = nearest_name(name, known);
   if (nearest.empty()) return fmt::format("--{} is unknown; see --help for what is allowed", given);
   return fmt::format("--{} is unknown; did you mean --{}?", given, nearest);

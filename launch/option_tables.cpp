@@ -103,7 +103,7 @@ std::vector<OptionSpec> run_options() {
       {"log-interval", integer, group, "",
        "steps between lines on the console (a line each second)"},
       {"eval-interval", integer, group, "0",
-       "steps between validations; 0: none (with --valid-data-path 1000)"},
+       "steps between validations; 0: none (1000 with --valid-data-path or --split A,B)"},
       {"eval-iters", integer, group, "10",
        "global batches of a validation, of all its sets by their weights"},
       {"no-matmul-tuning", flag, group, "",

@@ -149,6 +149,7 @@ std::vector<Pin> search(const fs::path& run, const Lookup& lost, const std::vect
   around.insert(around.end(), lost.places.begin(), lost.places.end());
   Pin own = lost.pin;
   own.counts = lost.answer == Answer::unknown;
+  if (own.step == 0) return {own};  // many paths may begin at a random start
   if (own.checkpoint.empty()) own.checkpoint = id_of_step(run, own.step);
   std::vector<Pin> pins;
   for (const fs::path& folder : paths_near(around)) {

@@ -83,6 +83,9 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
 // it is the same. Data may have moved, and stages behind the last fork point are later extensions.
 std::string difference(const PathSpecification& there, const PathSpecification& asked);
 
+// For a log: what becomes of a --min-lr that a path of a constant rate is given; else empty.
+std::string describe_minimum(const PathSpecification& path, const Settings& given);
+
 // For a log: a branch's rates where their course changes, and a jump at the fork.
 std::vector<std::string> describe_rates(const PathSpecification& parent,
                                         const PathSpecification& branch);

@@ -147,6 +147,12 @@ PathSpecification new_path(const Settings& given) {
   return path;
 }
 
+std::string describe_minimum(const PathSpecification& path, const Settings& given) {
+  if (!given.has("min-lr") || given.real("min-lr") == 0 || path.decay_end() > 0) return "";
+  return fmt::format("--min-lr {}: the rate is constant here; branches that decay will end at it",
+                     given.text("min-lr"));
+}
+
 PathSpecification path_without_data(Settings given) {
   if (!given.has("lr")) given.set_text("lr", "1.0");  // whatever: no rate is used
   check(given.has("vocab-size") || given.has("preset"), "path",

@@ -95,6 +95,12 @@ ordered_json start_json(const StartRecord& start) {
           {"options", options_json(start.run)}};
 }
 
+bool splits_for_validation(const Settings& given) {
+  if (!given.has("split")) return false;
+  const Split split = Split::parse(given.text("split"));
+  return split.parts.size() > 1 && split.parts[1] > 0;
+}
+
 bool is_start(const std::string& line) {
   const auto parsed = ordered_json::parse(line, nullptr, false);
   return parsed.is_object() && parsed.contains("start") && parsed.at("start").is_number_integer();
@@ -163,9 +169,10 @@ Settings with_remembered(const Settings& given, const Settings& remembered) {
   }
   const bool validates = all.has("eval-interval") && all.integer("eval-interval") > 0;
   if (!validates && !given.has("valid-data-path")) all.erase("valid-data-path");
-  // Sets that are named are validated on, as in Megatron.
-  const bool asks = given.has("valid-data-path") && !given.has("eval-interval");
-  if (!validates && asks) all.set_text("eval-interval", "1000");
+  // What is named or, at the path's first start, set apart for it is validated on, as in Megatron.
+  const bool is_first = !remembered.has("eval-interval");
+  const bool asks = given.has("valid-data-path") || (is_first && splits_for_validation(given));
+  if (!validates && asks && !given.has("eval-interval")) all.set_text("eval-interval", "1000");
   return all;
 }
 

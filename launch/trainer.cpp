@@ -42,7 +42,9 @@ std::vector<int> parse_stage_layers(const Settings& run) {
 ops::AttentionBackend backend_named(const std::string& name) {
   if (name == "auto") return ops::AttentionBackend::automatic;
   if (name == "own") return ops::AttentionBackend::own;
-  check(name == "cudnn", "options", "--attention-backend {}; auto, own or cudnn is allowed", name);
+  check(name == "cudnn", "options",
+        "--attention-backend {}; auto, own or cudnn is allowed: each is fused (flash) attention",
+        name);
   return ops::AttentionBackend::cudnn;
 }
 
@@ -135,6 +137,10 @@ void report_end(const PathSpecification& path, const Start& start, const Setting
     log::info("behind step {}, the decay's end, the rate stays at {:.6g} (--min-lr)", end,
               path.schedule.minimum);
   }
+  if (given.has("eval-iters") && settings.integer("eval-interval") == 0) {
+    log::warning("--eval-iters {}, but nothing is validated: --eval-interval is 0",
+                 given.text("eval-iters"));
+  }
   if (given.has("valid-data-path") && settings.integer("eval-interval") > 0 &&
       !validates_behind(path, settings, start.step)) {
     log::warning("no validation is due up to step {} (--eval-interval {}); {} is not read", last,
@@ -206,7 +212,7 @@ void report_memory(const EngineOptions& options, const Mesh& mesh) {
     text += fmt::format("{}{} {:.1f} MiB", text.empty() ? "" : ", ", line.purpose,
                         static_cast<double>(line.bytes) / (1 << 20));
   }
-  log::info("memory of the first rank: {}", text);
+  log::info("{}", log::folded("memory of the first rank: " + text));
 }
 
 void report_device(const Engine& engine) {
@@ -228,9 +234,10 @@ void report_origin(const RunFolder& run, const PathSpecification& path, const St
       start.origin ? fmt::format("goes on from step {} ({})", start.step,
                                  start.origin->entry.folder.string())
                    : fmt::format("starts from random weights, seed {}", path.seeds.initial());
-  log::info("'{}' {} on {}, micro-batch {}{}{}", run.folder().string(), from,
-            start.record.layout.to_string(), start.options.micro_batch,
-            remembered.empty() ? "" : "; as before: ", remembered);
+  log::info("{}", log::folded(
+                      fmt::format("'{}' {} on {}, micro-batch {}{}{}", run.folder().string(), from,
+                                  start.record.layout.to_string(), start.options.micro_batch,
+                                  remembered.empty() ? "" : "; as before: ", remembered)));
 }
 
 void report_start(const PathSpecification& path, const Start& start, const Mesh& mesh,

@@ -61,7 +61,7 @@ std::vector<ValidationSource> open_validation(const PathSpecification& path,
     parse_sources(values, "valid-data-path");  // words that mean nothing are refused all the same
     return {};
   }
-  if (settings.integer("eval-interval") == 0) return {};
+  if (!validates_behind(path, settings, step)) return {};
   const int64_t consumed = path.samples_at(step), last = last_step(path, settings);
   for (const auto& stage : path.stages) {
     const int64_t sample = std::max(stage.first_sample, consumed);

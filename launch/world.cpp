@@ -141,7 +141,11 @@ int run_in_world(std::chrono::milliseconds timeout,
 
 namespace {
 
-std::string how_to_start(int64_t ranks) {
+// As near to as many ranks as were started as the layout allows.
+std::string how_to_start(int64_t world, int64_t tp, int64_t pp) {
+  constexpr int64_t most = 1 << 20;
+  if (tp > most || pp > most) return "";
+  const int64_t ranks = tp * pp * std::max<int64_t>(1, world / (tp * pp));
   return fmt::format(
       ": launch/mpirun -np {} switchyard ..., or on GPUs switchyard launch -np {} -- ...", ranks,
       ranks);
@@ -153,7 +157,7 @@ Layout layout_of(int world, int64_t tp, int64_t pp) {
   check(tp >= 1 && pp >= 1, "layout", "--tp {} --pp {}; at least 1 of each is allowed", tp, pp);
   const bool fits = tp <= world && pp <= world && world % (tp * pp) == 0;
   check(fits, "layout", "{} {} with --tp {} and --pp {}; a multiple of tp x pp ranks is allowed{}",
-        world, world == 1 ? "rank" : "ranks", tp, pp, world == 1 ? how_to_start(tp * pp) : "");
+        world, world == 1 ? "rank" : "ranks", tp, pp, how_to_start(world, tp, pp));
   Layout layout;
   layout.tp = static_cast<int>(tp);
   layout.pp = static_cast<int>(pp);

@@ -80,10 +80,10 @@ DecayStyle decay_style_named(std::string_view name) {
        {DecayStyle::constant, DecayStyle::cosine, DecayStyle::linear, DecayStyle::one_minus_sqrt}) {
     if (name == name_of(style)) return style;
   }
+  check(name != "inverse-square-root", "decay style",
+        "'{}' is not there yet; constant, cosine, linear and 1-sqrt are allowed", name);
   fail("decay style", "'{}' is unknown; constant, cosine, linear and 1-sqrt are allowed{}", name,
-       name == "WSD" || name == "inverse-square-root"
-           ? " (a main path keeps its rate, and a branch of it decays: fork)"
-           : "");
+       name == "WSD" ? " (a main path keeps its rate, and a branch of it decays: fork)" : "");
 }
 
 double learning_rate(const Schedule& schedule, int64_t step) {

@@ -53,6 +53,8 @@ int count_of(std::span<const std::string> arguments, size_t i) {
   return count;
 }
 
+constexpr const char* form = "; such as switchyard launch -np 2 -- train RUN ...";
+
 Plan plan_of(Arguments arguments) {
   Plan plan;
   size_t i = 0;
@@ -63,10 +65,11 @@ Plan plan_of(Arguments arguments) {
     else if (word == "--ranks-per-gpu")
       plan.ranks_per_gpu = count_of(arguments, i);
     else
-      fail("launch", "'{}' stands before --; allowed there: -np N, --ranks-per-gpu K", word);
+      fail("launch", "'{}' stands before --; allowed there: -np N, --ranks-per-gpu K{}", word,
+           word.starts_with('-') ? "" : form);
   }
   check(plan.ranks > 0, "launch", "-np is missing: how many ranks?");
-  check(i + 1 < arguments.size(), "launch", "-- and a subcommand are missing");
+  check(i + 1 < arguments.size(), "launch", "-- and a subcommand are missing{}", form);
   plan.words.assign(arguments.begin() + static_cast<ptrdiff_t>(i) + 1, arguments.end());
   return plan;
 }

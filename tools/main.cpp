@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -91,6 +92,21 @@ bool is_one_of_several_ranks(int& rank) {
   return false;
 }
 
+// What launch is to start, before ranks are there that would each say so.
+void check_launched(const std::vector<std::string>& words) {
+  const auto dashes = std::ranges::find(words, "--");
+  if (dashes == words.end() || dashes + 1 == words.end()) return;
+  const std::string& word = *(dashes + 1);
+  const auto all = subcommands();
+  const auto found = std::ranges::find(all, word, &Subcommand::name);
+  check(found != all.end(), "launch",
+        "'{}' stands behind --, but is not a subcommand; such as switchyard launch -np 2 -- train "
+        "RUN ...",
+        word);
+  check(found->takes_ranks, "launch", "'{}' is the work of one process; start it without launch",
+        word);
+}
+
 int dispatch(const std::vector<std::string>& words) {
   if (words.empty()) {
     print_usage(stderr);
@@ -117,6 +133,7 @@ int dispatch(const std::vector<std::string>& words) {
       fail("switchyard", "'{}' is the work of one process; start it without mpirun, srun or launch",
            s.name);
     }
+    if (s.run == launch_command) check_launched(words);
     if (s.run != train_command) take_held_back_signals();
     return s.run(Arguments(words).subspan(1));
   }

@@ -116,7 +116,7 @@ void print_plan(const Planned& p, const std::vector<MemoryPlan>& memory, bool pr
   const auto& o = p.engine;
   std::printf(
       "%s\n",
-      fmt::format("{} parameters, {}, {} tokens a step in {} micro-batch{}", o.model.parameters(),
+      fmt::format("{} parameters, {}\n{} tokens a step in {} micro-batch{}", o.model.parameters(),
                   p.layout.to_string(), o.global_batch * o.sequence_length,
                   o.global_batch / o.micro_batch, o.global_batch == o.micro_batch ? "" : "es")
           .c_str());

@@ -9,6 +9,7 @@
 #include "core/device.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/logging.h"
 #include "core/memory.h"
 #include "core/random.h"
 #include "core/tensor.h"
@@ -248,6 +249,22 @@ TEST(Scratch, GivesBackLastFirst) {
   }
   EXPECT_EQ(outer.allocate_bytes(10), first);
   EXPECT_EQ(static_cast<char*>(outer.allocate_bytes(10)) - static_cast<char*>(first), 64);
+}
+
+TEST(Log, FoldedMessagesFitAHundredColumns) {
+  EXPECT_EQ(log::folded("short, as most are"), "short, as most are");
+  const std::string word(40, 'w');
+  EXPECT_EQ(log::folded(word + " " + word + " " + word), word + " " + word + "\n  " + word);
+  EXPECT_EQ(log::folded(word + " b, " + word + " c"), word + " b, " + word + " c");
+  EXPECT_EQ(log::folded(word + " b, c " + word + " " + word),
+            word + " b, c " + word + "\n  " + word);
+  EXPECT_EQ(log::folded(word + "; " + word.substr(6) + " number of 12"),
+            word + "; " + word.substr(6) + " number of 12");
+  EXPECT_EQ(log::folded(word + word.substr(20) + ", " + word.substr(15) + " number of 12"),
+            word + word.substr(20) + ",\n  " + word.substr(15) + " number of 12");
+  const std::string name(200, 'n');
+  EXPECT_EQ(log::folded(name + " " + word), name + "\n  " + word);
+  EXPECT_EQ(log::folded(name), name);
 }
 
 TEST(Error, CarriesTheThreadsLabel) {

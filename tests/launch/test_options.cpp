@@ -112,6 +112,32 @@ TEST(Options, AnUnknownNameIsAnsweredWithWhatIsMeant) {
   EXPECT_THAT(error_of({"--config", file}), HasSubstr("did you mean --hidden-size?"));
 }
 
+TEST(Options, AllUnknownNamesAreAnsweredAtOnce) {
+  const auto three = AllOf(HasSubstr("--save is an option"), HasSubstr("\n  --num-experts is an"),
+                           HasSubstr("\n  --foo is unknown"), testing::Not(HasSubstr("--lr")));
+  EXPECT_THAT(error_of({"--save", "x", "--lr", "1", "--num-experts=8", "RUN", "--foo"}), three);
+  const test::TemporaryFolder folder;
+  const std::string file = (folder.path() / "config").string();
+  std::ofstream(file) << "save = x\nlr = 1\nnum-experts = 8\nfoo\n";
+  EXPECT_THAT(error_of({"--config", file}), AllOf(three, HasSubstr("line 3"), HasSubstr("line 4")));
+}
+
+TEST(Options, ExpertsAreNotThereYet) {
+  for (const char* name : {"--num-experts", "--moe-router-topk", "--expert-model-parallel-size"})
+    EXPECT_THAT(error_of({name, "1"}),
+                AllOf(HasSubstr("not there yet"), testing::Not(HasSubstr("leave it out"))));
+}
+
+TEST(Options, WordsWithOneDashAreNoNames) {
+  EXPECT_THAT(error_of({"RUN", "-lr", "3"}), HasSubstr("'-lr': an option begins with two dashes; "
+                                                       "did you mean --lr?"));
+  EXPECT_THAT(error_of({"--data-path", "a", "-tp=2"}), HasSubstr("did you mean --tp?"));
+  EXPECT_THAT(error_of({"-h1"}), HasSubstr("see --help"));
+  EXPECT_THAT(error_of({"--no-bf16"}), HasSubstr("without --bf16 it is off"));
+  EXPECT_TRUE(parse({"-h"}).help);
+  EXPECT_THAT(parse({"--weight-decay", "-1"}).given.text("weight-decay"), "-1");
+}
+
 TEST(Options, NamesOfOtherTrainersAreAnswered) {
   EXPECT_THAT(error_of({"--dp", "2"}), HasSubstr("mpirun -np N"));
   EXPECT_THAT(error_of({"--nproc_per_node=2"}), HasSubstr("mpirun -np N"));

@@ -160,9 +160,37 @@ TEST_F(BadInput, ValidationWithoutData) {
   refuse("split", "0.0001,99", {"none of them is for training", "0.0001,99"});
   refuse("split", "0,1", {"--split 0,1"});
   refuse("eval-iters", "0", {"--eval-iters 0"});
+  refuse_all({{"split", "999,0.1"}, {"train-iters", "1000"}}, {"--eval-interval 1000"});
   run_well(folder.train("new", {{"split", "80,20"}},
                         "--eval-interval 1 --eval-iters 9000000000000000000"));
   EXPECT_TRUE(metrics_of(folder.at("new")).back().at("validation_loss").is_number());
+}
+
+TEST_F(BadInput, OptionsThatDoNothingYetAreSaid) {
+  const auto said = [&](const std::string& more) {
+    const auto outcome = run(words(folder.train("new", {}, more)));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    fs::remove_all(folder.at("new"));
+    return outcome.err;
+  };
+  using testing::HasSubstr;
+  EXPECT_THAT(said("--min-lr 1e-5"), HasSubstr("--min-lr 1e-05: the rate is constant here"));
+  EXPECT_THAT(said("--eval-iters 3"), HasSubstr("--eval-iters 3, but nothing is validated"));
+  EXPECT_THAT(said("--split 80,20 --eval-iters 3"), testing::Not(HasSubstr("--eval-iters 3")));
+}
+
+// As in Megatron; what a later start was told holds, though the split is given again.
+TEST_F(BadInput, ASplitIsValidatedOn) {
+  const auto interval = [&](const std::string& more) {
+    run_well(folder.train("new", {{"split", "80,20"}, {"train-iters", ""}}, more));
+    std::ifstream lines(folder.at("new") + "/starts.jsonl");
+    std::string last;
+    for (std::string line; std::getline(lines, line);) last = line;
+    return nlohmann::json::parse(last).at("options").at("eval-interval").get<int64_t>();
+  };
+  EXPECT_EQ(interval("--train-iters 1"), 1000);
+  EXPECT_EQ(interval("--train-iters 2 --eval-interval 0"), 0);
+  EXPECT_EQ(interval("--train-iters 3"), 0);
 }
 
 TEST_F(BadInput, DataThatIsNotThere) {
@@ -230,6 +258,13 @@ TEST_F(BadInput, WordsThatAreNearlyRightAreNamed) {
   refuse_with("--save x", {"--save is an option of Megatron-LM", "train RUN"});
   refuse_with("--tp 2", {"1 rank with --tp 2", "launch/mpirun -np 2 switchyard", "launch -np 2"});
   refuse("lr-decay-style", "WSD", {"'WSD' is unknown", "fork"}, "--lr-decay-iters 2");
+  refuse("lr-decay-style", "inverse-square-root", {"not there yet"}, "--lr-decay-iters 2");
+  refuse("attention-backend", "flash", {"--attention-backend flash", "each is fused (flash)"});
+  expect_refused("launch -np 2 -- switchyard train run",
+                 {"'switchyard' stands behind --", "launch -np 2 -- train RUN"});
+  expect_refused("launch -np 2 switchyard train run",
+                 {"'switchyard' stands before --", "-- train"});
+  expect_refused("launch -np 2 -- fork a@1 b", {"'fork' is the work of one process"});
   for (const char* line : {"-V", "--version", "train --version"})
     EXPECT_THAT(run_well(line), testing::StartsWith("switchyard 0.")) << line;
   for (const char* line : {"-h", "--help"})

@@ -183,6 +183,9 @@ TEST_F(BadPaths, StepZeroIsTheRandomStart) {
   const auto score = run({"eval", main() + "@0", "--data-path", folder.at("b")});
   EXPECT_EQ(score.exit_code, 0) << score.err;
   EXPECT_NE(score.out.find("step 0: loss 5."), std::string::npos) << score.out;
+  run_well("fork " + main() + "@0 " + folder.at("again"));
+  EXPECT_THAT(run_well("inspect " + main()),
+              testing::HasSubstr("step 0 for " + folder.at("again")));
 }
 
 TEST_F(BadPaths, AFolderNamedLikeAStepIsSaid) {
@@ -280,6 +283,7 @@ TEST_F(BadPaths, ADamagedCheckpointNamesTheNewestGoodOne) {
   restore();
   flip_byte(shard(4), 0.5);
   refuse_resume("--train-iters 6", good, 5);
+  refuse_fork("main@4", "", {"rank-00000.h5", "damaged", "no branch can start at step 4"}, 5);
   refuse("eval " + main() + " --data-path " + folder.at("b"), {"rank-00000.h5", "damaged"}, 5);
   refuse("generate " + main() + " --prompt x", {"rank-00000.h5", "damaged"}, 5);
   run_well("train " + main() + " --train-iters 6 --load-step 2");

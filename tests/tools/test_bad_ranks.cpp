@@ -39,7 +39,7 @@ TEST_F(BadRanks, OptionsAreRefusedOnce) {
 }
 
 TEST_F(BadRanks, LayoutsThatDoNotFit) {
-  refuse({{"tp", "3"}}, {"2 ranks with --tp 3"});
+  refuse({{"tp", "3"}}, {"2 ranks with --tp 3", "-np 3"});
   refuse({{"hidden-size", "18"}, {"num-attention-heads", "3"}},
          {"--num-attention-heads 3", "--tp 2"}, "--tp 2");
   refuse({{"hidden-size", "24"}, {"num-attention-heads", "6"}, {"num-query-groups", "3"}},

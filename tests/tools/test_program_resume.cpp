@@ -64,7 +64,9 @@ TEST_F(Resume, a_start_takes_over_how_the_last_one_ran) {
   EXPECT_NE(test::run(words(run + " --train-iters 2 --save-interval 5")).exit_code, 1);
   const auto outcome = test::run(words(run + " --train-iters 7"));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-  const std::string first = outcome.err.substr(0, outcome.err.find('\n'));
+  std::string first = outcome.err.substr(0, outcome.err.find("\n["));  // the first message
+  EXPECT_LE(first.size() - first.rfind('\n'), 100);
+  first.replace(first.find("\n "), 2, "");
   EXPECT_NE(first.find("goes on from step 3 (" + checkpoint_of(at("run"), 3).string() + ")"),
             std::string::npos)
       << first;
@@ -149,6 +151,21 @@ TEST_F(ResumeAfterSignal, interrupted_again_it_ends_at_once) {
     EXPECT_EQ(program.wait().exit_code, 130);
     EXPECT_TRUE(saved_steps(run).empty());
   }
+}
+
+// Behind what is saved a second one changes nothing.
+TEST_F(ResumeAfterSignal, interrupted_again_behind_the_save_it_has_stopped) {
+  Program program(train_words(at("run"), options_, {.dp = 2}), 2);
+  ASSERT_TRUE(wait_until([&] { return metrics_count(at("run")) >= 2; }, 240));
+  kill(-program.pid(), SIGINT);
+  const auto has_saved = [&] {
+    return program.errors_so_far().find("stopping after") != std::string::npos &&
+           program.rank_pids().empty();
+  };
+  ASSERT_TRUE(wait_until(has_saved, 20));
+  kill(-program.pid(), SIGINT);
+  const auto outcome = program.wait();
+  EXPECT_EQ(outcome.exit_code, 75) << outcome.err;
 }
 
 class ResumeAfterKill : public ResumeAfterSignal {
