@@ -34,6 +34,7 @@ struct Split {
   // Throws Error unless it is one to three numbers of at least 0, the first of them above 0.
   static Split parse(const std::string& text);
   std::string to_string() const;
+  bool has_validation_part() const { return parts.size() > 1 && parts[1] > 0; }
   // [begin, end) of part i of `windows` windows; the borders are rounded, so the parts add up.
   std::pair<int64_t, int64_t> range(size_t part, int64_t windows) const;
 };

@@ -224,6 +224,12 @@ void average(const std::string& run_name, const std::vector<int64_t>& steps,
   try {
     write_average(run, path, steps, output, progress);
   } catch (const Error&) {
+    if (there.exists()) {  // another process has made one meanwhile
+      check_already_made(there, run, steps);
+      log::info("'{}' is already the mean of the steps {} of '{}'", output, show_steps(steps),
+                run_name);
+      return;
+    }
     const auto saved = list_checkpoints(run.checkpoints());
     for (const int64_t step : steps) {
       const auto entry = std::ranges::find(saved, step, &CheckpointEntry::step);

@@ -72,9 +72,12 @@ std::string unknown_names(const po::options_description& known,
                           .run();
   for (const auto& option : parsed.options) {
     if (!option.unregistered) continue;
-    std::string name = option.original_tokens.front();
-    name.erase(0, name.find_first_not_of('-'));
-    const std::string line = unknown_option(name.substr(0, name.find('=')), specs, owners);
+    const std::string word = option.original_tokens.front();
+    std::string name = word.substr(std::min(word.find_first_not_of('-'), word.size()));
+    name.resize(std::min(name.find('='), name.size()));
+    const std::string line = word.starts_with("---")
+                                 ? fmt::format("'{}': an option begins with two dashes", word)
+                                 : unknown_option(name, specs, owners);
     if (std::ranges::find(lines, line) == lines.end()) lines.push_back(line);
   }
   return fmt::format("{}", fmt::join(lines, "\n  "));
@@ -154,8 +157,15 @@ std::string help_text(std::span<const OptionSpec> specs) {
       {OptionGroup::run, "How it is run (free at every start)"}};
   std::ostringstream out;
   const unsigned columns = help_columns();
+  OptionGroup last = OptionGroup::model;
+  bool has_path_options = false;
+  for (const auto& spec : specs) {
+    last = std::max(last, spec.group);
+    has_path_options |= spec.group != OptionGroup::run;
+  }
   for (const auto& [group, title] : groups) {
-    po::options_description section(title, columns, columns * 3 / 5);
+    const bool only = group == OptionGroup::run && !has_path_options;
+    po::options_description section(only ? "Options" : title, columns, columns * 3 / 5);
     bool any = false;
     for (const auto& spec : specs) {
       if (spec.group != group) continue;
@@ -164,7 +174,7 @@ std::string help_text(std::span<const OptionSpec> specs) {
       if (!short_name(spec).empty()) shown.help = "--" + short_name(spec) + ": " + spec.help;
       describe(shown, long_name(spec), section);
     }
-    if (group == OptionGroup::run) {
+    if (group == last) {
       section.add_options()("config", po::value<std::string>()->value_name("FILE"), config_help);
     }
     if (any) out << section << '\n';

@@ -18,17 +18,36 @@ namespace switchyard {
 
 namespace {
 
+// All of a saved step is read, as the branch's first start will.
+CheckpointInfo read_fork_point(const RunFolder& parent, int64_t step) {
+  const auto entry = parent.checkpoint(step);
+  try {
+    const CheckpointReader reader(entry.folder);
+    verify_with_progress(reader);
+    return reader.info();
+  } catch (const Error& problem) {
+    check(
+        parent.has(step), "fork",
+        "step {} of '{}' was deleted while it was read; a trainer with --keep-checkpoints deletes "
+        "the oldest: fork a step that stays",
+        step, parent.folder().string());
+    throw Error(fmt::format("{}; no branch can start at step {} of '{}'", problem.what(), step,
+                            parent.folder().string()),
+                problem.code());
+  }
+}
+
 // The parent's saved step; step 0 is its random start, of which nothing is saved.
 LineageEntry entry_at(const RunFolder& parent, const PathSpecification& path, int64_t step,
-                      const RelativeName& name) {
+                      const RelativeName& name, bool is_there) {
   if (step == 0) {
     check(path.start_step() == 0, "fork",
           "'{}' begins at step {}; its random start is step 0 of the path that it was forked from",
           parent.folder().string(), path.start_step());
     return {name.real, "", 0, 0, 0, name.given};
   }
-  const CheckpointReader reader(parent.checkpoint(step).folder);
-  const auto& info = reader.info();
+  const auto info = is_there ? CheckpointReader(parent.checkpoint(step).folder).info()
+                             : read_fork_point(parent, step);
   return {name.real, info.id, info.step, info.samples, path.tokens_at(info.step), name.given};
 }
 
@@ -45,40 +64,34 @@ void keep_fork_point(const RunFolder& parent, const LineageEntry& point, const R
   }
 }
 
-// All of it is read, as the branch's first start will.
-void check_undamaged(const RunFolder& parent, int64_t step) {
-  try {
-    verify_with_progress(CheckpointReader(parent.checkpoint(step).folder));
-  } catch (const Error& problem) {
-    parent.checkpoint(step);  // a trainer may have deleted it meanwhile
-    throw Error(fmt::format("{}; no branch can start at step {} of '{}'", problem.what(), step,
-                            parent.folder().string()),
-                problem.code());
-  }
+void check_same(const RunFolder& branch, const PathSpecification& asked) {
+  const std::string differs = difference(branch.read(), asked);
+  check(differs.empty(), "fork", "'{}' exists already: {}; a branch needs a new folder",
+        branch.folder().string(), differs);
 }
 
-// Writes the branch; nothing is left of it where that fails.
-void make_branch(const RunFolder& parent, const RunFolder& branch, const PathSpecification& path) {
+// Writes the branch, of which nothing is left where that fails; false where another process has
+// made the same at this moment.
+bool make_branch(const RunFolder& parent, const RunFolder& branch, const PathSpecification& path) {
   const auto& point = path.lineage.back();
   std::error_code ignored;
   const bool is_new = !fs::exists(branch.folder(), ignored);
+  const PathLock lock(branch, std::chrono::seconds(30));
+  if (branch.exists()) {
+    check_same(branch, path);
+    return false;
+  }
   try {
-    make_folder(branch.folder());
     keep_fork_point(parent, point, branch);
     if (point.step > 0) parent.checkpoint(point.step);  // a trainer may have deleted it meanwhile
     hand_on_matmul_choices(parent.folder(), branch.folder());
     branch.write(path);
+    return true;
   } catch (const Error&) {
     remove_pin(parent.folder(), point.step, branch.folder());
     if (is_new) fs::remove_all(branch.folder(), ignored);
     throw;
   }
-}
-
-void check_same(const RunFolder& branch, const PathSpecification& asked) {
-  const std::string differs = difference(branch.read(), asked);
-  check(differs.empty(), "fork", "'{}' exists already: {}; a branch needs a new folder",
-        branch.folder().string(), differs);
 }
 
 }  // namespace
@@ -88,7 +101,7 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   check(reference.step.has_value(), "fork", "'{}'; MAIN@STEP is allowed", parent_at_step);
   const RunFolder parent(reference.folder);
   const RunFolder branch(child);
-  const bool is_there = branch.exists();
+  bool is_there = branch.exists();
   if (!is_there) branch.check_name();
   check(is_there || !branch.taken(), "fork", "'{}' exists already; a branch needs a new folder",
         child);
@@ -98,14 +111,13 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
         "path's saved step",
         reference.folder.string());
   const auto name = relative_name(parent.folder(), branch.folder());
-  const auto entry = entry_at(parent, specification, *reference.step, name);
+  const auto entry = entry_at(parent, specification, *reference.step, name, is_there);
   const auto path = fork_path(specification, entry, given);
   if (is_there) {
     check_same(branch, path);
     keep_fork_point(parent, entry, branch);
   } else {
-    if (entry.step > 0) check_undamaged(parent, entry.step);
-    make_branch(parent, branch, path);
+    is_there = !make_branch(parent, branch, path);
   }
   log::info("'{}' continues from step {} of '{}' ({} samples){}", child, entry.step,
             parent.folder().string(), entry.samples, is_there ? " already" : "");

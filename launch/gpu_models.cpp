@@ -25,8 +25,13 @@ std::string plain(const std::string& name) {
   for (const char* prefix : {"nvidia", "geforce", "rtx"}) {
     if (text.starts_with(prefix)) text.erase(0, std::char_traits<char>::length(prefix));
   }
+  for (const char* part : {"sxm4", "sxm5", "sxm", "pcie", "hbm3e", "hbm3", "hbm2e"}) {
+    const size_t at = text.find(part);
+    if (at != std::string::npos) text.erase(at, std::char_traits<char>::length(part));
+  }
   if (text.ends_with("gb")) text.resize(text.size() - 2);
-  return text;
+  if (text.ends_with("0g")) text.resize(text.size() - 1);
+  return text == "h10080" ? "h100" : text;
 }
 
 // A number and its unit, GiB or GB in any case.
@@ -36,6 +41,7 @@ std::optional<int64_t> parse_size(const std::string& text) {
   const auto [stop, problem] = std::from_chars(text.data(), end, size);
   if (problem != std::errc() || !(size > 0 && size < 1e6)) return std::nullopt;
   std::string unit(stop, end);
+  std::erase(unit, ' ');
   std::ranges::transform(unit, unit.begin(),
                          [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (unit != "gib" && unit != "gb") return std::nullopt;

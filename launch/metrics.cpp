@@ -119,13 +119,19 @@ std::string console_line(const StepMetrics& m, int64_t last_step, double seconds
   return line + left;
 }
 
+// The sign of no number means nothing.
+std::string show_loss(double loss) {
+  return std::isnan(loss) ? "nan" : fmt::format("{:.5f}", loss);
+}
+
 std::string validation_line(const StepMetrics& m) {
   if (!m.validation_loss) return "";
-  std::string line = fmt::format("step {}: validation loss {:.5f}", m.step, *m.validation_loss);
+  std::string line =
+      fmt::format("step {}: validation loss {}", m.step, show_loss(*m.validation_loss));
   if (m.validation_losses.size() < 2) return line;
   for (const auto& each : m.validation_losses) {
-    line += fmt::format("{} {} {:.5f} ({} samples)", &each == &m.validation_losses[0] ? ":" : ",",
-                        each.set, each.loss, each.samples);
+    line += fmt::format("{} {} {} ({} samples)", &each == &m.validation_losses[0] ? ":" : ",",
+                        each.set, show_loss(each.loss), each.samples);
   }
   return line;
 }

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <numeric>
+#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -34,7 +36,8 @@ constexpr OptionAnswer of_megatron[] = {
     {" save-retain-interval ", "give --keep-checkpoints N; fork points stay"},
     {" use-checkpoint-args use-mp-args-from-checkpoint-args exit-on-missing-checkpoint ",
      "a path keeps its options; only the layout is given at each start: leave it out"},
-    {" async-save use-dist-ckpt dist-ckpt-* ckpt-* auto-detect-ckpt-format non-persistent-* "
+    {" async-save use-dist-ckpt dist-ckpt-* ckpt-* no-ckpt-* auto-detect-ckpt-format "
+     "non-persistent-* "
      "use-persistent-ckpt-worker ",
      "there is one format (docs/checkpoint-format.md): leave it out"},
     // Steps and rates
@@ -50,8 +53,9 @@ constexpr OptionAnswer of_megatron[] = {
     {" start-weight-decay end-weight-decay weight-decay-incr-style ",
      "it is constant here: give --weight-decay; another one is a branch: fork RUN@STEP NEW"},
     {" decoupled-lr decoupled-min-lr apply-wd-to-qk-layernorm ", never},
-    {" optimizer ", "it is always AdamW here: leave it out"},
-    {" sgd-momentum muon-* lion-* use-precision-aware-optimizer optimizer-cpu-offload "
+    {" optimizer ", "it is always AdamW here, Megatron's adam; others are not there yet"},
+    {" sgd-momentum muon-* lion-* ", never},
+    {" use-precision-aware-optimizer optimizer-cpu-offload "
      "optimizer-offload-fraction main-grads-dtype main-params-dtype exp-avg-* ",
      "it is always AdamW with fp32 state here: leave it out"},
     {" exit-interval ", "give the step to stop at: --train-iters N"},
@@ -95,16 +99,17 @@ constexpr OptionAnswer of_megatron[] = {
      "--activation has gelu-tanh, gelu-erf and swiglu"},
     {" layernorm-epsilon ", "give --norm-epsilon"},
     {" add-qkv-bias add-bias-linear ",
-     "projections have biases unless --disable-bias-linear is given, those of q, k and v with "
-     "them: leave it out"},
+     "all projections have biases unless --disable-bias-linear is given; those of q, k and v alone "
+     "are not there yet"},
     {" init-method-xavier-uniform embedding-init-method-std ",
      "initial weights are normal: give --init-method-std"},
     {" apply-layernorm-1p rotary-interleaved use-rope-scaling rope-scaling-factor rope-type "
      "rotary-seq-len-interpolation-factor rotary-scaling-factor yarn-* qk-layernorm "
      "window-size window-attn-skip-freq softmax-type multi-latent-attention mtp-* "
-     "num-experts expert-* moe-* sft rl-* grpo-* "
+     "sft rl-* grpo-* yaml-cfg standalone-embedding-stage "
      "apply-residual-connection-post-layernorm attention-output-gate ",
      never},
+    {" num-experts expert-* moe-* ", "experts are not there yet"},
     {" inference-* ", "the command generate samples text, one prompt at a time"},
     {" hybrid-* mamba-* spec bert-* retro-* ict-* vision-* dino-* biencoder-* fim-* "
      "is-hybrid-model heterogeneous-layers-* ",
@@ -122,7 +127,8 @@ constexpr OptionAnswer of_megatron[] = {
      "a loss or norm that is not finite always ends training, with code 3: leave it out"},
     {" deterministic-mode ", "it is the default; --no-deterministic leaves it"},
     // Kernels and memory
-    {" transformer-impl use-te *-fusion cross-entropy-fusion-impl no-persist-layer-norm "
+    {" transformer-impl use-mcore-models use-legacy-models te-rng-tracker use-te *-fusion "
+     "cross-entropy-fusion-impl no-persist-layer-norm "
      "persist-layer-norm ",
      kernels},
     {" use-flash-attn ", always},
@@ -142,12 +148,13 @@ constexpr OptionAnswer of_megatron[] = {
      "pipeline-model-parallel-layout account-for-* ",
      "give the layers of each stage: --pipeline-layers 5,7"},
     {" world-size data-parallel-size ", ranks},
-    {" context-parallel-size cp cp-comm-type hierarchical-context-parallel-sizes ", never},
+    {" context-parallel-size cp cp-comm-type hierarchical-context-parallel-sizes ",
+     "more than 1 is not there yet"},
     {" num-layers-per-virtual-pipeline-stage virtual-pipeline-model-parallel-size "
      "num-virtual-stages-per-pipeline-rank microbatch-group-size-per-vp-stage ",
      never},
     {" use-distributed-optimizer sequence-parallel overlap-grad-reduce overlap-param-gather* "
-     "accumulate-allreduce-grads-in-fp32 use-mcore-models use-legacy-models "
+     "accumulate-allreduce-grads-in-fp32 "
      "no-async-tensor-model-* async-tensor-model-* ",
      always},
     {" ddp-* align-grad-reduce align-param-gather no-align-* delay-* "
@@ -161,11 +168,15 @@ constexpr OptionAnswer of_megatron[] = {
      "lazy-mpu-init enable-gloo-process-groups disable-gloo-process-groups high-priority-* "
      "use-tp-pp-dp-mapping ",
      "ranks talk over MPI on CPUs and over NCCL with --device cuda: leave it out"},
+    {" rank master-addr master-port local-world-size ",
+     "ranks are told their places by mpirun, srun, torchrun or launch: leave it out"},
+    {" train-sync-interval ", "steps follow each other without a wait: leave it out"},
     {" distributed-timeout-seconds-after-init ", "give --distributed-timeout-minutes"},
     // Logs
     {" profile profile-* use-pytorch-profiler record-memory-history memory-snapshot-path ",
      "bench shows where a step's time goes"},
-    {" log-* tensorboard-* wandb-* timing-log-* one-logger-* no-one-logger enable-one-logger "
+    {" logging-level no-log-* log-* tensorboard-* wandb-* timing-log-* one-logger-* no-one-logger "
+     "enable-one-logger "
      "barrier-with-l1-time straggler-* disable-straggler-on-startup otel-* adlr-* app-tag-* ",
      "RUN/metrics.jsonl has a JSON object for each step"},
 };
@@ -174,7 +185,7 @@ constexpr OptionAnswer of_megatron[] = {
 constexpr OptionAnswer of_others[] = {
     {" dp ddp dp-size data-parallel data-parallel-degree data-parallel-shard-degree "
      "data-parallel-replicate-degree dp-degree dp-shard dp-replicate fsdp num-gpus gpus nproc "
-     "nproc-per-node nnodes np n ",
+     "nproc-per-node nnodes np ",
      ranks},
     {" steps max-steps num-steps max-iters iters iterations num-iterations epochs num-epochs "
      "num-train-epochs ",
@@ -188,21 +199,58 @@ constexpr OptionAnswer of_others[] = {
      "the folder is named first: train RUN; it is continued where it has a checkpoint"},
     {" dtype precision ", "give --bf16 or --fp16; without them it is fp32"},
     {" dropout ", "give --hidden-dropout and --attention-dropout"},
+    {" n-layer n-layers layers num-hidden-layers ", "give --num-layers"},
+    {" n-head n-heads heads ", "give --num-attention-heads"},
+    {" n-embd d-model dim ", "give --hidden-size"},
+    {" num-kv-heads n-kv-heads num-key-value-heads ", "give --num-query-groups"},
+    {" intermediate-size ", "give --ffn-hidden-size"},
+    {" rope-theta ", "give --rotary-base"},
+    {" bias ", "projections have biases; --disable-bias-linear leaves them out"},
+    {" gelu ", "give --activation gelu-tanh, the default, or gelu-erf"},
+    {" grad-clip max-grad-norm max-norm ", "give --clip-grad"},
+    {" beta1 beta2 ", "give --adam-beta1 and --adam-beta2"},
+    {" adam-epsilon eps ", "give --adam-eps"},
+    {" lr-scheduler-type lr-scheduler ", "give --lr-decay-style and --lr-decay-iters"},
+    {" warmup-ratio ", "give steps: --lr-warmup-iters N"},
+    {" decay-lr ", "give --lr-decay-style and --lr-decay-iters"},
+    {" batch device-batch-size per-device-train-batch-size local-batch-size ",
+     "give --micro-batch-size"},
+    {" dataset input-bin train-data ",
+     "give --data-path, what tokenize or Megatron's script wrote"},
+    {" val-data input-val-bin ", "give --valid-data-path"},
+    {" eval-only ", "eval RUN --data-path PREFIX scores a path"},
+    {" eval-steps eval-every eval-freq val-loss-every val-every ", "give --eval-interval"},
+    {" save-steps save-every checkpoint-every checkpoint-interval ckpt-interval ",
+     "give --save-interval"},
+    {" save-total-limit keep-latest-k ", "give --keep-checkpoints"},
+    {" logging-steps log-every log-freq ", "give --log-interval"},
+    {" tp-size tensor-parallel tensor-parallel-size tensor-parallel-degree ", "give --tp"},
+    {" pp-size pipeline-parallel pipeline-parallel-size pipeline-parallel-degree ", "give --pp"},
+    {" zero-stage ", "the optimizer's state is always shared by dp ranks (ZeRO 1): leave it out"},
+    {" gradient-checkpointing activation-checkpoint ", never},
+    {" compile ", "kernels are compiled already: leave it out"},
+    {" fp32 half ", "it is fp32 unless --bf16 or --fp16 is given"},
 };
 
 bool matches(const std::string& name, const std::string& pattern) {
   const size_t star = pattern.find('*');
-  if (star == std::string::npos) return name == pattern;
-  return name.starts_with(pattern.substr(0, star)) && name.ends_with(pattern.substr(star + 1));
+  return star != std::string::npos && name.starts_with(pattern.substr(0, star)) &&
+         name.ends_with(pattern.substr(star + 1));
 }
 
-const char* answer_of(const std::string& name, std::span<const OptionAnswer> answers) {
+struct Found {
+  std::string pattern;  // the name itself, or what stands for it and others
+  const char* here = nullptr;
+};
+
+// By name, or by the pattern of several.
+Found answer_of(const std::string& name, std::span<const OptionAnswer> answers, bool by_pattern) {
   for (const auto& [names, here] : answers) {
-    const std::string all = names;
-    for (size_t begin = 1; begin < all.size(); begin = all.find(' ', begin) + 1)
-      if (matches(name, all.substr(begin, all.find(' ', begin) - begin))) return here;
+    std::istringstream words(names);
+    for (std::string word; words >> word;)
+      if (by_pattern ? matches(name, word) : name == word) return {word, here};
   }
-  return nullptr;
+  return {};
 }
 
 // Levenshtein's: insertions, deletions and replacements.
@@ -244,29 +292,61 @@ std::vector<OptionAnswer> option_answers() {
   return all;
 }
 
-std::string unknown_option(const std::string& given, std::span<const OptionSpec> specs,
-                           const OptionOwners& owners) {
-  std::vector<std::string> known{"config", "help", "version"};
-  for (const auto& spec : specs) {
-    known.push_back(long_name(spec));
-    if (!short_name(spec).empty()) known.push_back(short_name(spec));
-  }
-  std::string name = given;
+namespace {
+
+std::string plain(std::string name) {
   std::ranges::replace(name, '_', '-');
-  if (std::ranges::find(known, name) != known.end())
-    return fmt::format("--{} is unknown; did you mean --{}?", given, name);
-  if (const char* here = answer_of(name, of_megatron))
-    return fmt::format("--{} is an option of Megatron-LM; {}", given, here);
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
+  return name.substr(name.rfind('.') + 1);  // sections, as of torchtitan, are not known here
+}
+
+std::vector<std::string> names_of(std::span<const OptionSpec> specs) {
+  std::vector<std::string> names{"config", "help", "version"};
+  for (const auto& spec : specs) {
+    names.push_back(long_name(spec));
+    if (!short_name(spec).empty()) names.push_back(short_name(spec));
+  }
+  return names;
+}
+
+// Within two letters, of names that are not short.
+bool is_mistyped(const std::string& name, const std::string& nearest) {
+  return !nearest.empty() && name.size() > 4 && distance(name, nearest) <= 2;
+}
+
+// What stands for this option here; empty: nothing is known of it.
+std::string meaning(const std::string& given, const std::string& name,
+                    std::span<const std::string> known, const OptionOwners& owners) {
+  if (const auto found = answer_of(name, of_megatron, false); found.here != nullptr)
+    return fmt::format("--{} is an option of Megatron-LM; {}", given, found.here);
+  if (const auto found = answer_of(name, of_others, false); found.here != nullptr)
+    return fmt::format("--{} is unknown; {}", given, found.here);
   if (const std::string others = owners ? owners(name) : ""; !others.empty())
     return fmt::format("--{} {}", given, others);
-  if (const char* here = answer_of(name, of_others))
-    return fmt::format("--{} is unknown; {}", given, here);
+  const std::string nearest = nearest_name(name, known);
+  const auto found = answer_of(name, of_megatron, true);
+  if (found.here != nullptr && !is_mistyped(name, nearest))
+    return fmt::format("--{} is not known here; if it is an option of Megatron-LM (--{}): {}",
+                       given, found.pattern, found.here);
   const bool negates =
       name.starts_with("no-") && std::ranges::find(known, name.substr(3)) != known.end();
   if (negates) return fmt::format("--{} is unknown; without --{} it is off", given, name.substr(3));
-  const std::string nearest = nearest_name(name, known);
-  if (nearest.empty()) return fmt::format("--{} is unknown; see --help for what is allowed", given);
-  return fmt::format("--{} is unknown; did you mean --{}?", given, nearest);
+  return nearest.empty() ? "" : fmt::format("--{} is unknown; did you mean --{}?", given, nearest);
+}
+
+}  // namespace
+
+std::string unknown_option(const std::string& given, std::span<const OptionSpec> specs,
+                           const OptionOwners& owners) {
+  if (given == "version" || given == "V")
+    return "--version stands alone or behind the names of a command";
+  const auto known = names_of(specs);
+  const std::string name = plain(given);
+  if (std::ranges::find(known, name) != known.end())
+    return fmt::format("--{} is unknown; did you mean --{}?", given, name);
+  const std::string text = meaning(given, name, known, owners);
+  return text.empty() ? fmt::format("--{} is unknown; see --help for what is allowed", given)
+                      : text;
 }
 
 }  // namespace switchyard

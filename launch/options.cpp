@@ -145,9 +145,11 @@ std::vector<std::string> take_names(Command& command, size_t count, const std::s
   }
   check(!names.empty(), "options", "{} is missing{}", what,
         has_list ? "; it may stand in front of options with several values" : "");
-  check(names.size() == count, "options", "'{}' {} given; {}{} allowed", fmt::join(names, "' '"),
+  const bool has_truth = std::ranges::any_of(
+      names, [](const std::string& name) { return name == "true" || name == "false"; });
+  check(names.size() == count, "options", "'{}' {} given; {}{} allowed{}", fmt::join(names, "' '"),
         names.size() == 1 ? "was" : "were", count == 1 ? "one " : "",
-        what + (count == 1 ? " is" : " are"));
+        what + (count == 1 ? " is" : " are"), has_truth ? "; a flag takes no value" : "");
   return names;
 }
 

@@ -19,13 +19,14 @@ struct Search {
          !problem && it != fs::directory_iterator(); it.increment(problem)) {
       std::error_code ignored, unreadable;
       const fs::path folder = it->path();
-      if (!it->is_directory(ignored) || folder.filename().string().starts_with('.')) continue;
+      if (!it->is_directory(ignored)) continue;
       if (in_path && is_part_of_path(folder)) continue;
       const bool is_path = fs::exists(folder / "path.json", unreadable) || unreadable;
       if (is_path && seen.insert(fs::weakly_canonical(folder, ignored)).second) {
         found.push_back(folder);
       }
-      if (levels > 1) look_into(folder, levels - 1);
+      const bool hidden = folder.filename().string().starts_with('.');  // many, of other programs
+      if (levels > 1 && !hidden) look_into(folder, levels - 1);
     }
   }
 };

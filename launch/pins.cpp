@@ -90,6 +90,8 @@ Answer is_there(const fs::path& place, const Pin& pin) {
   std::error_code problem;
   const auto status = fs::status(place, problem);
   if (status.type() == fs::file_type::not_found) {
+    // A link may lead to a file system that is not mounted now.
+    if (fs::is_symlink(fs::symlink_status(place, problem))) return Answer::unknown;
     return may_be_out_of_sight(place) ? Answer::unknown : Answer::no;
   }
   if (!problem && !fs::is_directory(status)) return Answer::no;
@@ -209,14 +211,22 @@ void follow_branches(const fs::path& run) {
   for (const Pin& pin : pins) fs::remove(pin.file, ignored);
 }
 
+FileLock lock_pins(const fs::path& run) {
+  return FileLock(run / "pins.lock", std::chrono::minutes(1));
+}
+
 void write_pin(const fs::path& run, int64_t step, const std::string& checkpoint,
                const fs::path& branch) {
   std::error_code ignored;
-  const Contents pin{relative_name(branch, pins_of(run)), checkpoint,
-                     fs::weakly_canonical(fs::absolute(branch), ignored).string()};
+  Contents pin{relative_name(branch, pins_of(run)), checkpoint,
+               fs::weakly_canonical(fs::absolute(branch), ignored).string()};
+  if (!is_text(pin.absolute)) pin.absolute.clear();
   const fs::path file = file_of(run, step, pin.branch);
   if (fs::exists(file, ignored) && read_file(file) == to_text(pin)) return;
   make_folder(pins_of(run));
+  const FileLock lock = lock_pins(run);
+  check(lock.held(), "file", "{} has been locked for a minute by another process",
+        (run / "pins.lock").string());
   write_file_atomically(file, to_text(pin));
 }
 

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "launch/file_lock.h"
+
 namespace switchyard {
 
 // RUN/pins/: a file for each branch, so that retention leaves its fork point alone. A pin counts
@@ -26,6 +28,10 @@ std::vector<Pin> read_pins(const std::filesystem::path& run);  // throws Error
 
 // Writes the pins of branches that were moved for their new places, where that is possible.
 void follow_branches(const std::filesystem::path& run);
+
+// Held while a pin is written, and from the search for a step's pins until it is deleted: a fork
+// that finds the step behind its pin will go on finding it. Another one may hold it for a minute.
+FileLock lock_pins(const std::filesystem::path& run);
 
 // Pins `step`, whose checkpoint has this id, for a branch; nothing happens where that is so
 // already. Throws Error where the folder of pins cannot be written.

@@ -1,6 +1,9 @@
 #include "launch/relative_name.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
 
 namespace fs = std::filesystem;
 
@@ -24,10 +27,25 @@ fs::path real_place(const fs::path& folder) {
 
 }  // namespace
 
+void check_is_text(const std::string& name) {
+  check(is_text(name), "path",
+        "'{}' is not UTF-8, as names must be that are written into a path's files; rename it",
+        name);
+}
+
+bool is_text(const std::string& name) {
+  try {
+    return !nlohmann::json(name).dump().empty();
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
+}
+
 RelativeName relative_name(const fs::path& to, const fs::path& from) {
   RelativeName name{real_place(to).lexically_proximate(real_place(from)).string(),
                     as_given(to).lexically_proximate(as_given(from)).string()};
   if (name.given == name.real) name.given.clear();
+  for (const std::string& each : {name.real, name.given}) check_is_text(each);
   return name;
 }
 

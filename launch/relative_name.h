@@ -6,12 +6,17 @@
 
 namespace switchyard {
 
+// Whether a name is UTF-8, as JSON wants; the second throws Error where it is not.
+bool is_text(const std::string& name);
+void check_is_text(const std::string& name);
+
 // How a folder is named from another, so that both may be moved together.
 struct RelativeName {
   std::string real;   // between the real places, all symbolic links followed
   std::string given;  // between the names as given; empty where it is the same
 };
-RelativeName relative_name(const std::filesystem::path& to, const std::filesystem::path& from);
+RelativeName relative_name(  // throws Error for a name that is not UTF-8
+    const std::filesystem::path& to, const std::filesystem::path& from);
 
 // The places that the name may mean, seen from `from` by its real place and by the name it now has:
 // links may have been made, moved or replaced since. What is meant is told by what lies there.

@@ -1,7 +1,6 @@
 #include "launch/run_folder.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,7 +12,9 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/paths_near.h"
 #include "launch/pins.h"
+#include "launch/relative_name.h"
 
 namespace fs = std::filesystem;
 
@@ -37,6 +38,19 @@ void check_not_a_folder(const std::string& text, size_t at) {
         "'{}' is read as a step of '{}', but is a folder: '{}/' means its latest step, '{}@STEP' "
         "another",
         text, text.substr(0, at), text, text);
+}
+
+// What a path keeps in its own folders comes and goes.
+void check_not_within_path(const fs::path& folder, const std::string& name) {
+  std::error_code ignored;
+  for (const fs::path& start : {fs::path(name), fs::weakly_canonical(name, ignored)}) {
+    for (fs::path at = start; at.has_relative_path(); at = at.parent_path()) {
+      check(!is_part_of_path(at) || !fs::exists(at.parent_path() / "path.json", ignored), "path",
+            "'{}' lies in {}, where the path '{}' keeps what is its own; a folder elsewhere is "
+            "allowed",
+            folder.string(), at.filename().string(), at.parent_path().string());
+    }
+  }
 }
 
 }  // namespace
@@ -115,6 +129,8 @@ bool RunFolder::taken() const {
 void RunFolder::check_name() const {
   std::string name = fs::absolute(folder_).lexically_normal().string();
   while (name.size() > 1 && name.back() == '/') name.pop_back();
+  check_is_text(fs::path(name).filename().string());
+  check_not_within_path(folder_, name);
   const size_t at = sign_before_step(name);
   if (at == std::string::npos) return;
   std::error_code ignored;
@@ -213,16 +229,30 @@ std::vector<Pin> pins_of(const fs::path& run, int64_t step) {
   return pins;
 }
 
+// What a process that was killed left of a save or a deletion below the newest complete step.
+void remove_fragments(const std::vector<CheckpointEntry>& entries) {
+  const auto newest =
+      std::find_if(entries.rbegin(), entries.rend(), [](const auto& e) { return e.complete; });
+  for (auto entry = newest; entry != entries.rend(); ++entry) {
+    std::error_code problem;
+    if (entry->complete || !fs::is_directory(entry->folder, problem) || problem) continue;
+    remove_checkpoint(entry->folder);
+  }
+}
+
 }  // namespace
 
 void RunFolder::retain(int64_t keep) const {
   if (keep <= 0) return;
   auto entries = list_checkpoints(checkpoints());
+  remove_fragments(entries);
   std::erase_if(entries, [](const CheckpointEntry& e) { return !e.complete; });
   const auto excess = static_cast<int64_t>(entries.size()) - keep;
   if (excess > 0) follow_branches(folder_);
   for (int64_t i = 0; i < excess; ++i) {
     const auto& entry = entries[static_cast<size_t>(i)];
+    const FileLock lock = lock_pins(folder_);
+    if (!lock.held()) return;                        // the next time
     const auto pins = pins_of(folder_, entry.step);  // each time anew: forks may be made meanwhile
     if (std::ranges::any_of(pins, &Pin::counts)) continue;
     remove_checkpoint(entry.folder);
@@ -257,33 +287,23 @@ void RunFolder::discard_behind(int64_t step) const {
   }
 }
 
-PathLock::PathLock(const RunFolder& run) {
-  make_folder(run.folder());
+PathLock::PathLock(const RunFolder& run, std::chrono::milliseconds patience)
+    : lock_(run.folder() / "lock", patience) {
   const fs::path file = run.folder() / "lock";
-  descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  check(descriptor_ >= 0, "file", "{} cannot be opened: {}", file.string(), std::strerror(errno));
-  if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-    const int cause = errno;
+  if (!lock_.held()) {
     std::string holder = read_file(file);
     while (!holder.empty() && holder.back() == '\n') holder.pop_back();
-    ::close(descriptor_);
-    descriptor_ = -1;
-    check(cause == EWOULDBLOCK, "file", "{} cannot be locked: {}", file.string(),
-          std::strerror(cause));
-    fail("path", "'{}' is being worked on by {}; one trainer at a time is allowed",
+    fail("path", "'{}' is being worked on by {}; one process at a time is allowed",
          run.folder().string(), holder.empty() ? "another process" : holder);
   }
   char host[256] = "";
   gethostname(host, sizeof host - 1);
   const std::string text = fmt::format("process {} on {}\n", getpid(), host);
-  if (ftruncate(descriptor_, 0) != 0 ||
-      pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
+  const int descriptor = lock_.descriptor();
+  if (ftruncate(descriptor, 0) != 0 ||
+      pwrite(descriptor, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
     log::warning("{} cannot be written: {}", file.string(), std::strerror(errno));
   }
-}
-
-PathLock::~PathLock() {
-  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 }  // namespace switchyard

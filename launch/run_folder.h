@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/file_lock.h"
 #include "launch/specification.h"
 #include "parallel/checkpoint.h"
 
@@ -60,17 +61,14 @@ class RunFolder {
   std::filesystem::path folder_;
 };
 
-// Held while a trainer (or extend) works on a path; the kernel lets go of it when the process ends,
-// however it ends. Throws Error naming the holder.
+// Held while a trainer (or extend, or a fork that makes it) works on a path. Throws Error naming
+// the holder that does not end within `patience`.
 class PathLock {
  public:
-  explicit PathLock(const RunFolder& run);
-  ~PathLock();
-  PathLock(const PathLock&) = delete;
-  PathLock& operator=(const PathLock&) = delete;
+  explicit PathLock(const RunFolder& run, std::chrono::milliseconds patience = {});
 
  private:
-  int descriptor_ = -1;
+  FileLock lock_;
 };
 
 // Writes a small file under a temporary name, syncs it and renames it. Throws Error.

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "launch/relative_name.h"
 #include "launch/specification_checks.h"
 
 namespace switchyard {
@@ -11,7 +12,9 @@ namespace switchyard {
 namespace {
 
 std::string absolute(const std::string& prefix) {
-  return std::filesystem::absolute(prefix).lexically_normal().string();
+  const std::string name = std::filesystem::absolute(prefix).lexically_normal().string();
+  check_is_text(name);
+  return name;
 }
 
 // Not every stage is opened, so sets are held against what the path says.
@@ -23,6 +26,16 @@ void check_tokenizer(const PathSpecification& path, const DatasetInfo& data,
 }
 
 }  // namespace
+
+int64_t PathSpecification::samples_at(int64_t step) const {
+  const int64_t tokens = lineage.empty() ? 0 : lineage.back().tokens;
+  const int64_t room = std::numeric_limits<int64_t>::max() - std::max(tokens, start_samples());
+  const int64_t most = start_step() + room / (global_batch() * sequence_length());
+  check(step <= most, "path",
+        "step {} has more tokens than can be counted ({} a step); {} at most is allowed", step,
+        global_batch() * sequence_length(), most);
+  return start_samples() + (step - start_step()) * global_batch();
+}
 
 int64_t PathSpecification::decay_end() const {
   return schedule.style == DecayStyle::constant ? 0 : schedule.decay_begin + schedule.decay_iters;

@@ -43,9 +43,7 @@ struct PathSpecification {
   }
   int64_t start_step() const { return lineage.empty() ? 0 : lineage.back().step; }
   int64_t start_samples() const { return lineage.empty() ? 0 : lineage.back().samples; }
-  int64_t samples_at(int64_t step) const {
-    return start_samples() + (step - start_step()) * global_batch();
-  }
+  int64_t samples_at(int64_t step) const;  // throws Error where they cannot be counted
   // A sample's tokens are this path's behind its fork; a parent may have had another seq-length.
   int64_t tokens_at(int64_t step) const {
     return (lineage.empty() ? 0 : lineage.back().tokens) +

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/logging.h"
 #include "launch/specification_checks.h"
 
 namespace switchyard {
@@ -70,8 +71,15 @@ void fork_schedule(PathSpecification& path, const LineageEntry& entry, const Set
   s.erase("lr-decay-iters");
   if (given.has("lr-decay-iters")) s.set_text("lr-decay-iters", given.text("lr-decay-iters"));
   check_schedule_options(s, "the steps from the fork to the decay's end");
+  const auto style = decay_style_named(s.text("lr-decay-style"));
+  if (!given.has("min-lr") && given.has("lr") && s.real("min-lr") > given.real("lr")) {
+    check(style == DecayStyle::constant, "fork",
+          "--lr {} is below the parent's --min-lr {}; give a --min-lr below the rate that decays",
+          given.text("lr"), s.text("min-lr"));
+    s.set_text("min-lr", "0");  // of a decay that is not there
+  }
   ScheduleChange change{.minimum = s.real("min-lr"),
-                        .style = decay_style_named(s.text("lr-decay-style")),
+                        .style = style,
                         .decay_iters = s.has("lr-decay-iters") ? s.integer("lr-decay-iters") : 0};
   if (given.has("lr")) change.maximum = given.real("lr");
   if (given.has("lr-warmup-iters")) change.warmup = given.integer("lr-warmup-iters");
@@ -110,7 +118,8 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
 std::vector<std::string> describe_rates(const PathSpecification& parent,
                                         const PathSpecification& branch) {
   const int64_t step = branch.start_step();
-  std::vector<std::string> lines = {"learning rate: " + describe_rates(branch.schedule, step)};
+  std::vector<std::string> lines = {
+      log::folded("learning rate: " + describe_rates(branch.schedule, step))};
   const double before = learning_rate(parent.schedule, step);
   const bool jumps = branch.schedule.warmup_end() <= step && branch.schedule.maximum != before;
   if (jumps && step > 0 && branch.schedule != parent.schedule) {

@@ -20,6 +20,9 @@ Settings resolve_model(const Settings& given, int64_t data_vocabulary) {
   for (const auto& spec : model_options()) {
     if (given.has(spec.name)) model.set(spec, given.list(spec.name));
   }
+  check(!given.flag("swiglu") || !given.has("activation") || given.text("activation") == "swiglu",
+        "path", "--swiglu with --activation {}; one of them is allowed",
+        given.has("activation") ? given.text("activation") : "");
   if (given.flag("swiglu")) model.set_text("activation", "swiglu");
   const int64_t wanted = given.has("vocab-size") ? given.integer("vocab-size") : 0;
   check(wanted == 0 || wanted >= data_vocabulary, "path",
@@ -124,6 +127,11 @@ void finish_path(PathSpecification& path, const Settings& given, int64_t vocabul
           given.has(name) ? given.text(name) : "");
   }
   check_positions(path);
+  check(!given.has("max-position-embeddings") ||
+            given.integer("max-position-embeddings") >= path.sequence_length(),
+        "path", "--max-position-embeddings {} with --seq-length {}; at least as many are allowed",
+        given.has("max-position-embeddings") ? given.text("max-position-embeddings") : "",
+        path.sequence_length());
   const auto& s = path.settings;
   path.schedule =
       schedule_from_scratch(s.real("lr"), s.real("min-lr"), s.integer("lr-warmup-iters"),

@@ -95,12 +95,6 @@ ordered_json start_json(const StartRecord& start) {
           {"options", options_json(start.run)}};
 }
 
-bool splits_for_validation(const Settings& given) {
-  if (!given.has("split")) return false;
-  const Split split = Split::parse(given.text("split"));
-  return split.parts.size() > 1 && split.parts[1] > 0;
-}
-
 bool is_start(const std::string& line) {
   const auto parsed = ordered_json::parse(line, nullptr, false);
   return parsed.is_object() && parsed.contains("start") && parsed.at("start").is_number_integer();
@@ -160,7 +154,8 @@ LastStart parse_start(const std::string& line) {
   return last;
 }
 
-Settings with_remembered(const Settings& given, const Settings& remembered) {
+Settings with_remembered(const Settings& given, const Settings& remembered,
+                         bool has_validation_part) {
   Settings all = given;
   for (const auto& spec : run_options()) {
     if (!all.has(spec.name) && remembered.has(spec.name)) {
@@ -171,7 +166,7 @@ Settings with_remembered(const Settings& given, const Settings& remembered) {
   if (!validates && !given.has("valid-data-path")) all.erase("valid-data-path");
   // What is named or, at the path's first start, set apart for it is validated on, as in Megatron.
   const bool is_first = !remembered.has("eval-interval");
-  const bool asks = given.has("valid-data-path") || (is_first && splits_for_validation(given));
+  const bool asks = given.has("valid-data-path") || (is_first && has_validation_part);
   if (!validates && asks && !given.has("eval-interval")) all.set_text("eval-interval", "1000");
   return all;
 }

@@ -39,8 +39,10 @@ struct LastStart {
 LastStart parse_start(const std::string& line);
 
 // The options given and those remembered that were not. A start that validates nothing takes up no
-// validation data; one that is given some, but no --eval-interval, has one of 1000.
-Settings with_remembered(const Settings& given, const Settings& remembered);
+// validation data. Without a word about --eval-interval it is 1000 where validation data are given,
+// and at a path's first start where its split has a validation part.
+Settings with_remembered(const Settings& given, const Settings& remembered,
+                         bool has_validation_part = false);
 // What it took up that is not the usual value, as on a command line; empty: nothing.
 std::string show_remembered(const Settings& given, const Settings& remembered);
 

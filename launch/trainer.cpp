@@ -262,8 +262,9 @@ void check_run_options(const Settings& run) {
       "--load-step 0 is the random start, of which nothing is saved; 'fork RUN@0 NEW' makes a path "
       "that starts there anew");
   for (const char* name : {"train-iters", "load-step", "log-interval", "eval-iters"}) {
-    check(!run.has(name) || run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed",
-          name, run.has(name) ? run.text(name) : "");
+    check(!run.has(name) || run.integer(name) >= 1, "options", "--{} {}; at least 1 is allowed{}",
+          name, run.has(name) ? run.text(name) : "",
+          name == std::string("eval-iters") ? " (--eval-interval 0 validates nothing)" : "");
   }
   distributed_timeout(run);
 }
@@ -343,7 +344,9 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   std::unique_ptr<PathLock> lock;
   const auto path = obtain_path(run, given, is_new, lock, world);
   const LastStart last = last_start_of(run, world);
-  settings = with_fallbacks(run_options(), with_remembered(given, last.remembered));
+  settings = with_fallbacks(
+      run_options(), with_remembered(given, last.remembered,
+                                     path.lineage.empty() && path.split.has_validation_part()));
   Start start;
   agree_on_errors(world, [&] {
     check_run_options(settings);

@@ -67,9 +67,9 @@ std::vector<ValidationSource> open_validation(const PathSpecification& path,
     const int64_t sample = std::max(stage.first_sample, consumed);
     if (last > 0 && sample >= path.samples_at(last)) break;
     check(!data.validation_sources(sample).empty(), "train",
-          "--eval-interval {} without validation data from sample {} on; give --valid-data-path, "
-          "or --split for a new path",
-          settings.text("eval-interval"), sample);
+          "--eval-interval {}, but --split {} leaves no window for validation from sample {} on; "
+          "give --valid-data-path, --eval-interval 0, or another --split to a new path",
+          settings.text("eval-interval"), path.split.to_string(), sample);
   }
   return {};
 }
@@ -200,11 +200,13 @@ void TrainingLoop::save(const StepMetrics& m) {
                     {"lineage", lineage_document(path_)},
                     {"model", path_.model.to_json()}};
   const auto state = engine_.state_to_save();
+  const auto retain = [&] {
+    if (mesh_.world->rank() == 0) folder_.retain(settings_.integer("keep-checkpoints"));
+  };
+  agree_on_errors(*mesh_.world, retain);  // of a start that keeps fewer; a disk may be full
   agree_on_errors(*mesh_.world, [&] { writer_.stage(info, state); });
   agree_on_errors(*mesh_.world, [&] { writer_.commit(); });
-  agree_on_errors(*mesh_.world, [&] {
-    if (mesh_.world->rank() == 0) folder_.retain(settings_.integer("keep-checkpoints"));
-  });
+  agree_on_errors(*mesh_.world, retain);
   if (mesh_.world->rank() == 0) {
     log::info("saved step {} in {:.1f} s", m.step, seconds_since(begin));
   }

@@ -16,7 +16,7 @@ void check_logits(std::span<const float> logits) {
   const auto bad = std::ranges::find_if(logits, [](float x) { return !std::isfinite(x); });
   check(bad == logits.end(), ExitCode::non_finite, "sampling",
         "the model's logit of token {} is {}, not a finite number", bad - logits.begin(),
-        bad == logits.end() ? 0 : *bad);
+        bad == logits.end() ? 0 : (std::isnan(*bad) ? std::abs(*bad) : *bad));
 }
 
 // Tokens from the likeliest down, equal ones in order of their numbers; the first `count` of them.

@@ -42,7 +42,8 @@ void check_rates(std::string_view where, double maximum, double minimum, int64_t
         "maximal rate {}; a number of at least 0 is needed", maximum);
   check(std::isfinite(minimum) && minimum >= 0, where,
         "minimal rate {}; a number of at least 0 is needed", minimum);
-  check(minimum <= maximum, where, "minimal rate {} above the maximal rate {}", minimum, maximum);
+  check(minimum <= maximum, where, "minimal rate (--min-lr) {} above the maximal rate (--lr) {}",
+        minimum, maximum);
   check(warmup >= 0 && warmup <= most_steps, where, "{} warm-up steps; 0 to {} are allowed", warmup,
         most_steps);
 }
@@ -83,7 +84,9 @@ DecayStyle decay_style_named(std::string_view name) {
   check(name != "inverse-square-root", "decay style",
         "'{}' is not there yet; constant, cosine, linear and 1-sqrt are allowed", name);
   fail("decay style", "'{}' is unknown; constant, cosine, linear and 1-sqrt are allowed{}", name,
-       name == "WSD" ? " (a main path keeps its rate, and a branch of it decays: fork)" : "");
+       name == "WSD"          ? " (a main path keeps its rate, and a branch of it decays: fork)"
+       : name == "minus-sqrt" ? " (it is 1-sqrt here)"
+                              : "");
 }
 
 double learning_rate(const Schedule& schedule, int64_t step) {
@@ -99,14 +102,16 @@ double learning_rate(const Schedule& schedule, int64_t step) {
 
 Schedule schedule_from_scratch(double maximum, double minimum, int64_t warmup, DecayStyle style,
                                int64_t end_step) {
-  constexpr std::string_view where = "schedule_from_scratch";
+  constexpr std::string_view where = "learning rate";
   check_rates(where, maximum, minimum, warmup);
   Schedule schedule{.maximum = maximum, .minimum = minimum, .warmup = warmup};
   if (style == DecayStyle::constant) return schedule;
-  check(end_step > warmup && end_step <= most_steps, where,
-        "a {} decay that ends at step {} after {} warm-up steps; it must end behind them, at step "
-        "{} at most",
-        name_of(style), end_step, warmup, most_steps);
+  check(end_step > warmup, where,
+        "a {} decay that ends at step {} (--lr-decay-iters), but the warm-up lasts to step {}; it "
+        "must end behind it",
+        name_of(style), end_step, warmup);
+  check(end_step <= most_steps, where, "a {} decay that ends at step {}; {} at most is allowed",
+        name_of(style), end_step, most_steps);
   add_decay(where, schedule, style, warmup, end_step - warmup);
   return schedule;
 }
@@ -138,7 +143,7 @@ Schedule branch_main(const Schedule& parent, int64_t fork_step, const ScheduleCh
 
 Schedule schedule_from_fork(const Schedule& parent, int64_t fork_step,
                             const ScheduleChange& change) {
-  constexpr std::string_view where = "schedule_from_fork";
+  constexpr std::string_view where = "learning rate";
   Schedule s = branch_main(parent, fork_step, change);
   check_rates(where, s.maximum, s.minimum, s.warmup);
   if (change.style == DecayStyle::constant) {

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "launch/trainer.h"
+#include "parallel/communicators.h"
 
 namespace switchyard {
 
@@ -93,6 +94,8 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
   } catch (const Error&) {
     problem = std::current_exception();
   }
+  // Without MPI ranks meet over the device that could not be read; each has met the same.
+  if (problem && !MpiEnvironment::launched()) std::rethrow_exception(problem);
   const auto in_world = [&](Communicator& world) {
     agree_on_errors(world, [&] {
       if (problem) std::rethrow_exception(problem);

@@ -76,7 +76,10 @@ std::vector<std::string> names_of(std::span<const CommandForm> forms) {
 constexpr const char* exit_status = R"(.SH EXIT STATUS
 0 the goal is reached; 75 stopped by a signal and saved; 76 a rank, node or exchange was lost;
 2 wrong use or input; 3 a loss that is not finite; 5 disk or checkpoint; 1 anything else.
-75 and 76 are worth starting again.
+130 ended at once by a signal. 75 and 76 are worth starting again.
+.SH SIGNALS
+USR1, TERM and a first Ctrl-C let train save at the step's end and stop; a second Ctrl-C ends it at
+once, as any of them ends the other subcommands.
 )";
 
 std::string zsh_option(const std::string& name, const OptionSpec& spec) {

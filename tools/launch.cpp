@@ -89,7 +89,7 @@ void check_gpus(const Plan& plan) {
 sigset_t launcher_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int s : {SIGUSR1, SIGTERM, SIGINT, SIGCHLD}) sigaddset(&set, s);
+  for (const int s : {SIGUSR1, SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, s);
   return set;
 }
 
@@ -164,6 +164,7 @@ void Ranks::signal_all(int number) const {
 
 // The terminal's interrupt lets ranks of `train` save as USR1 does, once; others end by it.
 void Ranks::pass_on(int number) {
+  if (number == SIGHUP) number = SIGTERM;  // the terminal has closed
   if (number == SIGINT && plan_.words[0] == "train") {
     const bool again = passed_on_ == SIGINT;
     if (!again)
@@ -192,7 +193,7 @@ void Ranks::note(int rank, int state) {
   }
   const int number = WTERMSIG(state);
   if (number == passed_on_ || passed_on_ == SIGINT) {
-    status_ = 128 + passed_on_;
+    status_ = 130;
     return;
   }
   std::fprintf(stderr, "switchyard: [launch] rank %d was ended by signal %d (%s)\n", rank, number,

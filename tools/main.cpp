@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <string>
 #include <vector>
@@ -49,8 +51,6 @@ int print_documentation(const std::vector<std::string>& words) {
   std::fputs(text.c_str(), stdout);
   return std::fflush(stdout) == 0 ? 0 : 1;
 }
-
-bool asks_for_version(const std::string& word) { return word == "--version" || word == "-V"; }
 
 // A first word that is neither a subcommand nor one of the program's own options.
 [[noreturn]] void refuse(const std::string& word) {
@@ -107,9 +107,27 @@ void check_launched(const std::vector<std::string>& words) {
         word);
 }
 
+// A result that nobody can read is none.
+void check_output_is_written() {
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (!written)
+    throw Error(fmt::format("[output] what is printed cannot be written: {}", std::strerror(errno)),
+                ExitCode::storage);
+}
+
+// Behind a subcommand and its names; a value of an option may look like it.
+bool asks_for_version(const std::vector<std::string>& words) {
+  for (size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+    if (i > 0 && words[i - 1].starts_with("-")) continue;
+    if (words[i] == "--version" || words[i] == "-V") return true;
+  }
+  return words.size() == 1 && words[0] == "version";
+}
+
 int dispatch(const std::vector<std::string>& words) {
   if (words.empty()) {
-    print_usage(stderr);
+    int rank = 0;
+    if (!is_one_of_several_ranks(rank) || rank == 0) print_usage(stderr);
     return static_cast<int>(ExitCode::usage);
   }
   const bool help = words[0] == "--help" || words[0] == "-h" || words[0] == "help";
@@ -120,7 +138,7 @@ int dispatch(const std::vector<std::string>& words) {
     return 0;
   }
   if (words[0] == "documentation") return print_documentation(words);
-  if (asks_for_version(words[0]) || (words.size() > 1 && asks_for_version(words[1]))) {
+  if (asks_for_version(words)) {
     std::printf("switchyard %s\n", SWITCHYARD_VERSION);
     return 0;
   }
@@ -147,9 +165,16 @@ int dispatch(const std::vector<std::string>& words) {
 int main(int argc, char** argv) {
   try {
     switchyard::share_cores_among_local_ranks();
-    return switchyard::dispatch({argv + 1, argv + argc});
+    const int code = switchyard::dispatch({argv + 1, argv + argc});
+    switchyard::check_output_is_written();
+    return code;
   } catch (const std::exception& problem) {
+    const auto code = switchyard::code_of(problem);
+    int rank = 0;  // wrong use is met by all ranks, and said by the first
+    if (code == switchyard::ExitCode::usage && switchyard::is_one_of_several_ranks(rank) &&
+        rank > 0)
+      return static_cast<int>(code);
     std::fprintf(stderr, "switchyard: %s\n", problem.what());
-    return static_cast<int>(switchyard::code_of(problem));
+    return static_cast<int>(code);
   }
 }

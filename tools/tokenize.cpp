@@ -1,6 +1,8 @@
 #include <cstdio>
+#include <filesystem>
 
 #include "core/error.h"
+#include "core/logging.h"
 #include "data/tokenizer.h"
 #include "tools/command_support.h"
 
@@ -27,6 +29,12 @@ int tokenize_command(Arguments arguments) {
   if (settings.has("json-keys")) options.json_key = settings.text("json-keys");
   options.tokenizer = settings.text("tokenizer-type");
   options.append_end_of_document = !settings.flag("no-append-eod");
+  std::error_code ignored;
+  if (std::filesystem::exists(options.output_prefix + ".idx", ignored)) {
+    log::warning(
+        "the set '{}' is there and is replaced; paths that read it will refuse another one",
+        options.output_prefix);
+  }
   const auto result = tokenize(options);
   std::printf("%s: %lld documents, %lld tokens, %lld bytes of text\n",
               options.output_prefix.c_str(), static_cast<long long>(result.documents),

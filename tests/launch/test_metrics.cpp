@@ -206,6 +206,8 @@ TEST(Starts, ValidationDataAloneAreScoredEachThousandSteps) {
   EXPECT_EQ(with_remembered(given, {}).integer("eval-interval"), 1000);
   const auto off = run_settings({{"eval-interval", "0"}}),
              often = run_settings({{"eval-interval", "7"}});
+  EXPECT_EQ(with_remembered({}, {}, true).integer("eval-interval"), 1000);
+  EXPECT_EQ(with_remembered({}, off, true).integer("eval-interval"), 0);
   EXPECT_EQ(with_remembered(given, off).integer("eval-interval"), 1000);
   EXPECT_EQ(show_remembered(given, off), "");
   EXPECT_EQ(with_remembered(given, often).integer("eval-interval"), 7);

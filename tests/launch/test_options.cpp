@@ -122,6 +122,19 @@ TEST(Options, AllUnknownNamesAreAnsweredAtOnce) {
   EXPECT_THAT(error_of({"--config", file}), AllOf(three, HasSubstr("line 3"), HasSubstr("line 4")));
 }
 
+// Of names that stand for several only what is no slip of the keys is answered.
+TEST(Options, MistypedNamesComeBeforePatterns) {
+  EXPECT_THAT(error_of({"--log-intervl", "1"}), HasSubstr("did you mean --log-interval?"));
+  EXPECT_THAT(error_of({"--log-params-norm"}), HasSubstr("option of Megatron-LM (--log-*)"));
+  EXPECT_THAT(error_of({"--optimizer.lr", "1"}), HasSubstr("did you mean --lr?"));
+  EXPECT_THAT(error_of({"--training.steps", "1"}), HasSubstr("--train-iters"));
+  EXPECT_THAT(error_of({"--LR", "1"}), HasSubstr("did you mean --lr?"));
+  EXPECT_THAT(error_of({"---lr", "1"}), HasSubstr("begins with two dashes"));
+  EXPECT_THAT(error_of({"--eval_steps", "1"}), HasSubstr("--eval-interval"));
+  EXPECT_THAT(error_of({"--n_head", "1"}), HasSubstr("--num-attention-heads"));
+  EXPECT_THAT(error_of({"--add-qkv-bias"}), testing::Not(HasSubstr("leave it out")));
+}
+
 TEST(Options, ExpertsAreNotThereYet) {
   for (const char* name : {"--num-experts", "--moe-router-topk", "--expert-model-parallel-size"})
     EXPECT_THAT(error_of({name, "1"}),

@@ -151,9 +151,35 @@ TEST_F(RunFolderTest, APinCountsUntilItsBranchIsKnownToBeGone) {
   EXPECT_TRUE(fs::equivalent(read_pins(run_.folder()).at(0).branch, branch));
 }
 
+TEST_F(RunFolderTest, ALinkThatLeadsNowhereMayLeadToABranch) {
+  const auto branch = make_branch("branches/v1", 10);
+  pin(10, branch);
+  make_branch("branches/other", 20);
+  fs::create_directories(folder_.path() / "disk/far/away");
+  fs::rename(branch, folder_.path() / "disk/far/away/v1");
+  fs::create_directory_symlink(folder_.path() / "disk/far/away/v1", branch);
+  fs::rename(folder_.path() / "disk/far/away", folder_.path() / "disk/far/unmounted");
+  run_.retain(1);
+  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
+}
+
+TEST_F(RunFolderTest, FragmentsOfADeletionGoWithTheNextOne) {
+  fs::remove(run_.checkpoint(20).folder / "checkpoint.h5");
+  run_.retain(3);
+  EXPECT_THAT(steps_of(run_), ElementsAre(10, 30, 40));
+  EXPECT_FALSE(fs::exists(checkpoint_folder(run_.checkpoints(), 20)));
+}
+
+TEST_F(RunFolderTest, ANewFolderIsNotWithinWhatAPathKeeps) {
+  for (const char* name : {"checkpoints/step-00000050", "discarded", "pins/deep/v"})
+    EXPECT_THROW(RunFolder(run_.folder() / name).check_name(), Error) << name;
+  EXPECT_NO_THROW(RunFolder(run_.folder() / "v1").check_name());
+  EXPECT_THROW(RunFolder(folder_.path() / "caf\xe9").check_name(), Error);
+}
+
 // Its pin follows, and counts until it is deleted there.
 TEST_F(RunFolderTest, APinFollowsABranchThatIsMovedNearby) {
-  for (const char* to : {"br/v2", "v2", "br/deep/v1", "br2/v1", "main/v1"}) {
+  for (const char* to : {"br/v2", "br/.v2", "v2", "br/deep/v1", "br2/v1", "main/v1"}) {
     const test::TemporaryFolder folder;
     const RunFolder run(folder.path() / "main");
     write_file_atomically(folder.path() / "keep", "");

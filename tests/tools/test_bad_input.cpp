@@ -1,6 +1,7 @@
 // What cannot be trained is refused in one line before anything is written.
 #include <gmock/gmock.h>
 
+#include <cstdlib>
 #include <fstream>
 
 #include "tests/tools/program.h"
@@ -117,13 +118,13 @@ TEST_F(BadInput, NumbersThatMeanNothing) {
   refuse("hidden-size", "262144", {"[memory]", "does not give"});
   refuse("lr", "-1", {"--lr -1", "at least 0"});
   refuse("lr", "", {"needs --lr"});
-  refuse("min-lr", "1", {"minimal rate 1", "maximal rate 0.001"});
+  refuse("min-lr", "1", {"(--min-lr) 1 above", "(--lr) 0.001"});
   refuse("lr-warmup-iters", "-1", {"--lr-warmup-iters -1", "at least 0"});
   refuse("lr-decay-style", "cosine", {"--lr-decay-style cosine", "--lr-decay-iters"});
   refuse("lr-decay-iters", "9", {"--lr-decay-iters 9", "constant"});
   refuse("lr-decay-style", "sine", {"'sine'", "1-sqrt"});
   refuse_all({{"lr-decay-style", "linear"}, {"lr-decay-iters", "5"}, {"lr-warmup-iters", "9"}},
-             {"ends at step 5", "9 warm-up steps"});
+             {"ends at step 5", "warm-up lasts to step 9"});
   refuse("adam-eps", "0", {"--adam-eps 0", "positive"});
   refuse("adam-eps", "1e-60", {"--adam-eps", "fp32"});
   refuse("adam-beta2", "1", {"--adam-beta2 1", "beta < 1"});
@@ -138,6 +139,22 @@ TEST_F(BadInput, NumbersThatMeanNothing) {
   refuse_all({{"device", "cpu"}}, {"--cuda-graph on 'cpu'", "cuda"}, "--cuda-graph");
   refuse("distributed-timeout-minutes", "0", {"--distributed-timeout-minutes 0"});
   refuse("distributed-timeout-minutes", "9223372036854775807", {"--distributed-timeout-minutes"});
+}
+
+TEST_F(BadInput, OptionsThatContradictEachOther) {
+  refuse_with("--swiglu --activation gelu-tanh", {"--swiglu", "--activation gelu-tanh"});
+  refuse_with("--position-embedding-type rope --max-position-embeddings 8",
+              {"--max-position-embeddings 8", "--seq-length 16"});
+  refuse_with("--bf16 true", {"a flag takes no value"});
+}
+
+TEST_F(BadInput, AResultThatCannotBeWrittenIsNone) {
+  run_well(folder.train("new"));
+  for (const auto& line : {"inspect " + folder.at("new"), std::string("--help")}) {
+    const std::string command = SWITCHYARD_PROGRAM " " + line + " >/dev/full 2>/dev/null";
+    const int status = std::system(command.c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 5) << line;
+  }
 }
 
 TEST_F(BadInput, LayoutsThatDoNotFit) {
@@ -265,7 +282,7 @@ TEST_F(BadInput, WordsThatAreNearlyRightAreNamed) {
   expect_refused("launch -np 2 switchyard train run",
                  {"'switchyard' stands before --", "-- train"});
   expect_refused("launch -np 2 -- fork a@1 b", {"'fork' is the work of one process"});
-  for (const char* line : {"-V", "--version", "train --version"})
+  for (const char* line : {"-V", "--version", "train --version", "train run -V", "version"})
     EXPECT_THAT(run_well(line), testing::StartsWith("switchyard 0.")) << line;
   for (const char* line : {"-h", "--help"})
     EXPECT_THAT(run_well(line), testing::HasSubstr("start or continue a path")) << line;

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <thread>
 
+#include "launch/file_lock.h"
+#include "tests/tools/paths.h"
 #include "tests/tools/program.h"
 #include "tests/tools/refusal.h"
 
@@ -103,6 +105,47 @@ TEST_F(BadPaths, ForksOfNothing) {
   std::ofstream(folder.at("file")) << "text";
   refuse("fork " + main() + "@4 " + folder.at("file"), {"file' exists already"});
   refuse("fork " + main() + "@4 " + folder.at("file/below"), {"cannot be made"}, 5);
+}
+
+// A step that goes while a fork waits to pin it is not promised to the branch.
+TEST_F(BadPaths, AForkWaitsForADeletion) {
+  auto lock = std::make_unique<FileLock>(fs::path(main()) / "pins.lock");
+  Program fork({"fork", main() + "@2", folder.at("branch")});
+  const auto waits = [&] { return fs::exists(folder.at("branch") + "/lock"); };
+  ASSERT_TRUE(wait_until(waits, 20));
+  fs::remove_all(fs::path(master(2)).parent_path());
+  EXPECT_TRUE(fork.running());
+  lock.reset();
+  const auto outcome = fork.wait();
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+  EXPECT_THAT(outcome.err, testing::HasSubstr("step 2 of"));
+  EXPECT_FALSE(fs::exists(folder.at("branch")));
+}
+
+TEST_F(BadPaths, TwoForksOfOneNameAtOnce) {
+  for (const bool same : {true, false}) {
+    for (int i = 0; i < 8; ++i) {
+      const std::string branch = folder.at((same ? "same-" : "other-") + std::to_string(i));
+      Program first({"fork", main() + "@2", branch, "--lr", "1e-4"});
+      Program second({"fork", main() + (same ? "@2" : "@4"), branch, "--lr", "1e-4"});
+      EXPECT_EQ(first.wait().exit_code + second.wait().exit_code, same ? 0 : 2);
+      EXPECT_TRUE(fs::exists(branch + "/path.json"));
+      const auto pins = fs::directory_iterator(main() + "/pins");
+      const auto names = [&](const fs::path& pin) {
+        return pin.filename().string().find(fs::path(branch).filename()) != std::string::npos;
+      };
+      EXPECT_EQ(std::count_if(begin(pins), end(pins), names), 1) << branch;
+    }
+  }
+}
+
+TEST_F(BadPaths, StepsAndNamesThatCannotBeWritten) {
+  const std::string data = " --data-path " + folder.at("b");
+  refuse("extend " + main() + " --at-step 4611686018427388004" + data, {"more tokens than"});
+  refuse_resume("--train-iters 4611686018427388004", {"4611686018427388004", "at most"});
+  refuse_fork("main@4", "--data-path " + folder.at("caf\xe9"), {"not UTF-8"});
+  refuse("fork " + main() + "@4 " + folder.at("caf\xe9"), {"not UTF-8"});
+  refuse("fork " + main() + "@4 " + main() + "/checkpoints/step-00000006", {"keeps what is"});
 }
 
 TEST_F(BadPaths, AForkOverAnotherBranchNamesTheDifference) {

@@ -3,7 +3,9 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 #include "launch/run_folder.h"
 #include "tests/support/temporary_folder.h"
@@ -134,6 +136,19 @@ TEST_F(ResumeAfterSignal, usr1_while_it_starts) {
   ASSERT_TRUE(wait_until([&] { return !program.running(); }, 20)) << "it goes on";
   EXPECT_EQ(program.wait().exit_code, 75);
   EXPECT_FALSE(saved_steps(run).empty());
+}
+
+// However far the ranks have come.
+TEST_F(ResumeAfterSignal, a_signal_while_ranks_start_is_kept) {
+  train(at("run"), until(1), {.dp = 2});
+  const int signals[] = {SIGUSR1, SIGTERM, SIGINT};
+  for (int i = 0; i < 12; ++i) {
+    Program program(train_words(at("run"), "", {.dp = 2}), 2);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50 + 40 * i));
+    kill(-program.pid(), signals[i % 3]);
+    const auto outcome = program.wait();
+    EXPECT_EQ(outcome.exit_code, 75) << i << " " << outcome.err;
+  }
 }
 
 // A terminal's Ctrl-C goes to the whole foreground group.
