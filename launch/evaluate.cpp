@@ -7,11 +7,11 @@
 
 #include "core/error.h"
 #include "data/progress.h"
-#include "launch/run_folder.h"
-#include "launch/specification_checks.h"
+#include "launch/engine/world.h"
+#include "launch/path/run_folder.h"
+#include "launch/path/specification_checks.h"
+#include "launch/path/verify.h"
 #include "launch/trainer.h"
-#include "launch/verify.h"
-#include "launch/world.h"
 
 namespace switchyard {
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "launch/options.h"
-#include "parallel/communicator.h"
+#include "launch/path/options.h"
+#include "parallel/comm/communicator.h"
 
 namespace switchyard {
 

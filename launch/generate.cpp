@@ -6,9 +6,9 @@
 #include "core/logging.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
-#include "launch/run_folder.h"
+#include "launch/path/run_folder.h"
 #include "launch/trainer.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 
 namespace switchyard {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "launch/options.h"
+#include "launch/path/options.h"
 #include "model/generator.h"
 
 namespace switchyard {

@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "data/progress.h"
-#include "launch/run_folder.h"
+#include "launch/path/run_folder.h"
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;

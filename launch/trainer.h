@@ -6,12 +6,12 @@
 #include <string>
 
 #include "core/stop_signal.h"
-#include "launch/engine.h"
+#include "launch/engine/engine.h"
 #include "launch/metrics.h"
-#include "launch/options.h"
-#include "launch/run_folder.h"
-#include "launch/specification.h"
-#include "parallel/communicator.h"
+#include "launch/path/options.h"
+#include "launch/path/run_folder.h"
+#include "launch/path/specification.h"
+#include "parallel/comm/communicator.h"
 
 namespace switchyard {
 

@@ -7,8 +7,8 @@
 #include "core/error.h"
 #include "core/logging.h"
 #include "core/stop_signal.h"
-#include "launch/world.h"
-#include "parallel/communicators.h"
+#include "launch/engine/world.h"
+#include "parallel/comm/communicators.h"
 
 namespace switchyard {
 

@@ -4,13 +4,13 @@
 #include <memory>
 #include <vector>
 
-#include "launch/engine.h"
-#include "launch/job_peak.h"
+#include "launch/engine/engine.h"
+#include "launch/engine/job_peak.h"
 #include "launch/metrics.h"
-#include "launch/options.h"
-#include "launch/run_folder.h"
-#include "launch/specification.h"
-#include "launch/starts.h"
+#include "launch/path/options.h"
+#include "launch/path/run_folder.h"
+#include "launch/path/specification.h"
+#include "launch/path/starts.h"
 
 namespace switchyard {
 

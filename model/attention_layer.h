@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/ops/attention.h"
+#include "core/ops/attention/attention.h"
 #include "model/block_stash.h"
 #include "model/linear.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/ops/activation.h"
-#include "core/ops/norm.h"
+#include "core/ops/norm/norm.h"
 
 namespace switchyard {
 

@@ -10,7 +10,7 @@
 #include "model/embedding_layer.h"
 #include "model/head_layer.h"
 #include "model/rotary_constants.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 
 namespace switchyard {
 

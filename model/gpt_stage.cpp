@@ -12,7 +12,7 @@
 #include "model/head_layer.h"
 #include "model/rotary_constants.h"
 #include "model/stage_buffers.h"
-#include "parallel/pipeline_schedule.h"
+#include "parallel/pipeline/schedule.h"
 
 namespace switchyard {
 

@@ -9,10 +9,10 @@
 #include "core/ops/context.h"
 #include "core/ops/cross_entropy.h"
 #include "model/config.h"
-#include "parallel/flat_buffers.h"
+#include "optim/flat_buffers.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter.h"
-#include "parallel/pipeline_executor.h"
+#include "parallel/pipeline/executor.h"
 
 namespace switchyard {
 

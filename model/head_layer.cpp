@@ -4,7 +4,7 @@
 
 #include "core/ops/cross_entropy.h"
 #include "core/ops/elementwise.h"
-#include "core/ops/matmul.h"
+#include "core/ops/matmul/matmul.h"
 #include "core/profiler.h"
 
 namespace switchyard {

@@ -1,7 +1,7 @@
 #include "model/linear.h"
 
 #include "core/ops/elementwise.h"
-#include "core/ops/matmul.h"
+#include "core/ops/matmul/matmul.h"
 
 namespace switchyard {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "core/ops/norm.h"
+#include "core/ops/norm/norm.h"
 #include "model/stage_context.h"
 
 namespace switchyard {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "model/local_sizes.h"
-#include "model/row_chunks.h"
+#include "parallel/row_chunks.h"
 
 namespace switchyard {
 

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "core/ops/norm.h"
+#include "core/ops/norm/norm.h"
 #include "model/stage_context.h"
 
 namespace switchyard {

@@ -8,7 +8,7 @@
 #include "model/gpt_stage.h"
 #include "model/local_sizes.h"
 #include "model/parameters.h"
-#include "model/row_exchange.h"
+#include "parallel/row_exchange.h"
 
 namespace switchyard {
 

@@ -8,7 +8,7 @@
 #include "core/memory.h"
 #include "core/ops/adamw.h"
 #include "core/ops/update_control.h"
-#include "parallel/flat_buffers.h"
+#include "optim/flat_buffers.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {

@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "core/sharded_tensor.h"
 #include "core/tensor.h"
-#include "parallel/sharded_tensor.h"
 
 namespace switchyard {
 

@@ -1,4 +1,4 @@
-#include "launch/average.h"
+#include "launch/path/average.h"
 
 #include <optional>
 

@@ -1,4 +1,4 @@
-#include "launch/bench.h"
+#include "launch/bench/bench.h"
 
 #include <algorithm>
 #include <cstdio>

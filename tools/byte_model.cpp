@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "data/order2_byte_model.h"
+#include "launch/bench/order2_byte_model.h"
 #include "tools/command_support.h"
 
 namespace switchyard {

@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "launch/trainer.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 
 namespace switchyard {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "launch/options.h"
-#include "launch/world.h"
+#include "launch/engine/world.h"
+#include "launch/path/options.h"
 #include "tools/commands.h"
 
 namespace switchyard {

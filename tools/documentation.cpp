@@ -5,7 +5,7 @@
 
 #include <string_view>
 
-#include "launch/gpu_models.h"
+#include "launch/engine/gpu_models.h"
 #include "model/config.h"
 
 namespace switchyard {

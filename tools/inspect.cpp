@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "launch/verify.h"
+#include "launch/path/verify.h"
 #include "tools/command_support.h"
 #include "tools/inspect_text.h"
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <set>
 
-#include "launch/pins.h"
+#include "launch/path/pins.h"
 
 namespace fs = std::filesystem;
 

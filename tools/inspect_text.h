@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "launch/path_state.h"
+#include "launch/path/path_state.h"
 
 namespace switchyard {
 

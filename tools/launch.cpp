@@ -17,7 +17,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/stop_signal.h"
-#include "parallel/tcp_socket.h"
+#include "parallel/comm/rendezvous/tcp_socket.h"
 #include "tools/commands.h"
 
 namespace switchyard {

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "launch/path_tree.h"
+#include "launch/path/path_tree.h"
 #include "tools/command_support.h"
 
 namespace fs = std::filesystem;

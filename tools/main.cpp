@@ -9,8 +9,8 @@
 
 #include "core/error.h"
 #include "core/stop_signal.h"
-#include "launch/option_hints.h"
-#include "launch/world.h"
+#include "launch/engine/world.h"
+#include "launch/path/option_hints.h"
 #include "tools/command_support.h"
 #include "tools/commands.h"
 #include "tools/documentation.h"

@@ -4,8 +4,8 @@
 #include <cstdio>
 
 #include "core/error.h"
-#include "launch/gpu_models.h"
-#include "launch/run_folder.h"
+#include "launch/engine/gpu_models.h"
+#include "launch/path/run_folder.h"
 #include "launch/trainer.h"
 #include "tools/command_support.h"
 

@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "core/ops/matmul_settings.h"
-#include "launch/matmul_choices.h"
+#include "core/ops/matmul/matmul_settings.h"
+#include "launch/engine/matmul_choices.h"
 #include "model/products.h"
 
 namespace switchyard {

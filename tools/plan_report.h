@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "launch/memory_plan.h"
-#include "launch/specification.h"
+#include "launch/engine/memory_plan.h"
+#include "launch/path/specification.h"
 
 namespace switchyard {
 

@@ -1,11 +1,11 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "core/ops/attention.h"
-#include "core/ops/matmul_tuning.h"
-#include "launch/device_rates.h"
+#include "core/ops/attention/attention.h"
+#include "core/ops/matmul/matmul_tuning.h"
+#include "launch/bench/device_rates.h"
 #include "launch/trainer.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 #include "tools/command_support.h"
 
 namespace switchyard {

@@ -1,4 +1,4 @@
-#include "launch/fork.h"
+#include "launch/path/fork.h"
 #include "launch/trainer.h"
 #include "tools/command_support.h"
 

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "core/ops/matmul_plan.h"
+#include "core/ops/matmul/matmul_plan.h"
 
 // The matrix products of three models' training steps, by the models' published sizes.
 namespace switchyard::ops::test {

@@ -1,4 +1,4 @@
-#include "core/ops/matmul_plan.h"
+#include "core/ops/matmul/matmul_plan.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "core/ops/elementwise.h"
-#include "core/ops/matmul.h"
+#include "core/ops/matmul/matmul.h"
 #include "tests/core/ops/op_test.h"
 
 namespace switchyard::ops::test {

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <map>
 
-#include "parallel/host_reduction.h"
+#include "parallel/comm/host_reduction.h"
 
 // A collective goes in rounds: every rank puts a piece into its slot, reads all slots when all have
 // done so, and may put the next piece when all have read.

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/dtype.h"
-#include "parallel/reduce_op.h"
+#include "parallel/comm/reduce_op.h"
 #include "tests/emulated_cuda/nccl_rendezvous.h"
 
 namespace switchyard::emulated {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/memory.h"
-#include "core/ops/matmul_descriptors.h"
+#include "core/ops/matmul/matmul_descriptors.h"
 #include "tests/core/matmul_products.h"
 
 // The stand-in for cuBLASLt refuses what the real one documents to refuse, and overwrites what that

@@ -3,10 +3,10 @@
 #include <cstdlib>
 #include <map>
 
-#include "core/ops/attention.h"
+#include "core/ops/attention/attention.h"
 #include "core/ops/elementwise.h"
-#include "core/ops/matmul_settings.h"
-#include "core/ops/matmul_tuning.h"
+#include "core/ops/matmul/matmul_settings.h"
+#include "core/ops/matmul/matmul_tuning.h"
 #include "core/profiler.h"
 #include "tests/core/ops/op_test.h"
 

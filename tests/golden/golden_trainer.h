@@ -4,8 +4,8 @@
 
 #include "model/gpt_stage.h"
 #include "optim/distributed_optimizer.h"
+#include "optim/gradient_sync.h"
 #include "optim/schedule.h"
-#include "parallel/gradient_sync.h"
 #include "tests/golden/golden_file.h"
 
 namespace switchyard::test {

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <mutex>
 
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 #include "tests/golden/golden_trainer.h"
 #include "tests/model/host_elements.h"
 

@@ -19,7 +19,7 @@
 #include "core/ops/dropout.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/embedding.h"
-#include "core/ops/norm.h"
+#include "core/ops/norm/norm.h"
 #include "core/ops/rotary.h"
 
 namespace switchyard::ops {

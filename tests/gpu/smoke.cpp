@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/ops/attention.h"
+#include "core/ops/attention/attention.h"
 #include "core/profiler.h"
 #include "core/random.h"
-#include "launch/engine.h"
+#include "launch/engine/engine.h"
 #include "model/config.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 
 namespace switchyard {
 namespace {

@@ -1,5 +1,5 @@
 // Averages of checkpoints that a few lines write: many shards, failures on the way, repetition.
-#include "launch/average.h"
+#include "launch/path/average.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "launch/run_folder.h"
-#include "parallel/communicators.h"
+#include "launch/path/run_folder.h"
+#include "parallel/comm/communicators.h"
 #include "tests/support/temporary_folder.h"
 
 namespace fs = std::filesystem;

@@ -4,10 +4,10 @@
 #include <cstdlib>
 
 #include "core/error.h"
-#include "launch/engine.h"
+#include "launch/engine/engine.h"
+#include "launch/engine/world.h"
 #include "launch/trainer.h"
-#include "launch/world.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 
 namespace switchyard {
 namespace {

@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "core/error.h"
-#include "launch/specification.h"
+#include "launch/path/specification.h"
 #include "tests/data/reference_set.h"
 #include "tests/support/temporary_folder.h"
 

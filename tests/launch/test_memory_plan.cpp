@@ -1,12 +1,12 @@
-#include "launch/memory_plan.h"
+#include "launch/engine/memory_plan.h"
 
 #include <gtest/gtest.h>
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "launch/engine.h"
-#include "launch/gpu_models.h"
-#include "parallel/communicators.h"
+#include "launch/engine/engine.h"
+#include "launch/engine/gpu_models.h"
+#include "parallel/comm/communicators.h"
 
 namespace switchyard {
 namespace {

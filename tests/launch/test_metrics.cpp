@@ -5,8 +5,8 @@
 #include <sstream>
 
 #include "launch/metrics.h"
-#include "launch/run_folder.h"
-#include "launch/starts.h"
+#include "launch/path/run_folder.h"
+#include "launch/path/starts.h"
 #include "tests/support/temporary_folder.h"
 
 namespace switchyard {

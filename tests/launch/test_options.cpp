@@ -6,8 +6,8 @@
 #include <set>
 
 #include "core/error.h"
-#include "launch/option_hints.h"
-#include "launch/options.h"
+#include "launch/path/option_hints.h"
+#include "launch/path/options.h"
 #include "tests/support/temporary_folder.h"
 
 namespace switchyard {

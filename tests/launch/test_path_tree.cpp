@@ -4,7 +4,7 @@
 #include <fstream>
 
 #include "core/error.h"
-#include "launch/path_tree.h"
+#include "launch/path/path_tree.h"
 #include "tests/support/temporary_folder.h"
 
 namespace fs = std::filesystem;

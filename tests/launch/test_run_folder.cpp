@@ -4,13 +4,13 @@
 #include <unistd.h>
 
 #include "core/error.h"
-#include "launch/average.h"
-#include "launch/fork_point.h"
-#include "launch/path_state.h"
-#include "launch/path_tree.h"
-#include "launch/pins.h"
-#include "launch/relative_name.h"
-#include "launch/run_folder.h"
+#include "launch/path/average.h"
+#include "launch/path/fork_point.h"
+#include "launch/path/path_state.h"
+#include "launch/path/path_tree.h"
+#include "launch/path/pins.h"
+#include "launch/path/relative_name.h"
+#include "launch/path/run_folder.h"
 #include "tests/support/temporary_folder.h"
 
 namespace fs = std::filesystem;

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "data/tokenizer.h"
-#include "launch/specification.h"
+#include "launch/path/specification.h"
 #include "tests/support/temporary_folder.h"
 
 namespace switchyard {

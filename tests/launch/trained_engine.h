@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "launch/engine.h"
-#include "parallel/communicators.h"
+#include "launch/engine/engine.h"
+#include "parallel/comm/communicators.h"
 #include "tests/core/ops/op_test.h"
 
 namespace switchyard::test {

@@ -10,8 +10,8 @@
 
 #include "core/ops/elementwise.h"
 #include "core/random.h"
-#include "parallel/gradient_sync.h"
-#include "parallel/scratch_pool.h"
+#include "optim/gradient_sync.h"
+#include "parallel/comm/scratch_pool.h"
 #include "tests/model/host_elements.h"
 
 namespace switchyard::test {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "model/gpt_stage.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 #include "tests/model/reference_model.h"
 
 namespace switchyard::test {

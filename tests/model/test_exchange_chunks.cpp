@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "core/memory.h"
-#include "core/ops/matmul.h"
+#include "core/ops/matmul/matmul.h"
 #include "model/products.h"
 #include "tests/model/host_elements.h"
 #include "tests/model/model_run.h"

@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "model/parameters.h"
-#include "parallel/flat_buffers.h"
+#include "optim/flat_buffers.h"
 #include "tests/model/host_elements.h"
 #include "tests/model/model_run.h"
 

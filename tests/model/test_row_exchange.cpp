@@ -1,11 +1,11 @@
-#include "model/row_exchange.h"
+#include "parallel/row_exchange.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
 
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 #include "tests/parallel/recording_communicator.h"
 
 namespace switchyard {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "optim/distributed_optimizer.h"
-#include "parallel/communicators.h"
-#include "parallel/gradient_sync.h"
+#include "optim/gradient_sync.h"
+#include "parallel/comm/communicators.h"
 #include "tests/core/ops/op_test.h"
 #include "tests/parallel/random_parameters.h"
 

@@ -7,7 +7,7 @@
 #include <random>
 
 #include "core/error.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 
 namespace switchyard::test {
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "parallel/checkpoint.h"
-#include "parallel/communicator.h"
+#include "parallel/checkpoint/checkpoint.h"
+#include "parallel/comm/communicator.h"
 
 namespace switchyard::test {
 

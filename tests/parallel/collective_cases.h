@@ -1,6 +1,6 @@
 #pragma once
 
-#include "parallel/communicator.h"
+#include "parallel/comm/communicator.h"
 
 namespace switchyard {
 

@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/stop_signal.h"
-#include "launch/world.h"
+#include "launch/engine/world.h"
 #include "tools/commands.h"
 
 // Ranks over NCCL of which one fails, in the way that the argument names; the others wait for it on

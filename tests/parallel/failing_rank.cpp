@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 
 // Ranks of which one fails, in the way that the argument names; the others wait for it.
 // test_failing_rank.sh checks how the job ends.

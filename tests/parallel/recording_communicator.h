@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "parallel/communicator.h"
+#include "parallel/comm/communicator.h"
 
 namespace switchyard {
 

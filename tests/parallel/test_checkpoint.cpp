@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 #include "tests/parallel/checkpoint_cases.h"
 #include "tests/support/temporary_folder.h"
 

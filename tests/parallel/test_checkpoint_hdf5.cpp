@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "parallel/checkpoint_shard.h"
+#include "parallel/checkpoint/shard.h"
 #include "tests/parallel/checkpoint_cases.h"
 #include "tests/support/temporary_folder.h"
 

@@ -7,9 +7,9 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "parallel/communicators.h"
-#include "parallel/device_reduction.h"
-#include "parallel/host_reduction.h"
+#include "parallel/comm/communicators.h"
+#include "parallel/comm/device_reduction.h"
+#include "parallel/comm/host_reduction.h"
 #include "tests/parallel/collective_cases.h"
 
 // Ranks that are threads, and a world of one, with buffers on a GPU.

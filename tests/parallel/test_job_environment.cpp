@@ -5,7 +5,7 @@
 #include <map>
 
 #include "core/error.h"
-#include "parallel/job_environment.h"
+#include "parallel/comm/rendezvous/job_environment.h"
 
 namespace switchyard {
 

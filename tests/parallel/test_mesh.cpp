@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {

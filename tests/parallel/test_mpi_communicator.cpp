@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 #include "parallel/mesh.h"
 #include "tests/parallel/collective_cases.h"
 

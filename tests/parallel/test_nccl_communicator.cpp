@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "launch/world.h"
+#include "launch/engine/world.h"
 #include "parallel/mesh.h"
 #include "tests/parallel/collective_cases.h"
 #include "tools/commands.h"

@@ -9,9 +9,9 @@
 #include <random>
 
 #include "core/error.h"
-#include "parallel/communicators.h"
-#include "parallel/pipeline_executor.h"
-#include "parallel/scratch_pool.h"
+#include "parallel/comm/communicators.h"
+#include "parallel/comm/scratch_pool.h"
+#include "parallel/pipeline/executor.h"
 #include "tests/parallel/recording_communicator.h"
 
 namespace switchyard {

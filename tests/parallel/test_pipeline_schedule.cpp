@@ -9,7 +9,7 @@
 #include <tuple>
 
 #include "core/error.h"
-#include "parallel/pipeline_schedule.h"
+#include "parallel/pipeline/schedule.h"
 
 namespace switchyard {
 namespace {

@@ -8,9 +8,9 @@
 #include <thread>
 
 #include "core/error.h"
-#include "parallel/communicators.h"
-#include "parallel/store.h"
-#include "parallel/tcp_socket.h"
+#include "parallel/comm/communicators.h"
+#include "parallel/comm/rendezvous/store.h"
+#include "parallel/comm/rendezvous/tcp_socket.h"
 #include "tests/support/temporary_folder.h"
 
 namespace switchyard {

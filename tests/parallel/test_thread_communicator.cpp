@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "parallel/communicators.h"
+#include "parallel/comm/communicators.h"
 #include "tests/parallel/collective_cases.h"
 
 namespace switchyard {

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <thread>
 
-#include "parallel/checkpoint.h"
+#include "parallel/checkpoint/checkpoint.h"
 
 namespace fs = std::filesystem;
 

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <thread>
 
-#include "launch/file_lock.h"
+#include "launch/path/file_lock.h"
 #include "tests/tools/paths.h"
 #include "tests/tools/program.h"
 #include "tests/tools/refusal.h"

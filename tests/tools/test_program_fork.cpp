@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "launch/run_folder.h"
+#include "launch/path/run_folder.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
 

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <thread>
 
-#include "launch/run_folder.h"
+#include "launch/path/run_folder.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
 

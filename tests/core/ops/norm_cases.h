@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "core/ops/norm.h"
+#include "core/ops/norm/norm.h"
 #include "tests/core/ops/op_test.h"
 
 // Operands of norms, and what should come of them.

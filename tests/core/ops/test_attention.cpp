@@ -1,4 +1,4 @@
-#include "core/ops/attention.h"
+#include "core/ops/attention/attention.h"
 
 #include <gtest/gtest.h>
 #include <omp.h>

@@ -1,12 +1,12 @@
-#include "core/ops/matmul.h"
+#include "core/ops/matmul/matmul.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <thread>
 
-#include "core/ops/matmul_settings.h"
-#include "core/ops/matmul_widened.h"
+#include "core/ops/matmul/matmul_settings.h"
+#include "core/ops/matmul/matmul_widened.h"
 #include "tests/core/ops/op_test.h"
 
 namespace switchyard::ops::test {

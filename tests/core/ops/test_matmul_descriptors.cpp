@@ -1,4 +1,4 @@
-#include "core/ops/matmul_descriptors.h"
+#include "core/ops/matmul/matmul_descriptors.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,116 @@
+#include "launch/engine/matmul_choices.h"
+
+#include <set>
+#include <vector>
+
+#include "core/error.h"
+#include "core/logging.h"
+#include "core/ops/matmul/matmul_settings.h"
+#include "core/ops/matmul/matmul_tuning.h"
+#include "launch/engine/world.h"
+#include "model/products.h"
+
+namespace switchyard {
+
+ops::MatmulProduct as_called(const Product& p) {
+  ops::MatmulProduct product;
+  product.m = p.m;
+  product.n = p.n;
+  product.k = p.k;
+  product.inputs = p.inputs;
+  product.output = p.output;
+  product.transpose_a = p.transpose_a;
+  product.transpose_b = p.transpose_b;
+  product.accumulate = p.accumulate;
+  product.bias = p.bias;
+  product.gelu_input = p.gelu_input;
+  product.gelu_gradient = p.gelu_gradient;
+  product.row_sums = p.row_sums;
+  product.tf32 = p.inputs == DType::f32 && ops::matmul_settings().allow_tf32;
+  return product.dense();
+}
+
+namespace {
+
+// Of every rank, as they differ between stages and, in the vocabulary's last part, within one.
+std::vector<ops::MatmulProduct> all_products(const EngineOptions& o, const Layout& layout) {
+  std::set<ops::MatmulProduct> products;
+  for (int pp = 0; pp < layout.pp; ++pp) {
+    for (int tp = 0; tp < layout.tp; ++tp) {
+      const Coordinates place{.tp = tp, .cp = 0, .dp = 0, .pp = pp};
+      const auto stage = stage_options(o, activation_slots(o, layout, place));
+      // Two microbatches: the first one writes the gradients, the others add.
+      for (const Product& p : step_products(o.model, layout, place, stage, 2)) {
+        products.insert(as_called(p));
+      }
+    }
+  }
+  return {products.begin(), products.end()};
+}
+
+std::filesystem::path file_in(const std::filesystem::path& folder) {
+  return folder / "matmul.jsonl";
+}
+
+ops::MatmulTuning known_choices(const std::filesystem::path& folder,
+                                const ops::TuningIdentity& here) {
+  const auto file = file_in(folder);
+  if (folder.empty() || !std::filesystem::exists(file)) return ops::MatmulTuning(here);
+  auto table = ops::MatmulTuning::load(file);
+  const std::string problem = table.why_not(here);
+  if (problem.empty()) return table;
+  log::warning("{}: {}; products are timed anew, and bits may differ from before", file.string(),
+               problem);
+  return ops::MatmulTuning(here);
+}
+
+std::string choose(const std::filesystem::path& folder, const EngineOptions& options,
+                   const Layout& layout, bool goes_on) {
+  auto table = known_choices(folder, ops::tuning_identity());
+  const auto missing = table.lacks(all_products(options, layout));
+  if (!missing.empty()) {
+    log::info("timing algorithms of {} matrix products", missing.size());
+    if (goes_on) {
+      log::warning("they are not in {}; bits may differ from before", file_in(folder).string());
+    }
+    Stream stream(options.device);
+    Scratch scratch(options.device);
+    ops::tune_matmuls({stream, scratch}, missing, table);
+  }
+  return table.to_text();
+}
+
+}  // namespace
+
+void settle_matmul_choices(const std::filesystem::path& folder, const EngineOptions& options,
+                           const Mesh& mesh, bool goes_on) {
+  std::string text;
+  agree_on_errors(*mesh.world, [&] {
+    if (mesh.world->rank() == 0) text = choose(folder, options, mesh.layout, goes_on);
+  });
+  text = broadcast_text(*mesh.world, text);
+  agree_on_errors(*mesh.world, [&] {
+    const auto table = ops::MatmulTuning::parse(text, "the first rank's table");
+    ops::use_matmul_tuning(std::make_shared<const ops::MatmulTuning>(table));
+  });
+}
+
+bool has_matmul_choices(const std::filesystem::path& folder) {
+  return std::filesystem::exists(file_in(folder));
+}
+
+void hand_on_matmul_choices(const std::filesystem::path& parent,
+                            const std::filesystem::path& branch) {
+  if (!has_matmul_choices(parent)) return;
+  std::error_code problem;
+  std::filesystem::copy_file(file_in(parent), file_in(branch), problem);
+  check(!problem, "fork", "{} cannot be copied to {}: {}", file_in(parent).string(),
+        branch.string(), problem.message());
+}
+
+void keep_matmul_choices(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  ops::matmul_tuning()->save(file_in(folder));
+}
+
+}  // namespace switchyard

@@ -1,0 +1,185 @@
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <boost/program_options.hpp>
+#include <cctype>
+#include <sstream>
+
+#include "core/error.h"
+#include "launch/path/config_file.h"
+#include "launch/path/option_hints.h"
+#include "launch/path/options.h"
+
+namespace po = boost::program_options;
+
+namespace switchyard {
+
+namespace {
+
+// Short forms such as --tp are options of their own for the parser and are renamed afterwards.
+void describe(const OptionSpec& spec, const std::string& name, po::options_description& to) {
+  auto* value = po::value<std::vector<std::string>>();
+  if (spec.kind == OptionKind::list) {
+    value->multitoken();
+  } else if (spec.kind == OptionKind::flag) {
+    value->implicit_value({"true"}, "true");
+    value->zero_tokens();
+  }
+  std::string help = spec.help;
+  if (!spec.fallback.empty()) help += " (" + spec.fallback + ")";
+  to.add_options()(name.c_str(), value->value_name("X"), help.c_str());
+}
+
+po::options_description description(std::span<const OptionSpec> specs) {
+  po::options_description all;
+  for (const auto& spec : specs) {
+    describe(spec, long_name(spec), all);
+    if (!short_name(spec).empty()) describe(spec, short_name(spec), all);
+  }
+  all.add_options()("config", po::value<std::vector<std::string>>(), config_help);
+  all.add_options()("help", "this text");
+  return all;
+}
+
+void store(std::span<const OptionSpec> specs, const po::variables_map& from, Settings& to) {
+  for (const auto& spec : specs) {
+    bool seen = false;
+    for (const auto& name : {long_name(spec), short_name(spec)}) {
+      if (name.empty() || !from.count(name)) continue;
+      check(!seen, "options", "both --{} and --{} were given; one is allowed", long_name(spec),
+            short_name(spec));
+      seen = true;
+      to.set(spec, from[name].as<std::vector<std::string>>());
+    }
+  }
+}
+
+namespace style = po::command_line_style;
+constexpr int styles = style::allow_long | style::long_allow_next | style::long_allow_adjacent;
+
+// The parser stops at the first unknown name; a script is told all of them, each in a line.
+std::string unknown_names(const po::options_description& known,
+                          std::span<const std::string> arguments, std::span<const OptionSpec> specs,
+                          const OptionOwners& owners) {
+  std::vector<std::string> lines;
+  const auto parsed = po::command_line_parser({arguments.begin(), arguments.end()})
+                          .options(known)
+                          .style(styles)
+                          .allow_unregistered()
+                          .run();
+  for (const auto& option : parsed.options) {
+    if (!option.unregistered) continue;
+    const std::string word = option.original_tokens.front();
+    std::string name = word.substr(std::min(word.find_first_not_of('-'), word.size()));
+    name.resize(std::min(name.find('='), name.size()));
+    const std::string line = word.starts_with("---")
+                                 ? fmt::format("'{}': an option begins with two dashes", word)
+                                 : unknown_option(name, specs, owners);
+    if (std::ranges::find(lines, line) == lines.end()) lines.push_back(line);
+  }
+  return fmt::format("{}", fmt::join(lines, "\n  "));
+}
+
+// Words such as -lr, which the parser takes for names or values.
+void check_dashes(const Command& command, std::span<const OptionSpec> specs) {
+  auto words = command.positional;
+  for (const auto& [name, values] : command.given.all()) {
+    if (values.size() > 1) words.insert(words.end(), values.begin() + 1, values.end());
+  }
+  for (const auto& word : words) {
+    const bool is_dashed = word.size() > 1 && word[0] == '-' && std::isalpha(word[1]) != 0;
+    if (!is_dashed || word == "-h") continue;
+    const std::string name = word.substr(1, word.find('=') - 1);
+    const bool known = std::ranges::any_of(specs, [&](const OptionSpec& spec) {
+      return name == long_name(spec) || name == short_name(spec);
+    });
+    fail("options", "'{}': an option begins with two dashes; {}", word,
+         known ? fmt::format("did you mean --{}?", name) : "see --help for what is allowed");
+  }
+}
+
+}  // namespace
+
+Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments,
+                      const OptionOwners& owners) {
+  const auto all = description(specs);
+  Command command;
+  po::options_description with_positional = all;
+  with_positional.add_options()(" positional", po::value<std::vector<std::string>>());
+  po::positional_options_description places;
+  places.add(" positional", -1);
+  try {
+    po::variables_map values;
+    po::store(po::command_line_parser({arguments.begin(), arguments.end()})
+                  .options(with_positional)
+                  .positional(places)
+                  .style(styles)
+                  .run(),
+              values);
+    command.help = values.count("help") > 0;
+    if (values.count(" positional")) {
+      command.positional = values[" positional"].as<std::vector<std::string>>();
+      if (std::ranges::count(command.positional, "-h") > 0) command.help = true;
+    }
+    store(specs, values, command.given);
+    check_dashes(command, specs);
+    if (values.count("config")) {
+      for (const auto& file : values["config"].as<std::vector<std::string>>()) {
+        read_config_file(file, specs, command.given, owners);
+      }
+    }
+  } catch (const po::unknown_option&) {
+    fail("options", "{}", unknown_names(all, arguments, specs, owners));
+  } catch (const po::error& problem) {
+    fail("options", "{}; see --help for what is allowed", problem.what());
+  }
+  return command;
+}
+
+namespace {
+
+// Those of the terminal that is written to; 100 in a file or pipe.
+unsigned help_columns() {
+  winsize terminal{};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) == 0 && terminal.ws_col > 0;
+  return known ? std::clamp<unsigned>(terminal.ws_col, 60, 120) : 100;
+}
+
+}  // namespace
+
+std::string help_text(std::span<const OptionSpec> specs) {
+  const std::pair<OptionGroup, const char*> groups[] = {
+      {OptionGroup::model, "What a path is made of: the model (written once, never changed)"},
+      {OptionGroup::training, "What a path is made of: data, schedule, batch, seed"},
+      {OptionGroup::run, "How it is run (free at every start)"}};
+  std::ostringstream out;
+  const unsigned columns = help_columns();
+  OptionGroup last = OptionGroup::model;
+  bool has_path_options = false;
+  for (const auto& spec : specs) {
+    last = std::max(last, spec.group);
+    has_path_options |= spec.group != OptionGroup::run;
+  }
+  for (const auto& [group, title] : groups) {
+    const bool only = group == OptionGroup::run && !has_path_options;
+    po::options_description section(only ? "Options" : title, columns, columns * 3 / 5);
+    bool any = false;
+    for (const auto& spec : specs) {
+      if (spec.group != group) continue;
+      any = true;
+      OptionSpec shown = spec;
+      if (!short_name(spec).empty()) shown.help = "--" + short_name(spec) + ": " + spec.help;
+      describe(shown, long_name(spec), section);
+    }
+    if (group == last) {
+      section.add_options()("config", po::value<std::string>()->value_name("FILE"), config_help);
+    }
+    if (any) out << section << '\n';
+  }
+  return out.str();
+}
+
+}  // namespace switchyard

@@ -1,0 +1,183 @@
+#include "launch/path/fork.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/logging.h"
+#include "launch/engine/matmul_choices.h"
+#include "launch/path/fork_point.h"
+#include "launch/path/pins.h"
+#include "launch/path/relative_name.h"
+#include "launch/path/run_folder.h"
+#include "launch/path/specification_checks.h"
+#include "launch/path/verify.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard {
+
+namespace {
+
+// All of a saved step is read, as the branch's first start will.
+CheckpointInfo read_fork_point(const RunFolder& parent, int64_t step) {
+  const auto entry = parent.checkpoint(step);
+  try {
+    const CheckpointReader reader(entry.folder);
+    verify_with_progress(reader);
+    return reader.info();
+  } catch (const Error& problem) {
+    check(
+        parent.has(step), "fork",
+        "step {} of '{}' was deleted while it was read; a trainer with --keep-checkpoints deletes "
+        "the oldest: fork a step that stays",
+        step, parent.folder().string());
+    throw Error(fmt::format("{}; no branch can start at step {} of '{}'", problem.what(), step,
+                            parent.folder().string()),
+                problem.code());
+  }
+}
+
+// The parent's saved step; step 0 is its random start, of which nothing is saved.
+LineageEntry entry_at(const RunFolder& parent, const PathSpecification& path, int64_t step,
+                      const RelativeName& name, bool is_there) {
+  if (step == 0) {
+    check(path.start_step() == 0, "fork",
+          "'{}' begins at step {}; its random start is step 0 of the path that it was forked from",
+          parent.folder().string(), path.start_step());
+    return {name.real, "", 0, 0, 0, name.given};
+  }
+  const auto info = is_there ? CheckpointReader(parent.checkpoint(step).folder).info()
+                             : read_fork_point(parent, step);
+  return {name.real, info.id, info.step, info.samples, path.tokens_at(info.step), name.given};
+}
+
+// Nothing is saved of a random start: its pin only tells `inspect` of the branch.
+void keep_fork_point(const RunFolder& parent, const LineageEntry& point, const RunFolder& branch) {
+  if (point.step > 0) {
+    pin_fork_point(parent, point.step, point.checkpoint, branch);
+    return;
+  }
+  try {
+    write_pin(parent.folder(), 0, "", branch.folder());
+  } catch (const Error&) {
+    return;  // the parent may only be read
+  }
+}
+
+void check_same(const RunFolder& branch, const PathSpecification& asked) {
+  const std::string differs = difference(branch.read(), asked);
+  check(differs.empty(), "fork", "'{}' exists already: {}; a branch needs a new folder",
+        branch.folder().string(), differs);
+}
+
+// Writes the branch, of which nothing is left where that fails; false where another process has
+// made the same at this moment.
+bool make_branch(const RunFolder& parent, const RunFolder& branch, const PathSpecification& path) {
+  const auto& point = path.lineage.back();
+  std::error_code ignored;
+  const bool is_new = !fs::exists(branch.folder(), ignored);
+  const PathLock lock(branch, std::chrono::seconds(30));
+  if (branch.exists()) {
+    check_same(branch, path);
+    return false;
+  }
+  try {
+    keep_fork_point(parent, point, branch);
+    if (point.step > 0) parent.checkpoint(point.step);  // a trainer may have deleted it meanwhile
+    hand_on_matmul_choices(parent.folder(), branch.folder());
+    branch.write(path);
+    return true;
+  } catch (const Error&) {
+    remove_pin(parent.folder(), point.step, branch.folder());
+    if (is_new) fs::remove_all(branch.folder(), ignored);
+    throw;
+  }
+}
+
+}  // namespace
+
+void fork(const std::string& parent_at_step, const std::string& child, const Settings& given) {
+  const auto reference = parse_run_reference(parent_at_step);
+  check(reference.step.has_value(), "fork", "'{}'; MAIN@STEP is allowed", parent_at_step);
+  const RunFolder parent(reference.folder);
+  const RunFolder branch(child);
+  bool is_there = branch.exists();
+  if (!is_there) branch.check_name();
+  check(is_there || !branch.taken(), "fork", "'{}' exists already; a branch needs a new folder",
+        child);
+  const auto specification = parent.read();
+  check(specification.kind == "path", "fork",
+        "'{}' is an average, which has weights only; fork a "
+        "path's saved step",
+        reference.folder.string());
+  const auto name = relative_name(parent.folder(), branch.folder());
+  const auto entry = entry_at(parent, specification, *reference.step, name, is_there);
+  const auto path = fork_path(specification, entry, given);
+  if (is_there) {
+    check_same(branch, path);
+    keep_fork_point(parent, entry, branch);
+  } else {
+    is_there = !make_branch(parent, branch, path);
+  }
+  log::info("'{}' continues from step {} of '{}' ({} samples){}", child, entry.step,
+            parent.folder().string(), entry.samples, is_there ? " already" : "");
+  for (const auto& line : describe_rates(specification, path)) log::info("{}", line);
+  if (const auto line = describe_minimum(path, given); !line.empty()) log::info("{}", line);
+}
+
+namespace {
+
+// Whether the path reads these data from that step on already.
+bool is_extended(const PathSpecification& path, int64_t step, const Settings& given) {
+  const auto stage =
+      std::ranges::find(path.stages, path.samples_at(step), &DataStage::first_sample);
+  if (stage == path.stages.end()) return false;
+  return is_named_blend(stage->sources, parse_sources(given.list("data-path"))) ||
+         is_same_blend(stage->sources,
+                       identified_sources(given.list("data-path"), path.model.vocabulary));
+}
+
+void check_will_be_read(const PathSpecification& path, int64_t step, int64_t last_saved) {
+  check(step >= last_saved, "extend",
+        "--at-step {}, but step {} is saved; a step from there on is allowed", step, last_saved);
+  const int64_t end = path.decay_end();
+  check(end == 0 || step < end || path.learns_behind_end(), "extend",
+        "--at-step {}, but the path ends at step {}, with its decay, and the rate is 0 behind it; "
+        "what lies there is never read: a step before {} is allowed",
+        step, end, end);
+  const int64_t sample = path.samples_at(step);
+  check(
+      path.stages.back().first_sample < sample, "extend",
+      "--at-step {} (sample {}), but a stage of data begins at sample {} already; a later step is "
+      "allowed",
+      step, sample, path.stages.back().first_sample);
+}
+
+}  // namespace
+
+void extend(const std::string& run, int64_t step, const Settings& given) {
+  const RunFolder folder(run);
+  auto path = folder.read();
+  check(path.kind == "path", "extend", "'{}' is an average; it is never trained on", run);
+  if (is_extended(path, step, given)) {  // seen without the lock: a stage never goes
+    log::info("behind step {} '{}' reads {} already", step, run, show(given.list("data-path")));
+    return;
+  }
+  const PathLock lock(folder);
+  path = folder.read();  // now nobody else changes it
+  const auto latest = folder.latest();
+  const int64_t last = latest ? latest->step : path.start_step();
+  check_will_be_read(path, step, last);
+  path.stages.push_back({path.samples_at(step), parse_sources(given.list("data-path"))});
+  path.stages = open_training_data(path, last, path.end_behind(step)).stages();
+  folder.write(path);
+  log::info("behind step {} '{}' reads {}", step, run, show_blend(path.stages.back().sources));
+  if (path.decay_end() > 0 && step >= path.decay_end()) {
+    log::info(
+        "the decay ends at step {}: 'train' reads this with a --train-iters above {}, at the "
+        "rate {:.6g} (--min-lr)",
+        path.decay_end(), step, path.schedule.minimum);
+  }
+}
+
+}  // namespace switchyard

@@ -1,0 +1,69 @@
+#include "launch/path/fork_point.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/logging.h"
+#include "launch/path/paths_near.h"
+#include "launch/path/pins.h"
+#include "launch/path/relative_name.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard {
+
+namespace {
+
+ForkPoint open(const fs::path& place, const LineageEntry& fork) {
+  const RunFolder parent(place);
+  const auto entry = parent.checkpoint(fork.step);
+  const std::string id = CheckpointReader(entry.folder).info().id;
+  check(id == fork.checkpoint, "fork",
+        "step {} of '{}' is checkpoint {}; this branch was forked from {}", fork.step,
+        place.string(), id, fork.checkpoint);
+  return {parent, entry};
+}
+
+bool is_there(const fs::path& place, const LineageEntry& fork) {
+  try {
+    open(place, fork);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork) {
+  const auto all = places({fork.path, fork.path_as_given}, branch.folder());
+  auto found = std::ranges::find_if(all, [&](const fs::path& p) { return is_there(p, fork); });
+  if (found != all.end()) return open(*found, fork);
+  std::vector<fs::path> around = {branch.folder()};  // either may have been moved
+  around.insert(around.end(), all.begin(), all.end());
+  for (const fs::path& near : paths_near(around)) {
+    if (is_there(near, fork)) return open(near, fork);
+  }
+  std::error_code ignored;
+  found = std::ranges::find_if(all, [&](const fs::path& p) { return fs::exists(p, ignored); });
+  try {
+    return open(found != all.end() ? *found : all.front(), fork);
+  } catch (const Error& problem) {
+    throw Error(fmt::format("{}; the branch '{}' starts there at step {}", problem.what(),
+                            branch.folder().string(), fork.step));
+  }
+}
+
+bool pin_fork_point(const RunFolder& parent, int64_t step, const std::string& checkpoint,
+                    const RunFolder& branch) {
+  try {
+    write_pin(parent.folder(), step, checkpoint, branch.folder());
+    return true;
+  } catch (const Error& problem) {
+    log::warning("{}; nothing keeps step {} of '{}', so the first start saves it in '{}'",
+                 problem.what(), step, parent.folder().string(), branch.folder().string());
+    return false;
+  }
+}
+
+}  // namespace switchyard

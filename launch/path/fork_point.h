@@ -1,0 +1,22 @@
+#pragma once
+
+#include "launch/path/run_folder.h"
+
+namespace switchyard {
+
+// The saved step of another path that a branch starts from.
+struct ForkPoint {
+  RunFolder parent;
+  CheckpointEntry entry;
+};
+
+// Where it lies now, told by the checkpoint's id from what else its name may mean. Throws Error
+// where it is not there.
+ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork);
+
+// Pins it for the branch, and returns whether that was possible: a parent that only others may
+// write is forked, too, with a warning.
+bool pin_fork_point(const RunFolder& parent, int64_t step, const std::string& checkpoint,
+                    const RunFolder& branch);
+
+}  // namespace switchyard

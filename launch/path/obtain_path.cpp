@@ -1,0 +1,84 @@
+#include "launch/path/obtain_path.h"
+
+#include "core/error.h"
+#include "core/logging.h"
+#include "launch/engine/world.h"
+
+namespace switchyard {
+
+namespace {
+
+// The path that is there; or, where no step of it was ever made, the one that was asked for
+// instead. `is_new` says whether it has to be written.
+PathSpecification continue_path(const RunFolder& run, const Settings& given, bool& is_new) {
+  auto path = run.read();
+  check(path.kind == "path", "train",
+        "'{}' is an average; it has weights only and is never trained on", run.folder().string());
+  const auto before = path;
+  // Made anew, it would lose an extension.
+  const bool untrained = path.lineage.empty() && path.stages.size() == 1 && run.is_untrained();
+  const bool whole = untrained && !given.has("load-step") && missing_for_new_path(given).empty();
+  try {
+    check_against(path, given, untrained);
+  } catch (const Error&) {
+    if (!whole) throw;
+  }
+  if (whole) {
+    auto asked = new_path(given);
+    const auto differs = difference(before, asked);
+    is_new = !differs.empty();
+    if (is_new) {
+      log::warning("'{}' has no step yet and is made anew: {}", run.folder().string(), differs);
+      return asked;
+    }
+  }
+  // Known by its identity, a set that moved is settled at once: those of another stage may have
+  // moved elsewhere, and only one stage can be given at a time.
+  if (path.to_json() != before.to_json()) run.write(path);
+  return path;
+}
+
+PathSpecification begin_path(const RunFolder& run, const Settings& given) {
+  run.check_name();
+  check(given.has("data-path"), "path",
+        "there is no path in '{}'; a new one needs --data-path (is the name right?)",
+        run.folder().string());
+  check(!given.has("load-step"), "path",
+        "--load-step {}, but there is no path in '{}' yet; leave it out for a new one",
+        given.has("load-step") ? given.text("load-step") : "", run.folder().string());
+  run.check_unused();
+  return new_path(given);
+}
+
+}  // namespace
+
+PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool& is_new,
+                              std::unique_ptr<PathLock>& lock, Communicator& world) {
+  std::string text;
+  agree_on_errors(world, [&] {
+    if (world.rank() != 0) return;
+    is_new = !run.exists();
+    if (!is_new) lock = std::make_unique<PathLock>(run);
+    const auto path = is_new ? begin_path(run, given) : continue_path(run, given, is_new);
+    if (is_new) {
+      for (const auto& line : rounded_sizes(path.model, given)) log::info("model: {}", line);
+      if (const auto line = describe_minimum(path, given); !line.empty()) log::info("{}", line);
+    }
+    text = (is_new ? "new " : "") + path.to_json();
+  });
+  text = broadcast_text(world, text);
+  is_new = text.starts_with("new ");
+  return PathSpecification::from_json(is_new ? text.substr(4) : text, "the path of rank 0");
+}
+
+void settle_new(const RunFolder& run, const PathSpecification& path,
+                std::unique_ptr<PathLock>& lock) {
+  if (!lock) {
+    lock = std::make_unique<PathLock>(run);
+    check(!run.exists(), "path", "'{}' was made by another process at this moment",
+          run.folder().string());
+  }
+  run.write(path);
+}
+
+}  // namespace switchyard

@@ -1,0 +1,41 @@
+#include "launch/path/option_json.h"
+
+using nlohmann::ordered_json;
+
+namespace switchyard {
+
+ordered_json option_json(const OptionSpec& spec, const Settings& settings) {
+  const std::string name = spec.long_name();
+  const auto& values = settings.list(name);
+  switch (spec.kind) {
+    case OptionKind::integer:
+      return settings.integer(name);
+    case OptionKind::real:
+      return settings.real(name);
+    case OptionKind::flag:
+      return values.front() == "true";
+    case OptionKind::text:
+      return values.front();
+    case OptionKind::list:
+      return values;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> option_text(const OptionSpec& spec, const ordered_json& value) {
+  switch (spec.kind) {
+    case OptionKind::integer:
+      return {std::to_string(value.get<int64_t>())};
+    case OptionKind::real:
+      return {canonical_real(value.get<double>())};
+    case OptionKind::flag:
+      return {value.get<bool>() ? "true" : "false"};
+    case OptionKind::text:
+      return {value.get<std::string>()};
+    case OptionKind::list:
+      return value.get<std::vector<std::string>>();
+  }
+  return {};
+}
+
+}  // namespace switchyard

@@ -1,0 +1,160 @@
+#include "launch/path/options.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace switchyard {
+
+namespace {
+
+template <class T>
+bool parse_number(const std::string& text, T& value) {
+  const char* begin = text.data();
+  if (text.size() > 1 && text[0] == '+') ++begin;
+  const auto [end, problem] = std::from_chars(begin, text.data() + text.size(), value);
+  return problem == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+std::string canonical(const OptionSpec& spec, const std::string& text) {
+  const std::string name = long_name(spec);
+  switch (spec.kind) {
+    case OptionKind::integer: {
+      int64_t value = 0;
+      check(parse_number(text, value), "options", "--{} {}; a whole number is allowed", name, text);
+      return std::to_string(value);
+    }
+    case OptionKind::real: {
+      double value = 0;
+      check(parse_number(text, value) && std::isfinite(value), "options",
+            "--{} {}; a finite number is allowed", name, text);
+      return canonical_real(value);
+    }
+    case OptionKind::flag:
+      check(text == "true" || text == "false", "options", "--{} {}; true or false is allowed", name,
+            text);
+      return text;
+    case OptionKind::text:
+    case OptionKind::list:
+      return text;
+  }
+  return text;
+}
+
+const std::vector<std::string>& lookup(const std::map<std::string, std::vector<std::string>>& all,
+                                       const std::string& name) {
+  const auto found = all.find(name);
+  check(found != all.end() && !found->second.empty(), "options", "--{} is needed here", name);
+  return found->second;
+}
+
+}  // namespace
+
+std::string long_name(const OptionSpec& spec) { return spec.name.substr(0, spec.name.find(',')); }
+
+std::string short_name(const OptionSpec& spec) {
+  const size_t comma = spec.name.find(',');
+  return comma == std::string::npos ? "" : spec.name.substr(comma + 1);
+}
+
+std::string canonical_real(double value) {
+  char buffer[32];
+  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
+  return {buffer, result.ptr};
+}
+
+int64_t Settings::integer(const std::string& name) const {
+  int64_t value = 0;
+  const std::string& given = text(name);
+  check(parse_number(given, value), "options", "--{} {}; a whole number is allowed", name, given);
+  return value;
+}
+
+double Settings::real(const std::string& name) const {
+  double value = 0;
+  const std::string& given = text(name);
+  check(parse_number(given, value), "options", "--{} {}; a number is allowed", name, given);
+  return value;
+}
+
+const std::string& Settings::text(const std::string& name) const {
+  return lookup(values_, name).front();
+}
+
+const std::vector<std::string>& Settings::list(const std::string& name) const {
+  return lookup(values_, name);
+}
+
+bool Settings::flag(const std::string& name) const { return has(name) && text(name) == "true"; }
+
+void Settings::set(const OptionSpec& spec, std::vector<std::string> values) {
+  const std::string name = long_name(spec);
+  check(spec.kind == OptionKind::list || values.size() == 1, "options",
+        "--{} {}; one value is allowed", name, fmt::join(values, " "));
+  for (auto& value : values) value = canonical(spec, value);
+  values_[name] = std::move(values);
+}
+
+Settings with_fallbacks(std::span<const OptionSpec> specs, Settings given) {
+  for (const auto& spec : specs) {
+    const std::string name = long_name(spec);
+    if (!given.has(name) && !spec.fallback.empty()) given.set(spec, {spec.fallback});
+  }
+  return given;
+}
+
+namespace {
+
+bool is_number(const std::string& text) {
+  double value = 0;
+  return parse_number(text, value);
+}
+
+// How many values at the front of a list make it complete: one path, or weight and path pairs.
+size_t complete_length(const std::vector<std::string>& values) {
+  if (values.empty() || !is_number(values[0])) return std::min<size_t>(values.size(), 1);
+  size_t length = 0;
+  while (length + 1 < values.size() && is_number(values[length])) length += 2;
+  return length;
+}
+
+// Moves at most `missing` values behind a complete list to the names.
+void give_back(Command& command, const std::string& option, size_t missing) {
+  auto values = command.given.list(option);
+  if (is_number(values.back())) return;  // a weight whose path was forgotten
+  const size_t surplus = values.size() - complete_length(values);
+  const auto kept = static_cast<std::ptrdiff_t>(values.size() - std::min(surplus, missing));
+  command.positional.insert(command.positional.end(), values.begin() + kept, values.end());
+  values.erase(values.begin() + kept, values.end());
+  command.given.set({option, OptionKind::list, OptionGroup::run, "", ""}, values);
+}
+
+}  // namespace
+
+std::vector<std::string> take_names(Command& command, size_t count, const std::string& what) {
+  const auto& names = command.positional;
+  bool has_list = false;
+  for (const auto& [option, values] : command.given.all()) {
+    if (values.size() < 2) continue;
+    has_list = true;
+    if (names.size() < count) give_back(command, option, count - names.size());
+  }
+  check(!names.empty(), "options", "{} is missing{}", what,
+        has_list ? "; it may stand in front of options with several values" : "");
+  const bool has_truth = std::ranges::any_of(
+      names, [](const std::string& name) { return name == "true" || name == "false"; });
+  check(names.size() == count, "options", "'{}' {} given; {}{} allowed{}", fmt::join(names, "' '"),
+        names.size() == 1 ? "was" : "were", count == 1 ? "one " : "",
+        what + (count == 1 ? " is" : " are"), has_truth ? "; a flag takes no value" : "");
+  return names;
+}
+
+std::string take_run(Command& command, const std::string& what) {
+  return take_names(command, 1, what).front();
+}
+
+}  // namespace switchyard

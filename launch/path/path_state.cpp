@@ -1,0 +1,174 @@
+#include "launch/path/path_state.h"
+
+#include <fmt/ranges.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/error.h"
+#include "launch/path/paths_near.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard {
+
+namespace {
+
+// The lock as the kernel lists it: "1: FLOCK  ADVISORY  WRITE 4242 08:01:131 0 EOF".
+bool is_locked(const fs::path& file) {
+  struct stat status {};
+  if (stat(file.c_str(), &status) != 0) return false;
+  const std::string inode = fmt::format(":{}", status.st_ino);
+  std::ifstream locks("/proc/locks");
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream words(line);
+    for (std::string word; words >> word;) {
+      if (word.ends_with(inode) && line.find("FLOCK") != std::string::npos) return true;
+    }
+  }
+  return false;
+}
+
+// The last line of the log that is whole; a log may be long, and its end is enough.
+nlohmann::json last_line(const fs::path& file) {
+  constexpr std::streamoff tail = 1 << 16;
+  std::ifstream stream(file, std::ios::binary);
+  stream.seekg(0, std::ios::end);
+  const std::streamoff size = stream.tellg();
+  if (!stream || size <= 0) return {};
+  stream.seekg(std::max<std::streamoff>(0, size - tail));
+  nlohmann::json last;
+  for (std::string line; std::getline(stream, line);) {
+    auto parsed = nlohmann::json::parse(line, nullptr, false);
+    if (parsed.is_object() && parsed.contains("step")) last = std::move(parsed);
+  }
+  return last;
+}
+
+}  // namespace
+
+PathState state_of(const RunFolder& run, const PathSpecification& path) {
+  PathState state;
+  state.step = path.start_step();
+  for (const auto& entry : list_checkpoints(run.checkpoints())) {
+    if (entry.complete) state.saved.push_back(entry.step);
+  }
+  if (!state.saved.empty()) state.step = std::max(state.step, state.saved.back());
+  const auto last = last_line(run.folder() / "metrics.jsonl");
+  if (last.is_object() && last.at("step").is_number_integer() &&
+      last.at("step").get<int64_t>() >= state.step) {
+    state.step = last.at("step");
+    if (last.contains("loss") && last.at("loss").is_number()) state.loss = last.at("loss");
+  }
+  state.trained = !state.saved.empty() || last.is_object();
+  state.running = is_locked(run.folder() / "lock");
+  return state;
+}
+
+std::string word_of(const PathState& state, const PathSpecification& path) {
+  if (path.kind == "average") return "average";
+  if (state.running) return "running";
+  if (!state.trained) return "new";
+  return path.decay_end() > 0 && state.step >= path.decay_end() ? "finished" : "stopped";
+}
+
+namespace {
+
+// The places that an average's source may have: as seen from the average and, in averages of
+// earlier versions, by the name that was typed, from wherever that was.
+std::vector<fs::path> places_of_source(const RunFolder& average, const CheckpointInfo& info,
+                                       const std::string& typed) {
+  const auto document = info.documents.find("source");
+  if (document != info.documents.end()) {
+    const auto name = nlohmann::json::parse(document->second, nullptr, false);
+    if (name.is_object()) {
+      return places({name.value("path", ""), name.value("path_as_given", "")}, average.folder());
+    }
+  }
+  std::vector<fs::path> all = {typed};
+  for (fs::path above = fs::absolute(average.folder()); above.has_relative_path();) {
+    above = above.parent_path();
+    all.push_back((above / typed).lexically_normal());
+  }
+  return all;
+}
+
+// Whether one of these checkpoints (step and id) is saved there.
+bool has_one_of(const fs::path& run, const std::map<int64_t, std::string>& checkpoints) {
+  try {
+    for (const auto& entry : list_checkpoints(RunFolder(run).checkpoints())) {
+      const auto same = checkpoints.find(entry.step);
+      if (!entry.complete || same == checkpoints.end()) continue;
+      return CheckpointReader(entry.folder).info().id == same->second;
+    }
+  } catch (const Error&) {  // it is not there, as far as can be seen
+  }
+  return false;
+}
+
+}  // namespace
+
+// Its lineage is "uniform mean of" and a line "RUN@STEP (checkpoint ID)" each.
+AverageSource source_of_average(const RunFolder& average, const CheckpointReader& checkpoint) {
+  AverageSource source;
+  std::map<int64_t, std::string> ids;
+  const auto& documents = checkpoint.info().documents;
+  const auto lineage = documents.find("lineage");
+  std::istringstream lines(lineage == documents.end() ? "" : lineage->second);
+  for (std::string line; std::getline(lines, line);) {
+    const std::string before_id = " (checkpoint ";
+    const size_t id = line.rfind(before_id);
+    if (id == std::string::npos || !line.ends_with(')')) continue;
+    const auto reference = parse_run_reference(line.substr(0, id));
+    source.run = reference.folder.string();
+    source.steps.push_back(reference.step.value_or(0));
+    const size_t begin = id + before_id.size();
+    ids[source.steps.back()] = line.substr(begin, line.size() - begin - 1);
+  }
+  if (source.run.empty()) return source;
+  const auto named = places_of_source(average, checkpoint.info(), source.run);
+  auto all = named;
+  const fs::path around[] = {average.folder()};
+  std::ranges::copy(paths_near(around), std::back_inserter(all));
+  auto found = std::ranges::find_if(all, [&](const fs::path& p) { return has_one_of(p, ids); });
+  if (found == all.end()) {  // its steps may have been deleted since
+    std::error_code ignored;
+    found = std::ranges::find_if(
+        all.begin(), all.begin() + std::ssize(named),
+        [&](const fs::path& p) { return fs::exists(p / "path.json", ignored); });
+    if (found == all.begin() + std::ssize(named)) return source;
+  }
+  source.run = found->string();
+  return source;
+}
+
+fs::path place_of(const RelativeName& name, const fs::path& from) {
+  const auto all = places(name, from);
+  if (all.empty()) return from;
+  std::error_code ignored;
+  const auto there =
+      std::ranges::find_if(all, [&](const fs::path& place) { return fs::exists(place, ignored); });
+  return (there == all.end() ? all.front() : *there).lexically_normal();
+}
+
+// Four or more at one distance are given by their first two and their last.
+std::string show_steps(const std::vector<int64_t>& steps) {
+  std::vector<std::string> words;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    size_t end = i + 1;
+    while (end + 1 < steps.size() && steps[end + 1] - steps[end] == steps[i + 1] - steps[i]) ++end;
+    words.push_back(fmt::format("{}", steps[i]));
+    if (end >= steps.size() || end - i < 3) continue;
+    words.push_back(fmt::format("{}", steps[i + 1]));
+    words.push_back(fmt::format("... {}", steps[end]));
+    i = end;
+  }
+  return fmt::format("{}", fmt::join(words, ", "));
+}
+
+}  // namespace switchyard

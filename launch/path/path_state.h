@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/path/relative_name.h"
+#include "launch/path/run_folder.h"
+
+namespace switchyard {
+
+// How far a path is, as its folder tells.
+struct PathState {
+  int64_t step = 0;            // the last one logged or saved; the fork or 0 before any
+  std::optional<double> loss;  // of that step, where it is known
+  bool trained = false;        // whether a step of its own is logged or saved
+  bool running = false;        // a process of this machine holds its lock
+  std::vector<int64_t> saved;  // complete checkpoints, ascending
+};
+// Throws Error where files cannot be read. Takes no lock, so it never keeps a trainer from it.
+PathState state_of(const RunFolder& run, const PathSpecification& path);
+// One word: average, new, running, finished (a decay's end is reached) or stopped.
+std::string word_of(const PathState& state, const PathSpecification& path);
+
+// What an average is the mean of, as its checkpoint says; no steps where it does not.
+struct AverageSource {
+  std::string run;  // where it lies now; as it was given where it is not found
+  std::vector<int64_t> steps;
+};
+AverageSource source_of_average(const RunFolder& average, const CheckpointReader& checkpoint);
+
+// The first of the places that a name may mean which is there, or else the first.
+std::filesystem::path place_of(const RelativeName& name, const std::filesystem::path& from);
+
+// Steps in a few words: "100, 200, ... 900, 950".
+std::string show_steps(const std::vector<int64_t>& steps);
+
+}  // namespace switchyard

@@ -1,0 +1,238 @@
+#include "launch/path/pins.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <charconv>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "core/error.h"
+#include "launch/path/paths_near.h"
+#include "launch/path/relative_name.h"
+#include "launch/path/run_folder.h"
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+namespace switchyard {
+
+namespace {
+
+struct Contents {
+  RelativeName branch;     // from the folder of pins
+  std::string checkpoint;  // empty in pins of earlier versions, which hold the name alone
+  std::string absolute;    // the branch's real place at that time
+};
+
+Contents parse(std::string text) {
+  const auto parsed = ordered_json::parse(text, nullptr, false);
+  if (parsed.is_object()) {
+    return {{parsed.value("branch", ""), parsed.value("branch_as_given", "")},
+            parsed.value("checkpoint", ""),
+            parsed.value("branch_absolute", "")};
+  }
+  while (text.ends_with('\n')) text.pop_back();
+  return {{text, ""}, "", ""};
+}
+
+std::string to_text(const Contents& pin) {
+  ordered_json all = {{"branch", pin.branch.real}};
+  if (!pin.branch.given.empty()) all["branch_as_given"] = pin.branch.given;
+  all["checkpoint"] = pin.checkpoint;
+  all["branch_absolute"] = pin.absolute;
+  return all.dump() + "\n";
+}
+
+fs::path pins_of(const fs::path& run) { return run / "pins"; }
+
+// Branches of the same last name differ by a hash of the whole name from here.
+fs::path file_of(const fs::path& run, int64_t step, const RelativeName& branch) {
+  const std::string last = fs::path(branch.real).filename().string().substr(0, 100);
+  return pins_of(run) / fmt::format("step-{:08}--{}-{:016x}.pin", step, last,
+                                    XXH3_64bits(branch.real.data(), branch.real.size()));
+}
+
+std::optional<int64_t> step_of(const fs::path& file) {
+  const std::string name = file.filename().string();
+  int64_t step = 0;
+  const bool is_pin =
+      name.starts_with("step-") && file.extension() == ".pin" &&
+      std::from_chars(name.data() + 5, name.data() + name.size(), step).ec == std::errc();
+  return is_pin ? std::optional(step) : std::nullopt;
+}
+
+// A directory that is absent or empty may be a file system that is not mounted now.
+bool may_be_out_of_sight(const fs::path& place) {
+  std::error_code problem;
+  const bool empty = fs::is_empty(place.parent_path(), problem);
+  return problem || empty;
+}
+
+enum class Answer : uint8_t { no, unknown, yes };
+
+// Whether the path there was forked at this step of this checkpoint.
+Answer is_branch(const fs::path& place, const Pin& pin) {
+  try {
+    const auto path = RunFolder(place).read();
+    const bool same = path.kind == "path" && !path.lineage.empty() &&
+                      path.lineage.back().step == pin.step &&
+                      (pin.checkpoint.empty() || path.lineage.back().checkpoint == pin.checkpoint);
+    return same ? Answer::yes : Answer::no;
+  } catch (const std::exception&) {
+    return Answer::unknown;
+  }
+}
+
+// The same of the branch's own place, where a folder without path.json is a fork in the making.
+Answer is_there(const fs::path& place, const Pin& pin) {
+  std::error_code problem;
+  const auto status = fs::status(place, problem);
+  if (status.type() == fs::file_type::not_found) {
+    // A link may lead to a file system that is not mounted now.
+    if (fs::is_symlink(fs::symlink_status(place, problem))) return Answer::unknown;
+    return may_be_out_of_sight(place) ? Answer::unknown : Answer::no;
+  }
+  if (!problem && !fs::is_directory(status)) return Answer::no;
+  return is_branch(place, pin);
+}
+
+// Pins of earlier versions hold no id; that of the step tells its branches from others.
+std::string id_of_step(const fs::path& run, int64_t step) {
+  try {
+    return CheckpointReader(RunFolder(run).checkpoint(step).folder).info().id;
+  } catch (const Error&) {
+    return "";
+  }
+}
+
+struct Lookup {
+  Pin pin;
+  std::vector<fs::path> places;
+  Answer answer = Answer::unknown;  // of the branch's own place
+};
+
+Lookup look_up(const fs::path& file, int64_t step) {
+  Lookup found{{.step = step, .file = file}, {}};
+  Contents contents;
+  try {
+    contents = parse(read_file(file));
+  } catch (const Error&) {
+    return found;
+  }
+  found.pin.checkpoint = contents.checkpoint;
+  found.places = places(contents.branch, file.parent_path());
+  found.pin.branch = found.places.empty() ? fs::path() : found.places.front();
+  // Told by what lies there, as the run may have been moved away from the branch.
+  const fs::path absolute = contents.absolute;
+  if (!absolute.empty() && is_branch(absolute, found.pin) == Answer::yes) {
+    found.places.push_back(absolute);
+  }
+  found.answer = Answer::no;
+  for (const fs::path& place : found.places) {
+    const Answer answer = is_there(place, found.pin);
+    if (answer <= found.answer) continue;
+    found.pin.branch = place;
+    found.answer = answer;
+  }
+  return found;
+}
+
+bool is_same(const fs::path& a, const fs::path& b) {
+  std::error_code ignored;
+  return fs::equivalent(a, b, ignored);
+}
+
+// The pin of a branch that is not in its place: one for each path of its fork point nearby that
+// has no pin of its own, as it may have been renamed or moved; else its own.
+std::vector<Pin> search(const fs::path& run, const Lookup& lost, const std::vector<Pin>& present) {
+  std::vector<fs::path> around = {run};
+  around.insert(around.end(), lost.places.begin(), lost.places.end());
+  Pin own = lost.pin;
+  own.counts = lost.answer == Answer::unknown;
+  if (own.step == 0) return {own};  // many paths may begin at a random start
+  if (own.checkpoint.empty()) own.checkpoint = id_of_step(run, own.step);
+  std::vector<Pin> pins;
+  for (const fs::path& folder : paths_near(around)) {
+    if (is_same(folder, run)) continue;
+    const Answer answer = is_branch(folder, own);
+    // What cannot be read and lies where the branch lay may be it.
+    own.counts |=
+        answer == Answer::unknown && is_same(folder.parent_path(), own.branch.parent_path());
+    const auto is_here = [&](const Pin& pin) { return is_same(pin.branch, folder); };
+    if (answer != Answer::yes || std::ranges::any_of(pins, is_here)) continue;
+    const bool pinned = std::ranges::any_of(
+        present, [&](const Pin& pin) { return pin.step == own.step && is_here(pin); });
+    if (pinned) continue;
+    pins.push_back(own);
+    pins.back().branch = folder;
+    pins.back().counts = true;
+    pins.back().moved = lost.answer == Answer::no;
+  }
+  if (pins.empty()) pins.push_back(own);
+  return pins;
+}
+
+}  // namespace
+
+std::vector<Pin> read_pins(const fs::path& run) {
+  std::vector<Pin> pins;
+  std::vector<Lookup> lost;
+  std::error_code problem;
+  if (!fs::is_directory(pins_of(run), problem)) return pins;
+  for (fs::directory_iterator it(pins_of(run), problem), end; !problem && it != end;
+       it.increment(problem)) {
+    const auto step = step_of(it->path());
+    if (!step) continue;
+    auto found = look_up(it->path(), *step);
+    if (found.answer == Answer::yes) {
+      pins.push_back(found.pin);
+    } else {
+      lost.push_back(std::move(found));
+    }
+  }
+  check(!problem, "file", "{} cannot be looked into: {}", pins_of(run).string(), problem.message());
+  const std::vector<Pin> present = pins;
+  for (const Lookup& each : lost)
+    std::ranges::move(search(run, each, present), std::back_inserter(pins));
+  return pins;
+}
+
+void follow_branches(const fs::path& run) {
+  auto pins = read_pins(run);
+  std::erase_if(pins, [](const Pin& pin) { return !pin.moved; });
+  try {
+    for (const Pin& pin : pins) write_pin(run, pin.step, pin.checkpoint, pin.branch);
+  } catch (const Error&) {
+    return;  // found anew each time
+  }
+  std::error_code ignored;
+  for (const Pin& pin : pins) fs::remove(pin.file, ignored);
+}
+
+FileLock lock_pins(const fs::path& run) {
+  return FileLock(run / "pins.lock", std::chrono::minutes(1));
+}
+
+void write_pin(const fs::path& run, int64_t step, const std::string& checkpoint,
+               const fs::path& branch) {
+  std::error_code ignored;
+  Contents pin{relative_name(branch, pins_of(run)), checkpoint,
+               fs::weakly_canonical(fs::absolute(branch), ignored).string()};
+  if (!is_text(pin.absolute)) pin.absolute.clear();
+  const fs::path file = file_of(run, step, pin.branch);
+  if (fs::exists(file, ignored) && read_file(file) == to_text(pin)) return;
+  make_folder(pins_of(run));
+  const FileLock lock = lock_pins(run);
+  check(lock.held(), "file", "{} has been locked for a minute by another process",
+        (run / "pins.lock").string());
+  write_file_atomically(file, to_text(pin));
+}
+
+void remove_pin(const fs::path& run, int64_t step, const fs::path& branch) {
+  std::error_code ignored;
+  fs::remove(file_of(run, step, relative_name(branch, pins_of(run))), ignored);
+}
+
+}  // namespace switchyard

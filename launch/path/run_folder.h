@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/path/file_lock.h"
+#include "launch/path/specification.h"
+#include "parallel/checkpoint/checkpoint.h"
+
+namespace switchyard {
+
+// RUN or RUN@STEP, as commands take it; an '@' in a folder above RUN belongs to that folder's name.
+struct RunReference {
+  std::filesystem::path folder;
+  std::optional<int64_t> step;
+};
+RunReference parse_run_reference(const std::string& text);  // throws Error for a bad step
+
+// The folder of a path:
+//   path.json                what the path is made of
+//   metrics.jsonl            one line a step
+//   checkpoints/step-N/      see parallel/checkpoint/checkpoint.h
+//   pins/                    see launch/path/pins.h
+//   lock                     held by the trainer, let go with its process
+class RunFolder {
+ public:
+  explicit RunFolder(std::filesystem::path folder);  // throws Error for an empty name
+
+  const std::filesystem::path& folder() const { return folder_; }
+  std::filesystem::path checkpoints() const { return folder_ / "checkpoints"; }
+  bool exists() const;  // whether path.json is there
+  bool taken() const;   // whether anything is there but a folder, empty or with what a start that
+                        // was killed leaves
+  // For a folder that is to be made: throws Error for a name that a reference would not mean.
+  void check_name() const;
+  void check_unused() const;  // throws Error where checkpoints or metrics lie without a path.json
+
+  PathSpecification read() const;  // throws Error when there is no path here
+  std::string read_text() const;
+  void write(const PathSpecification& path) const;  // replaces path.json at once
+
+  // The complete checkpoint of `step`, or the latest; throws Error naming the nearest saved step.
+  CheckpointEntry checkpoint(std::optional<int64_t> step) const;
+  std::optional<CheckpointEntry> latest() const;
+  bool has(int64_t step) const;  // whether that step is saved
+  // Whether no step was ever logged or saved and no branch pins one: nothing hangs on path.json.
+  bool is_untrained() const;
+  // The newest complete checkpoint below `step` whose checksums hold; for error messages.
+  std::optional<int64_t> newest_good_below(int64_t step) const;
+
+  // Deletes complete checkpoints but the `keep` latest and the pinned ones.
+  void retain(int64_t keep) const;
+  // Going on from `step`: what was saved behind it moves to discarded/, so that its steps can be
+  // saved again; throws Error when a fork point is among it.
+  void discard_behind(int64_t step) const;
+
+ private:
+  std::filesystem::path folder_;
+};
+
+// Held while a trainer (or extend, or a fork that makes it) works on a path. Throws Error naming
+// the holder that does not end within `patience`.
+class PathLock {
+ public:
+  explicit PathLock(const RunFolder& run, std::chrono::milliseconds patience = {});
+
+ private:
+  FileLock lock_;
+};
+
+// Writes a small file under a temporary name, syncs it and renames it. Throws Error.
+void write_file_atomically(const std::filesystem::path& file, const std::string& text);
+void make_folder(const std::filesystem::path& folder);     // with those above it; throws Error
+std::string read_file(const std::filesystem::path& file);  // throws Error
+
+}  // namespace switchyard

@@ -1,0 +1,97 @@
+#include "launch/path/specification.h"
+
+#include <filesystem>
+#include <limits>
+
+#include "core/error.h"
+#include "launch/path/relative_name.h"
+#include "launch/path/specification_checks.h"
+
+namespace switchyard {
+
+namespace {
+
+std::string absolute(const std::string& prefix) {
+  const std::string name = std::filesystem::absolute(prefix).lexically_normal().string();
+  check_is_text(name);
+  return name;
+}
+
+// Not every stage is opened, so sets are held against what the path says.
+void check_tokenizer(const PathSpecification& path, const DatasetInfo& data,
+                     const std::string& what) {
+  check(data.tokenizer.empty() || path.tokenizer.empty() || data.tokenizer == path.tokenizer,
+        "data", "{} was made by the tokenizer '{}'; the path's is '{}'", what, data.tokenizer,
+        path.tokenizer);
+}
+
+}  // namespace
+
+int64_t PathSpecification::samples_at(int64_t step) const {
+  const int64_t tokens = lineage.empty() ? 0 : lineage.back().tokens;
+  const int64_t room = std::numeric_limits<int64_t>::max() - std::max(tokens, start_samples());
+  const int64_t most = start_step() + room / (global_batch() * sequence_length());
+  check(step <= most, "path",
+        "step {} has more tokens than can be counted ({} a step); {} at most is allowed", step,
+        global_batch() * sequence_length(), most);
+  return start_samples() + (step - start_step()) * global_batch();
+}
+
+int64_t PathSpecification::decay_end() const {
+  return schedule.style == DecayStyle::constant ? 0 : schedule.decay_begin + schedule.decay_iters;
+}
+
+int64_t PathSpecification::end_behind(int64_t step) const {
+  return decay_end() > step ? decay_end() : 0;
+}
+
+std::vector<DataSource> parse_sources(const std::vector<std::string>& values, const char* option) {
+  const std::string allowed = "one PREFIX, or pairs of a positive weight and a PREFIX, are allowed";
+  if (values.size() == 1) return {{absolute(values[0]), 1.0, ""}};
+  check(!values.empty() && values.size() % 2 == 0, "data", "--{} {}: {} values; {}", option,
+        show(values), values.size(), allowed);
+  std::vector<DataSource> sources;
+  for (size_t i = 0; i < values.size(); i += 2) {
+    Settings weight;
+    try {
+      weight.set({"weight", OptionKind::real, OptionGroup::run, "", ""}, {values[i]});
+    } catch (const Error&) {
+      fail("data", "--{} {}: '{}' is not a weight; {}", option, show(values), values[i], allowed);
+    }
+    check(weight.real("weight") > 0, "data", "--{} {}: a weight of {}; {}", option, show(values),
+          values[i], allowed);
+    sources.push_back({absolute(values[i + 1]), weight.real("weight"), ""});
+  }
+  return sources;
+}
+
+TrainingData open_training_data(const PathSpecification& path, int64_t step, int64_t last_step) {
+  constexpr int64_t none = std::numeric_limits<int64_t>::max();
+  TrainingData data(path.stages, path.sequence_length(), path.seeds, path.split,
+                    path.model.vocabulary, path.samples_at(step),
+                    last_step > 0 ? path.samples_at(last_step) : none);
+  check_tokenizer(path, data.info(), "the training data");
+  return data;
+}
+
+std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
+                                                     const std::vector<std::string>& prefixes) {
+  auto data =
+      std::make_unique<EvaluationData>(prefixes, path.sequence_length(), path.model.vocabulary);
+  check_tokenizer(path, data->info(), show(prefixes));
+  return data;
+}
+
+std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
+                                                      const std::vector<std::string>& values) {
+  const auto given = parse_sources(values, "valid-data-path");
+  std::vector<std::string> prefixes;
+  prefixes.reserve(given.size());
+  for (const DataSource& source : given) prefixes.push_back(source.prefix);
+  const auto data = open_evaluation_data(path, prefixes);
+  std::vector<ValidationSource> sources;
+  for (size_t i = 0; i < given.size(); ++i) sources.push_back(data->source(i, given[i].weight));
+  return sources;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,118 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/training_data.h"
+#include "launch/path/options.h"
+#include "model/config.h"
+#include "optim/schedule.h"
+
+namespace switchyard {
+
+// A fork point behind a path: which saved step of which path it continues from.
+struct LineageEntry {
+  std::string path;        // of the parent's folder, relative to the child's: RelativeName::real
+  std::string checkpoint;  // id of the parent's checkpoint; empty at the random start, step 0
+  int64_t step = 0;
+  int64_t samples = 0;
+  int64_t tokens = 0;
+  std::string path_as_given{};  // RelativeName::given
+};
+
+// What a path is made of. Written once into RUN/path.json and into every checkpoint.
+struct PathSpecification {
+  std::string kind = "path";  // "path", or "average": weights only, never trained on
+  Settings settings;          // every model and training option that has a value
+  GptConfig model;
+  Schedule schedule;
+  std::vector<DataStage> stages;
+  Split split;
+  Seeds seeds{0};                     // of initial weights and sample order, along the lineage
+  std::string tokenizer;              // of the data; empty: unknown
+  std::vector<LineageEntry> lineage;  // from the random start to the parent
+
+  int64_t sequence_length() const { return settings.integer("seq-length"); }
+  int64_t global_batch() const { return settings.integer("global-batch-size"); }
+  uint64_t seed() const { return static_cast<uint64_t>(settings.integer("seed")); }
+  DType dtype() const {
+    if (settings.flag("fp16")) return DType::f16;
+    return settings.flag("bf16") ? DType::bf16 : DType::f32;
+  }
+  int64_t start_step() const { return lineage.empty() ? 0 : lineage.back().step; }
+  int64_t start_samples() const { return lineage.empty() ? 0 : lineage.back().samples; }
+  int64_t samples_at(int64_t step) const;  // throws Error where they cannot be counted
+  // A sample's tokens are this path's behind its fork; a parent may have had another seq-length.
+  int64_t tokens_at(int64_t step) const {
+    return (lineage.empty() ? 0 : lineage.back().tokens) +
+           (samples_at(step) - start_samples()) * sequence_length();
+  }
+  // The last step of a decaying schedule; 0 when there is none.
+  int64_t decay_end() const;
+  // The same for a path that is at `step`: 0, too, where the decay is over and nothing ends what
+  // may follow.
+  int64_t end_behind(int64_t step) const;
+  // Whether the rate is above 0 behind a decay's end, so that steps may follow it.
+  bool learns_behind_end() const { return decay_end() == 0 || schedule.minimum > 0; }
+
+  std::string to_json() const;
+  static PathSpecification from_json(const std::string& text, const std::string& origin);
+};
+
+// A new path from the options given. Opens the data sets; throws Error for everything that can be
+// known to be wrong before a rank starts.
+PathSpecification new_path(const Settings& given);
+
+// The first option that a new path needs and that was not given; empty: none.
+std::string missing_for_new_path(const Settings& given);
+
+// The same for planning, where --data-path may be missing (the vocabulary is then the preset's or
+// --vocab-size) and --lr, too. Never trained on.
+PathSpecification path_without_data(Settings given);
+
+// The specification of a branch of `parent` forked at `entry`, whose settings change to those
+// given. Options that change a tensor's shape or name are refused.
+PathSpecification fork_path(const PathSpecification& parent, const LineageEntry& entry,
+                            const Settings& given);
+
+// Where a path that is there differs from one that was asked for, for an error message; empty when
+// it is the same. Data may have moved, and stages behind the last fork point are later extensions.
+std::string difference(const PathSpecification& there, const PathSpecification& asked);
+
+// For a log: what becomes of a --min-lr that a path of a constant rate is given; else empty.
+std::string describe_minimum(const PathSpecification& path, const Settings& given);
+
+// For a log: a branch's rates where their course changes, and a jump at the fork.
+std::vector<std::string> describe_rates(const PathSpecification& parent,
+                                        const PathSpecification& branch);
+
+// Refuses options that contradict the path, naming both values. Data sets that were given under
+// another name but are the same (by identity) move there. is_untrained: the error then says that
+// the path can be made anew.
+void check_against(PathSpecification& path, const Settings& given, bool is_untrained = false);
+
+// The sources of --data-path or another option: one PREFIX, or WEIGHT PREFIX pairs. Throws Error.
+std::vector<DataSource> parse_sources(const std::vector<std::string>& values,
+                                      const char* option = "data-path");
+
+// The path's training data behind `step` and up to last_step (0: none is known), opened and
+// checked against the specification; what is only read before or behind need not be there.
+TrainingData open_training_data(const PathSpecification& path, int64_t step, int64_t last_step = 0);
+
+// Sets to score the path's weights on; throws Error for another tokenizer or a larger vocabulary.
+std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
+                                                     const std::vector<std::string>& prefixes);
+
+// The sets of a --valid-data-path, which may be short of whole windows; throws Error likewise.
+std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
+                                                      const std::vector<std::string>& values);
+
+// Model settings as options of the same names, and back.
+Settings settings_of(const GptConfig& config);
+GptConfig config_of(const Settings& settings);
+// What was filled in or rounded in a model that was asked for by these options, a line for each.
+std::vector<std::string> rounded_sizes(const GptConfig& config, const Settings& given);
+
+}  // namespace switchyard

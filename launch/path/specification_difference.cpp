@@ -1,0 +1,82 @@
+#include <algorithm>
+#include <set>
+
+#include "core/error.h"
+#include "launch/path/specification_checks.h"
+
+namespace switchyard {
+
+namespace {
+
+// What an older version did not write had the value that is usual now.
+Settings whole_settings(const PathSpecification& path) {
+  Settings all = with_fallbacks(training_options(), path.settings);
+  const Settings model = settings_of(path.model);
+  for (const auto& [name, values] : model.all()) {
+    if (!all.has(name)) all.set_text(name, values.front());
+  }
+  return all;
+}
+
+std::string difference_of_settings(const Settings& there, const Settings& asked) {
+  std::set<std::string> names;
+  for (const Settings* each : {&there, &asked}) {
+    for (const auto& [name, values] : each->all()) names.insert(name);
+  }
+  const auto value = [](const Settings& s, const std::string& name) {
+    return s.has(name) ? show(s.list(name)) : "none";
+  };
+  for (const auto& name : names) {
+    if (there.has(name) && asked.has(name) && is_same_setting(name, there, asked)) continue;
+    return fmt::format("it was made with --{} {}, not {}", name, value(there, name),
+                       value(asked, name));
+  }
+  return "";
+}
+
+std::string difference_of_lineage(const PathSpecification& there, const PathSpecification& asked) {
+  const auto fork_point = [](const PathSpecification& path) {
+    if (path.lineage.empty()) return std::string("a random start");
+    const auto& last = path.lineage.back();
+    return fmt::format("step {} of '{}' (checkpoint {})", last.step, last.path, last.checkpoint);
+  };
+  const bool same = std::ranges::equal(
+      there.lineage, asked.lineage, [](const LineageEntry& a, const LineageEntry& b) {
+        return a.step == b.step && a.samples == b.samples && a.checkpoint == b.checkpoint;
+      });
+  if (same) return "";
+  return fmt::format("it begins at {}, not at {}", fork_point(there), fork_point(asked));
+}
+
+std::string difference_of_data(const PathSpecification& there, const PathSpecification& asked) {
+  const auto at_start = [](const PathSpecification& path) {
+    auto stages = path.stages;
+    std::erase_if(
+        stages, [&](const DataStage& stage) { return stage.first_sample > path.start_samples(); });
+    return stages;
+  };
+  const auto mine = at_start(there), others = at_start(asked);
+  const bool same = std::ranges::equal(mine, others, [](const DataStage& a, const DataStage& b) {
+    return a.first_sample == b.first_sample && is_same_blend(a.sources, b.sources);
+  });
+  if (same || mine.empty() || others.empty()) return "";
+  return fmt::format("it begins with --data-path {}, not {}", describe(mine.back().sources),
+                     describe(others.back().sources));
+}
+
+}  // namespace
+
+std::string difference(const PathSpecification& there, const PathSpecification& asked) {
+  if (there.kind != asked.kind) return fmt::format("it is of kind '{}'", there.kind);
+  for (const std::string& found :
+       {difference_of_lineage(there, asked),
+        difference_of_settings(whole_settings(there), whole_settings(asked)),
+        difference_of_data(there, asked)}) {
+    if (!found.empty()) return found;
+  }
+  if (there.seeds.changes != asked.seeds.changes) return "other seeds came before its own";
+  if (there.schedule != asked.schedule) return "its learning rates were given otherwise";
+  return "";
+}
+
+}  // namespace switchyard

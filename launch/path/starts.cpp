@@ -1,0 +1,186 @@
+#include "launch/path/starts.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <ctime>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/ops/attention/attention.h"
+#include "core/ops/cpu_identity.h"
+#include "core/ops/matmul/matmul_tuning.h"
+#include "launch/path/option_json.h"
+#include "launch/path/run_folder.h"
+#include "launch/path/specification_checks.h"
+#include "parallel/comm/communicators.h"
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+namespace switchyard {
+
+namespace {
+
+// Never the layout, micro-batch or device, nor where to stop or go on from.
+bool is_remembered(const std::string& name) {
+  for (const char* one : {"save-interval", "keep-checkpoints", "log-interval", "eval-interval",
+                          "eval-iters", "valid-data-path"}) {
+    if (name == one) return true;
+  }
+  return false;
+}
+
+std::string now_in_utc() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+ordered_json versions_json(Device device) {
+  ordered_json all = {{"switchyard", SWITCHYARD_VERSION}};
+  if (device == Device::cpu) {
+    all["onednn"] = ops::cpu_identity().onednn_version;
+    return all;
+  }
+  const GpuDescription gpu = describe_gpu();
+  all["driver"] = gpu.driver_version;
+  all["runtime"] = gpu.runtime_version;
+  all["cublaslt"] = ops::tuning_identity().cublaslt;
+  all["cudnn"] = ops::cudnn_version();
+  all["nccl"] = nccl_version();
+  return all;
+}
+
+// The next start may be made in another folder.
+std::vector<std::string> with_absolute_prefixes(std::vector<std::string> blend) {
+  const bool one = blend.size() == 1;
+  for (size_t i = one ? 0 : 1; i < blend.size(); i += 2) {
+    blend[i] = fs::absolute(blend[i]).lexically_normal().string();
+  }
+  return blend;
+}
+
+ordered_json options_json(const Settings& run) {
+  ordered_json all = ordered_json::object();
+  for (const auto& spec : run_options()) {
+    const std::string name = spec.long_name();
+    if (!run.has(name)) continue;
+    all[name] = name == "valid-data-path" ? ordered_json(with_absolute_prefixes(run.list(name)))
+                                          : option_json(spec, run);
+  }
+  return all;
+}
+
+ordered_json start_json(const StartRecord& start) {
+  const ops::CpuIdentity cpu = ops::cpu_identity();
+  const bool on_cpu = start.device == Device::cpu;
+  const Layout& layout = start.layout;
+  return {{"start", start.number},
+          {"time", now_in_utc()},
+          {"step", start.step},
+          {"ranks", layout.ranks()},
+          {"layout", {{"tp", layout.tp}, {"pp", layout.pp}, {"dp", layout.dp}}},
+          {"micro_batch_size", start.run.integer("micro-batch-size")},
+          {"threads", omp_get_max_threads()},
+          {"instruction_set", cpu.instruction_set},
+          {"product_instruction_set", cpu.product_instruction_set},
+          {"device", on_cpu ? "cpu" : describe_gpu().name},
+          {"versions", versions_json(start.device)},
+          {"options", options_json(start.run)}};
+}
+
+bool is_start(const std::string& line) {
+  const auto parsed = ordered_json::parse(line, nullptr, false);
+  return parsed.is_object() && parsed.contains("start") && parsed.at("start").is_number_integer();
+}
+
+}  // namespace
+
+void append_start(const fs::path& run, const StartRecord& start) {
+  const fs::path file = run / "starts.jsonl";
+  std::string text = fs::exists(file) ? read_file(file) : "";
+  if (!text.empty() && text.back() != '\n') text += '\n';
+  write_file_atomically(file, text + start_json(start).dump() + '\n');
+}
+
+std::string last_start_line(const fs::path& run) {
+  const fs::path file = run / "starts.jsonl";
+  if (!fs::exists(file)) return "";
+  std::istringstream lines(read_file(file));
+  std::string last;
+  for (std::string line; std::getline(lines, line);) {
+    if (is_start(line)) last = line;
+  }
+  return last;
+}
+
+int64_t largest_start(const fs::path& run) {
+  constexpr std::string_view key = "\"start\":";
+  int64_t largest = 0;
+  for (const char* name : {"starts.jsonl", "metrics.jsonl"}) {
+    if (!fs::exists(run / name)) continue;
+    std::istringstream lines(read_file(run / name));
+    for (std::string line; std::getline(lines, line);) {
+      const size_t at = line.find(key);
+      int64_t number = 0;
+      if (at == std::string::npos) continue;
+      std::from_chars(line.data() + at + key.size(), line.data() + line.size(), number);
+      largest = std::max(largest, number);
+    }
+  }
+  return largest;
+}
+
+LastStart parse_start(const std::string& line) {
+  LastStart last;
+  if (line.empty()) return last;
+  try {
+    const auto parsed = ordered_json::parse(line);
+    last.number = parsed.at("start");
+    const auto& options = parsed.at("options");
+    for (const auto& spec : run_options()) {
+      if (!is_remembered(spec.name) || !options.contains(spec.name)) continue;
+      last.remembered.set(spec, option_text(spec, options.at(spec.name)));
+    }
+  } catch (const nlohmann::json::exception& problem) {
+    fail("starts", "the last line of starts.jsonl is not what a start writes: {}", problem.what());
+  }
+  return last;
+}
+
+Settings with_remembered(const Settings& given, const Settings& remembered,
+                         bool has_validation_part) {
+  Settings all = given;
+  for (const auto& spec : run_options()) {
+    if (!all.has(spec.name) && remembered.has(spec.name)) {
+      all.set(spec, remembered.list(spec.name));
+    }
+  }
+  const bool validates = all.has("eval-interval") && all.integer("eval-interval") > 0;
+  if (!validates && !given.has("valid-data-path")) all.erase("valid-data-path");
+  // What is named or, at the path's first start, set apart for it is validated on, as in Megatron.
+  const bool is_first = !remembered.has("eval-interval");
+  const bool asks = given.has("valid-data-path") || (is_first && has_validation_part);
+  if (!validates && asks && !given.has("eval-interval")) all.set_text("eval-interval", "1000");
+  return all;
+}
+
+std::string show_remembered(const Settings& given, const Settings& remembered) {
+  const Settings all = with_remembered(given, remembered);
+  std::string text;
+  for (const auto& spec : run_options()) {
+    if (given.has(spec.name) || !all.has(spec.name) || !remembered.has(spec.name)) continue;
+    const auto& values = all.list(spec.name);
+    if (values.front() == spec.fallback || values != remembered.list(spec.name)) continue;
+    text += (text.empty() ? "--" : " --") + spec.name + " " + show(values);
+  }
+  return text;
+}
+
+}  // namespace switchyard

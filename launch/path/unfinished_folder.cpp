@@ -1,0 +1,56 @@
+#include "launch/path/unfinished_folder.h"
+
+#include "core/error.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard {
+
+namespace {
+
+fs::path without_slash(const fs::path& name) {
+  const fs::path whole = fs::absolute(name).lexically_normal();
+  return whole.has_filename() ? whole : whole.parent_path();
+}
+
+fs::path hidden(const fs::path& name) {
+  return name.parent_path() / fmt::format(".{}.unfinished", name.filename().string());
+}
+
+}  // namespace
+
+bool is_unfinished(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  return name.starts_with('.') && name.ends_with(".unfinished");
+}
+
+UnfinishedFolder::Made::~Made() {
+  std::error_code ignored;
+  for (const fs::path& folder : folders) fs::remove(folder, ignored);
+}
+
+UnfinishedFolder::UnfinishedFolder(const fs::path& name)
+    : name_(without_slash(name)), run_(hidden(name_)) {
+  std::error_code ignored;  // what cannot be looked into cannot be made either
+  for (fs::path above = name_.parent_path(); !fs::exists(above, ignored);
+       above = above.parent_path()) {
+    above_.folders.push_back(above);
+  }
+  make_folder(name_.parent_path());
+  lock_ = std::make_unique<PathLock>(run_);
+  fs::remove_all(run_.checkpoints(), ignored);
+}
+
+UnfinishedFolder::~UnfinishedFolder() {
+  std::error_code ignored;
+  fs::remove_all(run_.folder(), ignored);  // nothing is there behind finish()
+}
+
+void UnfinishedFolder::finish() {
+  std::error_code problem;
+  fs::remove(run_.folder() / "lock", problem);
+  fs::rename(run_.folder(), name_, problem);
+  check(!problem, "file", "'{}' cannot be made: {}", name_.string(), problem.message());
+}
+
+}  // namespace switchyard

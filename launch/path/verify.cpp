@@ -1,0 +1,15 @@
+#include "launch/path/verify.h"
+
+#include <fmt/format.h>
+
+#include "data/progress.h"
+
+namespace switchyard {
+
+void verify_with_progress(const CheckpointReader& reader, int part, int parts) {
+  Progress progress(fmt::format("checking step {}", reader.info().step), reader.bytes() / parts,
+                    part == 0);
+  reader.verify(part, parts, [&](int64_t bytes) { progress.add(bytes); });
+}
+
+}  // namespace switchyard

@@ -1,0 +1,121 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/sharded_tensor.h"
+#include "parallel/comm/communicator.h"
+
+namespace switchyard {
+
+// What a checkpoint says of itself, besides its tensors.
+struct CheckpointInfo {
+  int format_version = 1;
+  std::string id;  // random, 32 hexadecimal digits; also in every shard. Chosen while
+                   // saving when it is empty; else the same on every rank
+  int64_t step = 0;
+  int64_t samples = 0;  // consumed: the data position
+  double loss = 0;      // of that step's global batch; NaN: none (an average)
+  // JSON texts, stored as string datasets: "specification", "lineage", "model", ... Rank 0's count.
+  std::map<std::string, std::string> documents;
+};
+
+// A checkpoint is the folder step-NNNNNNNN; it is complete when checkpoint.h5 exists in it.
+struct CheckpointEntry {
+  int64_t step = 0;
+  std::filesystem::path folder;
+  bool complete = false;
+};
+std::filesystem::path checkpoint_folder(const std::filesystem::path& checkpoints, int64_t step);
+// All of a run's checkpoint folders, by ascending step; an absent `checkpoints` has none.
+std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& checkpoints);
+
+// Removes a checkpoint of either kind, its master first: a kill on the way leaves an incomplete
+// one. An absent folder is no error; one that is not named as checkpoint_folder names them is.
+void remove_checkpoint(const std::filesystem::path& folder);
+
+std::string random_checkpoint_id();
+
+struct StoredTensor {
+  std::string name;
+  Shape shape;
+  DType dtype = DType::f32;
+};
+
+// Writes a checkpoint in two calls: stage() copies what is to be written to host memory and takes
+// no part in any collective (device memory must be at rest: no work queued that writes it);
+// commit() writes it and is collective over `comm`. Each rank writes its pieces into shards/, rank
+// 0 then the master checkpoint.h5 with a virtual dataset for every tensor; the folder counts as
+// complete from the rename of the master on. An incomplete folder of the same step is removed
+// first; a complete one is never touched (Error). Any rank's failure (disk full, ...) is thrown as
+// Error on every rank, and leaves no complete checkpoint.
+class CheckpointWriter {
+ public:
+  CheckpointWriter(std::filesystem::path checkpoints, Communicator& comm);
+  ~CheckpointWriter();
+  void stage(CheckpointInfo info, std::span<const ShardedTensor> tensors);
+  void commit();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Writes a checkpoint from one process, tensor by tensor, never holding more than a part of one.
+// Without finish() nothing is left of it. A complete checkpoint of that step is an Error.
+class CheckpointStreamWriter {
+ public:
+  // Gives the elements of a part of the tensor (whole but for axis 0), row-major.
+  using Fill = std::function<void(const Box& part, void* out)>;
+
+  // Parts have at most part_bytes, or are a single row.
+  CheckpointStreamWriter(const std::filesystem::path& checkpoints, CheckpointInfo info,
+                         int64_t part_bytes = int64_t{64} << 20);
+  ~CheckpointStreamWriter();
+  void add(const StoredTensor& tensor, const void* data, std::vector<std::string> aliases = {});
+  void add(const StoredTensor& tensor, const Fill& fill, std::vector<std::string> aliases = {});
+  void finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Reads a complete checkpoint. Opening checks that every shard is there, belongs to it and has the
+// extents that the master maps; nothing missing is ever read as a fill value. Errors name the file.
+// However many readers a process has, they share a bounded number of open files.
+class CheckpointReader {
+ public:
+  explicit CheckpointReader(const std::filesystem::path& folder);
+  ~CheckpointReader();
+  CheckpointReader(CheckpointReader&&) noexcept;
+
+  const CheckpointInfo& info() const;
+  const std::vector<StoredTensor>& tensors() const;         // by name
+  const StoredTensor* find(const std::string& name) const;  // null when there is none
+  // Reads a box of a tensor into dense memory of that tensor's own dtype. Reads may run in several
+  // threads at once.
+  void read(const std::string& name, const Box& box, void* out) const;
+  // Reads the pieces of each tensor, whose dtype and global shape must be as stored, into host or
+  // device memory, which must be at rest.
+  void read(std::span<const ShardedTensor> tensors) const;
+  // Compares the checksums of the shards part, part + parts, part + 2 parts, ... with their
+  // contents, and for part 0 the master's virtual datasets with the shards; throws Error naming the
+  // damaged file and dataset.
+  // `verified` hears of the bytes of each piece that was read.
+  void verify(int part = 0, int parts = 1,
+              const std::function<void(int64_t bytes)>& verified = {}) const;
+  int64_t bytes() const;  // of all shards
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace switchyard

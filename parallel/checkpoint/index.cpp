@@ -1,0 +1,124 @@
+#include "parallel/checkpoint/index.h"
+
+#include <charconv>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+
+namespace switchyard {
+
+using nlohmann::json;
+
+namespace {
+
+json json_of(const Shape& shape) {
+  json extents = json::array();
+  for (int i = 0; i < shape.rank(); ++i) extents.push_back(shape[i]);
+  return extents;
+}
+
+Shape shape_from(const json& extents) {
+  const auto values = extents.get<std::vector<int64_t>>();
+  return Shape(std::span<const int64_t>(values));
+}
+
+json json_of(const StoredPiece& piece) {
+  return {{"shard", piece.shard},
+          {"dataset", piece.dataset},
+          {"offset", json_of(piece.box.offset)},
+          {"extent", json_of(piece.box.extent)},
+          {"address", piece.address},
+          {"xxh3_64", fmt::format("{:016x}", piece.checksum)}};
+}
+
+uint64_t checksum_from(const std::string& digits) {
+  uint64_t value = 0;
+  const char* end = digits.data() + digits.size();
+  const auto parsed = std::from_chars(digits.data(), end, value, 16);
+  check(digits.size() == 16 && parsed.ec == std::errc{} && parsed.ptr == end, "checkpoint",
+        "the index gives the checksum \"{}\"; 16 hexadecimal digits are expected", digits);
+  return value;
+}
+
+StoredPiece piece_from(const json& object) {
+  return {object.at("shard").get<int>(), object.at("dataset").get<std::string>(),
+          Box{shape_from(object.at("offset")), shape_from(object.at("extent"))},
+          object.at("address").get<int64_t>(),
+          checksum_from(object.at("xxh3_64").get<std::string>())};
+}
+
+json json_of(const IndexedTensor& entry) {
+  json pieces = json::array();
+  for (const StoredPiece& piece : entry.pieces) pieces.push_back(json_of(piece));
+  return {{"name", entry.tensor.name},
+          {"shape", json_of(entry.tensor.shape)},
+          {"dtype", name_of(entry.tensor.dtype)},
+          {"aliases", entry.aliases},
+          {"pieces", std::move(pieces)}};
+}
+
+IndexedTensor tensor_from(const json& object) {
+  IndexedTensor entry{{object.at("name").get<std::string>(), shape_from(object.at("shape")),
+                       dtype_named(object.at("dtype").get<std::string>())},
+                      object.at("aliases").get<std::vector<std::string>>(),
+                      {}};
+  for (const json& piece : object.at("pieces")) entry.pieces.push_back(piece_from(piece));
+  return entry;
+}
+
+// Adds what one rank says of a tensor to what is known of it.
+void merge_tensor(IndexedTensor& known, const IndexedTensor& more, int first_shard) {
+  check(known.tensor.shape == more.tensor.shape && known.tensor.dtype == more.tensor.dtype,
+        "checkpoint", "{} is {} of {} on one rank and {} of {} on another; it must be one tensor",
+        known.tensor.name, known.tensor.shape.to_string(), name_of(known.tensor.dtype),
+        more.tensor.shape.to_string(), name_of(more.tensor.dtype));
+  check(known.aliases == more.aliases, "checkpoint",
+        "{} has {} aliases on one rank and {} on another, or others; they must be the same",
+        known.tensor.name, known.aliases.size(), more.aliases.size());
+  for (StoredPiece piece : more.pieces) {
+    piece.shard += first_shard;
+    known.pieces.push_back(std::move(piece));
+  }
+}
+
+}  // namespace
+
+std::string to_json(const CheckpointIndex& index) {
+  json shards = json::array(), tensors = json::array();
+  for (const StoredShard& shard : index.shards) {
+    shards.push_back({{"rank", shard.rank}, {"bytes", shard.bytes}});
+  }
+  for (const IndexedTensor& entry : index.tensors) tensors.push_back(json_of(entry));
+  return json{{"shards", std::move(shards)}, {"tensors", std::move(tensors)}}.dump();
+}
+
+CheckpointIndex index_from_json(const std::string& text) try {
+  const json object = json::parse(text);
+  CheckpointIndex index;
+  for (const json& shard : object.at("shards")) {
+    index.shards.push_back({shard.at("rank").get<int>(), shard.at("bytes").get<int64_t>()});
+  }
+  for (const json& tensor : object.at("tensors")) index.tensors.push_back(tensor_from(tensor));
+  return index;
+} catch (const json::exception& error) {
+  fail("checkpoint", "the index of the checkpoint cannot be read: {}", error.what());
+}
+
+CheckpointIndex merge(const std::vector<CheckpointIndex>& parts) {
+  CheckpointIndex whole;
+  std::map<std::string, IndexedTensor> by_name;
+  for (const CheckpointIndex& part : parts) {
+    const int first_shard = static_cast<int>(whole.shards.size());
+    for (const IndexedTensor& entry : part.tensors) {
+      const auto [at, is_new] =
+          by_name.try_emplace(entry.tensor.name, IndexedTensor{entry.tensor, entry.aliases, {}});
+      merge_tensor(at->second, entry, first_shard);
+    }
+    whole.shards.insert(whole.shards.end(), part.shards.begin(), part.shards.end());
+  }
+  for (auto& [name, entry] : by_name) whole.tensors.push_back(std::move(entry));
+  return whole;
+}
+
+}  // namespace switchyard

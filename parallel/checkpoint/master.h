@@ -1,0 +1,21 @@
+#pragma once
+
+#include <filesystem>
+#include <utility>
+
+#include "parallel/checkpoint/index.h"
+
+namespace switchyard {
+
+// The master file checkpoint.h5: attributes, index and documents, and for every tensor and alias a
+// virtual dataset that maps the shards. Writing it makes the checkpoint complete.
+void write_master(const std::filesystem::path& folder, const CheckpointInfo& info,
+                  const CheckpointIndex& index);
+
+// Throws Error when the file is damaged or of another format.
+std::pair<CheckpointInfo, CheckpointIndex> read_master(const std::filesystem::path& folder);
+
+// Throws Error unless the virtual datasets map exactly what the index says.
+void verify_master(const std::filesystem::path& folder, const CheckpointIndex& index);
+
+}  // namespace switchyard

@@ -1,0 +1,152 @@
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "core/error.h"
+#include "parallel/checkpoint/box.h"
+#include "parallel/checkpoint/checkpoint.h"
+#include "parallel/checkpoint/files.h"
+#include "parallel/checkpoint/host_copy.h"
+#include "parallel/checkpoint/master.h"
+#include "parallel/checkpoint/verify.h"
+
+namespace switchyard {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// A reader's shards as open files, opened when first read. All readers of the process together keep
+// no more open than a quarter of its limit, so that an average of many steps of many ranks fits.
+class OpenShards {
+ public:
+  OpenShards() = default;
+  ~OpenShards() {
+    const std::lock_guard lock(mutex);
+    std::erase_if(files, [&](const auto& known) { return known.first.first == this; });
+  }
+  OpenShards(const OpenShards&) = delete;
+  OpenShards& operator=(const OpenShards&) = delete;
+
+  std::shared_ptr<const ReadableFile> get(const fs::path& path, const StoredShard& shard) {
+    const std::lock_guard lock(mutex);
+    const auto key = std::pair(this, shard.rank);
+    if (const auto known = files.find(key); known != files.end()) return known->second;
+    if (files.size() >= most_open()) files.clear();
+    auto file = std::make_shared<const ReadableFile>(path);
+    check_size(*file, shard);
+    files.emplace(key, file);
+    return file;
+  }
+
+ private:
+  static size_t most_open() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 16;
+    return std::clamp<size_t>(limit.rlim_cur / 4, 1, 256);
+  }
+  static inline std::mutex mutex;
+  static inline std::map<std::pair<OpenShards*, int>, std::shared_ptr<const ReadableFile>> files;
+};
+
+}  // namespace
+
+struct CheckpointReader::State {
+  fs::path folder;
+  CheckpointInfo info;
+  CheckpointIndex index;
+  std::vector<StoredTensor> names;         // aliases among them, by name
+  std::map<std::string, size_t> entry_of;  // of a name or alias: number in index.tensors
+  OpenShards shards;
+
+  explicit State(fs::path path) : folder(std::move(path)) {
+    std::tie(info, index) = read_master(folder);
+    for (const StoredShard& shard : index.shards) check_shard(folder, shard, info);
+    for (size_t i = 0; i < index.tensors.size(); ++i) {
+      entry_of[index.tensors[i].tensor.name] = i;
+      for (const std::string& alias : index.tensors[i].aliases) entry_of[alias] = i;
+    }
+    for (const auto& [name, i] : entry_of) {
+      const StoredTensor& tensor = index.tensors[i].tensor;
+      names.push_back({name, tensor.shape, tensor.dtype});
+    }
+  }
+
+  const IndexedTensor& entry(const std::string& name) const {
+    const auto known = entry_of.find(name);
+    check(known != entry_of.end(), "checkpoint", "{} is not in {}, which has {} tensors", name,
+          folder.string(), names.size());
+    return index.tensors[known->second];
+  }
+  void read(const IndexedTensor& entry, const Box& box, void* out);
+};
+
+void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, void* out) {
+  check_box(entry.tensor, box);
+  const int64_t element_bytes = size_of(entry.tensor.dtype);
+  int64_t elements = 0;
+  for (const StoredPiece& piece : entry.pieces) {
+    if (intersection(piece.box, box).empty()) continue;
+    const StoredShard& shard = index.shards[static_cast<size_t>(piece.shard)];
+    const auto file = shards.get(shard_path(folder, shard), shard);
+    elements += read_common({file.get(), piece.address, piece.box}, box, element_bytes, out);
+  }
+  check(elements == box.extent.elements(), "checkpoint", "{} of {} elements of {} are stored in {}",
+        elements, box.extent.elements(), entry.tensor.name, folder.string());
+}
+
+CheckpointReader::CheckpointReader(const fs::path& folder)
+    : state_(std::make_unique<State>(folder)) {}
+CheckpointReader::~CheckpointReader() = default;
+CheckpointReader::CheckpointReader(CheckpointReader&&) noexcept = default;
+
+const CheckpointInfo& CheckpointReader::info() const { return state_->info; }
+
+const std::vector<StoredTensor>& CheckpointReader::tensors() const { return state_->names; }
+
+const StoredTensor* CheckpointReader::find(const std::string& name) const {
+  const auto& names = state_->names;
+  const auto at = std::ranges::lower_bound(names, name, {}, &StoredTensor::name);
+  return at != names.end() && at->name == name ? &*at : nullptr;
+}
+
+void CheckpointReader::read(const std::string& name, const Box& box, void* out) const {
+  state_->read(state_->entry(name), box, out);
+}
+
+void CheckpointReader::read(std::span<const ShardedTensor> tensors) const {
+  HostCopy host;
+  for (const ShardedTensor& tensor : tensors) {
+    const IndexedTensor& entry = state_->entry(tensor.name);
+    check(entry.tensor.shape == tensor.global && entry.tensor.dtype == tensor.dtype, "checkpoint",
+          "{} is stored as {} of {} in {}; {} of {} was asked for", tensor.name,
+          entry.tensor.shape.to_string(), name_of(entry.tensor.dtype), state_->folder.string(),
+          tensor.global.to_string(), name_of(tensor.dtype));
+    for (const Piece& piece : tensor.pieces) {
+      if (piece.box.empty()) continue;
+      host.send(tensor, piece, [&](const Box& part, void* out) { state_->read(entry, part, out); });
+    }
+  }
+}
+
+int64_t CheckpointReader::bytes() const {
+  int64_t all = 0;
+  for (const StoredShard& shard : state_->index.shards) all += shard.bytes;
+  return all;
+}
+
+void CheckpointReader::verify(int part, int parts,
+                              const std::function<void(int64_t bytes)>& verified) const {
+  check(parts >= 1 && part >= 0 && part < parts, "checkpoint",
+        "part {} of {} was to be verified; parts are 0 to one less than their number", part, parts);
+  if (part == 0) verify_master(state_->folder, state_->index);
+  for (size_t i = static_cast<size_t>(part); i < state_->index.shards.size();
+       i += static_cast<size_t>(parts)) {
+    verify_shard(state_->folder, state_->index, static_cast<int>(i), verified);
+  }
+}
+
+}  // namespace switchyard

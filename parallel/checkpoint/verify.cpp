@@ -1,0 +1,102 @@
+#include "parallel/checkpoint/verify.h"
+
+#include <hdf5.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "core/error.h"
+#include "parallel/checkpoint/hdf5_handles.h"
+
+namespace switchyard {
+
+namespace fs = std::filesystem;
+using hdf5::Id;
+using hdf5::require;
+
+namespace {
+
+void check_belongs(const Id& file, const StoredShard& shard, const CheckpointInfo& info) {
+  const std::string id = hdf5::read_string_attribute(file, "id");
+  const int64_t step = hdf5::read_int_attribute(file, "step");
+  const int64_t rank = hdf5::read_int_attribute(file, "rank");
+  check(id == info.id && step == info.step && rank == shard.rank, "checkpoint",
+        "it belongs to rank {} of step {} of checkpoint {}; rank {} of step {} of checkpoint {} is "
+        "expected",
+        rank, step, id, shard.rank, info.step, info.id);
+}
+
+uint64_t checksum_of(const ReadableFile& file, int64_t position, int64_t bytes) {
+  static constexpr int64_t block_bytes = int64_t{1} << 20;
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
+                                                                       XXH3_freeState);
+  check(state && XXH3_64bits_reset(state.get()) == XXH_OK, "checkpoint", "no memory for xxh3");
+  std::vector<char> block(static_cast<size_t>(std::min(block_bytes, bytes)));
+  while (bytes > 0) {
+    const int64_t part = std::min(block_bytes, bytes);
+    file.read(position, part, block.data());
+    XXH3_64bits_update(state.get(), block.data(), static_cast<size_t>(part));
+    position += part;
+    bytes -= part;
+  }
+  return XXH3_64bits_digest(state.get());
+}
+
+void verify_piece(const Id& shard, const ReadableFile& bytes, const StoredTensor& tensor,
+                  const StoredPiece& piece) {
+  const Id dataset = hdf5::open_dataset(shard, piece.dataset);
+  const Id type(require(H5Dget_type(dataset), "{} has no type", piece.dataset), H5Tclose);
+  check(hdf5::shape_of(dataset, piece.dataset) == piece.box.extent &&
+            H5Tequal(type, hdf5::file_type(tensor.dtype)) > 0 &&
+            H5Dget_offset(dataset) == static_cast<haddr_t>(piece.address) &&
+            hdf5::read_unsigned_attribute(dataset, "xxh3_64") == piece.checksum,
+        "checkpoint", "dataset {} has another shape, type, place or checksum than the master says",
+        piece.dataset);
+  const int64_t size = piece.box.extent.elements() * size_of(tensor.dtype);
+  check(checksum_of(bytes, piece.address, size) == piece.checksum, "checkpoint",
+        "dataset {} is damaged: its checksum does not fit its contents", piece.dataset);
+}
+
+}  // namespace
+
+fs::path shard_path(const fs::path& folder, const StoredShard& shard) {
+  return folder / shards_name / shard_name(shard.rank);
+}
+
+void check_size(const ReadableFile& file, const StoredShard& shard) {
+  const int64_t bytes = file.bytes();
+  check(bytes == shard.bytes, "checkpoint", "{} has {} bytes; the checkpoint wrote {}",
+        file.path().string(), bytes, shard.bytes);
+}
+
+void check_shard(const fs::path& folder, const StoredShard& shard, const CheckpointInfo& info) {
+  const fs::path path = shard_path(folder, shard);
+  check_size(ReadableFile(path), shard);
+  naming(path, [&] {
+    const hdf5::Session session;
+    check_belongs(hdf5::open_file(path), shard, info);
+  });
+}
+
+void verify_shard(const fs::path& folder, const CheckpointIndex& index, int shard,
+                  const std::function<void(int64_t bytes)>& verified) {
+  const StoredShard& stored = index.shards[static_cast<size_t>(shard)];
+  const fs::path path = shard_path(folder, stored);
+  const ReadableFile bytes(path);
+  check_size(bytes, stored);
+  naming(path, [&] {
+    const hdf5::Session session;
+    const Id file = hdf5::open_file(path);
+    for (const IndexedTensor& entry : index.tensors) {
+      for (const StoredPiece& piece : entry.pieces) {
+        if (piece.shard != shard) continue;
+        verify_piece(file, bytes, entry.tensor, piece);
+        if (verified) verified(piece.box.extent.elements() * size_of(entry.tensor.dtype));
+      }
+    }
+  });
+}
+
+}  // namespace switchyard

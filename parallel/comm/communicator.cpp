@@ -1,0 +1,27 @@
+#include "parallel/comm/communicator.h"
+
+#include <utility>
+
+#include "core/error.h"
+
+namespace switchyard {
+
+namespace {
+thread_local int64_t step_of_thread = 0;
+}
+
+void set_current_step(int64_t step) { step_of_thread = step; }
+int64_t current_step() { return step_of_thread; }
+
+Buffer::Buffer(const Tensor& tensor)
+    : data(tensor.data), count(tensor.elements()), dtype(tensor.dtype), device(tensor.device) {
+  check(tensor.is_contiguous(), "communicator",
+        "a strided tensor of shape {} was given; only contiguous ones can be communicated",
+        tensor.shape.to_string());
+}
+
+void Handle::wait(Stream& stream) {
+  if (const auto work = std::exchange(work_, nullptr)) work->wait(stream);
+}
+
+}  // namespace switchyard

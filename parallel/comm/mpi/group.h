@@ -1,0 +1,58 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "parallel/comm/mpi/progress.h"
+#include "parallel/comm/operation.h"
+#include "parallel/comm/scratch_pool.h"
+
+// Inside of the mpi backend; handles of MPI stay in the .cpp file.
+namespace switchyard {
+
+// What the communicator of one group and its outstanding operations share.
+struct MpiGroup {
+  struct Native;  // the MPI communicator
+  MpiGroup(std::unique_ptr<Native> given, Member member, ProgressEngine& with,
+           std::chrono::milliseconds limit);
+  ~MpiGroup();
+
+  std::unique_ptr<Native> native;
+  const Member self;
+  ProgressEngine& engine;
+  const std::chrono::milliseconds timeout;
+  ScratchPool scratch{Device::cpu, "scratch of an mpi group"};
+};
+
+// One operation: steps that post messages or compute, each begun when all messages of the one
+// before have arrived.
+class MpiTask : public ProgressTask {
+ public:
+  MpiTask(std::shared_ptr<MpiGroup> group, const Operation& operation);
+  ~MpiTask() override;
+  void then(std::function<void()> step) { steps_.push_back(std::move(step)); }
+  void send(const void* data, int64_t bytes, int peer, int tag);
+  void recv(void* data, int64_t bytes, int peer, int tag);
+  std::byte* scratch(int64_t bytes);
+  void wait();
+
+ private:
+  struct Messages;
+  bool poll() noexcept override;
+  bool test();
+  std::string missing() const;
+
+  std::shared_ptr<MpiGroup> group_;
+  const Operation operation_;
+  std::unique_ptr<Messages> messages_;
+  std::vector<std::function<void()>> steps_;
+  size_t step_ = 0;
+  Memory scratch_;
+  std::string failure_;
+};
+
+}  // namespace switchyard

@@ -1,0 +1,127 @@
+#include "parallel/comm/rendezvous/job_environment.h"
+
+#include <charconv>
+#include <cstdlib>
+#include <limits>
+
+#include "core/error.h"
+
+namespace switchyard {
+
+namespace {
+
+std::string text_of(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? std::string() : std::string(text);
+}
+
+int64_t long_number_of(const char* variable) {
+  const std::string text = text_of(variable);
+  int64_t number = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  check(error == std::errc() && end == text.data() + text.size() && number >= 0, "launch",
+        "{}={}; a number from 0 on is needed", variable, text);
+  return number;
+}
+
+int number_of(const char* variable) {
+  const int64_t number = long_number_of(variable);
+  check(number <= std::numeric_limits<int>::max(), "launch", "{}={}; at most {} is allowed",
+        variable, number, std::numeric_limits<int>::max());
+  return static_cast<int>(number);
+}
+
+// torchrun's own store listens on MASTER_PORT when it says so; the next port is taken then.
+int port_of_rank_variables() {
+  const bool taken = text_of("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  return number_of("MASTER_PORT") + (taken ? 1 : 0);
+}
+
+JobEnvironment from_rank_variables() {
+  JobEnvironment job;
+  job.source = "RANK and WORLD_SIZE";
+  job.rank = number_of("RANK");
+  job.size = number_of("WORLD_SIZE");
+  if (job.size == 1) return job;  // which has nobody to find; some clusters set no more then
+  job.local_rank = number_of("LOCAL_RANK");
+  job.host = text_of("MASTER_ADDR");
+  job.port = port_of_rank_variables();
+  return job;
+}
+
+// Steps of one job that run at once need ports of their own, so the step counts, too. That of an
+// interactive shell is 4294967290.
+JobEnvironment from_slurm() {
+  const std::string step = text_of("SLURM_STEP_NODELIST");
+  const int64_t number = long_number_of("SLURM_JOB_ID") * 7 +
+                         (text_of("SLURM_STEP_ID").empty() ? 0 : long_number_of("SLURM_STEP_ID"));
+  constexpr int first_port = 20'000, ports = 10'000;  // below those that systems hand out
+  return {.rank = number_of("SLURM_PROCID"),
+          .size = number_of("SLURM_STEP_NUM_TASKS"),
+          .local_rank = number_of("SLURM_LOCALID"),
+          .host = first_host(step.empty() ? text_of("SLURM_JOB_NODELIST") : step),
+          .port = first_port + static_cast<int>(number % ports),
+          .source = "Slurm"};
+}
+
+bool is_set(const char* variable) { return std::getenv(variable) != nullptr; }
+
+}  // namespace
+
+std::optional<JobEnvironment> job_environment() {
+  if (is_set("OMPI_COMM_WORLD_SIZE")) return std::nullopt;
+  JobEnvironment job;
+  if (is_set("RANK") && is_set("WORLD_SIZE")) {
+    job = from_rank_variables();
+  } else if (is_set("SLURM_PROCID") && is_set("SLURM_STEP_NUM_TASKS")) {
+    job = from_slurm();
+  } else {
+    return std::nullopt;
+  }
+  check(job.rank < job.size, "launch", "{} say rank {} of {}; ranks are 0 ... {}", job.source,
+        job.rank, job.size, job.size - 1);
+  if (job.size == 1) return job;
+  check(job.port > 0 && job.port <= std::numeric_limits<uint16_t>::max() && !job.host.empty(),
+        "launch", "rank 0 is said to be at \"{}\" port {}; a host and a port are needed", job.host,
+        job.port);
+  return job;
+}
+
+int local_rank_of_process() {
+  for (const char* variable : {"OMPI_COMM_WORLD_LOCAL_RANK", "LOCAL_RANK", "SLURM_LOCALID"})
+    if (is_set(variable)) return number_of(variable);
+  return 0;
+}
+
+std::string first_host(std::string_view list) {
+  std::string host;
+  size_t i = 0;
+  const auto sound = [&](bool ok) {
+    check(ok, "launch", "\"{}\" is no list of Slurm's hosts, such as gpu-[07-09,12],login", list);
+  };
+  while (i < list.size() && list[i] != ',') {
+    if (list[i] != '[') {
+      sound(list[i] != ']');
+      host += list[i++];
+      continue;
+    }
+    const size_t close = list.find(']', i), end = list.find_first_of(",-]", i);
+    sound(close != std::string_view::npos && end > i + 1);
+    for (const char c : list.substr(i + 1, end - i - 1)) {
+      sound(c >= '0' && c <= '9');
+      host += c;
+    }
+    i = close + 1;
+  }
+  sound(!host.empty());
+  return host;
+}
+
+std::unique_ptr<Store> make_store(const JobEnvironment& job, std::chrono::milliseconds timeout) {
+  const Store::Options options{.rank = job.rank, .size = job.size, .timeout = timeout};
+  const std::string folder = text_of("SWITCHYARD_STORE");
+  if (!folder.empty()) return make_file_store(folder, options);
+  return make_tcp_store(job.host, job.port, options);
+}
+
+}  // namespace switchyard

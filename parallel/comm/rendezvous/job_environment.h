@@ -1,0 +1,37 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "parallel/comm/rendezvous/store.h"
+
+namespace switchyard {
+
+// What a launcher without MPI has told this process about its place among the ranks of a job.
+struct JobEnvironment {
+  int rank = 0;
+  int size = 1;
+  int local_rank = 0;  // among the ranks of this machine
+  std::string host;    // where rank 0 runs
+  int port = 0;        // on which it can listen
+  std::string source;  // who said so, for messages
+};
+
+// From RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT (`switchyard launch`, torchrun),
+// or from what srun sets; nothing where this process was started alone or by mpirun. Throws Error
+// for numbers that are none or do not fit each other.
+std::optional<JobEnvironment> job_environment();
+
+// This process's place among the ranks of its machine, whoever started it: 0 where nobody says.
+int local_rank_of_process();
+
+// The first host of Slurm's short form: "gpu-[07-09,12],login" is gpu-07. Throws Error for text
+// that is no such list.
+std::string first_host(std::string_view node_list);
+
+// SWITCHYARD_STORE=FOLDER asks for the file store; else TCP at the job's host and port.
+std::unique_ptr<Store> make_store(const JobEnvironment& job, std::chrono::milliseconds timeout);
+
+}  // namespace switchyard

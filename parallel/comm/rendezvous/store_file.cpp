@@ -1,0 +1,73 @@
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include "core/error.h"
+#include "parallel/comm/rendezvous/store.h"
+
+namespace switchyard {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+// Each key is a file, which appears whole under its name.
+class FileStore final : public Store {
+ public:
+  FileStore(fs::path folder, const Options& options) : Store(options), folder_(std::move(folder)) {
+    std::error_code code;
+    fs::create_directories(folder_, code);
+    check(!code, ExitCode::storage, "store", "rank {} cannot make the folder {}: {}", options.rank,
+          folder_.string(), code.message());
+  }
+
+  void set(const std::string& key, std::string_view value) override {
+    const fs::path path = path_of(key);
+    check(!fs::exists(path), "store",
+          "rank {} sets \"{}\", which {} has already; every start needs a folder of its own",
+          options().rank, key, folder_.string());
+    const fs::path whole = path.string() + fmt::format(".part-{}", options().rank);
+    std::ofstream file(whole, std::ios::binary);
+    file.write(value.data(), static_cast<std::streamsize>(value.size()));
+    file.close();
+    std::error_code code;
+    if (file) fs::rename(whole, path, code);
+    check(file && !code, ExitCode::storage, "store", "rank {} cannot write \"{}\" to {}",
+          options().rank, key, folder_.string());
+  }
+
+  std::string get(const std::string& key) override {
+    const auto deadline = Clock::now() + options().timeout;
+    for (;;) {
+      std::ifstream file(path_of(key), std::ios::binary);
+      if (file) return {std::istreambuf_iterator<char>(file), {}};
+      check_not_stopped(fmt::format("\"{}\"", key));
+      check(Clock::now() < deadline, ExitCode::lost_peer, "store",
+            "rank {} of {} waited for \"{}\" in {} for {} ms (the timeout)", options().rank,
+            options().size, key, folder_.string(), options().timeout.count());
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+
+ private:
+  fs::path path_of(const std::string& key) const {
+    std::string name;
+    for (const char c : key) {
+      const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_';
+      name += plain ? std::string(1, c) : fmt::format("%{:02x}", static_cast<unsigned char>(c));
+    }
+    return folder_ / name;
+  }
+
+  fs::path folder_;
+};
+
+}  // namespace
+
+std::unique_ptr<Store> make_file_store(const std::string& folder, const Store::Options& options) {
+  return std::make_unique<FileStore>(folder, options);
+}
+
+}  // namespace switchyard

@@ -1,0 +1,118 @@
+#include "parallel/comm/rendezvous/tcp_socket.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+
+#include "core/stop_signal.h"
+
+namespace switchyard {
+
+TcpSocket::~TcpSocket() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+TcpSocket& TcpSocket::operator=(TcpSocket&& other) noexcept {
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
+}
+
+void TcpSocket::shut_down() const { ::shutdown(descriptor_, SHUT_RDWR); }
+
+void TcpSocket::set_timeout(std::chrono::milliseconds timeout) const {
+  timeval limit{};
+  limit.tv_sec = timeout.count() / 1000;
+  limit.tv_usec = timeout.count() % 1000 * 1000;
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+}
+
+bool TcpSocket::write(const void* data, size_t bytes) const {
+  const auto* at = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t written = ::send(descriptor_, at, bytes, MSG_NOSIGNAL);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    at += written;
+    bytes -= static_cast<size_t>(written);
+  }
+  return true;
+}
+
+bool TcpSocket::read(void* data, size_t bytes) const {
+  auto* at = static_cast<char*>(data);
+  while (bytes > 0) {
+    const ssize_t got = ::recv(descriptor_, at, bytes, 0);
+    if (got < 0 && errno == EINTR && !StopSignal::requested()) continue;
+    if (got == 0) errno = ECONNRESET;
+    if (got <= 0) return false;
+    at += got;
+    bytes -= static_cast<size_t>(got);
+  }
+  return true;
+}
+
+bool TcpSocket::write_text(const std::string& text) const {
+  const uint32_t length = htonl(static_cast<uint32_t>(text.size()));
+  return write(&length, sizeof length) && write(text.data(), text.size());
+}
+
+bool TcpSocket::read_text(std::string& text) const {
+  constexpr uint32_t most = 1 << 24;  // a stranger's bytes must not become a huge allocation
+  uint32_t length = 0;
+  if (!read(&length, sizeof length)) return false;
+  length = ntohl(length);
+  if (length > most) {
+    errno = EPROTO;
+    return false;
+  }
+  text.resize(length);
+  return read(text.data(), text.size());
+}
+
+TcpSocket connect_tcp(const std::string& host, int port) {
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) {
+    errno = EHOSTUNREACH;
+    return {};
+  }
+  TcpSocket connected;
+  for (const addrinfo* a = found; a != nullptr && !connected; a = a->ai_next) {
+    TcpSocket tried(::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol));
+    if (tried && ::connect(tried.descriptor(), a->ai_addr, a->ai_addrlen) == 0)
+      connected = std::move(tried);
+  }
+  ::freeaddrinfo(found);
+  const int on = 1;
+  if (connected) ::setsockopt(connected.descriptor(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return connected;
+}
+
+TcpSocket listen_tcp(int port) {
+  TcpSocket listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!listening) return {};
+  const int on = 1;
+  ::setsockopt(listening.descriptor(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_ANY);
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  const auto* any = reinterpret_cast<const sockaddr*>(&address);
+  if (::bind(listening.descriptor(), any, sizeof address) != 0) return {};
+  if (::listen(listening.descriptor(), SOMAXCONN) != 0) return {};
+  return listening;
+}
+
+int port_of(const TcpSocket& listening) {
+  sockaddr_in address{};
+  socklen_t length = sizeof address;
+  ::getsockname(listening.descriptor(), reinterpret_cast<sockaddr*>(&address), &length);
+  return ntohs(address.sin_port);
+}
+
+}  // namespace switchyard
