@@ -185,6 +185,8 @@ def attempt(record, name, body):
     """What fails in here is a result of its own, and the stage goes on."""
     try:
         body()
+    except Skipped as why:
+        record(name, status="skipped", why=str(why))
     except Failed as why:
         print(f"FAILED: {name}: {why}", flush=True)
         record(name, status="failed", why=str(why))
