@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "launch/engine/job_peak.h"
+#include "launch/job_peak.h"
 
 namespace switchyard {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "launch/engine/engine.h"
-#include "launch/engine/job_peak.h"
+#include "launch/job_peak.h"
 #include "launch/metrics.h"
 #include "launch/path/options.h"
 #include "launch/path/run_folder.h"

@@ -1,4 +1,4 @@
-#include "launch/engine/job_peak.h"
+#include "launch/job_peak.h"
 
 #include <algorithm>
 #include <chrono>
