@@ -111,7 +111,8 @@ class Ranks {
   sigset_t before_{};
   std::map<pid_t, int> running_;  // the rank of each
   int status_ = 0;
-  int passed_on_ = 0;  // the last signal
+  int passed_on_ = 0;         // the last signal
+  bool has_stopped_ = false;  // a rank, as a signal asked
 };
 
 Ranks::Ranks(const Plan& plan) : plan_(plan) {
@@ -186,7 +187,11 @@ void Ranks::reap() {
 
 // The first failure counts; ranks that were stopped and have saved are none.
 void Ranks::note(int rank, int state) {
-  if (status_ != 0 && status_ != static_cast<int>(ExitCode::stopped)) return;
+  // Ranks that a signal met before they had found each other end as they can.
+  const int stopped = static_cast<int>(ExitCode::stopped);
+  has_stopped_ |= passed_on_ != 0 && WIFEXITED(state) && WEXITSTATUS(state) == stopped;
+  if (has_stopped_) status_ = stopped;
+  if (has_stopped_ || (status_ != 0 && status_ != stopped)) return;
   if (!WIFSIGNALED(state)) {
     if (WEXITSTATUS(state) != 0) status_ = WEXITSTATUS(state);
     return;
@@ -203,7 +208,7 @@ void Ranks::note(int rank, int state) {
 
 int Ranks::run() {
   using Clock = std::chrono::steady_clock;
-  constexpr auto patience = std::chrono::seconds(3);  // for ranks to end by themselves
+  using std::chrono::seconds;  // for ranks to end by themselves
   const sigset_t mine = launcher_signals();
   Clock::time_point deadline{};
   while (!running_.empty()) {
@@ -211,11 +216,11 @@ int Ranks::run() {
     const int number = sigtimedwait(&mine, nullptr, &pause);
     if (number > 0 && number != SIGCHLD) pass_on(number);
     reap();
-    if (status_ == 0 || status_ == static_cast<int>(ExitCode::stopped)) continue;
+    if (status_ == 0 || (status_ == static_cast<int>(ExitCode::stopped) && !has_stopped_)) continue;
     const auto now = Clock::now();
     if (deadline == Clock::time_point{}) {
-      deadline = now + patience;
-      signal_all(SIGTERM);
+      deadline = now + (has_stopped_ ? seconds(5) : seconds(3));
+      if (!has_stopped_) signal_all(SIGTERM);
     } else if (now >= deadline) {
       signal_all(SIGKILL);
     }

@@ -168,6 +168,7 @@ void write_average(const RunFolder& run, PathSpecification path, const std::vect
   check(!weights.empty(), "average", "step {} of '{}' has no weights", steps.front(),
         run.folder().string());
   UnfinishedFolder made(output);
+  check(!RunFolder(output).exists(), "average", "'{}' was made at this moment", output);
   path.kind = "average";
   CheckpointStreamWriter writer(made.run().checkpoints(),
                                 info_of_average(run, output, path, readers));

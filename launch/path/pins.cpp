@@ -208,11 +208,15 @@ void follow_branches(const fs::path& run) {
     return;  // found anew each time
   }
   std::error_code ignored;
-  for (const Pin& pin : pins) fs::remove(pin.file, ignored);
+  for (const Pin& pin : pins) {
+    // The same again is a branch that was made anew in its place during the search.
+    const bool same = pin.file == file_of(run, pin.step, relative_name(pin.branch, pins_of(run)));
+    if (!same) fs::remove(pin.file, ignored);
+  }
 }
 
-FileLock lock_pins(const fs::path& run) {
-  return FileLock(run / "pins.lock", std::chrono::minutes(1));
+FileLock lock_pins(const fs::path& run, std::chrono::milliseconds patience) {
+  return FileLock(run / "pins.lock", patience);
 }
 
 void write_pin(const fs::path& run, int64_t step, const std::string& checkpoint,
@@ -222,11 +226,11 @@ void write_pin(const fs::path& run, int64_t step, const std::string& checkpoint,
                fs::weakly_canonical(fs::absolute(branch), ignored).string()};
   if (!is_text(pin.absolute)) pin.absolute.clear();
   const fs::path file = file_of(run, step, pin.branch);
-  if (fs::exists(file, ignored) && read_file(file) == to_text(pin)) return;
   make_folder(pins_of(run));
-  const FileLock lock = lock_pins(run);
+  const FileLock lock = lock_pins(run);  // one that is there may be about to go with its step
   check(lock.held(), "file", "{} has been locked for a minute by another process",
         (run / "pins.lock").string());
+  if (fs::exists(file, ignored) && read_file(file) == to_text(pin)) return;
   write_file_atomically(file, to_text(pin));
 }
 

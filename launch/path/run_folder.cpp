@@ -229,13 +229,16 @@ std::vector<Pin> pins_of(const fs::path& run, int64_t step) {
   return pins;
 }
 
-// What a process that was killed left of a save or a deletion below the newest complete step.
-void remove_fragments(const std::vector<CheckpointEntry>& entries) {
+// What a process that was killed left of a save or a deletion below the newest complete step. One
+// that a branch needs stays: its files may come back.
+void remove_fragments(const fs::path& run, const std::vector<CheckpointEntry>& entries) {
   const auto newest =
       std::find_if(entries.rbegin(), entries.rend(), [](const auto& e) { return e.complete; });
   for (auto entry = newest; entry != entries.rend(); ++entry) {
     std::error_code problem;
     if (entry->complete || !fs::is_directory(entry->folder, problem) || problem) continue;
+    if (std::ranges::any_of(pins_of(run, entry->step), &Pin::counts)) continue;
+    log::info("what is left of step {}, which is not complete, goes", entry->step);
     remove_checkpoint(entry->folder);
   }
 }
@@ -245,7 +248,7 @@ void remove_fragments(const std::vector<CheckpointEntry>& entries) {
 void RunFolder::retain(int64_t keep) const {
   if (keep <= 0) return;
   auto entries = list_checkpoints(checkpoints());
-  remove_fragments(entries);
+  remove_fragments(folder_, entries);
   std::erase_if(entries, [](const CheckpointEntry& e) { return !e.complete; });
   const auto excess = static_cast<int64_t>(entries.size()) - keep;
   if (excess > 0) follow_branches(folder_);
@@ -266,6 +269,9 @@ void RunFolder::retain(int64_t keep) const {
 }
 
 void RunFolder::discard_behind(int64_t step) const {
+  const FileLock lock = lock_pins(folder_);
+  check(lock.held(), "file", "{} has been locked for a minute by another process",
+        (folder_ / "pins.lock").string());
   std::vector<CheckpointEntry> behind;
   for (auto& entry : list_checkpoints(checkpoints())) {
     if (!entry.complete || entry.step <= step) continue;

@@ -37,7 +37,7 @@ UnfinishedFolder::UnfinishedFolder(const fs::path& name)
     above_.folders.push_back(above);
   }
   make_folder(name_.parent_path());
-  lock_ = std::make_unique<PathLock>(run_);
+  lock_ = std::make_unique<PathLock>(run_, std::chrono::minutes(10));
   fs::remove_all(run_.checkpoints(), ignored);
 }
 

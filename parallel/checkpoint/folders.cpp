@@ -55,6 +55,10 @@ std::vector<CheckpointEntry> list_checkpoints(const fs::path& checkpoints) {
 void remove_checkpoint(const fs::path& folder) {
   check(step_of(folder).has_value(), "checkpoint",
         "{} was to be removed; only folders named step-NNNNNNNN are", folder.string());
+  if (fs::is_symlink(folder)) {  // what it leads to is another one's
+    fs::remove(folder);
+    return;
+  }
   if (!fs::exists(folder)) return;
   discard_checkpoint_folder(folder);
   sync_folder(folder.parent_path().empty() ? fs::path(".") : folder.parent_path());

@@ -170,6 +170,25 @@ TEST_F(RunFolderTest, FragmentsOfADeletionGoWithTheNextOne) {
   EXPECT_FALSE(fs::exists(checkpoint_folder(run_.checkpoints(), 20)));
 }
 
+TEST_F(RunFolderTest, FragmentsThatABranchNeedsStay) {
+  pin(20, make_branch("v1", 20));
+  const auto needed = run_.checkpoint(20).folder, other = run_.checkpoint(30).folder;
+  fs::remove(needed / "checkpoint.h5");
+  fs::create_directory_symlink(other, checkpoint_folder(run_.checkpoints(), 5));
+  run_.retain(2);
+  EXPECT_TRUE(fs::exists(needed));
+  EXPECT_THAT(steps_of(run_), ElementsAre(30, 40));  // what a link leads to is not deleted by it
+}
+
+// A branch that is made anew while its pin is searched for, as by the same fork again.
+TEST_F(RunFolderTest, APinThatLeadsToItsOwnPlaceIsNotFollowedAway) {
+  pin(10, make_branch("v1", 10));
+  fs::rename(folder_.path() / "v1", folder_.path() / "v2");
+  follow_branches(run_.folder());
+  follow_branches(run_.folder());
+  EXPECT_EQ(read_pins(run_.folder()).size(), 1u);
+}
+
 TEST_F(RunFolderTest, ANewFolderIsNotWithinWhatAPathKeeps) {
   for (const char* name : {"checkpoints/step-00000050", "discarded", "pins/deep/v"})
     EXPECT_THROW(RunFolder(run_.folder() / name).check_name(), Error) << name;
