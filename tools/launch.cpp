@@ -148,6 +148,7 @@ void Ranks::become_rank(int rank) const {
   set("MASTER_PORT", port_);
   set("SWITCHYARD_RANKS_PER_GPU", plan_.ranks_per_gpu);
   setenv("MASTER_ADDR", "127.0.0.1", 1);
+  setenv("SWITCHYARD_LAUNCHED", "1", 1);
   sigprocmask(SIG_SETMASK, &before_, nullptr);  // the stop signals stay back until it takes them
   std::string program = "switchyard";
   std::vector<std::string> words = plan_.words;

@@ -12,7 +12,7 @@ namespace switchyard {
 namespace {
 
 std::string absolute(const std::string& prefix) {
-  const std::string name = std::filesystem::absolute(prefix).lexically_normal().string();
+  std::string name = std::filesystem::absolute(prefix).lexically_normal().string();
   check_is_text(name);
   return name;
 }

@@ -177,7 +177,8 @@ TEST_F(RunFolderTest, FragmentsThatABranchNeedsStay) {
   fs::create_directory_symlink(other, checkpoint_folder(run_.checkpoints(), 5));
   run_.retain(2);
   EXPECT_TRUE(fs::exists(needed));
-  EXPECT_THAT(steps_of(run_), ElementsAre(20, 30, 40));  // what a link leads to is not deleted by it
+  EXPECT_THAT(steps_of(run_),
+              ElementsAre(20, 30, 40));  // what a link leads to is not deleted by it
 }
 
 // A branch that is made anew while its pin is searched for, as by the same fork again.

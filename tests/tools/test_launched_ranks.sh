@@ -82,6 +82,21 @@ stop_launched() { # SIGNAL
 stop_launched USR1
 stop_launched INT
 
+# A signal while ranks look for each other is kept until their first step.
+for delay in 0 0.05 0.1 0.2; do
+  rm -rf early
+  timeout 60 "$program" launch -np 2 --ranks-per-gpu 2 -- train early "${options[@]}" --tp 2 \
+    --train-iters 100000 >log 2>&1 &
+  waiter=$! status=0
+  until [[ $(pgrep -c -P "$(pgrep -P $waiter || echo 0)") -ge 2 ]]; do sleep 0.01; done
+  sleep $delay
+  pkill -TERM -P $waiter
+  wait $waiter || status=$?
+  if [[ $status != 75 ]] || ! compgen -G "early/checkpoints/step-*/checkpoint.h5" >/dev/null; then
+    failed "after $delay: $status $(cat log)"
+  fi
+done
+
 # A rank that waits for rank 0 takes a signal; there is nothing to save yet.
 status=0
 RANK=1 LOCAL_RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=1 timeout --preserve-status -s TERM 4 \

@@ -1,7 +1,7 @@
 #include "parallel/comm/rendezvous/store.h"
 
 #include "core/error.h"
-#include "core/stop_signal.h"
+#include "parallel/comm/rendezvous/tcp_socket.h"
 
 namespace switchyard {
 
@@ -17,7 +17,7 @@ void Store::barrier(const std::string& name) {
 }
 
 void Store::check_not_stopped(const std::string& key) const {
-  check(!StopSignal::requested(), ExitCode::stopped, "store",
+  check(!stop_ends_waits(), ExitCode::stopped, "store",
         "rank {} of {} was stopped by a signal while it waited for {}", options_.rank,
         options_.size, key);
 }

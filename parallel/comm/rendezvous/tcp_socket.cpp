@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 
 #include "core/stop_signal.h"
 
@@ -47,7 +48,7 @@ bool TcpSocket::read(void* data, size_t bytes) const {
   auto* at = static_cast<char*>(data);
   while (bytes > 0) {
     const ssize_t got = ::recv(descriptor_, at, bytes, 0);
-    if (got < 0 && errno == EINTR && !StopSignal::requested()) continue;
+    if (got < 0 && errno == EINTR && !stop_ends_waits()) continue;
     if (got == 0) errno = ECONNRESET;
     if (got <= 0) return false;
     at += got;
@@ -113,6 +114,10 @@ int port_of(const TcpSocket& listening) {
   socklen_t length = sizeof address;
   ::getsockname(listening.descriptor(), reinterpret_cast<sockaddr*>(&address), &length);
   return ntohs(address.sin_port);
+}
+
+bool stop_ends_waits() {
+  return StopSignal::requested() && std::getenv("SWITCHYARD_LAUNCHED") == nullptr;
 }
 
 }  // namespace switchyard

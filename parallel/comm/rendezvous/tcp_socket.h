@@ -36,4 +36,8 @@ TcpSocket connect_tcp(const std::string& host, int port);
 TcpSocket listen_tcp(int port);
 int port_of(const TcpSocket& listening);
 
+// Whether a signal that asks to stop ends a wait for other ranks. Those of `switchyard launch`
+// come, or it ends all: its ranks keep the signal until their first step.
+bool stop_ends_waits();
+
 }  // namespace switchyard
