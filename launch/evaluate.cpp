@@ -7,11 +7,12 @@
 
 #include "core/error.h"
 #include "data/progress.h"
+#include "launch/engine/engine.h"
 #include "launch/engine/world.h"
 #include "launch/path/run_folder.h"
+#include "launch/path/run_settings.h"
 #include "launch/path/specification_checks.h"
 #include "launch/path/verify.h"
-#include "launch/trainer.h"
 
 namespace switchyard {
 

@@ -6,8 +6,9 @@
 #include "core/logging.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
+#include "launch/engine/engine.h"
 #include "launch/path/run_folder.h"
-#include "launch/trainer.h"
+#include "launch/path/run_settings.h"
 #include "parallel/comm/communicators.h"
 
 namespace switchyard {

@@ -6,7 +6,7 @@
 #include <exception>
 
 #include "core/error.h"
-#include "launch/trainer.h"
+#include "launch/path/run_settings.h"
 #include "parallel/comm/communicators.h"
 
 namespace switchyard {
@@ -91,6 +91,7 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
     if (!command) return 0;
     timeout = distributed_timeout(command->given);
     device = device_of(command->given);
+    prepare_driver(command->given);
   } catch (const Error&) {
     problem = std::current_exception();
   }

@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "launch/engine/gpu_models.h"
 #include "launch/path/run_folder.h"
-#include "launch/trainer.h"
+#include "launch/path/run_settings.h"
 #include "tools/command_support.h"
 
 namespace switchyard {

@@ -4,7 +4,7 @@
 #include "core/ops/attention/attention.h"
 #include "core/ops/matmul/matmul_tuning.h"
 #include "launch/bench/device_rates.h"
-#include "launch/trainer.h"
+#include "launch/path/run_settings.h"
 #include "parallel/comm/communicators.h"
 #include "tools/command_support.h"
 

@@ -1,3 +1,4 @@
+#include "core/stop_signal.h"
 #include "launch/path/fork.h"
 #include "launch/trainer.h"
 #include "tools/command_support.h"

@@ -22,7 +22,7 @@
 #include "launch/bench/matrix_rate.h"
 #include "launch/engine/engine.h"
 #include "launch/engine/matmul_choices.h"
-#include "launch/trainer.h"
+#include "launch/path/run_settings.h"
 #include "parallel/comm/communicators.h"
 #include "parallel/comm/rendezvous/job_environment.h"
 

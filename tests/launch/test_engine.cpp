@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "launch/engine/engine.h"
 #include "launch/engine/world.h"
-#include "launch/trainer.h"
+#include "launch/path/run_settings.h"
 #include "parallel/comm/communicators.h"
 
 namespace switchyard {
@@ -107,18 +107,17 @@ TEST(Engine, ScoresTheSameHoweverSamplesAreCut) {
 }
 
 // One connection to the device keeps gathered weights and the next forward from overlapping.
-TEST(DeviceOf, OrdersLaunchesForChunkedExchangesAlone) {
+TEST(PrepareDriver, OrdersLaunchesForChunkedExchangesAlone) {
   const char* name = "CUDA_DEVICE_MAX_CONNECTIONS";
   unsetenv(name);
   Settings run;
-  run.set_text("device", "cpu");
-  device_of(run);
+  prepare_driver(run);
   EXPECT_EQ(std::getenv(name), nullptr);
   run.set_text("tp-comm-overlap", "true");
-  device_of(run);
+  prepare_driver(run);
   EXPECT_STREQ(std::getenv(name), "1");
   setenv(name, "8", 1);
-  device_of(run);
+  prepare_driver(run);
   EXPECT_STREQ(std::getenv(name), "8");
   unsetenv(name);
 }

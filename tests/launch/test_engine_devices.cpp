@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "core/host_waits.h"
-#include "launch/trainer.h"
+#include "launch/path/run_settings.h"
 #include "tests/launch/trained_engine.h"
 #include "tests/support/temporary_folder.h"
 
