@@ -233,7 +233,6 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   Layout layout;
   agree_on_errors(world, [&] {
     settings = with_fallbacks(run_options(), given);
-    check_run_options(settings);
     apply_device_settings(settings);
     layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
                        settings.integer("pipeline-model-parallel-size"));
@@ -247,7 +246,6 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
                                      path.lineage.empty() && path.split.has_validation_part()));
   Start start;
   agree_on_errors(world, [&] {
-    check_run_options(settings);
     if (!is_new) start.origin = find_origin(run, path, given);
     start.step = start.origin ? start.origin->entry.step : path.start_step();
   });

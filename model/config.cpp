@@ -11,13 +11,10 @@ namespace {
 constexpr int64_t vocabulary_multiple = 128;
 constexpr const char* where = "model configuration";
 
-// Far above any model, and low enough that no product of three sizes overflows.
-constexpr int64_t largest_size = int64_t{1} << 20;
-
 // Errors name the options that the fields are set by.
 void check_size(const char* option, int64_t value, const std::string& origin = "") {
-  check(value > 0 && value <= largest_size, where, "{} {}{}; 1 to {} is allowed", option, value,
-        origin.empty() ? "" : " (" + origin + ")", largest_size);
+  check(value > 0 && value <= largest_model_size, where, "{} {}{}; 1 to {} is allowed", option,
+        value, origin.empty() ? "" : " (" + origin + ")", largest_model_size);
 }
 
 void check_probability(const char* option, double value) {

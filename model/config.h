@@ -10,6 +10,10 @@
 
 namespace switchyard {
 
+// Of layers, channels, heads: far above any model, and low enough that no product of three sizes
+// overflows.
+inline constexpr int64_t largest_model_size = int64_t{1} << 20;
+
 enum class Positions : uint8_t { learned, rotary };
 
 // One configuration for GPT-2, Llama and GPT-NeoX (Pythia) style models.

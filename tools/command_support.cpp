@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 
@@ -40,8 +41,7 @@ const char* reason(const std::string& command, const OptionSpec& spec) {
   const bool needs_none = command == "plan" || command == "bench" || command == "rates";
   if (spec.name == "data-path" || spec.name == "valid-data-path")
     return needs_none ? "; no data are read here" : "";
-  if (spec.group != OptionGroup::run && !command.empty() && !needs_none)
-    return "; here the path says it";
+  if (is_of_path(spec.group) && !command.empty() && !needs_none) return "; here the path says it";
   const bool specifies = command == "fork" || command == "extend";
   return specifies ? "; a path does not depend on it" : "";
 }
@@ -76,7 +76,10 @@ std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Argument
     return owners_of(command_of(usage), name);
   });
   if (!command.help) return command;
-  std::printf("usage: switchyard %s\n\n%s", usage, help_text(specs).c_str());
+  const auto all = subcommands();
+  const auto self = std::ranges::find(all, command_of(usage), &Subcommand::name);
+  std::printf("usage: switchyard %s\n\n%s", usage,
+              help_text(specs, self == all.end() ? "" : self->example).c_str());
   return std::nullopt;
 }
 

@@ -26,6 +26,7 @@ struct Subcommand {
   const char* name;
   int (*run)(Arguments);
   const char* help;
+  const char* example;       // a whole command
   bool takes_ranks = false;  // others are the work of one process
 };
 std::span<const Subcommand> subcommands();

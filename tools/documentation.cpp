@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <map>
 #include <string_view>
 
-#include "launch/engine/gpu_models.h"
-#include "model/config.h"
+#include "core/error.h"
 
 namespace switchyard {
 
@@ -48,22 +48,14 @@ std::vector<std::string> option_words(const CommandForm& form) {
   return words;
 }
 
-struct OptionValues {
-  std::string name;
-  std::vector<std::string> values;
-};
-
-// What options of few values allow; their help names each.
-std::vector<OptionValues> option_values() {
-  std::vector<OptionValues> all = {{"device", {"cpu", "cuda"}},
-                                   {"attention-backend", {"auto", "own", "cudnn"}},
-                                   {"lr-decay-style", {"constant", "cosine", "linear", "1-sqrt"}},
-                                   {"position-embedding-type", {"learned_absolute", "rope"}},
-                                   {"normalization", {"LayerNorm", "RMSNorm"}},
-                                   {"activation", {"gelu-tanh", "gelu-erf", "swiglu"}},
-                                   {"preset", preset_names()},
-                                   {"gpu", {}}};
-  for (const GpuModel& gpu : known_gpus()) all.back().values.emplace_back(gpu.name);
+// What options of few values allow, by their names.
+std::map<std::string, std::vector<std::string>> option_values(std::span<const CommandForm> forms) {
+  std::map<std::string, std::vector<std::string>> all;
+  for (const CommandForm& form : forms) {
+    for (const OptionSpec& spec : form.options) {
+      if (!spec.allowed.choices.empty()) all[long_name(spec)] = spec.allowed.choices;
+    }
+  }
   return all;
 }
 
@@ -88,9 +80,8 @@ std::string zsh_option(const std::string& name, const OptionSpec& spec) {
   for (const char c : help) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   std::string value;
   if (spec.kind != OptionKind::flag) value = ":value:_files";
-  for (const OptionValues& few : option_values()) {
-    if (few.name == long_name(spec)) value = fmt::format(":value:({})", fmt::join(few.values, " "));
-  }
+  if (!spec.allowed.choices.empty())
+    value = fmt::format(":value:({})", fmt::join(spec.allowed.choices, " "));
   const char* again = spec.kind == OptionKind::list ? "*" : "";
   return fmt::format("        '{}--{}[{}]{}' \\\n", again, name, quoted, value);
 }
@@ -107,14 +98,16 @@ std::string man_page(std::span<const CommandForm> forms) {
     page += fmt::format(".SS {}\n{}.\n.PP\n\\fBswitchyard\\fR {}\n", roff(form.name),
                         roff(form.help.substr(0, form.help.find(':'))), roff(form.usage));
     for (const OptionSpec& spec : form.options) page += roff_option(spec);
+    if (!form.example.empty())
+      page += fmt::format(".PP\nFor example:\n.PP\n.nf\n{}\n.fi\n", roff(form.example));
   }
   return page + exit_status + ".SH SEE ALSO\nREADME.md and docs/ in the folder of documents\n";
 }
 
 std::string bash_completion(std::span<const CommandForm> forms) {
   std::string values, cases;
-  for (const OptionValues& few : option_values()) {
-    values += fmt::format("    --{}) words='{}' ;;\n", few.name, fmt::join(few.values, " "));
+  for (const auto& [name, choices] : option_values(forms)) {
+    values += fmt::format("    --{}) words='{}' ;;\n", name, fmt::join(choices, " "));
   }
   for (const CommandForm& form : forms) {
     const char* more = form.name == "launch" ? "-np -- " : "";
@@ -178,6 +171,14 @@ _switchyard() {{
 _switchyard "$@"
 )",
                      names, cases);
+}
+
+std::string documentation(const std::string& kind, std::span<const CommandForm> forms) {
+  if (kind == "man") return man_page(forms);
+  if (kind == "bash") return bash_completion(forms);
+  if (kind == "zsh") return zsh_completion(forms);
+  check(kind == "options", "documentation", "'{}'; man, bash, zsh or options is allowed", kind);
+  return options_page(forms);
 }
 
 }  // namespace switchyard

@@ -13,6 +13,7 @@ struct CommandForm {
   std::string name;
   std::string help;   // what it is for, in a line
   std::string usage;  // behind "switchyard"
+  std::string example;
   std::vector<OptionSpec> options;
 };
 
@@ -20,5 +21,8 @@ struct CommandForm {
 std::string man_page(std::span<const CommandForm> forms);
 std::string bash_completion(std::span<const CommandForm> forms);
 std::string zsh_completion(std::span<const CommandForm> forms);
+std::string options_page(std::span<const CommandForm> forms);  // docs/options.md
+// One of them by its kind: man, bash, zsh, options. Throws Error for another one.
+std::string documentation(const std::string& kind, std::span<const CommandForm> forms);
 
 }  // namespace switchyard

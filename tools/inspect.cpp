@@ -50,6 +50,7 @@ void describe_path(const RunFolder& run, const PathSpecification& path, const Pa
     all["step"] = step;
     all["samples"] = path.samples_at(step);
     all["specification"] = ordered_json::parse(path.to_json());
+    all["model"] = ordered_json::parse(path.model.to_json());
   }
   all["tokens"] = path.tokens_at(step);
   all["parameters"] = path.model.parameters();

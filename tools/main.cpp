@@ -35,20 +35,14 @@ UsageAndOptions described(int (*command)(Arguments)) {
            {"help", OptionKind::flag, OptionGroup::run, "", "list the options"}}};
 }
 
-// For installations, at build time: man page and shell completions.
+// At build time: man page and shell completions for installations; docs/options.md.
 int print_documentation(const std::vector<std::string>& words) {
   std::vector<CommandForm> forms;
   for (const auto& s : subcommands()) {
     UsageAndOptions form = described(s.run);
-    forms.push_back({s.name, s.help, std::move(form.usage), std::move(form.options)});
+    forms.push_back({s.name, s.help, std::move(form.usage), s.example, std::move(form.options)});
   }
-  const std::string kind = words.size() == 2 ? words[1] : "";
-  check(kind == "man" || kind == "bash" || kind == "zsh", "documentation",
-        "'{}'; man, bash or zsh is allowed", kind);
-  const std::string text = kind == "man"    ? man_page(forms)
-                           : kind == "bash" ? bash_completion(forms)
-                                            : zsh_completion(forms);
-  std::fputs(text.c_str(), stdout);
+  std::fputs(documentation(words.size() == 2 ? words[1] : "", forms).c_str(), stdout);
   return std::fflush(stdout) == 0 ? 0 : 1;
 }
 

@@ -13,16 +13,23 @@ namespace switchyard {
 
 namespace {
 
+std::vector<std::string> known_gpu_names() {
+  std::vector<std::string> names;
+  for (const GpuModel& gpu : known_gpus()) names.emplace_back(gpu.name);
+  return names;
+}
+
 std::vector<OptionSpec> plan_options() {
   using enum OptionKind;
   const auto group = OptionGroup::run;
   const std::vector<OptionSpec> own = {
       {"world-size", integer, group, "", "ranks (tp x pp)"},
       {"gpu", text, group, "",
-       fmt::format("refuse what does not fit: {}, or a size such as 80GiB", gpu_names())},
+       fmt::format("refuse what does not fit: {}, or a size such as 80GiB", gpu_names()),
+       such_as(known_gpu_names())},
       {"products", flag, group, "", "list every matrix product of a step"},
       {"json", flag, group, "", "print one JSON object"}};
-  return joined({model_options(), training_options(), run_options(), own});
+  return joined({path_options(), run_options(), own});
 }
 
 Layout planned_layout(const Settings& run) {
@@ -87,7 +94,6 @@ PathSpecification path_of(const Command& command, const Settings& run, const Lay
 
 Planned plan(const Command& command) {
   const Settings run = with_fallbacks(plan_options(), command.given);
-  check_run_options(run);
   apply_device_settings(run);
   if (run.has("gpu")) gpu_bytes(run.text("gpu"));
   Planned p;

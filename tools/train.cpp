@@ -7,7 +7,7 @@ namespace switchyard {
 
 int train_command(Arguments arguments) {
   const StopSignal signals;  // from here on: USR1 during the start must not end the process
-  const auto specs = joined({model_options(), training_options(), run_options()});
+  const auto specs = joined({path_options(), run_options()});
   return run_on_all_ranks(specs, arguments, "train RUN [options]",
                           [](Command& command, Communicator& world) {
                             std::string run;
@@ -17,7 +17,7 @@ int train_command(Arguments arguments) {
 }
 
 int fork_command(Arguments arguments) {
-  const auto specs = joined({model_options(), training_options()});
+  const auto specs = path_options();
   auto command = parse_or_help(specs, arguments, "fork MAIN@STEP NEW [options]");
   if (!command) return 0;
   const auto names = take_names(*command, 2, "MAIN@STEP and NEW");
@@ -26,7 +26,7 @@ int fork_command(Arguments arguments) {
 }
 
 int extend_command(Arguments arguments) {
-  auto group = OptionGroup::training;
+  auto group = OptionGroup::data;
   const std::vector<OptionSpec> specs = {
       {"at-step", OptionKind::integer, group, "", "the last step on the data before"},
       {"data-path", OptionKind::list, group, "", "PREFIX, or WEIGHT PREFIX pairs of a blend"}};

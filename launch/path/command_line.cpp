@@ -52,7 +52,7 @@ void store(std::span<const OptionSpec> specs, const po::variables_map& from, Set
       check(!seen, "options", "both --{} and --{} were given; one is allowed", long_name(spec),
             short_name(spec));
       seen = true;
-      to.set(spec, from[name].as<std::vector<std::string>>());
+      to.set(spec, from[name].as<std::vector<std::string>>(), name);
     }
   }
 }
@@ -150,26 +150,59 @@ unsigned help_columns() {
 
 }  // namespace
 
-std::string help_text(std::span<const OptionSpec> specs) {
-  const std::pair<OptionGroup, const char*> groups[] = {
-      {OptionGroup::model, "What a path is made of: the model (written once, never changed)"},
-      {OptionGroup::training, "What a path is made of: data, schedule, batch, seed"},
-      {OptionGroup::run, "How it is run (free at every start)"}};
+std::string title_of(OptionGroup group) {
+  switch (group) {
+    case OptionGroup::model:
+      return "The model (made with the path; a branch keeps it)";
+    case OptionGroup::data:
+      return "Data, batch and seed (made with the path; a branch may change them)";
+    case OptionGroup::schedule:
+      return "Learning rate (made with the path; a branch may change it)";
+    case OptionGroup::optimizer:
+      return "Optimizer (made with the path; a branch may change it)";
+    case OptionGroup::precision:
+      return "Precision (made with the path)";
+    case OptionGroup::layout:
+      return "Ranks and device (free at every start)";
+    case OptionGroup::run:
+      return "The run (free at every start)";
+  }
+  return "";
+}
+
+namespace {
+
+// As a shell takes it, on several lines where it is long.
+std::string folded_command(const std::string& command, size_t columns) {
+  std::string text = "  ";
+  size_t used = text.size();
+  std::istringstream words(command);
+  for (std::string word; words >> word;) {
+    if (used > 2 && used + 3 + word.size() > columns) {
+      text += " \\\n     ";
+      used = 5;
+    }
+    text += (used > 2 ? " " : "") + word;
+    used += word.size() + 1;
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string help_text(std::span<const OptionSpec> specs, const std::string& example) {
+  using enum OptionGroup;
   std::ostringstream out;
   const unsigned columns = help_columns();
-  OptionGroup last = OptionGroup::model;
-  bool has_path_options = false;
-  for (const auto& spec : specs) {
-    last = std::max(last, spec.group);
-    has_path_options |= spec.group != OptionGroup::run;
-  }
-  for (const auto& [group, title] : groups) {
-    const bool only = group == OptionGroup::run && !has_path_options;
-    po::options_description section(only ? "Options" : title, columns, columns * 3 / 5);
-    bool any = false;
+  const bool has_path_options =
+      std::ranges::any_of(specs, [](const auto& spec) { return is_of_path(spec.group); });
+  OptionGroup last = model;
+  for (const auto& spec : specs) last = std::max(last, spec.group);
+  for (const auto group : {model, data, schedule, optimizer, precision, layout, run}) {
+    const std::string title = group == run && !has_path_options ? "Options" : title_of(group);
+    po::options_description section(title, columns, columns * 3 / 5);
     for (const auto& spec : specs) {
       if (spec.group != group) continue;
-      any = true;
       OptionSpec shown = spec;
       if (!short_name(spec).empty()) shown.help = "--" + short_name(spec) + ": " + spec.help;
       describe(shown, long_name(spec), section);
@@ -177,8 +210,9 @@ std::string help_text(std::span<const OptionSpec> specs) {
     if (group == last) {
       section.add_options()("config", po::value<std::string>()->value_name("FILE"), config_help);
     }
-    if (any) out << section << '\n';
+    if (!section.options().empty()) out << section << '\n';
   }
+  if (!example.empty()) out << "For example:\n" << folded_command(example, columns) << '\n';
   return out.str();
 }
 

@@ -64,11 +64,10 @@ PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool&
       for (const auto& line : rounded_sizes(path.model, given)) log::info("model: {}", line);
       if (const auto line = describe_minimum(path, given); !line.empty()) log::info("{}", line);
     }
-    text = (is_new ? "new " : "") + path.to_json();
+    text = path.to_json();
   });
-  text = broadcast_text(world, text);
-  is_new = text.starts_with("new ");
-  return PathSpecification::from_json(is_new ? text.substr(4) : text, "the path of rank 0");
+  is_new = !broadcast_text(world, is_new ? "new" : "").empty();
+  return PathSpecification::from_json(broadcast_text(world, text), "the path of rank 0");
 }
 
 void settle_new(const RunFolder& run, const PathSpecification& path,

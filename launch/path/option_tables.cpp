@@ -1,119 +1,359 @@
-#include <fmt/ranges.h>
+#include <cmath>
 
 #include "launch/path/options.h"
-#include "model/config.h"
+#include "optim/schedule.h"
 
+// The options of a path but for its model (model_options.cpp), and those of a start.
 namespace switchyard {
 
-std::vector<OptionSpec> model_options() {
-  using enum OptionKind;
-  const auto group = OptionGroup::model;
+namespace {
+
+using enum OptionKind;
+
+AllowedValues count() { return between(1, int64_t{1} << 31); }
+
+AllowedValues beta() {
+  return numbers("0 <= beta < 1 (in fp32)", [](double v) {
+    const auto rounded = static_cast<float>(v);
+    return rounded >= 0 && rounded < 1;
+  });
+}
+
+AllowedValues positive_in_fp32() {
+  return numbers("a positive number (in fp32)", [](double v) {
+    const auto rounded = static_cast<float>(v);
+    return rounded > 0 && std::isfinite(rounded);
+  });
+}
+
+AllowedValues decay_style() {
+  std::vector<std::string> names;
+  for (const auto style :
+       {DecayStyle::constant, DecayStyle::cosine, DecayStyle::linear, DecayStyle::one_minus_sqrt}) {
+    names.emplace_back(name_of(style));
+  }
+  return with_hint(one_of(std::move(names)), [](const std::string& value) -> std::string {
+    if (value == "inverse-square-root") return "; that is not there yet";
+    if (value == "WSD") return "; a main path keeps its rate, and a branch of it decays: fork";
+    return value == "minus-sqrt" ? "; it is 1-sqrt here" : "";
+  });
+}
+
+AllowedValues one_or_more(const char* hint) {
+  return with_hint(at_least(1), [hint](const std::string&) { return hint; });
+}
+
+std::vector<OptionSpec> data_options() {
+  const auto group = OptionGroup::data;
   return {
-      {"preset", text, group, "",
-       fmt::format("a published shape: {}", fmt::join(preset_names(), ", "))},
-      {"num-layers", integer, group, "", "transformer layers"},
-      {"hidden-size", integer, group, "", "channels of the residual stream"},
-      {"num-attention-heads", integer, group, "", "query heads"},
-      {"num-query-groups", integer, group, "", "key and value heads (as many as query heads)"},
-      {"kv-channels", integer, group, "", "channels of a head (hidden-size / heads)"},
-      {"ffn-hidden-size", integer, group, "",
-       "channels inside the MLP (4 x hidden-size; swiglu: 8/3 x, down to a multiple of 64)"},
-      {"vocab-size", integer, group, "", "tokens are below this (the data's vocabulary)"},
-      {"max-position-embeddings", integer, group, "", "learned positions (seq-length)"},
-      {"position-embedding-type", text, group, "", "learned_absolute or rope (learned_absolute)"},
-      {"rotary-base", real, group, "", "base of the rotary frequencies (10000)"},
-      {"rotary-percent", real, group, "", "part of each head that is rotated (1)"},
-      {"normalization", text, group, "", "LayerNorm or RMSNorm (LayerNorm)"},
-      {"norm-epsilon", real, group, "", "epsilon of the norms (1e-5)"},
-      {"activation", text, group, "", "gelu-tanh, gelu-erf or swiglu (gelu-tanh)"},
-      {"swiglu", flag, group, "", "the same as --activation swiglu"},
-      {"parallel-residual", flag, group, "", "attention and MLP both read the block's input"},
-      {"disable-bias-linear", flag, group, "", "projections without biases"},
-      {"untie-embeddings-and-output-weights", flag, group, "", "an output layer of its own"},
-      {"init-method-std", real, group, "", "deviation of the initial weights (0.02)"},
-      {"hidden-dropout", real, group, "", "of the residual branches and the embedding (0)"},
-      {"attention-dropout", real, group, "", "of the attention weights (0)"},
+      {.name = "data-path",
+       .kind = list,
+       .group = group,
+       .help = "PREFIX of a token set, or WEIGHT PREFIX pairs of a blend"},
+      {.name = "split",
+       .kind = text,
+       .group = group,
+       .fallback = "1",
+       .help = "division of the windows, such as 99,1: training, validation",
+       .fork = OnFork::with_data},
+      {.name = "seq-length",
+       .kind = integer,
+       .group = group,
+       .help = "tokens of a sample",
+       .allowed = count(),
+       .fork = OnFork::with_data},
+      {.name = "global-batch-size",
+       .kind = integer,
+       .group = group,
+       .help = "samples of a step",
+       .allowed = count()},
+      {.name = "seed",
+       .kind = integer,
+       .group = group,
+       .fallback = "1234",
+       .help = "of initial weights, dropout and sample order (a branch: the latter two)",
+       .allowed = at_least(0)},
   };
 }
 
-std::vector<OptionSpec> training_options() {
-  using enum OptionKind;
-  const auto group = OptionGroup::training;
+std::vector<OptionSpec> schedule_options() {
+  const auto group = OptionGroup::schedule;
   return {
-      {"data-path", list, group, "", "PREFIX of a token set, or WEIGHT PREFIX pairs of a blend"},
-      {"split", text, group, "1", "division of the windows, such as 99,1: training, validation"},
-      {"seq-length", integer, group, "", "tokens of a sample"},
-      {"global-batch-size", integer, group, "", "samples of a step"},
-      {"bf16", flag, group, "", "bf16 weights and activations over an fp32 master copy"},
-      {"fp16", flag, group, "", "fp16 instead, with dynamic loss scale; on GPUs"},
-      {"initial-loss-scale", real, group, "4294967296", "fp16: the loss scale to begin with"},
-      {"min-loss-scale", real, group, "1", "fp16: the loss scale never falls below"},
-      {"loss-scale-window", integer, group, "1000", "fp16: good steps in a row that double it"},
-      {"hysteresis", integer, group, "2", "fp16: overflows until it is halved"},
-      {"seed", integer, group, "1234",
-       "of initial weights, dropout and sample order (a branch: the latter two)"},
-      {"lr", real, group, "", "the maximal learning rate; of a branch: from its first step on"},
-      {"min-lr", real, group, "0", "the rate at a decay's end"},
-      {"lr-warmup-iters", integer, group, "0",
-       "steps of linear warm-up: from 0, or from a fork's rate"},
-      {"lr-decay-style", text, group, "constant", "constant (a main path), cosine, linear, 1-sqrt"},
-      {"lr-decay-iters", integer, group, "",
-       "steps from the start or fork to the decay's end, those of a warm-up among them"},
-      {"weight-decay", real, group, "0.01", "decoupled; not on norms and biases"},
-      {"adam-beta1", real, group, "0.9", "decay of the first moment"},
-      {"adam-beta2", real, group, "0.999", "decay of the second moment"},
-      {"adam-eps", real, group, "1e-8", "added to the root of the second moment"},
-      {"clip-grad", real, group, "1", "largest gradient norm; 0: no clipping"},
+      {.name = "lr",
+       .kind = real,
+       .group = group,
+       .help = "the maximal learning rate; of a branch: from its first step on",
+       .allowed = at_least(0)},
+      {.name = "min-lr",
+       .kind = real,
+       .group = group,
+       .fallback = "0",
+       .help = "the rate at a decay's end",
+       .allowed = at_least(0)},
+      {.name = "lr-warmup-iters",
+       .kind = integer,
+       .group = group,
+       .fallback = "0",
+       .help = "steps of linear warm-up: from 0, or from a fork's rate",
+       .allowed = at_least(0)},
+      {.name = "lr-decay-style",
+       .kind = text,
+       .group = group,
+       .fallback = "constant",
+       .help = "constant (a main path), cosine, linear, 1-sqrt",
+       .allowed = decay_style()},
+      {.name = "lr-decay-iters",
+       .kind = integer,
+       .group = group,
+       .help = "steps from the start or fork to the decay's end, those of a warm-up among them",
+       .allowed = at_least(1)},
   };
+}
+
+std::vector<OptionSpec> optimizer_options() {
+  const auto group = OptionGroup::optimizer;
+  return {
+      {.name = "weight-decay",
+       .kind = real,
+       .group = group,
+       .fallback = "0.01",
+       .help = "decoupled; not on norms and biases",
+       .allowed = at_least(0)},
+      {.name = "adam-beta1",
+       .kind = real,
+       .group = group,
+       .fallback = "0.9",
+       .help = "decay of the first moment",
+       .allowed = beta()},
+      {.name = "adam-beta2",
+       .kind = real,
+       .group = group,
+       .fallback = "0.999",
+       .help = "decay of the second moment",
+       .allowed = beta()},
+      {.name = "adam-eps",
+       .kind = real,
+       .group = group,
+       .fallback = "1e-8",
+       .help = "added to the root of the second moment",
+       .allowed = positive_in_fp32()},
+      {.name = "clip-grad",
+       .kind = real,
+       .group = group,
+       .fallback = "1",
+       .help = "largest gradient norm; 0: no clipping",
+       .allowed = at_least(0)},
+  };
+}
+
+std::vector<OptionSpec> precision_options() {
+  const auto group = OptionGroup::precision;
+  return {
+      {.name = "bf16",
+       .kind = flag,
+       .group = group,
+       .help = "bf16 weights and activations over an fp32 master copy",
+       .fork = OnFork::keeps},
+      {.name = "fp16",
+       .kind = flag,
+       .group = group,
+       .help = "fp16 instead, with dynamic loss scale; on GPUs",
+       .fork = OnFork::keeps},
+      {.name = "initial-loss-scale",
+       .kind = real,
+       .group = group,
+       .fallback = "4294967296",
+       .help = "fp16: the loss scale to begin with",
+       .allowed = above(0)},
+      {.name = "min-loss-scale",
+       .kind = real,
+       .group = group,
+       .fallback = "1",
+       .help = "fp16: the loss scale never falls below",
+       .allowed = above(0)},
+      {.name = "loss-scale-window",
+       .kind = integer,
+       .group = group,
+       .fallback = "1000",
+       .help = "fp16: good steps in a row that double it",
+       .allowed = at_least(1)},
+      {.name = "hysteresis",
+       .kind = integer,
+       .group = group,
+       .fallback = "2",
+       .help = "fp16: overflows until it is halved",
+       .allowed = at_least(1)},
+  };
+}
+
+void append(std::vector<OptionSpec>& all, std::vector<OptionSpec> more) {
+  all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+
+}  // namespace
+
+std::vector<OptionSpec> training_options() {
+  auto all = data_options();
+  append(all, schedule_options());
+  append(all, optimizer_options());
+  append(all, precision_options());
+  return all;
+}
+
+std::vector<OptionSpec> path_options() {
+  auto all = model_options();
+  append(all, training_options());
+  return all;
 }
 
 std::vector<OptionSpec> layout_options() {
-  using enum OptionKind;
-  const auto group = OptionGroup::run;
+  const auto group = OptionGroup::layout;
   return {
-      {"tensor-model-parallel-size,tp", integer, group, "1", "ranks that share each layer"},
-      {"pipeline-model-parallel-size,pp", integer, group, "1", "stages of layers"},
-      {"pipeline-layers", text, group, "",
-       "layers of each stage, such as 5,7 (balanced by their cost)"},
-      {"micro-batch-size", integer, group, "1", "samples computed at once"},
-      {"device", text, group, "", "cpu or cuda (cuda where there is a GPU)"},
-      {"head-chunk-size", integer, group, "0",
-       "token rows whose logits live at once; 0: all of a micro-batch"},
-      {"tp-comm-overlap", flag, group, "",
-       "tensor-parallel exchanges in chunks beside matrix products; its gain was never measured"},
-      {"tp-comm-chunks", integer, group, "4", "with --tp-comm-overlap: at most so many chunks"},
-      {"allow-tf32", flag, group, "", "fp32 products on a GPU in TF32"},
-      {"no-deterministic", flag, group, "", "kernels that may give other bits each time"},
-      {"attention-backend", text, group, "auto",
-       "on a GPU: auto, own (kernels of this program) or cudnn"},
-      {"distributed-timeout-minutes", integer, group, "10", "an exchange may take so long"},
+      {.name = "tensor-model-parallel-size,tp",
+       .kind = integer,
+       .group = group,
+       .fallback = "1",
+       .help = "ranks that share each layer",
+       .allowed = at_least(1)},
+      {.name = "pipeline-model-parallel-size,pp",
+       .kind = integer,
+       .group = group,
+       .fallback = "1",
+       .help = "stages of layers",
+       .allowed = at_least(1)},
+      {.name = "pipeline-layers",
+       .kind = text,
+       .group = group,
+       .help = "layers of each stage, such as 5,7 (balanced by their cost)",
+       .megatron = "-"},
+      {.name = "micro-batch-size",
+       .kind = integer,
+       .group = group,
+       .fallback = "1",
+       .help = "samples computed at once",
+       .allowed = at_least(1)},
+      {.name = "device",
+       .kind = text,
+       .group = group,
+       .help = "cpu or cuda (cuda where there is a GPU)",
+       .allowed = one_of({"cpu", "cuda"}),
+       .megatron = "-"},
+      {.name = "head-chunk-size",
+       .kind = integer,
+       .group = group,
+       .fallback = "0",
+       .help = "token rows whose logits live at once; 0: all of a micro-batch",
+       .allowed = at_least(0),
+       .megatron = "-"},
+      {.name = "tp-comm-overlap",
+       .kind = flag,
+       .group = group,
+       .help = "tensor-parallel exchanges in chunks beside matrix products; its gain was never "
+               "measured"},
+      {.name = "tp-comm-chunks",
+       .kind = integer,
+       .group = group,
+       .fallback = "4",
+       .help = "with --tp-comm-overlap: at most so many chunks",
+       .allowed = at_least(1),
+       .megatron = "-"},
+      {.name = "allow-tf32",
+       .kind = flag,
+       .group = group,
+       .help = "fp32 products on a GPU in TF32",
+       .megatron = "-"},
+      {.name = "no-deterministic",
+       .kind = flag,
+       .group = group,
+       .help = "kernels that may give other bits each time",
+       .megatron = "-"},
+      {.name = "attention-backend",
+       .kind = text,
+       .group = group,
+       .fallback = "auto",
+       .help = "on a GPU: auto, own (kernels of this program) or cudnn",
+       .allowed =
+           with_hint(one_of({"auto", "own", "cudnn"}),
+                     [](const std::string&) { return ": each is fused (flash) attention"; })},
+      {.name = "distributed-timeout-minutes",
+       .kind = integer,
+       .group = group,
+       .fallback = "10",
+       .help = "an exchange may take so long",
+       .allowed = between(1, 60 * 24 * 365)},
   };
 }
 
 std::vector<OptionSpec> run_options() {
-  using enum OptionKind;
   const auto group = OptionGroup::run;
   auto options = layout_options();
-  const std::vector<OptionSpec> more = {
-      {"train-iters", integer, group, "", "the step to stop at (a decay's end; else none)"},
-      {"save-interval", integer, group, "1000", "steps between checkpoints; 0: only when stopping"},
-      {"load-step", integer, group, "", "the saved step to go on from (the latest)"},
-      {"keep-checkpoints", integer, group, "0",
-       "keep only so many of the latest; fork points stay; 0: all"},
-      {"log-interval", integer, group, "",
-       "steps between lines on the console (a line each second)"},
-      {"eval-interval", integer, group, "0",
-       "steps between validations; 0: none (1000 with --valid-data-path or --split A,B)"},
-      {"eval-iters", integer, group, "10",
-       "global batches of a validation, of all its sets by their weights"},
-      {"no-matmul-tuning", flag, group, "",
-       "on a GPU: the library's own choice of algorithms, nothing is timed"},
-      {"cuda-graph", flag, group, "",
-       "on a GPU: replay captured steps; off as its gain was never measured"},
-      {"valid-data-path", list, group, "",
-       "PREFIX or WEIGHT PREFIX pairs for validation (the split's second part)"},
-  };
-  options.insert(options.end(), more.begin(), more.end());
+  append(
+      options,
+      {
+          {.name = "train-iters",
+           .kind = integer,
+           .group = group,
+           .help = "the step to stop at (a decay's end; else none)",
+           .allowed = at_least(1)},
+          {.name = "save-interval",
+           .kind = integer,
+           .group = group,
+           .fallback = "1000",
+           .help = "steps between checkpoints; 0: only when stopping",
+           .allowed = at_least(0),
+           .remembered = true},
+          {.name = "load-step",
+           .kind = integer,
+           .group = group,
+           .help = "the saved step to go on from (the latest)",
+           .allowed = one_or_more(": 0 is the random start, of which nothing is saved; 'fork RUN@0 "
+                                  "NEW' makes a path that starts there anew"),
+           .megatron = "ckpt-step"},
+          {.name = "keep-checkpoints",
+           .kind = integer,
+           .group = group,
+           .fallback = "0",
+           .help = "keep only so many of the latest; fork points stay; 0: all",
+           .allowed = at_least(0),
+           .megatron = "-",
+           .remembered = true},
+          {.name = "log-interval",
+           .kind = integer,
+           .group = group,
+           .help = "steps between lines on the console (a line each second)",
+           .allowed = at_least(1),
+           .remembered = true},
+          {.name = "eval-interval",
+           .kind = integer,
+           .group = group,
+           .fallback = "0",
+           .help =
+               "steps between validations; 0: none (1000 with --valid-data-path or --split A,B)",
+           .allowed = at_least(0),
+           .remembered = true},
+          {.name = "eval-iters",
+           .kind = integer,
+           .group = group,
+           .fallback = "10",
+           .help = "global batches of a validation, of all its sets by their weights",
+           .allowed = one_or_more(" (--eval-interval 0 validates nothing)"),
+           .remembered = true},
+          {.name = "no-matmul-tuning",
+           .kind = flag,
+           .group = group,
+           .help = "on a GPU: the library's own choice of algorithms, nothing is timed",
+           .megatron = "-"},
+          {.name = "cuda-graph",
+           .kind = flag,
+           .group = group,
+           .help = "on a GPU: replay captured steps; off as its gain was never measured",
+           .megatron = "-"},
+          {.name = "valid-data-path",
+           .kind = list,
+           .group = group,
+           .help = "PREFIX or WEIGHT PREFIX pairs for validation (the split's second part)",
+           .remembered = true},
+      });
   return options;
 }
 

@@ -20,8 +20,7 @@ bool parse_number(const std::string& text, T& value) {
   return problem == std::errc() && end == text.data() + text.size() && !text.empty();
 }
 
-std::string canonical(const OptionSpec& spec, const std::string& text) {
-  const std::string name = long_name(spec);
+std::string canonical(const OptionSpec& spec, std::string_view name, const std::string& text) {
   switch (spec.kind) {
     case OptionKind::integer: {
       int64_t value = 0;
@@ -91,12 +90,37 @@ const std::vector<std::string>& Settings::list(const std::string& name) const {
 
 bool Settings::flag(const std::string& name) const { return has(name) && text(name) == "true"; }
 
-void Settings::set(const OptionSpec& spec, std::vector<std::string> values) {
-  const std::string name = long_name(spec);
+void Settings::set(const OptionSpec& spec, std::vector<std::string> values,
+                   std::string_view typed) {
+  const std::string long_form = long_name(spec);
+  const std::string_view name = typed.empty() ? long_form : typed;
   check(spec.kind == OptionKind::list || values.size() == 1, "options",
         "--{} {}; one value is allowed", name, fmt::join(values, " "));
-  for (auto& value : values) value = canonical(spec, value);
-  values_[name] = std::move(values);
+  for (auto& value : values) {
+    std::string text = canonical(spec, name, value);
+    check(is_allowed(spec.allowed, text), "options", "--{} {}; {} is allowed{}", name, value,
+          spec.allowed.words, spec.allowed.hint ? spec.allowed.hint(text) : "");
+    value = std::move(text);
+  }
+  values_[long_form] = std::move(values);
+}
+
+namespace {
+
+std::string quoted(const std::string& word) {
+  if (!word.empty() && word.find_first_of(" \t'\"\\#$&;()") == std::string::npos) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+}  // namespace
+
+std::string show(const std::vector<std::string>& values) {
+  std::vector<std::string> words;
+  words.reserve(values.size());
+  for (const auto& value : values) words.push_back(quoted(value));
+  return fmt::format("{}", fmt::join(words, " "));
 }
 
 Settings with_fallbacks(std::span<const OptionSpec> specs, Settings given) {

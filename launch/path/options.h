@@ -5,22 +5,40 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "launch/path/allowed_values.h"
 
 namespace switchyard {
 
 enum class OptionKind : uint8_t { integer, real, text, flag, list };
 
-// What an option belongs to. Model and training options make the path: written once, never changed.
-// The others are free at every start.
-enum class OptionGroup : uint8_t { model, training, run };
+// What an option belongs to. Those up to precision make the path: written once, never changed. The
+// others are free at every start.
+enum class OptionGroup : uint8_t { model, data, schedule, optimizer, precision, layout, run };
+inline bool is_of_path(OptionGroup group) { return group <= OptionGroup::precision; }
 
+// What `fork` may do with an option of a path.
+enum class OnFork : uint8_t {
+  changes,    // may be given anew
+  keeps,      // as the parent has it: names, shapes and dtypes of its tensors
+  with_data,  // changes only with a --data-path of the branch's own
+  never,      // for new paths alone
+};
+
+// All that is known of an option; the parser, --help, --config, path.json, a start's comparison
+// with the path, fork, docs/options.md, man page and completions follow from it.
 struct OptionSpec {
   std::string name;  // without dashes; "tensor-model-parallel-size,tp" gives a short form
   OptionKind kind = OptionKind::text;
   OptionGroup group = OptionGroup::run;
-  std::string fallback;  // used when not given; empty: none
-  std::string help;
+  std::string fallback = {};  // used when not given; empty: none
+  std::string help = {};
+  AllowedValues allowed = {};
+  OnFork fork = OnFork::changes;
+  std::string megatron = {};  // Megatron-LM's name where it is another; "-": it has none
+  bool remembered = false;    // of a run: stays from start to start until it is given anew
   std::string long_name() const { return name.substr(0, name.find(',')); }
 };
 
@@ -38,8 +56,9 @@ class Settings {
   const std::vector<std::string>& list(const std::string& name) const;
   bool flag(const std::string& name) const;  // false when absent
 
-  // Throws Error naming option and value for text that is not of this kind.
-  void set(const OptionSpec& spec, std::vector<std::string> values);
+  // Throws Error naming option (as it was typed, where that is given) and value for text that is
+  // not of this kind or not allowed.
+  void set(const OptionSpec& spec, std::vector<std::string> values, std::string_view typed = {});
   void set_text(const std::string& name, std::string value) { values_[name] = {std::move(value)}; }
   void erase(const std::string& name) { values_.erase(name); }
   const std::map<std::string, std::vector<std::string>>& all() const { return values_; }
@@ -78,13 +97,18 @@ std::string take_run(Command& command, const std::string& what);  // one name
 inline constexpr const char* config_help =
     "read options from a file of lines 'name = value'; a flag stands alone";
 
-std::string help_text(std::span<const OptionSpec> specs);
+std::string help_text(std::span<const OptionSpec> specs, const std::string& example = "");
+std::string title_of(OptionGroup group);  // a heading for its options
+
+// Values as a shell takes them.
+std::string show(const std::vector<std::string>& values);
 
 // The tables. A command's own options are added to one of these.
 std::vector<OptionSpec> model_options();
-std::vector<OptionSpec> training_options();
+std::vector<OptionSpec> training_options();  // data, schedule, optimizer, precision
+std::vector<OptionSpec> path_options();      // the two above: all that a path is made of
+std::vector<OptionSpec> layout_options();    // the part of run_options that eval shares
 std::vector<OptionSpec> run_options();
-std::vector<OptionSpec> layout_options();  // the part of run_options that eval shares
 Settings with_fallbacks(std::span<const OptionSpec> specs, Settings given);
 
 }  // namespace switchyard

@@ -11,8 +11,7 @@
 // engine for a path (training, evaluation, generation, bench, plan).
 namespace switchyard {
 
-void check_run_options(const Settings& run);  // throws Error
-// --distributed-timeout-minutes, or its default. Throws Error for what is not allowed.
+// --distributed-timeout-minutes, or its default.
 std::chrono::minutes distributed_timeout(const Settings& run);
 // The device of --device; by default a GPU where there is one. Throws Error for one that is not
 // there.

@@ -1,21 +1,12 @@
 #include "launch/path/specification.h"
 
-#include <filesystem>
 #include <limits>
 
 #include "core/error.h"
-#include "launch/path/relative_name.h"
-#include "launch/path/specification_checks.h"
 
 namespace switchyard {
 
 namespace {
-
-std::string absolute(const std::string& prefix) {
-  std::string name = std::filesystem::absolute(prefix).lexically_normal().string();
-  check_is_text(name);
-  return name;
-}
 
 // Not every stage is opened, so sets are held against what the path says.
 void check_tokenizer(const PathSpecification& path, const DatasetInfo& data,
@@ -43,26 +34,6 @@ int64_t PathSpecification::decay_end() const {
 
 int64_t PathSpecification::end_behind(int64_t step) const {
   return decay_end() > step ? decay_end() : 0;
-}
-
-std::vector<DataSource> parse_sources(const std::vector<std::string>& values, const char* option) {
-  const std::string allowed = "one PREFIX, or pairs of a positive weight and a PREFIX, are allowed";
-  if (values.size() == 1) return {{absolute(values[0]), 1.0, ""}};
-  check(!values.empty() && values.size() % 2 == 0, "data", "--{} {}: {} values; {}", option,
-        show(values), values.size(), allowed);
-  std::vector<DataSource> sources;
-  for (size_t i = 0; i < values.size(); i += 2) {
-    Settings weight;
-    try {
-      weight.set({"weight", OptionKind::real, OptionGroup::run, "", ""}, {values[i]});
-    } catch (const Error&) {
-      fail("data", "--{} {}: '{}' is not a weight; {}", option, show(values), values[i], allowed);
-    }
-    check(weight.real("weight") > 0, "data", "--{} {}: a weight of {}; {}", option, show(values),
-          values[i], allowed);
-    sources.push_back({absolute(values[i + 1]), weight.real("weight"), ""});
-  }
-  return sources;
 }
 
 TrainingData open_training_data(const PathSpecification& path, int64_t step, int64_t last_step) {

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "data/training_data.h"
+#include "launch/path/blend.h"
+#include "launch/path/model_settings.h"
 #include "launch/path/options.h"
 #include "model/config.h"
 #include "optim/schedule.h"
@@ -93,10 +95,6 @@ std::vector<std::string> describe_rates(const PathSpecification& parent,
 // the path can be made anew.
 void check_against(PathSpecification& path, const Settings& given, bool is_untrained = false);
 
-// The sources of --data-path or another option: one PREFIX, or WEIGHT PREFIX pairs. Throws Error.
-std::vector<DataSource> parse_sources(const std::vector<std::string>& values,
-                                      const char* option = "data-path");
-
 // The path's training data behind `step` and up to last_step (0: none is known), opened and
 // checked against the specification; what is only read before or behind need not be there.
 TrainingData open_training_data(const PathSpecification& path, int64_t step, int64_t last_step = 0);
@@ -108,11 +106,5 @@ std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& pa
 // The sets of a --valid-data-path, which may be short of whole windows; throws Error likewise.
 std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
                                                       const std::vector<std::string>& values);
-
-// Model settings as options of the same names, and back.
-Settings settings_of(const GptConfig& config);
-GptConfig config_of(const Settings& settings);
-// What was filled in or rounded in a model that was asked for by these options, a line for each.
-std::vector<std::string> rounded_sizes(const GptConfig& config, const Settings& given);
 
 }  // namespace switchyard

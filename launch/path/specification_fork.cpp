@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <set>
 
 #include "core/error.h"
 #include "core/logging.h"
@@ -9,16 +8,14 @@ namespace switchyard {
 
 namespace {
 
-// Model options whose change leaves every tensor's name and shape as it is.
-const std::set<std::string> free_model_options = {"hidden-dropout", "attention-dropout"};
-
 void fork_data(PathSpecification& path, int64_t samples, const Settings& given) {
   if (!given.has("data-path")) {
-    for (const char* name : {"seq-length", "split"}) {
-      check(!given.has(name) || given.text(name) == path.settings.text(name), "fork",
+    for (const auto& spec : path_options()) {
+      if (spec.fork != OnFork::with_data || !given.has(spec.name)) continue;
+      check(given.text(spec.name) == path.settings.text(spec.name), "fork",
             "--{} {} over a parent's {} would read its data anew in other windows; give the "
             "branch its own --data-path with it",
-            name, given.has(name) ? given.text(name) : "", path.settings.text(name));
+            spec.name, given.text(spec.name), path.settings.text(spec.name));
     }
     return;
   }
@@ -27,30 +24,32 @@ void fork_data(PathSpecification& path, int64_t samples, const Settings& given) 
   path.stages.push_back({samples, parse_sources(given.list("data-path"))});
 }
 
-void fork_settings(PathSpecification& path, const Settings& given) {
-  for (const auto& spec : model_options()) {
-    if (!given.has(spec.name) || spec.name == "preset" || spec.name == "swiglu") continue;
-    check(
-        is_same_setting(spec.name, path.settings, given) || free_model_options.contains(spec.name),
-        "fork", "--{} {}, but the parent has {}; a branch keeps its parent's tensors", spec.name,
+// An option that stays as the parent has it: the names, shapes and dtypes of tensors follow from
+// it.
+void check_kept(const OptionSpec& spec, const PathSpecification& parent, const Settings& given) {
+  if (spec.group == OptionGroup::precision) {
+    return check(given.flag(spec.name) == parent.settings.flag(spec.name), "fork",
+                 "--{} over a parent in {}; a branch keeps its parent's tensors", spec.name,
+                 precision_name(parent.dtype()));
+  }
+  check(is_same_setting(spec.name, parent.settings, given), "fork",
+        "--{} {}, but the parent has {}; a branch keeps its parent's tensors", spec.name,
         show(given.list(spec.name)),
-        path.settings.has(spec.name) ? path.settings.text(spec.name) : "none");
-    path.settings.set(spec, given.list(spec.name));
-  }
-  check(!given.has("preset") && !given.flag("swiglu"), "fork",
-        "--preset and --swiglu are for new paths; a branch keeps its parent's tensors");
-  for (const char* name : {"bf16", "fp16"}) {
-    check(!given.has(name) || given.flag(name) == path.settings.flag(name), "fork",
-          "--{} over a parent in {}; a branch keeps its parent's tensors", name,
-          precision_name(path.dtype()));
-  }
+        parent.settings.has(spec.name) ? parent.settings.text(spec.name) : "none");
+}
+
+void fork_settings(PathSpecification& path, const Settings& given) {
   for (const char* name : loss_scale_options) {
     check(!given.has(name) || path.settings.flag("fp16"), "fork",
           "--{} {} over a parent in {}; it is allowed in fp16", name,
           given.has(name) ? given.text(name) : "", precision_name(path.dtype()));
   }
-  for (const auto& spec : training_options()) {
-    if (given.has(spec.name)) path.settings.set(spec, given.list(spec.name));
+  for (const auto& spec : path_options()) {
+    if (!given.has(spec.name)) continue;
+    check(spec.fork != OnFork::never, "fork",
+          "--{} is for new paths; a branch keeps its parent's tensors", spec.name);
+    if (spec.fork == OnFork::keeps) check_kept(spec, path, given);
+    path.settings.set(spec, given.list(spec.name));
   }
   path.model = config_of(path.settings);
   path.model.validate();
@@ -97,7 +96,6 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
   fork_data(path, entry.samples, given);
   fork_settings(path, given);
   path.settings.erase("data-path");
-  check_numbers(path.settings);
   check_precision(path.settings);
   check_positions(path);
   fork_schedule(path, entry, given, parent.schedule);

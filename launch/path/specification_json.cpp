@@ -11,33 +11,48 @@ namespace switchyard {
 
 namespace {
 
-constexpr int format_version = 1;
+constexpr int format = 2;
 
-std::vector<OptionSpec> path_options() {
-  auto specs = model_options();
-  const auto training = training_options();
-  specs.insert(specs.end(), training.begin(), training.end());
-  return specs;
+// The schedule that the options say where nothing came before: no fork, and no decay.
+Schedule base_schedule(const Settings& s) {
+  Schedule base;
+  if (s.has("lr")) base.maximum = s.real("lr");
+  if (s.has("min-lr")) base.minimum = s.real("min-lr");
+  if (s.has("lr-warmup-iters")) base.warmup = s.integer("lr-warmup-iters");
+  if (s.has("lr-decay-style")) base.style = decay_style_named(s.text("lr-decay-style"));
+  return base;
 }
 
-ordered_json schedule_json(const Schedule& s) {
-  return {{"maximum", s.maximum},         {"minimum", s.minimum},
-          {"warmup", s.warmup},           {"style", std::string(name_of(s.style))},
-          {"decay_begin", s.decay_begin}, {"decay_from", s.decay_from},
-          {"decay_iters", s.decay_iters}, {"warmup_begin", s.warmup_begin},
-          {"warmup_from", s.warmup_from}};
+// Calls visit(name, field) for what a schedule is made of, but for its style.
+template <class ScheduleType, class Visit>
+void visit_fields(ScheduleType& s, const Visit& visit) {
+  visit("maximum", s.maximum);
+  visit("minimum", s.minimum);
+  visit("warmup", s.warmup);
+  visit("decay_begin", s.decay_begin);
+  visit("decay_from", s.decay_from);
+  visit("decay_iters", s.decay_iters);
+  visit("warmup_begin", s.warmup_begin);
+  visit("warmup_from", s.warmup_from);
 }
 
-Schedule schedule_from(const ordered_json& j) {
-  return {j.at("maximum"),
-          j.at("minimum"),
-          j.at("warmup"),
-          decay_style_named(j.at("style").get<std::string>()),
-          j.at("decay_begin"),
-          j.at("decay_from"),
-          j.at("decay_iters"),
-          j.value("warmup_begin", int64_t{0}),
-          j.value("warmup_from", 0.0)};
+// Only what the options do not say.
+ordered_json schedule_json(const Schedule& s, const Settings& settings) {
+  const Schedule base = base_schedule(settings);
+  ordered_json said = ordered_json::object(), all = said;
+  visit_fields(base, [&](const char* name, auto value) { said[name] = value; });
+  visit_fields(s, [&](const char* name, auto value) {
+    if (said[name] != value) all[name] = value;
+  });
+  if (s.style != base.style) all["style"] = std::string(name_of(s.style));
+  return all;
+}
+
+Schedule schedule_from(const ordered_json& j, const Schedule& base) {
+  Schedule s = base;
+  visit_fields(s, [&](const char* name, auto& field) { field = j.value(name, field); });
+  if (j.contains("style")) s.style = decay_style_named(j.at("style").get<std::string>());
+  return s;
 }
 
 ordered_json stages_json(const std::vector<DataStage>& stages) {
@@ -98,17 +113,17 @@ Seeds seeds_from(const ordered_json& j, uint64_t own) {
   return seeds;
 }
 
-PathSpecification parse(const ordered_json& j) {
-  PathSpecification path;
-  const int version = j.at("format_version");
-  check(version == format_version, "path", "format version {}; this program reads {}", version,
-        format_version);
-  path.kind = j.at("kind");
+Settings options_from(const ordered_json& j) {
+  Settings settings;
   for (const auto& spec : path_options()) {
-    if (j.at("settings").contains(spec.name)) {
-      path.settings.set(spec, option_text(spec, j.at("settings").at(spec.name)));
-    }
+    if (j.contains(spec.name)) settings.set(spec, option_text(spec, j.at(spec.name)));
   }
+  return settings;
+}
+
+// The first format said the model again, field by field, and the whole schedule.
+void take_first_format(const ordered_json& j, PathSpecification& path) {
+  path.settings = options_from(j.at("settings"));
   path.model = GptConfig::from_json(j.at("model").dump());
   // Older files have it rounded to fp32 here, and as it was given above.
   if (path.settings.has("norm-epsilon")) {
@@ -116,9 +131,32 @@ PathSpecification parse(const ordered_json& j) {
     const bool same = static_cast<float>(given) == static_cast<float>(path.model.norm_epsilon);
     if (same) path.model.norm_epsilon = given;
   }
-  path.schedule = schedule_from(j.at("schedule"));
-  path.stages = stages_from(j.at("data_stages"));
+  const Settings model = settings_of(path.model);
+  for (const auto& [name, values] : model.all()) path.settings.set_text(name, values.front());
+  path.schedule = schedule_from(j.at("schedule"), {});
   path.split = Split::parse(j.at("split").get<std::string>());
+}
+
+void take_format(const ordered_json& j, PathSpecification& path) {
+  path.settings = options_from(j.at("options"));
+  path.model = config_of(path.settings);
+  path.schedule = schedule_from(j.at("schedule"), base_schedule(path.settings));
+  if (path.settings.has("split")) path.split = Split::parse(path.settings.text("split"));
+}
+
+PathSpecification parse(const ordered_json& j) {
+  PathSpecification path;
+  const auto& said = j.contains("format") ? j.at("format") : j.at("format_version");
+  const bool is_first = said == 1 && !j.contains("format");
+  check(is_first || said == format, "path", "format {}; this program reads 1 to {}", said.dump(),
+        format);
+  path.kind = j.at("kind");
+  if (is_first) {
+    take_first_format(j, path);
+  } else {
+    take_format(j, path);
+  }
+  path.stages = stages_from(j.at("data_stages"));
   path.seeds = seeds_from(j, path.seed());
   path.tokenizer = j.at("tokenizer");
   for (const auto& e : j.at("lineage")) {
@@ -134,17 +172,13 @@ PathSpecification parse(const ordered_json& j) {
 
 std::string PathSpecification::to_json() const {
   ordered_json all;
-  all["format_version"] = format_version;
+  all["format"] = format;
   all["kind"] = kind;
   for (const auto& spec : path_options()) {
-    if (settings.has(spec.name)) {
-      all["settings"][spec.name] = option_json(spec, settings);
-    }
+    if (settings.has(spec.name)) all["options"][spec.name] = option_json(spec, settings);
   }
-  all["model"] = ordered_json::parse(model.to_json());
-  all["schedule"] = schedule_json(schedule);
+  all["schedule"] = schedule_json(schedule, settings);
   all["data_stages"] = stages_json(stages);
-  all["split"] = split.to_string();
   if (seeds.changes.size() > 1) all["seeds"] = seeds_json(seeds);
   all["tokenizer"] = tokenizer;
   all["lineage"] = lineage_json(lineage);

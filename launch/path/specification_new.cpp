@@ -1,38 +1,7 @@
-#include <algorithm>
-
 #include "core/error.h"
 #include "launch/path/specification_checks.h"
 
 namespace switchyard {
-
-// Model options as a whole: preset first, what is given over it, derived fields last.
-Settings resolve_model(const Settings& given, int64_t data_vocabulary) {
-  Settings model = settings_of(GptConfig{});
-  if (given.has("preset")) {
-    model = settings_of(preset(given.text("preset")));
-    const auto reset_if = [&](const char* cause, std::initializer_list<const char*> derived) {
-      if (!given.has(cause)) return;
-      for (const char* name : derived) model.set_text(name, "0");
-    };
-    reset_if("hidden-size", {"kv-channels", "ffn-hidden-size"});
-    reset_if("num-attention-heads", {"kv-channels", "num-query-groups"});
-  }
-  for (const auto& spec : model_options()) {
-    if (given.has(spec.name)) model.set(spec, given.list(spec.name));
-  }
-  check(!given.flag("swiglu") || !given.has("activation") || given.text("activation") == "swiglu",
-        "path", "--swiglu with --activation {}; one of them is allowed",
-        given.has("activation") ? given.text("activation") : "");
-  if (given.flag("swiglu")) model.set_text("activation", "swiglu");
-  const int64_t wanted = given.has("vocab-size") ? given.integer("vocab-size") : 0;
-  check(wanted == 0 || wanted >= data_vocabulary, "path",
-        "--vocab-size {}, but the data's vocabulary is {}; it must not be smaller", wanted,
-        data_vocabulary);
-  model.set_text("vocab-size", std::to_string(std::max(wanted, data_vocabulary)));
-  model.erase("preset");
-  model.erase("swiglu");
-  return model;
-}
 
 namespace {
 
@@ -106,7 +75,6 @@ PathSpecification begin_path(const Settings& given) {
   for (const char* name : batch_options) {
     check(path.settings.has(name), "path", "a new path needs --{}", name);
   }
-  check_numbers(path.settings);
   check_precision(path.settings);
   check_schedule_options(path.settings, "the step at which the decay ends");
   path.split = Split::parse(path.settings.text("split"));

@@ -24,15 +24,6 @@ namespace switchyard {
 
 namespace {
 
-// Never the layout, micro-batch or device, nor where to stop or go on from.
-bool is_remembered(const std::string& name) {
-  for (const char* one : {"save-interval", "keep-checkpoints", "log-interval", "eval-interval",
-                          "eval-iters", "valid-data-path"}) {
-    if (name == one) return true;
-  }
-  return false;
-}
-
 std::string now_in_utc() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
@@ -145,7 +136,7 @@ LastStart parse_start(const std::string& line) {
     last.number = parsed.at("start");
     const auto& options = parsed.at("options");
     for (const auto& spec : run_options()) {
-      if (!is_remembered(spec.name) || !options.contains(spec.name)) continue;
+      if (!spec.remembered || !options.contains(spec.name)) continue;
       last.remembered.set(spec, option_text(spec, options.at(spec.name)));
     }
   } catch (const nlohmann::json::exception& problem) {

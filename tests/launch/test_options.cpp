@@ -148,7 +148,7 @@ TEST(Options, WordsWithOneDashAreNoNames) {
   EXPECT_THAT(error_of({"-h1"}), HasSubstr("see --help"));
   EXPECT_THAT(error_of({"--no-bf16"}), HasSubstr("without --bf16 it is off"));
   EXPECT_TRUE(parse({"-h"}).help);
-  EXPECT_THAT(parse({"--weight-decay", "-1"}).given.text("weight-decay"), "-1");
+  EXPECT_THAT(error_of({"--weight-decay", "-1"}), HasSubstr("--weight-decay -1; at least 0"));
 }
 
 TEST(Options, NamesOfOtherTrainersAreAnswered) {
@@ -298,14 +298,42 @@ TEST_F(ConfigFile, ErrorsNameFileAndLine) {
   EXPECT_THAT(error_of({"--config", folder_.path()}), HasSubstr("cannot be read"));
 }
 
-TEST(Options, HelpShowsTheTwoKindsApart) {
-  const auto text = help_text(all_options());
-  const auto made = text.find("made of");
-  const auto run = text.find("How it is run");
-  ASSERT_NE(made, std::string::npos);
-  ASSERT_NE(run, std::string::npos);
-  EXPECT_LT(text.find("--hidden-size"), run);
-  EXPECT_GT(text.find("--micro-batch-size"), run);
+TEST(Options, HelpShowsEachOptionBelowWhatItBelongsTo) {
+  const auto text = help_text(all_options(), "switchyard train RUN");
+  size_t last = 0;
+  for (const char* next :
+       {"The model", "--hidden-size", "Data, batch", "--data-path", "Learning rate", "--min-lr",
+        "Optimizer", "--adam-eps", "Precision", "--bf16", "Ranks and device", "--micro-batch-size",
+        "The run", "--train-iters", "--config", "For example:\n  switchyard train RUN\n"}) {
+    const size_t at = text.find(next, last);
+    ASSERT_NE(at, std::string::npos) << next;
+    last = at;
+  }
+}
+
+TEST(Options, ValuesOutOfRangeAreRefusedByTheNameThatWasTyped) {
+  EXPECT_THAT(error_of({"--tp", "0"}), HasSubstr("--tp 0; at least 1 is allowed"));
+  EXPECT_THAT(error_of({"--tensor-model-parallel-size=0"}),
+              HasSubstr("--tensor-model-parallel-size 0; at least 1"));
+  EXPECT_THAT(error_of({"--normalization", "layernorm"}),
+              HasSubstr("--normalization layernorm; LayerNorm or RMSNorm is allowed"));
+  EXPECT_THAT(error_of({"--lr-decay-style", "WSD"}), HasSubstr("a branch of it decays: fork"));
+  EXPECT_THAT(error_of({"--adam-beta2", "0.99999999999"}), HasSubstr("0 <= beta < 1 (in fp32)"));
+  EXPECT_THAT(error_of({"--load-step", "0"}), HasSubstr("fork RUN@0 NEW"));
+  EXPECT_THAT(error_of({"--hidden-dropout", "1"}), HasSubstr("0 <= p < 1 is allowed"));
+}
+
+// Whatever has a default or a choice could be given as it is.
+TEST(Options, DefaultsAndChoicesAreAllowed) {
+  for (const auto& spec : all_options()) {
+    Settings settings;
+    if (!spec.fallback.empty()) {
+      EXPECT_NO_THROW(settings.set(spec, {spec.fallback})) << spec.name;
+    }
+    for (const auto& choice : spec.allowed.choices) {
+      EXPECT_NO_THROW(settings.set(spec, {choice})) << spec.name;
+    }
+  }
 }
 
 TEST(Options, CanonicalNumbersReadBackToTheSameBits) {

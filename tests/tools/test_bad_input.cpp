@@ -78,7 +78,7 @@ TEST_F(BadInput, ModelsThatDoNotExist) {
               {"--ffn-hidden-size 0 (8/3 of --hidden-size 16, down to a multiple of 64)"});
   refuse_with("--position-embedding-type rope --rotary-percent 0.3",
               {"--rotary-percent 0.3", "--hidden-size 16 / --num-attention-heads 4", "at least 2"});
-  refuse("preset", "gpt5", {"'gpt5'", "gpt2-124m"});
+  refuse("preset", "gpt5", {"--preset gpt5;", "gpt2-124m"});
   refuse("vocab-size", "5", {"vocabulary of 5", "257"});
 }
 
@@ -122,7 +122,7 @@ TEST_F(BadInput, NumbersThatMeanNothing) {
   refuse("lr-warmup-iters", "-1", {"--lr-warmup-iters -1", "at least 0"});
   refuse("lr-decay-style", "cosine", {"--lr-decay-style cosine", "--lr-decay-iters"});
   refuse("lr-decay-iters", "9", {"--lr-decay-iters 9", "constant"});
-  refuse("lr-decay-style", "sine", {"'sine'", "1-sqrt"});
+  refuse("lr-decay-style", "sine", {"--lr-decay-style sine;", "1-sqrt"});
   refuse_all({{"lr-decay-style", "linear"}, {"lr-decay-iters", "5"}, {"lr-warmup-iters", "9"}},
              {"ends at step 5", "warm-up lasts to step 9"});
   refuse("adam-eps", "0", {"--adam-eps 0", "positive"});
@@ -135,7 +135,7 @@ TEST_F(BadInput, NumbersThatMeanNothing) {
   refuse("save-interval", "-1", {"--save-interval -1"});
   refuse("log-interval", "0", {"--log-interval 0"});
   refuse("load-step", "4", {"--load-step 4", "no path"});
-  refuse("device", "gpu", {"'gpu'", "cpu"});
+  refuse("device", "gpu", {"--device gpu;", "cpu"});
   refuse_all({{"device", "cpu"}}, {"--cuda-graph on 'cpu'", "cuda"}, "--cuda-graph");
   refuse("distributed-timeout-minutes", "0", {"--distributed-timeout-minutes 0"});
   refuse("distributed-timeout-minutes", "9223372036854775807", {"--distributed-timeout-minutes"});
@@ -274,7 +274,7 @@ TEST_F(BadInput, WordsThatAreNearlyRightAreNamed) {
   refuse_with("--hiden-size 16", {"--hiden-size is unknown; did you mean --hidden-size?"});
   refuse_with("--save x", {"--save is an option of Megatron-LM", "train RUN"});
   refuse_with("--tp 2", {"1 rank with --tp 2", "launch/mpirun -np 2 switchyard", "launch -np 2"});
-  refuse("lr-decay-style", "WSD", {"'WSD' is unknown", "fork"}, "--lr-decay-iters 2");
+  refuse("lr-decay-style", "WSD", {"--lr-decay-style WSD;", "fork"}, "--lr-decay-iters 2");
   refuse("lr-decay-style", "inverse-square-root", {"not there yet"}, "--lr-decay-iters 2");
   refuse("attention-backend", "flash", {"--attention-backend flash", "each is fused (flash)"});
   expect_refused("launch -np 2 -- switchyard train run",

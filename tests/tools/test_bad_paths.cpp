@@ -98,7 +98,8 @@ TEST_F(BadPaths, ForksOfNothing) {
   refuse_fork("main@4", "--vocab-size 300", {"--vocab-size 300", "257"});
   refuse_fork("main@4", "--bf16", {"--bf16"});
   refuse_fork("main@4", "--lr-decay-style cosine", {"cosine", "--lr-decay-iters"});
-  refuse_fork("main@4", "--lr-decay-style cosine --lr-decay-iters 0", {"0 steps"});
+  refuse_fork("main@4", "--lr-decay-style cosine --lr-decay-iters 0",
+              {"--lr-decay-iters 0; at least 1"});
   refuse_fork("main@4", "--data-path " + folder.at("none"), {"none.idx"});
   refuse_fork("main@4", "--tp 2", {"--tp"});
   refuse("fork " + main() + "@4 " + main(), {"exists already", "random start", "step 4"});
@@ -206,10 +207,11 @@ TEST_F(BadPaths, ExtensionsAndAverages) {
 
 TEST_F(BadPaths, SpecificationsThatCannotBeRead) {
   const std::string file = main() + "/path.json";
-  for (const char* text : {"", "{", "{\"format_version\": 1}", "{\"format_version\": 99}"}) {
+  for (const char* text :
+       {"", "{", "{\"format_version\": 1}", "{\"format_version\": 99}", "{\"format\": 99}"}) {
     std::ofstream(file) << text;
     const bool newer = std::string(text).find("99") != std::string::npos;  // not damaged
-    const Parts parts = {"[path]", newer ? "format version 99" : "path.json cannot be read"};
+    const Parts parts = {"[path]", newer ? "format 99" : "path.json cannot be read"};
     refuse("train " + main(), parts, newer ? 2 : 5);
     refuse("eval " + main() + " --data-path " + folder.at("b"), parts, newer ? 2 : 5);
   }
@@ -222,7 +224,7 @@ TEST_F(BadPaths, ALockThatCannotBeOpenedIsOfStorage) {
 }
 
 TEST_F(BadPaths, StepZeroIsTheRandomStart) {
-  refuse_resume("--load-step 0", {"--load-step 0 is the random start", "'fork RUN@0 NEW'"});
+  refuse_resume("--load-step 0", {"--load-step 0", "0 is the random start", "'fork RUN@0 NEW'"});
   const auto score = run({"eval", main() + "@0", "--data-path", folder.at("b")});
   EXPECT_EQ(score.exit_code, 0) << score.err;
   EXPECT_NE(score.out.find("step 0: loss 5."), std::string::npos) << score.out;

@@ -33,7 +33,8 @@ class BadRanks : public testing::Test {
 
 TEST_F(BadRanks, OptionsAreRefusedOnce) {
   expect_refused(folder.train("new", {}, "--frobnicate 1"), {"[options]", "--frobnicate"}, 2);
-  refuse({{"hidden-dropout", "2"}}, {"--hidden-dropout 2"});
+  expect_refused(folder.train("new", {{"hidden-dropout", "2"}}),
+                 {"[options]", "--hidden-dropout 2; 0 <= p < 1 is allowed"}, 2);
   refuse({{"valid-data-path", folder.at("none")}, {"eval-interval", "1"}}, {"none.idx"});
   refuse({{"hidden-size", "262144"}}, {"[memory]"});
 }

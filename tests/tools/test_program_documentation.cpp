@@ -97,6 +97,18 @@ TEST(Documentation, BashCompletesTheValuesThatHelpNames) {
   }
 }
 
+// switchyard documentation options > docs/options.md
+TEST(Documentation, TheOptionsPageIsFresh) {
+  std::ifstream stream(SWITCHYARD_SOURCE "/docs/options.md");
+  std::stringstream page;
+  page << stream.rdbuf();
+  EXPECT_EQ(page.str(), run_well("documentation options"));
+  for (const std::string& name : subcommands()) {
+    EXPECT_THAT(page.str(), HasSubstr("\n### " + name + "\n")) << name;
+    EXPECT_THAT(run_well(name + " --help"), HasSubstr("switchyard " + name + " ")) << name;
+  }
+}
+
 // Of a terminal of 80 columns, whose lines end with a carriage return, too.
 TEST(Program, HelpFitsTheTerminal) {
   const TemporaryFolder folder;

@@ -176,7 +176,7 @@ TEST_F(Versions, inspection_says_what_a_checkpoint_is) {
   EXPECT_EQ(found.at("samples"), 60);
   EXPECT_EQ(found.at("loss"), metrics_of(at("branch")).back().at("loss"));
   EXPECT_EQ(found.at("id").get<std::string>().size(), 32u);
-  EXPECT_EQ(found.at("specification").at("settings").at("lr"), 1e-3);
+  EXPECT_EQ(found.at("specification").at("options").at("lr"), 1e-3);
   EXPECT_EQ(found.at("specification").at("lineage").at(0).at("step"), 8);
   EXPECT_NE(found.at("lineage").get<std::string>().find("../main@8"), std::string::npos);
   bool weight = false, moment = false;

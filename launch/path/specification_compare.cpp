@@ -1,16 +1,74 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 
 #include "core/error.h"
 #include "launch/path/specification_checks.h"
 
+// A path that is there beside what is asked for.
 namespace switchyard {
+
+bool is_same_setting(const std::string& name, const Settings& path, const Settings& given) {
+  if (!path.has(name)) return false;
+  if (name != "norm-epsilon") return path.list(name) == given.list(name);
+  return static_cast<float>(path.real(name)) == static_cast<float>(given.real(name));
+}
+
+namespace {
+
+// Data given anew must be those of one of the path's stages; they may have moved. Those that are
+// named as before have not, and a stage that is past need not be there; the others' identities are
+// checked when they are opened.
+void check_data(PathSpecification& path, const Settings& given, const char* advice) {
+  const auto named = parse_sources(given.list("data-path"));
+  if (std::ranges::any_of(path.stages,
+                          [&](const auto& s) { return is_named_blend(s.sources, named); })) {
+    return;
+  }
+  const auto sources = identified_sources(given.list("data-path"), path.model.vocabulary);
+  const auto stage = std::ranges::find_if(path.stages, [&](const DataStage& candidate) {
+    return is_same_blend(candidate.sources, sources);
+  });
+  check(stage != path.stages.end(), "path", "--data-path {} is another set than the path's {}; {}",
+        describe(sources), describe(path.stages.back().sources), advice);
+  for (auto& each : path.stages) {
+    for (auto& mine : each.sources) {
+      for (const auto& source : sources) {
+        if (mine.identity == source.identity) mine.prefix = source.prefix;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void check_against(PathSpecification& path, const Settings& given, bool is_untrained) {
+  const char* anew = "it has no step yet: with all options of a new path it is made anew";
+  Settings wanted = given;
+  if (given.has("preset")) {
+    wanted = resolve_model(given, path.model.vocabulary);
+    for (const auto& [name, values] : given.all()) {
+      if (name != "preset") wanted.set_text(name, values.front());
+    }
+  }
+  if (given.flag("swiglu")) wanted.set_text("activation", "swiglu");
+  for (const auto& spec : path_options()) {
+    if (!wanted.has(spec.name) || spec.name == "data-path" || spec.name == "swiglu") continue;
+    check(is_same_setting(spec.name, path.settings, wanted), "path",
+          "--{} {}, but the path was made with {}; {}", spec.name, show(wanted.list(spec.name)),
+          path.settings.has(spec.name) ? show(path.settings.list(spec.name)) : "none",
+          is_untrained ? anew : "a path never changes: fork it");
+  }
+  if (!given.has("data-path")) return;
+  check_data(path, given, is_untrained ? anew : "use fork or extend for other data");
+}
 
 namespace {
 
 // What an older version did not write had the value that is usual now.
 Settings whole_settings(const PathSpecification& path) {
-  Settings all = with_fallbacks(training_options(), path.settings);
+  Settings all = with_fallbacks(path_options(), path.settings);
   const Settings model = settings_of(path.model);
   for (const auto& [name, values] : model.all()) {
     if (!all.has(name)) all.set_text(name, values.front());

@@ -1,0 +1,136 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "tools/documentation.h"
+
+namespace switchyard {
+
+namespace {
+
+constexpr const char* introduction = R"(# Options
+
+Written by the program itself (`switchyard documentation options`) from the tables that its parser,
+`path.json`, `fork` and the completions follow. Every option may also stand in a file of lines
+`name = value`, given with `--config FILE`; what is on the command line goes before it.
+
+Names are Megatron-LM's where it has the option; the second column says where that is otherwise
+("none": an option of this program alone). A branch takes over what its parent has; the column
+"branch" says what `fork` may do with an option: *free* (may be given anew), *kept* (the names,
+shapes and types of tensors follow from it), *with data* (only beside a `--data-path` of the
+branch's own), *new* (for new paths alone).
+)";
+
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '|') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+std::string name_cell(const OptionSpec& spec) {
+  std::string cell = fmt::format("`--{}`", long_name(spec));
+  if (!short_name(spec).empty()) cell += fmt::format(", `--{}`", short_name(spec));
+  return cell;
+}
+
+std::string megatron_cell(const OptionSpec& spec) {
+  if (spec.megatron.empty()) return "the same";
+  return spec.megatron == "-" ? "none" : fmt::format("`--{}`", spec.megatron);
+}
+
+std::string values_cell(const OptionSpec& spec) {
+  const std::string& words = spec.allowed.words;
+  switch (spec.kind) {
+    case OptionKind::integer:
+      return fmt::format("whole number{}{}", words.empty() ? "" : ", ", words);
+    case OptionKind::real:
+      return fmt::format("number{}{}", words.empty() ? "" : ", ", words);
+    case OptionKind::text:
+      if (spec.allowed.choices.size() > 4) return "a name";
+      return words.empty() ? "text" : words;
+    case OptionKind::flag:
+      return "flag";
+    case OptionKind::list:
+      return "one or several";
+  }
+  return "";
+}
+
+const char* branch_cell(OnFork fork) {
+  switch (fork) {
+    case OnFork::changes:
+      return "free";
+    case OnFork::keeps:
+      return "kept";
+    case OnFork::with_data:
+      return "with data";
+    case OnFork::never:
+      return "new";
+  }
+  return "";
+}
+
+std::string shared_table(OptionGroup group, const std::vector<OptionSpec>& all) {
+  const bool of_path = is_of_path(group);
+  std::string text = fmt::format(
+      "\n## {}\n\n| option | Megatron-LM | values | default |{} |\n"
+      "|---|---|---|---|---|{}\n",
+      title_of(group), of_path ? " branch |" : "", of_path ? "---|" : "");
+  for (const OptionSpec& spec : all) {
+    if (spec.group != group) continue;
+    text += fmt::format("| {} | {} | {} | {} |{} {} |\n", name_cell(spec), megatron_cell(spec),
+                        escaped(values_cell(spec)), spec.fallback,
+                        of_path ? fmt::format(" {} |", branch_cell(spec.fork)) : "",
+                        escaped(spec.help));
+  }
+  return text;
+}
+
+bool is_shared(const OptionSpec& spec, const std::vector<OptionSpec>& shared) {
+  return std::ranges::any_of(shared, [&](const OptionSpec& other) {
+    return other.name == spec.name && other.help == spec.help;
+  });
+}
+
+// The groups of which a command takes options, and its own ones.
+std::string command_section(const CommandForm& form, const std::vector<OptionSpec>& shared) {
+  std::string own;
+  std::vector<std::string> groups;
+  for (const OptionSpec& spec : form.options) {
+    if (is_shared(spec, shared)) {
+      const std::string title = title_of(spec.group);
+      const std::string group = title.substr(0, title.find(" ("));
+      if (std::ranges::count(groups, group) == 0) groups.push_back(group);
+    } else if (spec.name != "config" && spec.name != "help") {
+      own += fmt::format("| {} | {} | {} | {} |\n", name_cell(spec), escaped(values_cell(spec)),
+                         spec.fallback, escaped(spec.help));
+    }
+  }
+  std::string text = fmt::format("\n### {}\n\n    switchyard {}\n\n", form.name, form.usage);
+  if (!form.example.empty()) text += fmt::format("For example `{}`.\n", form.example);
+  if (!groups.empty()) text += fmt::format("Takes options of: {}.\n", fmt::join(groups, "; "));
+  if (!own.empty()) text += "\n| option | values | default | |\n|---|---|---|---|\n" + own;
+  return text;
+}
+
+}  // namespace
+
+std::string options_page(std::span<const CommandForm> forms) {
+  using enum OptionGroup;
+  std::vector<OptionSpec> shared = path_options();
+  const auto of_runs = run_options();
+  shared.insert(shared.end(), of_runs.begin(), of_runs.end());
+  std::string page = introduction;
+  for (const auto group : {model, data, schedule, optimizer, precision, layout, run}) {
+    page += shared_table(group, shared);
+  }
+  page += "\n## Subcommands\n";
+  for (const CommandForm& form : forms) page += command_section(form, shared);
+  return page;
+}
+
+}  // namespace switchyard
