@@ -20,6 +20,11 @@ namespace switchyard {
 struct TokenDataset::State {
   State(const std::string& name, const IndexFile& index_of_set)
       : prefix(name), index(index_of_set), bin(name + ".bin") {}
+  // Of a checked index, the tokens are as many as the other file has.
+  State(const std::string& name, const IndexHeader& header)
+      : prefix(name), index{header}, bin(name + ".bin") {
+    index.tokens = bin.size() / size_of(index.type);
+  }
 
   std::string prefix;
   IndexFile index;
@@ -142,15 +147,18 @@ TokenDataset::TokenDataset(TokenDataset&&) noexcept = default;
 TokenDataset& TokenDataset::operator=(TokenDataset&&) noexcept = default;
 TokenDataset::~TokenDataset() = default;
 
-TokenDataset TokenDataset::open(const std::string& prefix, int64_t vocabulary) {
+TokenDataset TokenDataset::open(const std::string& prefix, int64_t vocabulary, SetCheck depth) {
   check_there(prefix);
-  auto state = std::make_unique<State>(prefix, read_index_file(prefix + ".idx"));
+  const std::string index = prefix + ".idx";
+  auto state = depth == SetCheck::all ? std::make_unique<State>(prefix, read_index_file(index))
+                                      : std::make_unique<State>(prefix, read_index_header(index));
   check_bin(state->bin, state->index, prefix);
   if (const auto description = read_dataset_description(prefix + ".json")) {
     check_counts(*description, state->index, prefix);
     state->info = description->info;
   }
   settle_vocabulary(state->info, vocabulary, prefix);
+  if (depth == SetCheck::header) return TokenDataset(std::move(state));
   const auto& hash = state->index.hash;
   state->identity = fmt::format("{:016x}{:016x}-{:x}-{:016x}", hash[0], hash[1], state->bin.size(),
                                 sampled_hash(state->bin));

@@ -124,6 +124,13 @@ void check_modes(const std::string& path, const Arrays& arrays) {
 
 }  // namespace
 
+IndexHeader read_index_header(const std::string& path) {
+  const MappedFile file(path);
+  const TokenType type = check_header(file);
+  const Arrays arrays = find_arrays(file);
+  return {type, arrays.sequences, arrays.document_entries - 1};
+}
+
 IndexFile read_index_file(const std::string& path) {
   const MappedFile file(path);
   IndexFile index;

@@ -16,13 +16,18 @@ inline constexpr std::array<char, 9> index_magic{'M', 'M', 'I', 'D', 'I', 'D', '
 inline constexpr uint64_t index_version = 1;
 inline constexpr int64_t index_header_bytes = 34;
 
-struct IndexFile {
+struct IndexHeader {
   TokenType type = TokenType::i32;
   int64_t sequences = 0;
   int64_t documents = 0;
+};
+struct IndexFile : IndexHeader {
   int64_t tokens = 0;
   std::array<uint64_t, 2> hash{};  // XXH3-128 of the whole file, high half first
 };
+
+// Reads the header alone, whose counts must fit the file's size. Throws Error naming the file.
+IndexHeader read_index_header(const std::string& path);
 
 // Reads and checks all of an index file: every length, offset and document. Throws Error naming the
 // file and what does not fit.

@@ -72,6 +72,7 @@ struct TrainingData::State {
   DatasetInfo info;
   int64_t sequence_length = 0;
   Split split;
+  SetCheck depth = SetCheck::all;
   bool log_epochs = false;
 
   std::shared_ptr<const TokenDataset> open(const std::string& prefix, int64_t vocabulary);
@@ -88,7 +89,8 @@ struct TrainingData::State {
 std::shared_ptr<const TokenDataset> TrainingData::State::open(const std::string& prefix,
                                                               int64_t vocabulary) {
   auto& set = sets[prefix];
-  if (!set) set = std::make_shared<const TokenDataset>(TokenDataset::open(prefix, vocabulary));
+  if (!set)
+    set = std::make_shared<const TokenDataset>(TokenDataset::open(prefix, vocabulary, depth));
   return set;
 }
 
@@ -96,9 +98,11 @@ Source TrainingData::State::make_source(DataSource& source, int64_t vocabulary) 
   check_there(source);
   Source made;
   made.set = open(source.prefix, vocabulary);
-  check_identity(source, *made.set);
-  if (source.identity.empty()) made.set->check_tokens();  // new to the path
-  source.identity = made.set->identity();
+  if (depth == SetCheck::all) {
+    check_identity(source, *made.set);
+    if (source.identity.empty()) made.set->check_tokens();  // new to the path
+    source.identity = made.set->identity();
+  }
   made.windows = whole_windows(made.set->tokens(), sequence_length);
   const auto [begin, end] = split.range(0, made.windows);
   made.training = {begin, end};
@@ -181,12 +185,13 @@ std::string TrainingData::State::describe(size_t stage, size_t source) const {
 
 TrainingData::TrainingData(std::vector<DataStage> stages, int64_t sequence_length,
                            const Seeds& seeds, Split split, int64_t vocabulary,
-                           int64_t first_sample, int64_t end_sample)
+                           int64_t first_sample, int64_t end_sample, SetCheck depth)
     : state_(std::make_shared<State>()) {
   check_stages(stages);
   state_->specification = std::move(stages);
   state_->sequence_length = sequence_length;
   state_->split = std::move(split);
+  state_->depth = depth;
   state_->stages.resize(state_->specification.size());
   for (size_t i = 0; i < state_->stages.size(); ++i) {
     if (state_->is_read(i, first_sample, end_sample)) state_->make_stage(seeds, i, vocabulary);

@@ -48,9 +48,11 @@ class TrainingData {
   // window, or whose tokenizer differs from the others'; for stages that do not begin with sample 0
   // and rise.
   // seeds: by sample. vocabulary: 0, or the size given by the user (never less than a set needs).
+  // depth: where only headers are read, identities are taken from the specification.
   TrainingData(std::vector<DataStage> stages, int64_t sequence_length, const Seeds& seeds,
                Split split, int64_t vocabulary, int64_t first_sample = 0,
-               int64_t end_sample = std::numeric_limits<int64_t>::max());
+               int64_t end_sample = std::numeric_limits<int64_t>::max(),
+               SetCheck depth = SetCheck::all);
   // Sample number `sample` (from 0): tokens and targets, sequence_length each. May be called by
   // several threads.
   void read(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) const;
@@ -78,7 +80,7 @@ class TrainingData {
 class EvaluationData {
  public:
   EvaluationData(const std::vector<std::string>& prefixes, int64_t sequence_length,
-                 int64_t vocabulary);
+                 int64_t vocabulary, SetCheck depth = SetCheck::all);
   int64_t windows() const;
   int64_t scored_tokens() const;  // targets that are not -1, over all windows
   // Bytes of text of the sets (PREFIX.json), for bits per byte; 0 when a set does not say. Ends of

@@ -17,6 +17,7 @@
 #include "launch/path/starts.h"
 #include "launch/path/verify.h"
 #include "launch/training_loop.h"
+#include "parallel/comm/rendezvous/job_environment.h"
 
 namespace switchyard {
 
@@ -87,13 +88,15 @@ void check_learns(const PathSpecification& path, const Settings& settings, int64
         last, end, end, end);
 }
 
-// What is read from the start's step to the last one.
+// What is read from the start's step to the last one. A machine's first rank checks whole sets for
+// all of its ranks; those of a new path were checked when it was made, by the first rank of all.
 void open_data(Start& start, const PathSpecification& path, const Settings& given,
-               const Settings& settings) {
-  start.data = std::make_unique<TrainingData>(
-      open_training_data(path, start.step, last_step(path, settings)));
+               const Settings& settings, bool is_checked) {
+  const auto own = local_rank_of_process() == 0 ? SetCheck::all : SetCheck::header;
+  start.data = std::make_unique<TrainingData>(open_training_data(
+      path, start.step, last_step(path, settings), is_checked ? SetCheck::header : own));
   try {
-    start.validation = open_validation(path, settings, *start.data, start.step);
+    start.validation = open_validation(path, settings, *start.data, start.step, own);
   } catch (const Error& problem) {
     if (given.has("valid-data-path") || !settings.has("valid-data-path")) throw;
     throw Error(fmt::format("{}; --valid-data-path is as at the last start: give it anew, or "
@@ -254,7 +257,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
     start.options = engine_options(path, settings, true);
     check_engine(start.options, layout);
     check_learns(path, settings, start.step);
-    open_data(start, path, given, settings);
+    open_data(start, path, given, settings, is_new && world.rank() == 0);
     start.data->log_epochs(world.rank() == 0);
     start.record = {last.number + 1, start.step, layout, start.options.device, settings};
     if (world.rank() != 0) return;

@@ -90,9 +90,11 @@ void Engine::read_microbatch(TokenBatch& batch, int64_t samples, const ReadSampl
   }
 }
 
+// The first stage embeds tokens, the last one is held against targets; those between need neither.
 std::span<TokenBatch> Engine::read_microbatches(Share share, int64_t samples,
                                                 const ReadSample& read) {
   const auto batches = inputs_.next(share.end - share.begin);
+  if (!mesh_.first_stage() && !mesh_.last_stage()) samples = 0;  // padding
   for (int64_t m = share.begin; m < share.end; ++m) {
     auto& batch = batches[static_cast<size_t>(m - share.begin)];
     batch.first_sample = m * options_.micro_batch;

@@ -36,30 +36,33 @@ int64_t PathSpecification::end_behind(int64_t step) const {
   return decay_end() > step ? decay_end() : 0;
 }
 
-TrainingData open_training_data(const PathSpecification& path, int64_t step, int64_t last_step) {
+TrainingData open_training_data(const PathSpecification& path, int64_t step, int64_t last_step,
+                                SetCheck depth) {
   constexpr int64_t none = std::numeric_limits<int64_t>::max();
   TrainingData data(path.stages, path.sequence_length(), path.seeds, path.split,
                     path.model.vocabulary, path.samples_at(step),
-                    last_step > 0 ? path.samples_at(last_step) : none);
+                    last_step > 0 ? path.samples_at(last_step) : none, depth);
   check_tokenizer(path, data.info(), "the training data");
   return data;
 }
 
 std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
-                                                     const std::vector<std::string>& prefixes) {
-  auto data =
-      std::make_unique<EvaluationData>(prefixes, path.sequence_length(), path.model.vocabulary);
+                                                     const std::vector<std::string>& prefixes,
+                                                     SetCheck depth) {
+  auto data = std::make_unique<EvaluationData>(prefixes, path.sequence_length(),
+                                               path.model.vocabulary, depth);
   check_tokenizer(path, data->info(), show(prefixes));
   return data;
 }
 
 std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
-                                                      const std::vector<std::string>& values) {
+                                                      const std::vector<std::string>& values,
+                                                      SetCheck depth) {
   const auto given = parse_sources(values, "valid-data-path");
   std::vector<std::string> prefixes;
   prefixes.reserve(given.size());
   for (const DataSource& source : given) prefixes.push_back(source.prefix);
-  const auto data = open_evaluation_data(path, prefixes);
+  const auto data = open_evaluation_data(path, prefixes, depth);
   std::vector<ValidationSource> sources;
   for (size_t i = 0; i < given.size(); ++i) sources.push_back(data->source(i, given[i].weight));
   return sources;

@@ -97,14 +97,17 @@ void check_against(PathSpecification& path, const Settings& given, bool is_untra
 
 // The path's training data behind `step` and up to last_step (0: none is known), opened and
 // checked against the specification; what is only read before or behind need not be there.
-TrainingData open_training_data(const PathSpecification& path, int64_t step, int64_t last_step = 0);
+TrainingData open_training_data(const PathSpecification& path, int64_t step, int64_t last_step = 0,
+                                SetCheck depth = SetCheck::all);
 
 // Sets to score the path's weights on; throws Error for another tokenizer or a larger vocabulary.
 std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
-                                                     const std::vector<std::string>& prefixes);
+                                                     const std::vector<std::string>& prefixes,
+                                                     SetCheck depth = SetCheck::all);
 
 // The sets of a --valid-data-path, which may be short of whole windows; throws Error likewise.
 std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
-                                                      const std::vector<std::string>& values);
+                                                      const std::vector<std::string>& values,
+                                                      SetCheck depth = SetCheck::all);
 
 }  // namespace switchyard

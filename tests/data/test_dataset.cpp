@@ -149,6 +149,24 @@ TEST_F(Dataset, RefusesAnIndexCutAnywhere) {
   }
 }
 
+// Another process of the machine has checked the rest.
+TEST_F(Dataset, MayBeOpenedByItsHeaderAlone) {
+  ReferenceSet set(8, texts);
+  set.write(prefix());
+  const TokenDataset whole = TokenDataset::open(prefix(), 1000);
+  const TokenDataset header = TokenDataset::open(prefix(), 1000, SetCheck::header);
+  EXPECT_EQ(header.documents(), whole.documents());
+  EXPECT_EQ(all_tokens(header), all_tokens(whole));
+  EXPECT_EQ(header.identity(), "");
+  set.lengths.front() += 1;
+  set.write(prefix());
+  EXPECT_THROW(TokenDataset::open(prefix(), 1000), Error);
+  EXPECT_EQ(all_tokens(TokenDataset::open(prefix(), 1000, SetCheck::header)), all_tokens(whole));
+  set.bin.pop_back();
+  set.write(prefix());
+  EXPECT_THROW(TokenDataset::open(prefix(), 1000, SetCheck::header), Error);
+}
+
 TEST_F(Dataset, ToleratesModesOfTextAlone) {
   ReferenceSet set(8, texts);
   set.modes = {0, 0, 0, 0};

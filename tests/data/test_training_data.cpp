@@ -176,6 +176,14 @@ TEST_F(Training, FillsInAndChecksIdentities) {
                     HasSubstr(TokenDataset::open(prefix("a")).identity())));
 }
 
+TEST_F(Training, TakesIdentitiesAsGivenWhereOnlyHeadersAreRead) {
+  auto stages = TrainingData({stage(0, {"a"})}, 10, 42, {}, 0).stages();
+  stages[0].sources[0].identity = "checked by another";
+  const TrainingData data(stages, 10, 42, {}, 0, 0, 50, SetCheck::header);
+  EXPECT_EQ(data.stages()[0].sources[0].identity, "checked by another");
+  EXPECT_EQ(read(data, 7), read(TrainingData({stage(0, {"a"})}, 10, 42, {}, 0), 7));
+}
+
 TEST_F(Training, TheVocabularyIsTheLargest) {
   test::ReferenceSet(8, {std::vector<int64_t>(50, 299)}).write(prefix("bare"));
   EXPECT_EQ(TrainingData({stage(0, {"a"})}, 10, 42, {}, 0).info().vocabulary, 257);

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
 #include <cstdlib>
 
 #include "core/error.h"
@@ -104,6 +106,30 @@ TEST(Engine, ScoresTheSameHoweverSamplesAreCut) {
   EXPECT_EQ(x.tokens, 7 * 16);
   EXPECT_EQ(y.tokens, x.tokens);
   EXPECT_NEAR(x.loss_sum, y.loss_sum, 1e-5 * x.loss_sum);
+}
+
+// The first stage embeds tokens, the last one is held against targets.
+TEST(Engine, OnlyFirstAndLastStageReadTokens) {
+  std::array<std::atomic<int>, 3> reads{};
+  run_thread_ranks(3, {}, [&](Communicator& world) {
+    auto options = small();
+    options.model.layers = 3;
+    Layout layout;
+    layout.pp = 3;
+    const Mesh mesh = make_mesh(layout, world);
+    Engine engine(options, mesh);
+    engine.initialize(options.seed);
+    const auto read = [&](int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) {
+      ++reads[static_cast<size_t>(mesh.place.pp)];
+      fill(sample, tokens, targets);
+    };
+    engine.train_step(1, 1e-3, read);
+    engine.score(3, read);
+  });
+  const int all = static_cast<int>(small().global_batch) + 3;
+  EXPECT_EQ(reads[0], all);
+  EXPECT_EQ(reads[1], 0);
+  EXPECT_EQ(reads[2], all);
 }
 
 // One connection to the device keeps gathered weights and the next forward from overlapping.
