@@ -14,6 +14,7 @@
 #include "tools/command_support.h"
 #include "tools/commands.h"
 #include "tools/documentation.h"
+#include "tools/version.h"
 
 namespace switchyard {
 
@@ -133,7 +134,7 @@ int dispatch(const std::vector<std::string>& words) {
   }
   if (words[0] == "documentation") return print_documentation(words);
   if (asks_for_version(words)) {
-    std::printf("switchyard %s\n", SWITCHYARD_VERSION);
+    std::fputs(version_text().c_str(), stdout);
     return 0;
   }
   for (const auto& s : subcommands()) {

@@ -41,6 +41,7 @@ std::vector<CheckpointEntry> list_checkpoints(const std::filesystem::path& check
 void remove_checkpoint(const std::filesystem::path& folder);
 
 std::string random_checkpoint_id();
+std::string hdf5_version();  // of the library that is loaded: "1.10.8"
 
 struct StoredTensor {
   std::string name;

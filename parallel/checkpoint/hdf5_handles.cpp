@@ -11,6 +11,16 @@
 #include <type_traits>
 #include <utility>
 
+namespace switchyard {
+
+std::string hdf5_version() {
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return fmt::format("{}.{}.{}", major, minor, release);
+}
+
+}  // namespace switchyard
+
 namespace switchyard::hdf5 {
 
 static_assert(std::is_same_v<hid_t, int64_t> && std::is_same_v<herr_t, int>);

@@ -284,6 +284,11 @@ TEST_F(BadInput, WordsThatAreNearlyRightAreNamed) {
   expect_refused("launch -np 2 -- fork a@1 b", {"'fork' is the work of one process"});
   for (const char* line : {"-V", "--version", "train --version", "train run -V", "version"})
     EXPECT_THAT(run_well(line), testing::StartsWith("switchyard 0.")) << line;
+  const std::string version = run_well("--version");
+  for (const char* part : {"\ncommit ", "\ninstructions ", "; products: ", "\noneDNN ", "\nMPI ",
+                           "Open MPI v", "\nHDF5 ", "\nCUDA ", "\ncuDNN ", "\nNCCL "}) {
+    EXPECT_THAT(version, testing::HasSubstr(part));
+  }
   for (const char* line : {"-h", "--help"})
     EXPECT_THAT(run_well(line), testing::HasSubstr("start or continue a path")) << line;
   EXPECT_THAT(run_well("eval -h"), testing::HasSubstr("usage: switchyard eval"));

@@ -66,6 +66,15 @@ bool MpiEnvironment::launched() {
   return std::getenv("PMIX_RANK") != nullptr && ranks_started("SLURM_STEP_NUM_TASKS") != 1;
 }
 
+// "Open MPI v4.1.4, package: ..."
+std::string mpi_version() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+  int length = 0;
+  MPI_Get_library_version(text, &length);
+  const std::string whole(text, static_cast<size_t>(length));
+  return whole.substr(0, whole.find_first_of(",\n"));
+}
+
 void end_job(int code) {
   int initialized = 0, finalized = 0;
   MPI_Initialized(&initialized);
