@@ -67,7 +67,7 @@ class NcclEnvironment {
   std::unique_ptr<State> state_;
 };
 std::string make_nccl_id();  // by which ranks find each other; works without a GPU
-std::string mpi_version();  // "Open MPI v4.1.4"; MPI need not run
+std::string mpi_version();   // "Open MPI v4.1.4"; MPI need not run
 int nccl_version();          // 22809 for 2.28.9; 0 in a build without CUDA
 
 // Ends this rank and every other one of the job with this exit code, at once: through MPI where it
