@@ -106,7 +106,8 @@ Box intersection(const Box& a, const Box& b) {
   return common;
 }
 
-int64_t read_common(const BoxInFile& stored, const Box& wanted, int64_t element_bytes, void* out) {
+int64_t read_common(const BoxInFile& stored, const Box& wanted, int64_t element_bytes, void* out,
+                    const Seen& seen) {
   const Box common = intersection(stored.box, wanted);
   if (common.empty()) return 0;
   const Strides in_file = byte_strides(stored.box.extent, element_bytes);
@@ -117,8 +118,13 @@ int64_t read_common(const BoxInFile& stored, const Box& wanted, int64_t element_
   const Runs runs = take_runs(outer, in_file, in_memory, element_bytes);
   for (int64_t number = 0; number < outer.elements(); ++number) {
     const Shape at = coordinates(number, outer);
-    read_runs(*stored.file, position + distance(at, {}, in_file), runs,
-              to + distance(at, {}, in_memory));
+    const int64_t from = position + distance(at, {}, in_file);
+    char* const there = to + distance(at, {}, in_memory);
+    read_runs(*stored.file, from, runs, there);
+    for (int64_t run = 0; seen && run < runs.count; ++run) {
+      seen(from + run * runs.file_stride - stored.address, there + run * runs.out_stride,
+           runs.bytes);
+    }
   }
   return common.extent.elements();
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "core/sharded_tensor.h"
 #include "parallel/checkpoint/files.h"
@@ -17,8 +18,12 @@ struct BoxInFile {
   Box box;
 };
 
-// Reads what the stored box has in common with `wanted` into `out`, which holds `wanted` row-major.
-// Returns the number of elements read.
-int64_t read_common(const BoxInFile& stored, const Box& wanted, int64_t element_bytes, void* out);
+// Hears of bytes that were read: where they begin within the stored box, and where they lie now.
+using Seen = std::function<void(int64_t begin, const void* data, int64_t bytes)>;
+
+// Reads what the stored box has in common with `wanted` into `out`, which holds `wanted` row-major,
+// in the order of the file. Returns the number of elements read.
+int64_t read_common(const BoxInFile& stored, const Box& wanted, int64_t element_bytes, void* out,
+                    const Seen& seen = {});
 
 }  // namespace switchyard

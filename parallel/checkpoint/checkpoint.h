@@ -88,6 +88,8 @@ class CheckpointStreamWriter {
   std::unique_ptr<State> state_;
 };
 
+class ReadChecks;
+
 // Reads a complete checkpoint. Opening checks that every shard is there, belongs to it and has the
 // extents that the master maps; nothing missing is ever read as a fill value. Errors name the file.
 // However many readers a process has, they share a bounded number of open files.
@@ -112,10 +114,21 @@ class CheckpointReader {
   // `verified` hears of the bytes of each piece that was read.
   void verify(int part = 0, int parts = 1,
               const std::function<void(int64_t bytes)>& verified = {}) const;
+  // read() that compares the checksum of every stored piece on the way which it reads whole and in
+  // order; throws as verify() does. Returns 1 for each of those pieces and 0 for the others, in the
+  // order of the index. `progress` hears of bytes that were read.
+  std::vector<int32_t> read_and_check(
+      std::span<const ShardedTensor> tensors,
+      const std::function<void(int64_t bytes)>& progress = {}) const;
+  // verify() without reading again the pieces that are 1 (the largest over the ranks' results).
+  void verify_rest(std::span<const int32_t> checked, int part = 0, int parts = 1,
+                   const std::function<void(int64_t bytes)>& verified = {}) const;
   int64_t bytes() const;  // of all shards
 
  private:
   struct State;
+  void read_checked(std::span<const ShardedTensor> tensors, ReadChecks* checks,
+                    const std::function<void(int64_t bytes)>& progress) const;
   std::unique_ptr<State> state_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "core/error.h"
@@ -11,6 +12,7 @@
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/host_copy.h"
 #include "parallel/checkpoint/master.h"
+#include "parallel/checkpoint/read_checks.h"
 #include "parallel/checkpoint/verify.h"
 
 namespace switchyard {
@@ -81,10 +83,11 @@ struct CheckpointReader::State {
           folder.string(), names.size());
     return index.tensors[known->second];
   }
-  void read(const IndexedTensor& entry, const Box& box, void* out);
+  void read(const IndexedTensor& entry, const Box& box, void* out, ReadChecks* checks = nullptr);
 };
 
-void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, void* out) {
+void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, void* out,
+                                   ReadChecks* checks) {
   check_box(entry.tensor, box);
   const int64_t element_bytes = size_of(entry.tensor.dtype);
   int64_t elements = 0;
@@ -92,7 +95,15 @@ void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, v
     if (intersection(piece.box, box).empty()) continue;
     const StoredShard& shard = index.shards[static_cast<size_t>(piece.shard)];
     const auto file = shards.get(shard_path(folder, shard), shard);
-    elements += read_common({file.get(), piece.address, piece.box}, box, element_bytes, out);
+    Seen seen;
+    if (checks != nullptr) {
+      seen = [&](int64_t begin, const void* data, int64_t bytes) {
+        naming(file->path(), [&] {
+          checks->add(piece, piece.box.extent.elements() * element_bytes, begin, data, bytes);
+        });
+      };
+    }
+    elements += read_common({file.get(), piece.address, piece.box}, box, element_bytes, out, seen);
   }
   check(elements == box.extent.elements(), "checkpoint", "{} of {} elements of {} are stored in {}",
         elements, box.extent.elements(), entry.tensor.name, folder.string());
@@ -118,6 +129,23 @@ void CheckpointReader::read(const std::string& name, const Box& box, void* out) 
 }
 
 void CheckpointReader::read(std::span<const ShardedTensor> tensors) const {
+  read_checked(tensors, nullptr, {});
+}
+
+std::vector<int32_t> CheckpointReader::read_and_check(
+    std::span<const ShardedTensor> tensors,
+    const std::function<void(int64_t bytes)>& progress) const {
+  ReadChecks checks;
+  read_checked(tensors, &checks, progress);
+  std::vector<int32_t> checked;
+  for (const IndexedTensor& entry : state_->index.tensors) {
+    for (const StoredPiece& piece : entry.pieces) checked.push_back(checks.is_checked(piece));
+  }
+  return checked;
+}
+
+void CheckpointReader::read_checked(std::span<const ShardedTensor> tensors, ReadChecks* checks,
+                                    const std::function<void(int64_t bytes)>& progress) const {
   HostCopy host;
   for (const ShardedTensor& tensor : tensors) {
     const IndexedTensor& entry = state_->entry(tensor.name);
@@ -127,7 +155,10 @@ void CheckpointReader::read(std::span<const ShardedTensor> tensors) const {
           tensor.global.to_string(), name_of(tensor.dtype));
     for (const Piece& piece : tensor.pieces) {
       if (piece.box.empty()) continue;
-      host.send(tensor, piece, [&](const Box& part, void* out) { state_->read(entry, part, out); });
+      host.send(tensor, piece, [&](const Box& part, void* out) {
+        state_->read(entry, part, out, checks);
+        if (progress) progress(part.extent.elements() * size_of(tensor.dtype));
+      });
     }
   }
 }
@@ -140,12 +171,26 @@ int64_t CheckpointReader::bytes() const {
 
 void CheckpointReader::verify(int part, int parts,
                               const std::function<void(int64_t bytes)>& verified) const {
+  verify_rest({}, part, parts, verified);
+}
+
+void CheckpointReader::verify_rest(std::span<const int32_t> checked, int part, int parts,
+                                   const std::function<void(int64_t bytes)>& verified) const {
   check(parts >= 1 && part >= 0 && part < parts, "checkpoint",
         "part {} of {} was to be verified; parts are 0 to one less than their number", part, parts);
+  std::set<const StoredPiece*> known;
+  size_t number = 0;
+  for (const IndexedTensor& entry : state_->index.tensors) {
+    for (const StoredPiece& piece : entry.pieces) {
+      if (number < checked.size() && checked[number] != 0) known.insert(&piece);
+      ++number;
+    }
+  }
+  const auto is_checked = [&](const StoredPiece& piece) { return known.contains(&piece); };
   if (part == 0) verify_master(state_->folder, state_->index);
   for (size_t i = static_cast<size_t>(part); i < state_->index.shards.size();
        i += static_cast<size_t>(parts)) {
-    verify_shard(state_->folder, state_->index, static_cast<int>(i), verified);
+    verify_shard(state_->folder, state_->index, static_cast<int>(i), is_checked, verified);
   }
 }
 

@@ -18,8 +18,10 @@ void check_shard(const std::filesystem::path& folder, const StoredShard& shard,
                  const CheckpointInfo& info);
 
 // All of a shard: its datasets are those of the index, at the place where it says, and their
-// contents have its checksums. `verified` hears of each piece's bytes.
+// contents have its checksums; those of pieces that `is_checked` names are not read again.
+// `verified` hears of each other piece's bytes.
 void verify_shard(const std::filesystem::path& folder, const CheckpointIndex& index, int shard,
+                  const std::function<bool(const StoredPiece&)>& is_checked,
                   const std::function<void(int64_t bytes)>& verified);
 
 }  // namespace switchyard

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "tests/parallel/checkpoint_cases.h"
@@ -46,6 +47,37 @@ TEST_F(CheckpointDamage, AFlippedByteIsFoundByVerifying) {
   EXPECT_THAT(error_of([&] { reader.verify(2, 4); }), HasSubstr("rank-00002.h5"));
   for (const int other : {0, 1, 3}) EXPECT_EQ(error_of([&] { reader.verify(other, 4); }), "");
   EXPECT_THAT(error_of([&] { reader.verify(4, 4); }), HasSubstr("part 4 of 4"));
+}
+
+// Whoever reads a piece whole, wherever its bytes go, need not read it again to verify it.
+TEST_F(CheckpointDamage, PiecesReadWholeAreCheckedOnTheWay) {
+  const CheckpointReader reader(step());
+  std::vector<int32_t> all;
+  int64_t bytes = 0;
+  for (int rank = 0; rank < 4; ++rank) {
+    LocalPieces own(tensors_, 4, rank);
+    const auto checked = reader.read_and_check(own.sharded(), [&](int64_t part) { bytes += part; });
+    EXPECT_EQ(own.first_difference(1), "");
+    EXPECT_EQ(std::ranges::count(checked, 1), 2);
+    all.resize(checked.size());
+    for (size_t i = 0; i < all.size(); ++i) all[i] = std::max(all[i], checked[i]);
+  }
+  EXPECT_EQ(std::ranges::count(all, 1), 8);
+  EXPECT_EQ(bytes, 64 * 32 * 4 + 512 * 2);
+  LocalPieces whole(tensors_, 1, 0);
+  EXPECT_EQ(reader.read_and_check(whole.sharded()), all);
+  LocalPieces eighth(tensors_, 8, 0);
+  EXPECT_EQ(std::ranges::count(reader.read_and_check(eighth.sharded()), 1), 0);
+
+  const Box part = boxes_of(Cut::columns_then_flat, {64, 32}, 4, 2).front();
+  flip_byte(shard(2), find_bytes(shard(2), expected_bytes(tensors_[0], part, 1)) + 5);
+  EXPECT_EQ(error_of([&] { reader.verify_rest(all); }), "");
+  EXPECT_THAT(error_of([&] { reader.verify_rest({}); }), HasSubstr("rank-00002.h5"));
+  LocalPieces third(tensors_, 4, 2);
+  for (LocalPieces* pieces : {&third, &whole}) {
+    EXPECT_THAT(error_of([&] { reader.read_and_check(pieces->sharded()); }),
+                AllOf(HasSubstr("rank-00002.h5"), HasSubstr("/model/w"), HasSubstr("checksum")));
+  }
 }
 
 TEST_F(CheckpointDamage, ATruncatedShardIsRefused) {
