@@ -17,8 +17,7 @@ int64_t peak_size(const Mesh& mesh, const EngineOptions& options, ops::Context c
   for (bool grows = true; grows && size < 8192;) {
     MatrixRate rate(static_cast<int64_t>(size), options.dtype, options.device);
     rate.measure(context);  // the first call makes plans
-    const double operations = MatrixRate::operations(static_cast<int64_t>(size));
-    grows = operations / rate.measure(context) < shortest;
+    grows = rate.operations() / rate.measure(context) < shortest;
     if (grows) size *= 2;
   }
   Stream host;
@@ -43,7 +42,7 @@ double measure_peak(const Mesh& mesh, const EngineOptions& options) {
     rate.measure(context, products);
     mesh.world->barrier({"matrix rate"});
     const auto time = std::chrono::steady_clock::now() - begin;
-    best = std::max(best, mesh.world->size() * products * MatrixRate::operations(size) /
+    best = std::max(best, mesh.world->size() * products * rate.operations() /
                               std::chrono::duration<double>(time).count());
   }
   return best;

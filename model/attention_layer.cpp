@@ -40,6 +40,14 @@ HeadViews split_heads(const Tensor& qkv, const LocalSizes& s) {
           heads_of(qkv, s, s.heads + s.groups, s.groups)};
 }
 
+ColumnParallelLinear::Products qkv_products(const StepShape& step) {
+  return {"attention qkv", step.sizes.hidden, step.sizes.qkv_width(), step.config.linear_bias};
+}
+
+RowParallelLinear::Products output_products(const StepShape& step) {
+  return {"attention output", step.sizes.attention_width(), step.sizes.hidden};
+}
+
 }  // namespace
 
 AttentionLayer::AttentionLayer(StageContext& context, std::span<const Parameter> parameters,
@@ -86,6 +94,11 @@ void AttentionLayer::forward(BlockStash& stash, const Tensor& branch, KeyValueCa
     attend(stash);
   }
   output_.forward(stash.attended, context_.work.gathered, branch);
+}
+
+void AttentionLayer::forward_products(ProductList& list) {
+  qkv_products(list.step()).forward(list);
+  output_products(list.step()).forward(list);
 }
 
 void AttentionLayer::attend(BlockStash& stash) const {
@@ -153,6 +166,13 @@ void AttentionLayer::backward(const BlockStash& stash, const Tensor& branch_grad
   attention_backward(stash);
   qkv_.backward_weight(work.qkv_gradient, input.rows());
   qkv_.backward_input(work.qkv_gradient, work.gathered, input_gradient);
+}
+
+void AttentionLayer::backward_products(ProductList& list) {
+  output_products(list.step()).backward_input(list);
+  output_products(list.step()).backward_weight(list);
+  qkv_products(list.step()).backward_weight(list);
+  qkv_products(list.step()).backward_input(list);
 }
 
 }  // namespace switchyard

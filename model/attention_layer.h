@@ -25,6 +25,9 @@ class AttentionLayer {
   // branch_gradient -> input_gradient, both [own_rows, hidden]; adds the weights' gradients.
   void backward(const BlockStash& stash, const Tensor& branch_gradient,
                 const Tensor& input_gradient) const;
+  // The products of the two in a step.
+  static void forward_products(ProductList& list);
+  static void backward_products(ProductList& list);
   // Before the first step: what attention of such a stash needs is made now, not then.
   void prepare(const BlockStash& stash) const;
 

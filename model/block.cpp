@@ -28,6 +28,11 @@ void Block::forward(BlockStash& stash, const Tensor& input, const Tensor& output
   ops::residual_norm_forward(context_.ops, last);
 }
 
+void Block::forward_products(ProductList& list) {
+  AttentionLayer::forward_products(list);
+  MlpLayer::forward_products(list);
+}
+
 JoinGradient Block::backward(const BlockStash& stash, const Tensor& input,
                              const JoinGradient& above, const Tensor& below,
                              const ResidualBranch* before) const {
@@ -45,6 +50,11 @@ JoinGradient Block::backward(const BlockStash& stash, const Tensor& input,
   t.dsum = below;
   second_norm_backward(stash, t);
   return first_norm_backward(stash, input, work.norm_gradient[1], below, before);
+}
+
+void Block::backward_products(ProductList& list) {
+  MlpLayer::backward_products(list);
+  AttentionLayer::backward_products(list);
 }
 
 // Through the MLP's norm into the stream between the branches, where attention joins it.

@@ -32,6 +32,9 @@ class Block {
   // same memory; above.stream is not written otherwise.
   JoinGradient backward(const BlockStash& stash, const Tensor& input, const JoinGradient& above,
                         const Tensor& below, const ResidualBranch* before) const;
+  // The products of the two in a step.
+  static void forward_products(ProductList& list);
+  static void backward_products(ProductList& list);
 
  private:
   NormOutput second_norm(BlockStash& stash) const {

@@ -94,14 +94,6 @@ const GptStage::Options& checked(const GptStage::Options& options, const ops::Co
 
 }  // namespace
 
-void check_tokens(std::span<const int32_t> ids, std::string_view what, int64_t lowest,
-                  int64_t vocabulary) {
-  for (const int32_t id : ids) {
-    check(id >= lowest && id < vocabulary, "microbatch",
-          "{} contain {}; the vocabulary has {} tokens", what, id, vocabulary);
-  }
-}
-
 struct GptStage::State {
   State(const GptConfig& config, const Mesh& mesh, const Options& options, ops::Context operators);
 
@@ -232,6 +224,19 @@ std::vector<Parameter> GptStage::stage_parameters(const GptConfig& config, const
                                                   const Options& options) {
   const StageBuffers::Plan plan = make_plan(config, layout, place, options);
   return make_parameters(plan.config, layout, place.tp, plan.part);
+}
+
+std::vector<CountedProduct> GptStage::step_products(const GptConfig& config, const Layout& layout,
+                                                    const Coordinates& place,
+                                                    const Options& options, int64_t microbatches) {
+  const StageBuffers::Plan plan = make_plan(config, layout, place, options);
+  ProductList list({plan.config, plan.sizes, plan.dtype, options.exchange_chunks, plan.head_chunk,
+                    microbatches});
+  const int64_t layers = plan.part.last_layer - plan.part.first_layer;
+  list.add_layers(layers, Block::forward_products);
+  if (plan.part.last) HeadLayer::forward_products(list);
+  list.add_layers(layers, Block::backward_products);
+  return list.products();
 }
 
 std::vector<Parameter>& GptStage::parameters() { return state_->parameters; }

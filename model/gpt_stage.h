@@ -1,45 +1,18 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "core/ops/context.h"
-#include "core/ops/cross_entropy.h"
 #include "model/config.h"
-#include "optim/flat_buffers.h"
+#include "model/products.h"
+#include "model/step_inputs.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter.h"
 #include "parallel/pipeline/executor.h"
 
 namespace switchyard {
-
-// The tokens of one microbatch, [micro_batch, sequence_length] i32 on the stage's device; a target
-// of -1 is not scored.
-struct TokenBatch {
-  Tensor tokens;
-  Tensor targets;
-  int64_t first_sample = 0;  // its first sample's number in the global batch
-};
-
-// Throws Error naming a number that is no token: each must be in [lowest, vocabulary), where lowest
-// is 0 for tokens and -1 for targets. Device memory is not looked into: whoever fills it checks.
-void check_tokens(std::span<const int32_t> ids, std::string_view what, int64_t lowest,
-                  int64_t vocabulary);
-
-// What a training step knows besides its microbatches.
-struct StepInputs {
-  int64_t step = 0;                          // keys dropout
-  const uint32_t* step_on_device = nullptr;  // where given, kernels read it here: see RandomKey
-  ops::GradientScale gradient_scale = {};    // of the sum of all tokens' gradients
-  // Called with a parameter's index before its weights are first read: they may still be arriving.
-  std::function<void(int parameter)> needed = {};
-  // Called with a parameter's index when its gradient is complete as far as the stage's stream goes
-  // (in the last microbatch's backward).
-  std::function<void(int parameter)> ready = {};
-};
 
 // The layers of one pipeline rank, split over tp with sequence parallelism where tp > 1: between
 // products a rank holds rows [tp_rank * rows / tp, ...) of the rows = micro_batch * sequence_length
@@ -67,14 +40,19 @@ class GptStage : public PipelineWorker {
 
   // Checks alone, without ranks or memory.
   static void check_layout(const GptConfig& config, const Layout& layout, const Options& options);
-  // For planning, without ranks or memory: layers of every stage, bytes of activations and the
-  // parameters (unbound) of the rank at `place`.
+  // For planning, without ranks or memory: layers of every stage, bytes of activations, the
+  // parameters (unbound) and the products of the rank at `place`.
   static std::vector<int> stage_layers(const GptConfig& config, const Layout& layout,
                                        const Options& options);
   static int64_t activation_bytes(const GptConfig& config, const Layout& layout,
                                   const Coordinates& place, const Options& options);
   static std::vector<Parameter> stage_parameters(const GptConfig& config, const Layout& layout,
                                                  const Coordinates& place, const Options& options);
+  // The matrix products of a training step of so many microbatches, in order of forward, then
+  // backward, as the layers state them.
+  static std::vector<CountedProduct> step_products(const GptConfig& config, const Layout& layout,
+                                                   const Coordinates& place, const Options& options,
+                                                   int64_t microbatches);
 
   std::vector<Parameter>& parameters();
   // Weights from a seed, by global element; after FlatBuffers has bound them.

@@ -9,6 +9,23 @@
 
 namespace switchyard {
 
+namespace {
+
+// Of chunks of so many rows.
+void add_chunks(ProductList& list, int64_t rows, int64_t times, int64_t overwrites) {
+  constexpr const char* name = "output layer";
+  const LocalSizes& s = list.step().sizes;
+  const DType dtype = list.step().dtype;
+  using ops::MatmulProduct;
+  list.add(name, MatmulProduct::forward(rows, s.hidden, s.vocabulary_rows, dtype), times);
+  list.add(name, MatmulProduct::input_gradient(rows, s.hidden, s.vocabulary_rows, dtype), times);
+  list.add_weight_gradient(name,
+                           MatmulProduct::weight_gradient(rows, s.hidden, s.vocabulary_rows, dtype),
+                           times, overwrites);
+}
+
+}  // namespace
+
 HeadLayer::HeadLayer(StageContext& context, std::span<const Parameter> parameters)
     : context_(context),
       norm_(context, parameters, "final_norm"),
@@ -81,6 +98,14 @@ void HeadLayer::chunk_gradients(const Chunk& chunk, const Tensor& logits_gradien
   ops::matmul(context_.ops, logits_gradient, chunk_rows, weight_.gradient(),
               {.transpose_a = true, .accumulate = accumulate});
   ops::matmul(context_.ops, logits_gradient, weight_.weight(), chunk_rows);
+}
+
+// The first chunk of a step's first microbatch overwrites the gradient; all others add to it.
+void HeadLayer::forward_products(ProductList& list) {
+  const StepShape& step = list.step();
+  const int64_t chunk = step.head_chunk, rest = step.sizes.rows % chunk;
+  add_chunks(list, chunk, step.sizes.rows / chunk * step.microbatches, 1);
+  add_chunks(list, rest, rest == 0 ? 0 : step.microbatches, 0);
 }
 
 // The weight is reported here, where all chunks of all microbatches have gone through forward.

@@ -3,6 +3,7 @@
 #include "model/block_stash.h"
 #include "model/linear.h"
 #include "model/norm_layer.h"
+#include "model/products.h"
 #include "model/residual_branch.h"
 
 namespace switchyard {
@@ -21,6 +22,8 @@ class HeadLayer {
   // norm() has been computed. Adds the losses to the context's sum; in training the weight's
   // gradient is added to, and that of the normalized rows written over them.
   void forward(HeadStash& stash) const;
+  // The products of it in a step.
+  static void forward_products(ProductList& list);
   // Writes the gradient of the input [own_rows, hidden], and that of the branch which joined last.
   JoinGradient backward(const HeadStash& stash, const Tensor& input, const Tensor& input_gradient,
                         const ResidualBranch& before) const;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "model/products.h"
 #include "model/stage_context.h"
 
 namespace switchyard {
@@ -21,6 +22,18 @@ class ColumnParallelLinear {
                       const Tensor& all_rows,               // [rows, in], a buffer for tp > 1
                       const Tensor& input_gradient) const;  // [own_rows, in]
   void backward_weight(const Tensor& output_gradient, const Tensor& input) const;  // and bias
+
+  // The products of these functions in a step of one layer.
+  struct Products {
+    std::string_view name;
+    int64_t in, out;  // of this rank
+    bool bias;
+
+    void forward(ProductList& list) const;
+    void forward_gelu(ProductList& list) const;
+    void backward_input(ProductList& list) const;
+    void backward_weight(ProductList& list) const;
+  };
 
  private:
   StageContext& context_;
@@ -44,6 +57,17 @@ class RowParallelLinear {
                      const Tensor& gelu_input,                 // [rows, in of this rank]
                      const Tensor& gelu_input_gradient) const;
   void backward_weight(const Tensor& output_gradient, const Tensor& input) const;
+
+  // The products of these functions in a step of one layer.
+  struct Products {
+    std::string_view name;
+    int64_t in, out;  // of this rank
+
+    void forward(ProductList& list) const;
+    void backward_input(ProductList& list) const;
+    void backward_gelu(ProductList& list) const;
+    void backward_weight(ProductList& list) const;
+  };
 
  private:
   StageContext& context_;

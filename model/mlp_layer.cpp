@@ -18,6 +18,16 @@ ParameterGroup up_group(const GptConfig& config, std::span<const Parameter> para
   return {parameters, {name("gate"), name("up")}};
 }
 
+bool fuses_gelu(const GptConfig& config) { return config.activation == ops::Activation::gelu_tanh; }
+
+ColumnParallelLinear::Products up_products(const StepShape& step) {
+  return {"MLP up", step.sizes.hidden, step.sizes.up_width, step.config.linear_bias};
+}
+
+RowParallelLinear::Products down_products(const StepShape& step) {
+  return {"MLP down", step.sizes.ffn, step.sizes.hidden};
+}
+
 }  // namespace
 
 MlpLayer::MlpLayer(StageContext& context, std::span<const Parameter> parameters, int64_t layer)
@@ -31,7 +41,7 @@ void MlpLayer::forward(BlockStash& stash, const Tensor& branch) const {
   const ProfiledPart part("MLP");
   auto input = context_.exchange.gather_for_product(stash.mlp_input, context_.work.gathered,
                                                     {"all-gather of MLP inputs"});
-  if (fuses_gelu()) {
+  if (fuses_gelu(context_.config)) {
     up_.forward_gelu(input, stash.up, stash.activated);
   } else {
     up_.forward(input, stash.up);
@@ -40,11 +50,21 @@ void MlpLayer::forward(BlockStash& stash, const Tensor& branch) const {
   down_.forward(stash.activated, context_.work.gathered, branch);
 }
 
+void MlpLayer::forward_products(ProductList& list) {
+  const auto up = up_products(list.step());
+  if (fuses_gelu(list.step().config)) {
+    up.forward_gelu(list);
+  } else {
+    up.forward(list);
+  }
+  down_products(list.step()).forward(list);
+}
+
 // The gradient of the activation's input from that of all rows of the branch.
 Tensor MlpLayer::up_gradient(const BlockStash& stash,
                              RowExchange::Gathering& branch_gradient) const {
   const Tensor& gradient = context_.work.activated_gradient;
-  if (fuses_gelu()) {
+  if (fuses_gelu(context_.config)) {
     down_.backward_gelu(branch_gradient, stash.up, gradient);
     return gradient;
   }
@@ -65,6 +85,19 @@ void MlpLayer::backward(const BlockStash& stash, const Tensor& branch_gradient,
   down_.backward_weight(outgoing.rows(), stash.activated);
   up_.backward_weight(gradient, input.rows());
   up_.backward_input(gradient, work.gathered, input_gradient);
+}
+
+void MlpLayer::backward_products(ProductList& list) {
+  const auto up = up_products(list.step());
+  const auto down = down_products(list.step());
+  if (fuses_gelu(list.step().config)) {
+    down.backward_gelu(list);
+  } else {
+    down.backward_input(list);
+  }
+  down.backward_weight(list);
+  up.backward_weight(list);
+  up.backward_input(list);
 }
 
 }  // namespace switchyard

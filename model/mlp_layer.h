@@ -16,9 +16,11 @@ class MlpLayer {
   // branch_gradient -> input_gradient, both [own_rows, hidden]; may write over stash.up.
   void backward(const BlockStash& stash, const Tensor& branch_gradient,
                 const Tensor& input_gradient) const;
+  // The products of the two in a step.
+  static void forward_products(ProductList& list);
+  static void backward_products(ProductList& list);
 
  private:
-  bool fuses_gelu() const { return context_.config.activation == ops::Activation::gelu_tanh; }
   Tensor up_gradient(const BlockStash& stash, RowExchange::Gathering& branch_gradient) const;
 
   StageContext& context_;

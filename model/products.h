@@ -1,39 +1,57 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "core/dtype.h"
-#include "model/gpt_stage.h"
+#include "core/ops/matmul/matmul_product.h"
+#include "model/config.h"
+#include "model/local_sizes.h"
 
 namespace switchyard {
 
-// One matrix product of a training step: c [m, n] = op(a) [m, k] op(b) [k, n], as ops::matmul is
-// called with it. What is planned, timed and listed is taken from here.
-struct Product {
-  std::string name;  // "attention qkv forward"
-  int64_t m = 0, n = 0, k = 0;
-  bool transpose_a = false, transpose_b = false;
-  bool accumulate = false;  // c += (weight gradients behind the first microbatch)
-  DType inputs = DType::f32;
-  DType output = DType::f32;
-  bool bias = false;           // added to c's rows
-  bool gelu_input = false;     // c is a gelu, whose input is saved
-  bool gelu_gradient = false;  // c is multiplied by a gelu's gradient
-  bool row_sums = false;       // the bias gradient beside a weight gradient
-  int64_t times = 0;           // in a step of this rank
+// A matrix product of a training step. What is planned, timed and listed is taken from here.
+struct CountedProduct {
+  std::string name;  // what it is called, and its pass: "attention qkv forward"
+  ops::MatmulProduct product;
+  int64_t times = 0;  // in a step of this rank
 
   double operations() const {  // of all of them
-    return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) *
-           static_cast<double>(times);
+    return product.operations() * static_cast<double>(times);
   }
 };
 
-// All products of a training step of `microbatches` microbatches on the rank at `place`, in order
-// of forward, then backward. Throws Error for a layout that check_layout refuses.
-std::vector<Product> step_products(const GptConfig& config, const Layout& layout,
-                                   const Coordinates& place, const GptStage::Options& options,
-                                   int64_t microbatches);
+// A training step of one rank, as far as its products follow from it.
+struct StepShape {
+  GptConfig config;  // completed
+  LocalSizes sizes;
+  DType dtype = DType::f32;     // of weights and activations
+  int64_t exchange_chunks = 1;  // GptStage::Options
+  int64_t head_chunk = 0;       // rows whose logits live at once
+  int64_t microbatches = 1;
+};
+
+// What layers state of the products that they run, each beside the code that runs them.
+class ProductList {
+ public:
+  explicit ProductList(StepShape step) : step_(std::move(step)) {}
+
+  const StepShape& step() const { return step_; }
+  // Leaves out what is run 0 times. Weight gradients overwrite `overwrites` times, at most `times`,
+  // and add then: the first microbatch of a step overwrites, the others add.
+  void add(std::string_view name, const ops::MatmulProduct& product, int64_t times);
+  void add_weight_gradient(std::string_view name, ops::MatmulProduct product, int64_t times,
+                           int64_t overwrites);
+  // What `state` adds for one layer, for so many.
+  void add_layers(int64_t layers, const std::function<void(ProductList&)>& state);
+
+  const std::vector<CountedProduct>& products() const { return products_; }
+
+ private:
+  StepShape step_;
+  std::vector<CountedProduct> products_;
+};
 
 }  // namespace switchyard

@@ -1,13 +1,12 @@
 #pragma once
 
-#include <string_view>
-
 #include "core/memory.h"
 #include "core/ops/context.h"
 #include "core/ops/dropout.h"
-#include "model/gpt_stage.h"
+#include "model/config.h"
 #include "model/local_sizes.h"
 #include "model/parameters.h"
+#include "model/step_inputs.h"
 #include "parallel/row_exchange.h"
 
 namespace switchyard {

@@ -74,4 +74,13 @@ void RowExchange::reduce_scatter_product(
   for (Handle& handle : handles) handle.wait(stream_);
 }
 
+std::vector<RowExchange::Parts> RowExchange::parts_of_product(int64_t own_rows, int64_t ranks,
+                                                              int64_t chunks) {
+  const RowChunks own(own_rows, chunks);
+  if (ranks == 1 || own.count() == 1) return {{ranks * own_rows, 1}};
+  std::vector<Parts> parts{{own.length(), ranks * (own_rows / own.length())}};
+  if (own_rows % own.length() > 0) parts.push_back({own_rows % own.length(), ranks});
+  return parts;
+}
+
 }  // namespace switchyard

@@ -61,6 +61,13 @@ class RowExchange {
   void reduce_scatter_product(const Tensor& own, const Tensor& all, Label label,
                               const std::function<void(RowRange, const Tensor& to)>& product);
 
+  // How for_each_part and reduce_scatter_product divide a product of all rows: so many parts of
+  // such a length.
+  struct Parts {
+    int64_t rows = 0, count = 0;
+  };
+  static std::vector<Parts> parts_of_product(int64_t own_rows, int64_t ranks, int64_t chunks);
+
   int ranks() const { return group_.size(); }
   int rank() const { return group_.rank(); }
   Communicator& group() { return group_; }

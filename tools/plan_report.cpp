@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "core/ops/matmul/matmul_plan.h"
 #include "core/ops/matmul/matmul_settings.h"
-#include "launch/engine/matmul_choices.h"
-#include "model/products.h"
+#include "model/gpt_stage.h"
 
 namespace switchyard {
 
@@ -16,13 +16,13 @@ namespace {
 // The rank of stage `pp` that has most to do: the first of its tensor and data groups.
 Coordinates leader(int pp) { return {.tp = 0, .cp = 0, .dp = 0, .pp = pp}; }
 
-std::vector<Product> products_of(const Planned& p, int stage) {
+std::vector<CountedProduct> products_of(const Planned& p, int stage) {
   const Coordinates place = leader(stage);
   const int64_t microbatches =
       share_of(p.engine.global_batch / p.engine.micro_batch, p.layout.dp, 0).end;
-  return step_products(p.engine.model, p.layout, place,
-                       stage_options(p.engine, activation_slots(p.engine, p.layout, place)),
-                       microbatches);
+  return GptStage::step_products(
+      p.engine.model, p.layout, place,
+      stage_options(p.engine, activation_slots(p.engine, p.layout, place)), microbatches);
 }
 
 double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
@@ -39,25 +39,37 @@ void print_memory(const MemoryPlan& memory, int stage) {
               gib(memory.our_bytes()));
 }
 
-std::string describe(const Product& p) {
+std::string describe(const CountedProduct& counted) {
+  const ops::MatmulProduct& p = counted.product;
   std::string extras;
   if (p.accumulate) extras += " +=";
   if (p.bias) extras += " bias";
   if (p.gelu_input) extras += " gelu";
   if (p.gelu_gradient) extras += " gelu-gradient";
   if (p.row_sums) extras += " bias-gradient";
-  return fmt::format("{:<34} {:>6} x {:>6} x {:>6} {}{} {} -> {} x {}{}", p.name, p.m, p.n, p.k,
-                     p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', name_of(p.inputs),
-                     name_of(p.output), p.times, extras);
+  return fmt::format("{:<34} {:>6} x {:>6} x {:>6} {}{} {} -> {} x {}{}", counted.name, p.m, p.n,
+                     p.k, p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', name_of(p.inputs),
+                     name_of(p.output), counted.times, extras);
 }
 
 // What cuBLASLt will be asked for, by the code that asks it.
-ops::MatmulPlan on_gpu(const Product& p) {
-  return plan_matmul(as_called(p), ops::Fusion::full, ops::matmul_settings().workspace_bytes);
+ops::MatmulPlan on_gpu(const ops::MatmulProduct& p) {
+  return plan_matmul(under_settings(p), ops::Fusion::full, ops::matmul_settings().workspace_bytes);
 }
 
-nlohmann::ordered_json to_json(const Product& p) {
-  return {{"name", p.name},
+// In lines that fit a terminal: breaks before the second factor and what is done behind a product.
+std::string describe_on_gpu(const ops::MatmulProduct& p) {
+  std::string text = "      cuBLASLt: " + on_gpu(p).to_string();
+  for (const char* part : {" x B", " then "}) {
+    const size_t blank = text.find(part);
+    if (blank != std::string::npos) text.replace(blank, 1, "\n        ");
+  }
+  return text;
+}
+
+nlohmann::ordered_json to_json(const CountedProduct& counted) {
+  const ops::MatmulProduct& p = counted.product;
+  return {{"name", counted.name},
           {"m", p.m},
           {"n", p.n},
           {"k", p.k},
@@ -70,9 +82,9 @@ nlohmann::ordered_json to_json(const Product& p) {
           {"gelu_input", p.gelu_input},
           {"gelu_gradient", p.gelu_gradient},
           {"row_sums", p.row_sums},
-          {"times", p.times},
+          {"times", counted.times},
           {"cublaslt", on_gpu(p).to_string()},
-          {"operations", p.operations()}};
+          {"operations", counted.operations()}};
 }
 
 nlohmann::ordered_json stage_json(const Planned& p, int stage, const MemoryPlan& memory) {
@@ -82,7 +94,8 @@ nlohmann::ordered_json stage_json(const Planned& p, int stage, const MemoryPlan&
   all["memory_bytes"] = memory.our_bytes();
   all["all_bytes"] = memory.all_bytes();
   all["products"] = nlohmann::ordered_json::array();
-  for (const Product& product : products_of(p, stage)) all["products"].push_back(to_json(product));
+  for (const CountedProduct& product : products_of(p, stage))
+    all["products"].push_back(to_json(product));
   return all;
 }
 
@@ -125,12 +138,12 @@ void print_plan(const Planned& p, const std::vector<MemoryPlan>& memory, bool pr
     print_memory(memory[static_cast<size_t>(stage)], stage);
     double operations = 0;
     const auto all = products_of(p, stage);
-    for (const Product& product : all) operations += product.operations();
+    for (const CountedProduct& product : all) operations += product.operations();
     std::printf("%zu matrix products, %.4g operations a step\n", all.size(), operations);
     if (!products) continue;
-    for (const Product& product : all) {
-      std::printf("  %s\n      cuBLASLt: %s\n", describe(product).c_str(),
-                  on_gpu(product).to_string().c_str());
+    for (const CountedProduct& product : all) {
+      std::printf("  %s\n%s\n", describe(product).c_str(),
+                  describe_on_gpu(product.product).c_str());
     }
   }
 }

@@ -44,7 +44,7 @@ double copy_rate(ops::Context context, const DeviceRatesOptions& o) {
 double matrix_rate(ops::Context context, const DeviceRatesOptions& o, DType dtype) {
   constexpr int products = 4;  // between two waits of the host
   MatrixRate rate(o.size, dtype, o.device);
-  return products * MatrixRate::operations(o.size) *
+  return products * rate.operations() *
          calls_per_second(context.stream, o.seconds, [&] { rate.measure(context, products); });
 }
 

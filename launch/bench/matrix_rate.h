@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "core/ops/context.h"
+#include "core/ops/matmul/matmul_product.h"
 #include "core/tensor.h"
 
 namespace switchyard {
@@ -15,13 +16,10 @@ class MatrixRate {
   // Runs `products` of them in a row and waits; returns FLOP a second.
   double measure(ops::Context context, int products = 1);
   double best() const { return best_; }
-  static double operations(int64_t size) {  // of one product
-    const auto n = static_cast<double>(size);
-    return 2 * n * n * n;
-  }
+  double operations() const { return product_.operations(); }  // of one product
 
  private:
-  int64_t size_;
+  ops::MatmulProduct product_;
   Arena arena_;
   Tensor a_, b_, c_;
   double best_ = 0;

@@ -8,27 +8,9 @@
 #include "core/ops/matmul/matmul_settings.h"
 #include "core/ops/matmul/matmul_tuning.h"
 #include "launch/engine/world.h"
-#include "model/products.h"
+#include "model/gpt_stage.h"
 
 namespace switchyard {
-
-ops::MatmulProduct as_called(const Product& p) {
-  ops::MatmulProduct product;
-  product.m = p.m;
-  product.n = p.n;
-  product.k = p.k;
-  product.inputs = p.inputs;
-  product.output = p.output;
-  product.transpose_a = p.transpose_a;
-  product.transpose_b = p.transpose_b;
-  product.accumulate = p.accumulate;
-  product.bias = p.bias;
-  product.gelu_input = p.gelu_input;
-  product.gelu_gradient = p.gelu_gradient;
-  product.row_sums = p.row_sums;
-  product.tf32 = p.inputs == DType::f32 && ops::matmul_settings().allow_tf32;
-  return product.dense();
-}
 
 namespace {
 
@@ -40,8 +22,8 @@ std::vector<ops::MatmulProduct> all_products(const EngineOptions& o, const Layou
       const Coordinates place{.tp = tp, .cp = 0, .dp = 0, .pp = pp};
       const auto stage = stage_options(o, activation_slots(o, layout, place));
       // Two microbatches: the first one writes the gradients, the others add.
-      for (const Product& p : step_products(o.model, layout, place, stage, 2)) {
-        products.insert(as_called(p));
+      for (const CountedProduct& p : GptStage::step_products(o.model, layout, place, stage, 2)) {
+        products.insert(under_settings(p.product));
       }
     }
   }

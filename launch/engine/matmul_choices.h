@@ -2,15 +2,10 @@
 
 #include <filesystem>
 
-#include "core/ops/matmul/matmul_plan.h"
 #include "launch/engine/engine_options.h"
-#include "model/products.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {
-
-// A product of a step as ops::matmul is called with it.
-ops::MatmulProduct as_called(const Product& product);
 
 // On a GPU: the algorithms of a step's matrix products, the same on all ranks. They are read from
 // `folder`/matmul.jsonl; what is not there is timed by the first rank. A table of another device or

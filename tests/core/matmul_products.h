@@ -11,23 +11,11 @@ namespace switchyard::ops::test {
 // gradient of a step's first micro-batch and of the others.
 inline std::vector<MatmulProduct> linear_products(int64_t rows, int64_t in, int64_t out,
                                                   DType dtype) {
-  MatmulProduct forward;
-  forward.m = rows;
-  forward.n = out;
-  forward.k = in;
-  forward.inputs = forward.output = dtype;
-  forward.transpose_b = forward.bias = true;
-  MatmulProduct input = forward;
-  input.n = in;
-  input.k = out;
-  input.transpose_b = input.bias = false;
-  MatmulProduct first = forward;
-  first.m = out;
-  first.n = in;
-  first.k = rows;
-  first.output = DType::f32;
-  first.transpose_a = first.row_sums = true;
-  first.transpose_b = first.bias = false;
+  MatmulProduct forward = MatmulProduct::forward(rows, in, out, dtype);
+  forward.bias = true;
+  const MatmulProduct input = MatmulProduct::input_gradient(rows, in, out, dtype);
+  MatmulProduct first = MatmulProduct::weight_gradient(rows, in, out, dtype);
+  first.row_sums = true;
   MatmulProduct other = first;
   other.accumulate = true;
   return {forward, input, first, other};

@@ -6,9 +6,14 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 #include <mutex>
+#include <optional>
+#include <string>
 
 #include "core/ops/elementwise.h"
+#include "core/ops/matmul/matmul_plan.h"
+#include "core/profiler.h"
 #include "core/random.h"
 #include "optim/gradient_sync.h"
 #include "parallel/comm/scratch_pool.h"
@@ -115,7 +120,14 @@ class Rank {
     } else {
       stage_.begin_evaluation(batches_);
     }
+    std::optional<Profiler> profiler;
+    if (run_.expect_stated_products) profiler.emplace(run_.device).begin();
     executor_.run(schedule_, stage_);
+    if (profiler) {
+      profiler->end(stream_);
+      EXPECT_EQ(products_run(*profiler), products_stated())
+          << "tp " << mesh_.place.tp << ", pp " << mesh_.place.pp;
+    }
     if (run_.training) {
       sync_.finish();
       sync_.wait_for_weights();
@@ -142,6 +154,27 @@ class Rank {
       if (!p.gradient_overwritten) continue;
       ops::fill({stream_, scratch_}, p.gradient, std::numeric_limits<float>::quiet_NaN());
     }
+  }
+
+  // Calls of ops::matmul by what it notes of each: shape, transposes, dtypes, whether it adds, what
+  // follows.
+  using Products = std::map<std::string, int64_t>;
+
+  static Products products_run(const Profiler& profiler) {
+    Products products;
+    for (const Profiler::Line& line : profiler.lines()) {
+      if (line.operation == "matmul") products[line.note.detail] += line.calls;
+    }
+    return products;
+  }
+
+  Products products_stated() const {
+    Products products;
+    for (const CountedProduct& p : GptStage::step_products(run_.config, run_.layout, mesh_.place,
+                                                           options(), microbatches())) {
+      products[plan_matmul(p.product, ops::Fusion::bias, 0).brief()] += p.times;
+    }
+    return products;
   }
 
   int microbatches() const {

@@ -32,6 +32,8 @@ struct ModelRun {
   float multiplier = 1.0f;  // of the gradients, as a number and as one in the device's memory
   float loss_scale = 1.0f;
   bool evaluate_between = false;  // a forward pass without dropout before each training step
+  // Expects of each rank's training step, on the CPU, the matrix products that its stage states.
+  bool expect_stated_products = false;
 };
 
 struct ModelResult {

@@ -8,7 +8,6 @@
 
 #include "core/memory.h"
 #include "core/ops/matmul/matmul.h"
-#include "model/products.h"
 #include "tests/model/host_elements.h"
 #include "tests/model/model_run.h"
 
@@ -40,7 +39,7 @@ Tensor filled(const Shape& shape, DType dtype, Arena& arena, Stream& stream) {
 }
 
 // The first rows of a product of `rows` rows, computed alone, have the same bits.
-bool has_bits_of_whole(const Product& p, int64_t rows, Device device) {
+bool has_bits_of_whole(const ops::MatmulProduct& p, int64_t rows, Device device) {
   Stream stream(device);
   Scratch scratch(device);
   const int64_t largest = rows * (p.n + p.k) + p.n * p.k;
@@ -60,9 +59,9 @@ bool has_bits_of_whole(const Product& p, int64_t rows, Device device) {
 bool products_have_bits_of_whole(const ModelRun& r) {
   const int threads = omp_get_max_threads();
   omp_set_num_threads(1);
-  const auto all = step_products(r.config, r.layout, {}, options_of(r), r.microbatches);
-  const bool same = std::ranges::all_of(all, [&](const Product& p) {
-    return p.transpose_a || has_bits_of_whole(p, r.samples * r.length, r.device);
+  const auto all = GptStage::step_products(r.config, r.layout, {}, options_of(r), r.microbatches);
+  const bool same = std::ranges::all_of(all, [&](const CountedProduct& p) {
+    return p.product.transpose_a || has_bits_of_whole(p.product, r.samples * r.length, r.device);
   });
   omp_set_num_threads(threads);
   return same;

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "model/generator.h"
+#include "optim/flat_buffers.h"
 #include "tests/model/host_elements.h"
 #include "tests/model/model_run.h"
 

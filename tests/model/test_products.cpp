@@ -3,8 +3,7 @@
 #include <map>
 #include <string>
 
-#include "model/local_sizes.h"
-#include "model/products.h"
+#include "model/gpt_stage.h"
 
 namespace switchyard {
 namespace {
@@ -22,8 +21,8 @@ double operations(const GptConfig& config, const Layout& layout, const GptStage:
   double sum = 0;
   for (int pp = 0; pp < layout.pp; ++pp) {
     for (int tp = 0; tp < layout.tp; ++tp) {
-      for (const Product& p :
-           step_products(config, layout, {.tp = tp, .pp = pp}, options, microbatches)) {
+      for (const CountedProduct& p :
+           GptStage::step_products(config, layout, {.tp = tp, .pp = pp}, options, microbatches)) {
         sum += p.operations();
       }
     }
@@ -51,9 +50,10 @@ TEST(Products, AddUpToSixOperationsAWeightAndToken) {
 // 32 query heads and 4 key/value heads on 8 ranks: one of these on each, held twice.
 TEST(Products, RanksThatShareKeysComputeThemEach) {
   const GptConfig config = preset("llama-1b");
-  for (const Product& p : step_products(config, {.tp = 8}, {.tp = 5}, options_of(4, 1024), 1)) {
+  for (const CountedProduct& p :
+       GptStage::step_products(config, {.tp = 8}, {.tp = 5}, options_of(4, 1024), 1)) {
     if (p.name == "attention qkv forward") {
-      EXPECT_EQ(p.n, (32 / 8 + 2) * 64);
+      EXPECT_EQ(p.product.n, (32 / 8 + 2) * 64);
     }
   }
   const int64_t weights = config.layers * config.hidden * 2 * 4 * 64;
@@ -81,8 +81,9 @@ TEST(Products, BesideExchangesAreListedAsTheyRun) {
   auto options = options_of(3, 1000);
   options.exchange_chunks = 4;
   std::map<std::string, std::map<int64_t, int64_t>> times;  // by name and rows
-  for (const Product& p : step_products(preset("gpt2-124m"), {.tp = 4}, {}, options, 2)) {
-    times[p.name][p.transpose_a ? p.k : p.m] += p.times;
+  for (const CountedProduct& p :
+       GptStage::step_products(preset("gpt2-124m"), {.tp = 4}, {}, options, 2)) {
+    times[p.name][p.product.transpose_a ? p.product.k : p.product.m] += p.times;
   }
   const std::map<int64_t, int64_t> chunked{{188, 2 * 12 * 4 * 3}, {186, 2 * 12 * 4}};
   for (const char* name : {"attention qkv", "attention output", "MLP up", "MLP down"}) {
@@ -110,33 +111,36 @@ TEST(Products, OnlyTheFirstMicrobatchOverwritesWeightGradients) {
   auto options = options_of(2, 512);
   options.head_chunk = 384;  // the last chunk of each microbatch is shorter
   int64_t overwrites = 0, gradients = 0;
-  for (const Product& p : step_products(config, {}, {}, options, 5)) {
-    if (!p.transpose_a) {
-      EXPECT_FALSE(p.accumulate || p.row_sums) << p.name;
+  for (const CountedProduct& p : GptStage::step_products(config, {}, {}, options, 5)) {
+    if (!p.product.transpose_a) {
+      EXPECT_FALSE(p.product.accumulate || p.product.row_sums) << p.name;
       continue;
     }
     gradients += p.times;
-    if (!p.accumulate) overwrites += p.times;
-    EXPECT_EQ(p.output, DType::f32) << p.name;
+    if (!p.product.accumulate) overwrites += p.times;
+    EXPECT_EQ(p.product.output, DType::f32) << p.name;
   }
   EXPECT_EQ(overwrites, 4 * 12 + 1);
   EXPECT_EQ(gradients, 5 * (4 * 12 + 3));
 }
 
 TEST(Products, EpiloguesFollowTheModel) {
-  const auto count = [](const char* name, bool Product::*flag) {
+  using ops::MatmulProduct;
+  const auto count = [](const char* name, bool MatmulProduct::*flag) {
     int64_t times = 0;
-    for (const Product& p : step_products(preset(name), {}, {}, options_of(1, 512), 1)) {
-      if (p.*flag) times += p.times;
+    for (const CountedProduct& p :
+         GptStage::step_products(preset(name), {}, {}, options_of(1, 512), 1)) {
+      if (p.product.*flag) times += p.times;
     }
     return times;
   };
-  EXPECT_EQ(count("gpt2-124m", &Product::bias), 2 * 12);
-  EXPECT_EQ(count("gpt2-124m", &Product::gelu_input), 12);
-  EXPECT_EQ(count("gpt2-124m", &Product::gelu_gradient), 12);
-  EXPECT_EQ(count("gpt2-124m", &Product::row_sums), 2 * 12);
-  EXPECT_EQ(count("llama-7b", &Product::bias) + count("llama-7b", &Product::row_sums), 0);
-  EXPECT_EQ(count("pythia-1b", &Product::gelu_input), 0);  // erf has no epilogue
+  EXPECT_EQ(count("gpt2-124m", &MatmulProduct::bias), 2 * 12);
+  EXPECT_EQ(count("gpt2-124m", &MatmulProduct::gelu_input), 12);
+  EXPECT_EQ(count("gpt2-124m", &MatmulProduct::gelu_gradient), 12);
+  EXPECT_EQ(count("gpt2-124m", &MatmulProduct::row_sums), 2 * 12);
+  EXPECT_EQ(count("llama-7b", &MatmulProduct::bias) + count("llama-7b", &MatmulProduct::row_sums),
+            0);
+  EXPECT_EQ(count("pythia-1b", &MatmulProduct::gelu_input), 0);  // erf has no epilogue
 }
 
 }  // namespace

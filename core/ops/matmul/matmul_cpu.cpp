@@ -19,11 +19,9 @@ namespace {
 
 // What a primitive is made for. The number of threads is baked into it as well.
 struct Kind {
-  int64_t m, n, k;
-  int64_t row_a, row_b, row_c;  // elements between rows as stored
-  DType inputs, output, bias;
-  bool transpose_a, transpose_b, accumulate, has_bias;
-  int threads;
+  MatmulProduct product;
+  DType bias = DType::f32;
+  int threads = 0;
   auto operator<=>(const Kind&) const = default;  // NOLINT(modernize-use-nullptr): LLVM 14 errs
 };
 
@@ -68,17 +66,17 @@ dnnl::primitive_attr attributes(bool accumulate) {
 }
 
 dnnl::matmul::primitive_desc describe(const Kind& kind) {
-  const auto a = matrix(kind.m, kind.k, kind.row_a, kind.transpose_a, kind.inputs);
-  const auto b = matrix(kind.k, kind.n, kind.row_b, kind.transpose_b, kind.inputs);
-  const auto c = matrix(kind.m, kind.n, kind.row_c, false, kind.output);
-  const auto attr = attributes(kind.accumulate);
-  const auto bias =
-      kind.has_bias ? matrix(1, kind.n, kind.n, false, kind.bias) : dnnl::memory::desc();
+  const MatmulProduct& p = kind.product;
+  const auto a = matrix(p.m, p.k, p.row_a, p.transpose_a, p.inputs);
+  const auto b = matrix(p.k, p.n, p.row_b, p.transpose_b, p.inputs);
+  const auto c = matrix(p.m, p.n, p.row_c, false, p.output);
+  const auto attr = attributes(p.accumulate);
+  const auto bias = p.bias ? matrix(1, p.n, p.n, false, kind.bias) : dnnl::memory::desc();
 #if DNNL_VERSION_MAJOR >= 3
-  if (kind.has_bias) return {engine(), a, b, bias, c, attr};
+  if (p.bias) return {engine(), a, b, bias, c, attr};
   return {engine(), a, b, c, attr};
 #else
-  if (kind.has_bias) return {dnnl::matmul::desc(a, b, bias, c), attr, engine()};
+  if (p.bias) return {dnnl::matmul::desc(a, b, bias, c), attr, engine()};
   return {dnnl::matmul::desc(a, b, c), attr, engine()};
 #endif
 }
@@ -88,8 +86,9 @@ Primitive make_primitive(const Kind& kind) {
     const auto description = describe(kind);
     return {description, dnnl::matmul(description)};
   } catch (const dnnl::error& error) {
-    fail("matmul", "oneDNN refuses [{}, {}] x [{}, {}] of {} to {}: {}", kind.m, kind.k, kind.k,
-         kind.n, name_of(kind.inputs), name_of(kind.output), error.what());
+    const MatmulProduct& p = kind.product;
+    fail("matmul", "oneDNN refuses [{}, {}] x [{}, {}] of {} to {}: {}", p.m, p.k, p.k, p.n,
+         name_of(p.inputs), name_of(p.output), error.what());
   }
 }
 
@@ -110,20 +109,13 @@ Primitive primitive_for(const Kind& kind) {
 int64_t row_step(const Tensor& t) { return t.shape[0] == 1 ? t.shape[1] : t.stride[0]; }
 
 Kind kind_of(const Tensor& a, const Tensor& b, const Tensor& c, const MatmulOptions& options) {
-  Kind kind{};
-  kind.m = c.shape[0];
-  kind.n = c.shape[1];
-  kind.k = a.shape[options.transpose_a ? 0 : 1];
-  kind.row_a = row_step(a);
-  kind.row_b = row_step(b);
-  kind.row_c = row_step(c);
-  kind.inputs = a.dtype;
-  kind.output = c.dtype;
-  kind.transpose_a = options.transpose_a;
-  kind.transpose_b = options.transpose_b;
-  kind.accumulate = options.accumulate;
-  kind.has_bias = static_cast<bool>(options.bias);
-  if (kind.has_bias) kind.bias = options.bias.dtype;
+  Kind kind{describe_product(a, b, c, options, false)};
+  MatmulProduct& p = kind.product;
+  p.row_a = row_step(a);
+  p.row_b = row_step(b);
+  p.row_c = row_step(c);
+  p.align_a = p.align_b = p.align_c = MatmulProduct::widest_access;  // primitives take any
+  if (p.bias) kind.bias = options.bias.dtype;
   kind.threads = omp_get_max_threads();
   return kind;
 }
@@ -132,9 +124,8 @@ Kind kind_of(const Tensor& a, const Tensor& b, const Tensor& c, const MatmulOpti
 bool multiplies_bf16() {
   static const bool possible = [] {
     try {
-      Kind kind{};
-      kind.m = kind.n = kind.k = kind.row_a = kind.row_b = kind.row_c = 64;
-      kind.inputs = DType::bf16;
+      Kind kind{MatmulProduct::input_gradient(64, 64, 64, DType::bf16)};
+      kind.product.output = DType::f32;
       describe(kind);
       return true;
     } catch (const dnnl::error&) {

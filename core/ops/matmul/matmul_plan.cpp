@@ -2,32 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <bit>
-
 #include "core/error.h"
 
 namespace switchyard::ops {
 
 namespace {
 
-constexpr int widest_access = 16;  // bytes
+constexpr int widest_access = MatmulProduct::widest_access;
 constexpr int64_t aux_multiple = 8;
-
-int alignment_of(const void* address) {
-  const auto bits = std::bit_cast<uintptr_t>(address);
-  if (bits == 0) return widest_access;
-  return 1 << std::min(std::countr_zero(bits), std::countr_zero(unsigned{widest_access}));
-}
-
-// A matrix of one row may have any step between rows: one that suits every kernel.
-int64_t row_step(const Tensor& t) {
-  if (t.shape[0] > 1) return t.stride[0];
-  return (t.shape[1] + aux_multiple - 1) / aux_multiple * aux_multiple;
-}
-
-int64_t stored_columns_a(const MatmulProduct& p) { return p.transpose_a ? p.m : p.k; }
-int64_t stored_columns_b(const MatmulProduct& p) { return p.transpose_b ? p.k : p.n; }
 
 Epilogue whole_epilogue(const MatmulProduct& p) {
   if (p.gelu_input) return p.bias ? Epilogue::gelu_aux_bias : Epilogue::gelu_aux;
@@ -91,67 +73,6 @@ std::string describe(const MatmulPlan::Matrix& x, bool transposed, std::string_v
 
 }  // namespace
 
-MatmulProduct MatmulProduct::dense() const {
-  MatmulProduct p = *this;
-  p.row_a = stored_columns_a(p);
-  p.row_b = stored_columns_b(p);
-  p.row_c = n;
-  p.row_gelu = gelu_input || gelu_gradient ? n : 0;
-  return p;
-}
-
-double MatmulProduct::operations() const {
-  return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
-}
-
-std::string_view MatmulProduct::pass() const {
-  if (transpose_a) return "weight gradient";
-  return transpose_b ? "forward" : "input gradient";
-}
-
-std::string MatmulProduct::to_string() const {
-  std::string text =
-      fmt::format("[{}, {}]{} x [{}, {}]{} of {} {} {}", m, k, transpose_a ? " transposed" : "", k,
-                  n, transpose_b ? " transposed" : "", name_of(inputs),
-                  accumulate ? "added to" : "to", name_of(output));
-  if (bias) text += ", bias";
-  if (gelu_input) text += ", gelu";
-  if (gelu_gradient) text += ", gelu gradient";
-  if (row_sums) text += ", bias gradient";
-  if (tf32) text += ", TF32";
-  return text;
-}
-
-MatmulProduct describe_product(const Tensor& a, const Tensor& b, const Tensor& c,
-                               const MatmulOptions& options, bool allow_tf32) {
-  MatmulProduct p;
-  p.m = c.shape[0];
-  p.n = c.shape[1];
-  p.k = a.shape[options.transpose_a ? 0 : 1];
-  p.row_a = row_step(a);
-  p.row_b = row_step(b);
-  p.row_c = row_step(c);
-  p.inputs = a.dtype;
-  p.output = c.dtype;
-  p.transpose_a = options.transpose_a;
-  p.transpose_b = options.transpose_b;
-  p.accumulate = options.accumulate;
-  p.bias = static_cast<bool>(options.bias);
-  p.gelu_input = static_cast<bool>(options.gelu_input);
-  p.gelu_gradient = static_cast<bool>(options.gelu_gradient);
-  p.row_sums = static_cast<bool>(options.row_sums);
-  p.tf32 = allow_tf32 && a.dtype == DType::f32;
-  p.align_a = alignment_of(a.data);
-  p.align_b = alignment_of(b.data);
-  p.align_c = alignment_of(c.data);
-  if (p.gelu_input || p.gelu_gradient) {
-    const Tensor& gelu = p.gelu_input ? options.gelu_input : options.gelu_gradient;
-    p.row_gelu = row_step(gelu);
-    p.align_gelu = alignment_of(gelu.data);
-  }
-  return p;
-}
-
 std::string_view name_of(Fusion fusion) {
   if (fusion == Fusion::full) return "full";
   return fusion == Fusion::bias ? "bias" : "none";
@@ -192,8 +113,8 @@ MatmulPlan plan_matmul(const MatmulProduct& product, Fusion most, int64_t worksp
   plan.rows = p.n;
   plan.columns = p.m;
   plan.inner = p.k;
-  plan.a = {stored_columns_b(p), p.stored_rows_b(), p.row_b, p.inputs, p.align_b};
-  plan.b = {stored_columns_a(p), p.stored_rows_a(), p.row_a, p.inputs, p.align_a};
+  plan.a = {p.stored_columns_b(), p.stored_rows_b(), p.row_b, p.inputs, p.align_b};
+  plan.b = {p.stored_columns_a(), p.stored_rows_a(), p.row_a, p.inputs, p.align_a};
   plan.d = {p.n, p.m, p.row_c, p.output, p.align_c};
   if (plan.gelu_behind) {
     plan.d.ld = p.row_gelu;

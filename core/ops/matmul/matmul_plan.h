@@ -1,45 +1,15 @@
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "core/ops/matmul/matmul.h"
+#include "core/ops/matmul/matmul_product.h"
 
 // What a product becomes on a GPU, told without one: pure functions of shapes, dtypes and
 // alignments. matmul_cuda.cpp makes cuBLASLt's descriptors from a plan and nothing else.
 namespace switchyard::ops {
-
-// A product as ops::matmul is called with it, but for the addresses: what choices are kept for.
-struct MatmulProduct {
-  int64_t m = 0, n = 0, k = 0;              // c [m, n] = op(a) [m, k] op(b) [k, n]
-  int64_t row_a = 0, row_b = 0, row_c = 0;  // elements between rows as stored
-  int64_t row_gelu = 0;                     // of gelu_input or gelu_gradient; 0 without
-  DType inputs = DType::f32;                // of a and b
-  DType output = DType::f32;                // of c and of a gelu's input
-  bool transpose_a = false, transpose_b = false, accumulate = false;
-  bool bias = false, gelu_input = false, gelu_gradient = false, row_sums = false;
-  bool tf32 = false;  // f32 inputs may be rounded to TF32
-  // Bytes that divide the addresses, at most 16: the widest access to global memory, so that
-  // layers whose tensors lie differently in one block share an entry.
-  int align_a = 16, align_b = 16, align_c = 16, align_gelu = 16;
-
-  // Fills the row_ fields for matrices whose rows lie behind one another.
-  MatmulProduct dense() const;
-  int64_t stored_rows_a() const { return transpose_a ? k : m; }
-  int64_t stored_rows_b() const { return transpose_b ? n : k; }
-  double operations() const;  // 2 m n k
-  // By the three layouts of training: "forward", "input gradient", "weight gradient".
-  std::string_view pass() const;
-  std::string to_string() const;
-  auto operator<=>(const MatmulProduct&) const = default;  // NOLINT(modernize-use-nullptr)
-};
-
-// Of a call whose arguments ops::matmul has checked; reads addresses, never memory.
-MatmulProduct describe_product(const Tensor& a, const Tensor& b, const Tensor& c,
-                               const MatmulOptions& options, bool allow_tf32);
 
 // How much of what follows the product is asked of cuBLASLt: everything; of a bias and a gelu the
 // bias alone; nothing. What is not, is done behind the product by kernels of our own (its twin).

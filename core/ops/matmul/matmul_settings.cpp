@@ -44,6 +44,11 @@ void set_allow_tf32(bool allow) {
   change_state([&](MatmulState& s) { s.settings.allow_tf32 = allow; });
 }
 
+MatmulProduct under_settings(MatmulProduct product) {
+  product.tf32 = product.inputs == DType::f32 && matmul_settings().allow_tf32;
+  return product;
+}
+
 std::shared_ptr<const MatmulTuning> matmul_tuning() { return matmul_state().table; }
 
 void use_matmul_tuning(std::shared_ptr<const MatmulTuning> table) {

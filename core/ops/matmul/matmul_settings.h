@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "core/ops/matmul/matmul_product.h"
+
 namespace switchyard::ops {
 
 // What holds for every product of the process on a GPU; the CPU's products take nothing from here.
@@ -20,5 +22,7 @@ MatmulSettings matmul_settings();
 // out of range.
 void set_matmul_settings(const MatmulSettings& settings);
 void set_allow_tf32(bool allow);
+// A product as a call has it now: in TF32 where that is allowed.
+MatmulProduct under_settings(MatmulProduct product);
 
 }  // namespace switchyard::ops
