@@ -18,13 +18,17 @@ class AdamWTest : public testing::TestWithParam<Device> {
             bench.zeros({count}, DType::bf16)};
   }
 
+  // The same tensor for every step of a test.
   Tensor scalars(const AdamWOptions& options, double rate, double scale, int step) {
-    return bench.holding({rate, scale, 1 / (1 - std::pow(options.beta1, step)),
-                          1 / (1 - std::pow(options.beta2, step)), 0},
-                         {adamw_scalar_count}, DType::f32);
+    assign(scalars_, {rate, scale, 1 / (1 - std::pow(options.beta1, step)),
+                      1 / (1 - std::pow(options.beta2, step)), 0});
+    return scalars_;
   }
 
   Workbench bench{GetParam()};
+
+ private:
+  Tensor scalars_ = bench.zeros({adamw_scalar_count}, DType::f32);
 };
 
 // Loshchilov and Hutter 2019, algorithm 2, in float64.
