@@ -183,12 +183,6 @@ void MatmulTuning::set(const MatmulProduct& product, const MatmulChoice& choice)
   choices_.insert_or_assign(product, choice);
 }
 
-void MatmulTuning::merge(const MatmulTuning& other) {
-  const std::string reason = other.why_not(identity_);
-  check(reason.empty(), where, "tables that do not belong together: {}", reason);
-  choices_.insert(other.choices_.begin(), other.choices_.end());
-}
-
 std::vector<MatmulProduct> MatmulTuning::lacks(std::span<const MatmulProduct> products) const {
   std::vector<MatmulProduct> missing;
   for (const MatmulProduct& product : products) {

@@ -62,10 +62,7 @@ class MatmulTuning {
   std::string why_not(const TuningIdentity& here) const;
   const MatmulChoice* find(const MatmulProduct& product) const;  // null where it has none
   void set(const MatmulProduct& product, const MatmulChoice& choice);
-  // Takes what it lacks. Throws Error for a table of another identity.
-  void merge(const MatmulTuning& other);
   std::vector<MatmulProduct> lacks(std::span<const MatmulProduct> products) const;
-  const std::map<MatmulProduct, MatmulChoice>& choices() const { return choices_; }
 
   friend bool operator==(const MatmulTuning&, const MatmulTuning&) = default;
 

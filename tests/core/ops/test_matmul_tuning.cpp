@@ -18,13 +18,7 @@ using testing::HasSubstr;
 const TuningIdentity h200{"NVIDIA H200", 132, 130100, 13000, int64_t{64} << 20};
 
 MatmulProduct product(int64_t m, int64_t n, int64_t k, DType dtype = DType::bf16) {
-  MatmulProduct p;
-  p.m = m;
-  p.n = n;
-  p.k = k;
-  p.inputs = p.output = dtype;
-  p.transpose_b = true;
-  return p.dense();
+  return MatmulProduct::forward(m, k, n, dtype);
 }
 
 MatmulChoice choice(uint64_t seed) {
@@ -97,17 +91,6 @@ TEST(MatmulTuning, HoldsForOneDeviceAndVersionAlone) {
   here = h200;
   here.multiprocessors = 114;
   EXPECT_NE(table.why_not(here), "");
-}
-
-TEST(MatmulTuning, MergesWhatItLacks) {
-  MatmulTuning table(h200);
-  table.set(product(8192, 768, 3072), choice(7));
-  table.merge(table_of_two());
-  EXPECT_EQ(table.choices().size(), 2U);
-  EXPECT_EQ(*table.find(product(8192, 768, 3072)), choice(7));
-  TuningIdentity other = h200;
-  other.cuda = 12080;
-  expect_error([&] { table.merge(MatmulTuning(other)); }, "do not belong together");
 }
 
 TEST(MatmulTuning, ListsWhatItLacksOnce) {
