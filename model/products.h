@@ -36,7 +36,7 @@ struct StepShape {
 // What layers state of the products that they run, each beside the code that runs them.
 class ProductList {
  public:
-  explicit ProductList(StepShape step) : step_(std::move(step)) {}
+  explicit ProductList(const StepShape& step) : step_(step) {}
 
   const StepShape& step() const { return step_; }
   // Leaves out what is run 0 times. Weight gradients overwrite `overwrites` times, at most `times`,
