@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "launch/path/paths_near.h"
 #include "launch/path/relative_name.h"
 #include "launch/path/run_folder.h"

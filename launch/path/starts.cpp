@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/ops/attention/attention.h"
 #include "core/ops/cpu_identity.h"
 #include "core/ops/matmul/matmul_tuning.h"

@@ -61,7 +61,7 @@ void remove_checkpoint(const fs::path& folder) {
   }
   if (!fs::exists(folder)) return;
   discard_checkpoint_folder(folder);
-  sync_folder(folder.parent_path().empty() ? fs::path(".") : folder.parent_path());
+  sync_names(folder.parent_path());
 }
 
 }  // namespace switchyard

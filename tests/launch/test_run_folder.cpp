@@ -4,12 +4,14 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "launch/path/average.h"
 #include "launch/path/fork_point.h"
 #include "launch/path/path_state.h"
 #include "launch/path/path_tree.h"
 #include "launch/path/pins.h"
 #include "launch/path/relative_name.h"
+#include "launch/path/retention.h"
 #include "launch/path/run_folder.h"
 #include "tests/support/temporary_folder.h"
 
@@ -92,9 +94,9 @@ TEST_F(RunFolderTest, NamesTheNearestSavedStep) {
 
 TEST_F(RunFolderTest, RetentionNeverDeletesAForkPoint) {
   pin(20, make_branch("branch", 20));
-  run_.retain(2);
+  retain_latest(run_, 2);
   EXPECT_THAT(steps_of(run_), ElementsAre(20, 30, 40));
-  run_.retain(0);
+  retain_latest(run_, 0);
   EXPECT_THAT(steps_of(run_), ElementsAre(20, 30, 40));
 }
 
@@ -104,11 +106,11 @@ TEST_F(RunFolderTest, BranchesOfTheSameLastNameHaveAPinEach) {
   pin(10, a);
   pin(10, b);
   fs::remove_all(a);
-  run_.retain(1);
+  retain_latest(run_, 1);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
   fs::remove_all(b);
   remove_pin(run_.folder(), 10, b);
-  run_.retain(1);
+  retain_latest(run_, 1);
   EXPECT_THAT(steps_of(run_), ElementsAre(40));
 }
 
@@ -119,7 +121,7 @@ TEST_F(RunFolderTest, PinsOfEarlierVersionsCount) {
     write_file_atomically(folder_.path() / file, std::string("../branches/") + name + "\n");
   }
   make_branch("branches/kept", 10);
-  run_.retain(1);
+  retain_latest(run_, 1);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
 }
 
@@ -159,13 +161,13 @@ TEST_F(RunFolderTest, ALinkThatLeadsNowhereMayLeadToABranch) {
   fs::rename(branch, folder_.path() / "disk/far/away/v1");
   fs::create_directory_symlink(folder_.path() / "disk/far/away/v1", branch);
   fs::rename(folder_.path() / "disk/far/away", folder_.path() / "disk/far/unmounted");
-  run_.retain(1);
+  retain_latest(run_, 1);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
 }
 
 TEST_F(RunFolderTest, FragmentsOfADeletionGoWithTheNextOne) {
   fs::remove(run_.checkpoint(20).folder / "checkpoint.h5");
-  run_.retain(3);
+  retain_latest(run_, 3);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 30, 40));
   EXPECT_FALSE(fs::exists(checkpoint_folder(run_.checkpoints(), 20)));
 }
@@ -175,7 +177,7 @@ TEST_F(RunFolderTest, FragmentsThatABranchNeedsStay) {
   const auto needed = run_.checkpoint(20).folder, other = run_.checkpoint(30).folder;
   fs::remove(needed / "checkpoint.h5");
   fs::create_directory_symlink(other, checkpoint_folder(run_.checkpoints(), 5));
-  run_.retain(2);
+  retain_latest(run_, 2);
   EXPECT_TRUE(fs::exists(needed));
   EXPECT_THAT(steps_of(run_),
               ElementsAre(20, 30, 40));  // what a link leads to is not deleted by it
@@ -214,7 +216,7 @@ TEST_F(RunFolderTest, APinFollowsABranchThatIsMovedNearby) {
     make_folder((folder.path() / to).parent_path());
     fs::rename(folder.path() / "br/v1", folder.path() / to);
     for (int i = 0; i < 2; ++i) {
-      run.retain(1);
+      retain_latest(run, 1);
       EXPECT_THAT(steps_of(run), ElementsAre(10, 30)) << to;
       const auto pins = read_pins(run.folder());
       ASSERT_EQ(pins.size(), 1u) << to;
@@ -223,7 +225,7 @@ TEST_F(RunFolderTest, APinFollowsABranchThatIsMovedNearby) {
     }
     fs::remove_all(folder.path() / to);
     write_file_atomically((folder.path() / to).parent_path() / "other", "");
-    run.retain(1);
+    retain_latest(run, 1);
     EXPECT_THAT(steps_of(run), ElementsAre(30)) << to;
   }
 }
@@ -241,13 +243,13 @@ TEST_F(RunFolderTest, EveryRenamedBranchOfAForkPointKeepsIt) {
   mean.kind = "average";  // needs no fork point, though it has its path's lineage
   mean.lineage.back().step = 20;
   RunFolder(folder_.path() / "br/mean").write(mean);
-  run_.retain(1);
+  retain_latest(run_, 1);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
   fs::remove_all(folder_.path() / "br/w1");
-  run_.retain(1);
+  retain_latest(run_, 1);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
   fs::remove_all(folder_.path() / "br/w2");
-  run_.retain(1);
+  retain_latest(run_, 1);
   EXPECT_THAT(steps_of(run_), ElementsAre(40));
 }
 
@@ -255,7 +257,7 @@ TEST_F(RunFolderTest, WhatCannotBeReadWhereABranchLayMayBeIt) {
   pin(10, make_branch("br/v1", 10));
   fs::rename(folder_.path() / "br/v1", folder_.path() / "br/v2");
   write_file_atomically(folder_.path() / "br/v2/path.json", "{");
-  run_.retain(1);
+  retain_latest(run_, 1);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
 }
 
@@ -287,27 +289,27 @@ TEST_F(RunFolderTest, APinFindsItsBranchWhenTheRunMovedAway) {
   make_folder(disk.path() / "a/full");
   fs::rename(folder_.path(), disk.path() / "a/main");
   const RunFolder moved(disk.path() / "a/main");
-  moved.retain(1);
+  retain_latest(moved, 1);
   EXPECT_THAT(steps_of(moved), ElementsAre(10, 40));
   fs::rename(disk.path() / "a/main", folder_.path());
   fs::remove_all(branch);
 }
 
 TEST_F(RunFolderTest, IsUntrainedUntilAStepIsLoggedSavedOrPinned) {
-  EXPECT_FALSE(run_.is_untrained());
+  EXPECT_FALSE(is_untrained(run_));
   fs::remove_all(run_.checkpoints());
-  EXPECT_TRUE(run_.is_untrained());
+  EXPECT_TRUE(is_untrained(run_));
   write_file_atomically(folder_.path() / "metrics.jsonl", "");
-  EXPECT_TRUE(run_.is_untrained());
+  EXPECT_TRUE(is_untrained(run_));
   write_file_atomically(folder_.path() / "metrics.discarded.jsonl", "{\"step\": 1}\n");
-  EXPECT_FALSE(run_.is_untrained());
+  EXPECT_FALSE(is_untrained(run_));
 }
 
 TEST_F(RunFolderTest, GoingBackMovesLaterStepsAsideButNoForkPoint) {
   pin(30, make_branch("branch", 30));
-  EXPECT_THROW(run_.discard_behind(20), Error);
+  EXPECT_THROW(discard_behind(run_, 20), Error);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 20, 30, 40));
-  run_.discard_behind(30);
+  discard_behind(run_, 30);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 20, 30));
   EXPECT_TRUE(std::filesystem::exists(folder_.path() / "discarded/step-00000040/checkpoint.h5"));
 }

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/files.h"
 
 namespace switchyard::ops {
 
@@ -157,15 +158,7 @@ std::string MatmulTuning::to_text() const {
 }
 
 void MatmulTuning::save(const std::filesystem::path& file) const {
-  const std::filesystem::path unfinished = file.string() + ".new";
-  std::ofstream out(unfinished, std::ios::binary | std::ios::trunc);
-  out << to_text();
-  out.close();
-  check(out.good(), ExitCode::storage, where, "{} cannot be written", unfinished.string());
-  std::error_code error;
-  std::filesystem::rename(unfinished, file, error);
-  check(!error, where, "{} cannot be renamed to {}: {}", unfinished.string(), file.string(),
-        error.message());
+  write_file_atomically(file, to_text(), where);
 }
 
 std::string MatmulTuning::why_not(const TuningIdentity& here) const {
