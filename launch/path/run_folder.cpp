@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -12,6 +11,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/logging.h"
+#include "core/text.h"
 #include "launch/path/paths_near.h"
 #include "launch/path/relative_name.h"
 
@@ -58,12 +58,10 @@ RunReference parse_run_reference(const std::string& text) {
   const size_t at = sign_before_step(text);
   if (at == std::string::npos) return {text, std::nullopt};
   check_not_a_folder(text, at);
-  const std::string step = text.substr(at + 1);
-  int64_t value = 0;
-  const auto [end, problem] = std::from_chars(step.data(), step.data() + step.size(), value);
-  check(problem == std::errc() && end == step.data() + step.size() && value >= 0 && at > 0, "path",
+  const auto step = parse_number<int64_t>(std::string_view(text).substr(at + 1));
+  check(step.value_or(-1) >= 0 && at > 0, "path",
         "'{}'; RUN or RUN@STEP is allowed, with a step of at least 0", text);
-  return {text.substr(0, at), value};
+  return {text.substr(0, at), step};
 }
 
 RunFolder::RunFolder(fs::path folder) : folder_(std::move(folder)) {

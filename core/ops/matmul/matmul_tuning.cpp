@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/text.h"
 
 namespace switchyard::ops {
 
@@ -76,7 +77,7 @@ MatmulAlgorithm algorithm_of(const std::string& text) {
   check(digits && text.size() == 16 * algorithm.size(), where,
         "the algorithm is '{}'; {} hexadecimal digits are allowed", text, 16 * algorithm.size());
   for (size_t i = 0; i < algorithm.size(); ++i) {
-    algorithm[i] = std::stoull(text.substr(16 * i, 16), nullptr, 16);
+    algorithm[i] = parse_hexadecimal(text.substr(16 * i, 16)).value();
   }
   return algorithm;
 }
