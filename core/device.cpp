@@ -1,23 +1,12 @@
 #include "core/device.h"
 
-#include <atomic>
-#include <chrono>
 #include <cstring>
-#include <thread>
 
-#include "core/cuda/device_backend.h"
+#include "core/device_backend.h"
 #include "core/error.h"
 #include "core/host_waits.h"
 
 namespace switchyard {
-
-namespace {
-
-std::atomic<int64_t> waits{0};
-
-}  // namespace
-
-int64_t host_waits() { return waits.load(); }
 
 std::string_view name_of(Device device) { return device == Device::cpu ? "cpu" : "cuda"; }
 
@@ -52,7 +41,7 @@ Stream::~Stream() {
 
 void Stream::synchronize() {
   if (device_ == Device::cpu) return;
-  waits.fetch_add(1);
+  count_host_wait();
   cuda::synchronize_stream(native_);
 }
 
@@ -74,20 +63,8 @@ void Event::wait(Stream& later) {
 
 void Event::synchronize() {
   if (is_reached()) return;
-  waits.fetch_add(1);
+  count_host_wait();
   cuda::synchronize_event(native_);
-}
-
-bool wait_at_most(const Event& event, std::chrono::milliseconds limit) {
-  if (event.is_reached()) return true;
-  waits.fetch_add(1);
-  constexpr std::chrono::microseconds between_looks{50};
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!event.is_reached()) {
-    if (std::chrono::steady_clock::now() >= end) return false;
-    std::this_thread::sleep_for(between_looks);
-  }
-  return true;
 }
 
 bool Event::is_reached() const { return device_ == Device::cpu || cuda::query_event(native_); }

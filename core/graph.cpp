@@ -1,6 +1,6 @@
 #include "core/graph.h"
 
-#include "core/cuda/device_backend.h"
+#include "core/device_backend.h"
 #include "core/error.h"
 
 namespace switchyard {

@@ -6,7 +6,7 @@
 #include <atomic>
 #include <utility>
 
-#include "core/cuda/device_backend.h"
+#include "core/device_backend.h"
 #include "core/error.h"
 
 namespace switchyard {

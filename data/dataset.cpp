@@ -11,18 +11,18 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/mapped_file.h"
 #include "data/dataset_info.h"
 #include "data/index_file.h"
-#include "data/mapped_file.h"
 
 namespace switchyard {
 
 struct TokenDataset::State {
   State(const std::string& name, const IndexFile& index_of_set)
-      : prefix(name), index(index_of_set), bin(name + ".bin") {}
+      : prefix(name), index(index_of_set), bin(name + ".bin", "data", what_is_mapped) {}
   // Of a checked index, the tokens are as many as the other file has.
   State(const std::string& name, const IndexHeader& header)
-      : prefix(name), index{header}, bin(name + ".bin") {
+      : prefix(name), index{header}, bin(name + ".bin", "data", what_is_mapped) {
     index.tokens = bin.size() / size_of(index.type);
   }
 

@@ -6,16 +6,9 @@
 #include <span>
 #include <string>
 
-namespace switchyard {
+#include "data/dataset_info.h"
 
-// What PREFIX.json says of a token set (absent for sets made elsewhere).
-struct DatasetInfo {
-  std::string tokenizer;         // "byte", ...; empty: unknown
-  int64_t vocabulary = 0;        // tokens are below this
-  int64_t end_of_document = -1;  // token id, -1: none
-  int64_t text_bytes = 0;        // bytes of text behind the tokens, 0: unknown
-  int64_t largest_token = -1;    // -1: unknown
-};
+namespace switchyard {
 
 // How much of a set is read when it is opened. All: the whole index, whose every length and offset
 // is checked, and blocks of the tokens, for the identity. Header: what its size follows from, where

@@ -1,6 +1,5 @@
 #include "data/dataset_writer.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "data/index_file.h"
 
 namespace switchyard {
@@ -16,16 +16,6 @@ namespace switchyard {
 namespace {
 
 constexpr int64_t narrow_vocabulary = 65'500;
-
-// A rename is on the disk when its folder is.
-void sync_folder(const std::string& prefix) {
-  std::filesystem::path folder = std::filesystem::path(prefix).parent_path();
-  if (folder.empty()) folder = ".";
-  const int file = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (file < 0) return;  // a folder may be writable but not readable
-  fsync(file);
-  close(file);
-}
 
 }  // namespace
 
@@ -135,7 +125,7 @@ void DatasetWriter::publish() {
   check(gone, ExitCode::storage, "tokenize", "{} cannot be replaced: {}", idx_.path(),
         std::strerror(errno));
   for (OutputFile* file : {&bin_, &json_, &idx_}) file->publish();
-  sync_folder(prefix_);
+  sync_folder(std::filesystem::path(prefix_).parent_path());  // it may be unreadable
 }
 
 void DatasetWriter::finish(DatasetInfo info) {

@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "data/dataset_info.h"
+#include "data/common_info.h"
 #include "data/training_data.h"
 
 namespace switchyard {

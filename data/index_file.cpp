@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "core/error.h"
-#include "data/mapped_file.h"
+#include "core/mapped_file.h"
 
 namespace switchyard {
 
@@ -125,14 +125,14 @@ void check_modes(const std::string& path, const Arrays& arrays) {
 }  // namespace
 
 IndexHeader read_index_header(const std::string& path) {
-  const MappedFile file(path);
+  const MappedFile file(path, "data", what_is_mapped);
   const TokenType type = check_header(file);
   const Arrays arrays = find_arrays(file);
   return {type, arrays.sequences, arrays.document_entries - 1};
 }
 
 IndexFile read_index_file(const std::string& path) {
-  const MappedFile file(path);
+  const MappedFile file(path, "data", what_is_mapped);
   IndexFile index;
   index.type = check_header(file);
   const Arrays arrays = find_arrays(file);

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "data/token_type.h"
 
@@ -15,6 +16,9 @@ namespace switchyard {
 inline constexpr std::array<char, 9> index_magic{'M', 'M', 'I', 'D', 'I', 'D', 'X', '\0', '\0'};
 inline constexpr uint64_t index_version = 1;
 inline constexpr int64_t index_header_bytes = 34;
+
+// Behind "is not a regular file".
+inline constexpr std::string_view what_is_mapped = "a token set is made of two";
 
 struct IndexHeader {
   TokenType type = TokenType::i32;

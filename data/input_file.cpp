@@ -17,19 +17,18 @@ constexpr size_t piece_bytes = size_t{1} << 20;
 }
 
 InputFile::InputFile(std::string path) : path_(std::move(path)) {
-  file_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  check(file_ >= 0, "tokenize", "{} cannot be opened: {}", path_, std::strerror(errno));
-  posix_fadvise(file_, 0, 0, POSIX_FADV_SEQUENTIAL);
+  file_ = Descriptor(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+  check(static_cast<bool>(file_), "tokenize", "{} cannot be opened: {}", path_,
+        std::strerror(errno));
+  posix_fadvise(file_.number(), 0, 0, POSIX_FADV_SEQUENTIAL);
 }
-
-InputFile::~InputFile() { close(file_); }
 
 size_t InputFile::read(std::string& text, size_t most) {
   const size_t before = text.size();
   text.resize(before + most);
   ssize_t got = 0;
   do {
-    got = ::read(file_, text.data() + before, most);
+    got = ::read(file_.number(), text.data() + before, most);
   } while (got < 0 && errno == EINTR);
   check(got >= 0, "tokenize", "{} cannot be read: {}", path_, std::strerror(errno));
   text.resize(before + static_cast<size_t>(got));

@@ -5,15 +5,14 @@
 #include <string>
 #include <string_view>
 
+#include "core/files.h"
+
 namespace switchyard {
 
 // A file read from its beginning to its end; errors name it.
 class InputFile {
  public:
   explicit InputFile(std::string path);
-  ~InputFile();
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
 
   const std::string& path() const { return path_; }
   // Appends the next piece, of at most `most` bytes; returns how many, 0 at the end.
@@ -21,7 +20,7 @@ class InputFile {
 
  private:
   std::string path_;
-  int file_ = -1;
+  Descriptor file_;
 };
 
 // The size of a regular file; nothing for a pipe or device. Throws Error naming what is missing, a

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,28 +23,22 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)), partial_(path
 }
 
 OutputFile::~OutputFile() {
-  if (file_ < 0) return;
-  unlink(partial_.c_str());
-  close(file_);
+  if (file_) unlink(partial_.c_str());
 }
 
 void OutputFile::open_and_lock() {
-  file_ = open(partial_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  check(file_ >= 0, ExitCode::storage, "tokenize", "{} cannot be created: {}", partial_,
-        std::strerror(errno));
-  struct stat opened {};
-  struct stat named {};
+  file_ = Descriptor(open(partial_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  check(static_cast<bool>(file_), ExitCode::storage, "tokenize", "{} cannot be created: {}",
+        partial_, std::strerror(errno));
   // A file system without locks is taken as it is. The other writer may have published (renamed)
   // the file between our opening and locking it, so its name is checked afterwards.
-  const bool taken = flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  const bool same = !taken && fstat(file_, &opened) == 0 && stat(partial_.c_str(), &named) == 0 &&
-                    opened.st_ino == named.st_ino;
-  if (!same) {
-    close(std::exchange(file_, -1));
+  const bool taken = flock(file_.number(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  if (taken || !is_named(file_, partial_)) {
+    file_.close();
     fail("tokenize", "{} is being written by another process; one writer at a time is allowed",
          partial_);
   }
-  const bool emptied = ftruncate(file_, 0) == 0;
+  const bool emptied = ftruncate(file_.number(), 0) == 0;
   check(emptied, ExitCode::storage, "tokenize", "{} cannot be emptied: {}", partial_,
         std::strerror(errno));
 }
@@ -66,14 +59,9 @@ void OutputFile::flush() {
 }
 
 void OutputFile::write_all(int64_t offset, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = pwrite(file_, bytes.data(), bytes.size(), offset);
-    if (written < 0 && errno == EINTR) continue;
-    check(written > 0, ExitCode::storage, "tokenize", "{} cannot be written: {}", partial_,
-          std::strerror(errno));
-    bytes = bytes.subspan(static_cast<size_t>(written));
-    offset += written;
-  }
+  const bool written = pwrite_all(file_, offset, bytes);
+  check(written, ExitCode::storage, "tokenize", "{} cannot be written: {}", partial_,
+        std::strerror(errno));
 }
 
 void OutputFile::write_at(int64_t offset, std::span<const std::byte> bytes) {
@@ -83,19 +71,15 @@ void OutputFile::write_at(int64_t offset, std::span<const std::byte> bytes) {
 
 void OutputFile::read_at(int64_t offset, std::span<std::byte> bytes) {
   flush();
-  while (!bytes.empty()) {
-    const ssize_t got = pread(file_, bytes.data(), bytes.size(), offset);
-    if (got < 0 && errno == EINTR) continue;
-    check(got > 0, ExitCode::storage, "tokenize", "{} cannot be read back: {}", partial_,
-          got < 0 ? std::strerror(errno) : "it is shorter than what was written");
-    bytes = bytes.subspan(static_cast<size_t>(got));
-    offset += got;
-  }
+  const int64_t got = pread_all(file_, offset, bytes);
+  check(got == static_cast<int64_t>(bytes.size()), ExitCode::storage, "tokenize",
+        "{} cannot be read back: {}", partial_,
+        got < 0 ? std::strerror(errno) : "it is shorter than what was written");
 }
 
 void OutputFile::sync() {
   flush();
-  const bool synced = fsync(file_) == 0;
+  const bool synced = fsync(file_.number()) == 0;
   check(synced, ExitCode::storage, "tokenize", "{} cannot be brought to the disk: {}", partial_,
         std::strerror(errno));
 }
@@ -104,7 +88,7 @@ void OutputFile::publish() {
   const bool renamed = std::rename(partial_.c_str(), path_.c_str()) == 0;
   check(renamed, ExitCode::storage, "tokenize", "{} cannot be renamed to {}: {}", partial_, path_,
         std::strerror(errno));
-  close(std::exchange(file_, -1));
+  file_.close();
 }
 
 }  // namespace switchyard

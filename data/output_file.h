@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "core/files.h"
+
 namespace switchyard {
 
 // A file that is written as PATH.partial and gets its name when it is whole and on the disk. Until
@@ -40,7 +42,7 @@ class OutputFile {
 
   std::string path_;
   std::string partial_;
-  int file_ = -1;
+  Descriptor file_;
   int64_t size_ = 0;
   std::vector<std::byte> buffer_;
 };

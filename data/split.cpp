@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <numeric>
 
 #include "core/error.h"
+#include "core/text.h"
 #include "data/training_data.h"
 
 namespace switchyard {
@@ -11,12 +11,10 @@ namespace switchyard {
 namespace {
 
 double parse_part(std::string_view word, const std::string& text) {
-  double value = -1;
-  const auto [end, problem] = std::from_chars(word.data(), word.data() + word.size(), value);
-  check(problem == std::errc{} && end == word.data() + word.size() && std::isfinite(value) &&
-            value >= 0,
-        "data", "--split {}: '{}' is not a number of at least 0", text, word);
-  return value;
+  const auto value = parse_number<double>(word);
+  check(value && std::isfinite(*value) && *value >= 0, "data",
+        "--split {}: '{}' is not a number of at least 0", text, word);
+  return *value;
 }
 
 }  // namespace
@@ -24,11 +22,7 @@ double parse_part(std::string_view word, const std::string& text) {
 Split Split::parse(const std::string& text) {
   Split split;
   split.parts.clear();
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t comma = std::min(text.find(',', begin), text.size());
-    split.parts.push_back(parse_part(std::string_view(text).substr(begin, comma - begin), text));
-    begin = comma + 1;
-  }
+  for (const auto part : split_at(',', text)) split.parts.push_back(parse_part(part, text));
   check(split.parts.size() <= 3 && split.parts[0] > 0, "data",
         "--split {} was given; one to three parts (training, validation, test) are allowed, the "
         "first above 0",

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "data/dataset_writer.h"
 #include "data/input_file.h"
 #include "data/json_text.h"
@@ -53,10 +54,7 @@ std::optional<int64_t> check_options(const TokenizeOptions& options) {
 // The prefix, whose folder is made when it is missing.
 const std::string& with_folder(const std::string& prefix) {
   const auto folder = std::filesystem::path(prefix).parent_path();
-  std::error_code problem;
-  if (!folder.empty()) std::filesystem::create_directories(folder, problem);
-  check(!problem, ExitCode::storage, "tokenize", "the folder '{}' cannot be made: {}",
-        folder.string(), problem.message());
+  if (!folder.empty()) make_folder(folder, "tokenize");
   return prefix;
 }
 

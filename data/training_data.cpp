@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
-#include "data/dataset_info.h"
+#include "data/common_info.h"
 
 namespace switchyard {
 

@@ -1,11 +1,11 @@
 #include "launch/evaluate.h"
 
-#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <numbers>
 
 #include "core/error.h"
+#include "core/text.h"
 #include "data/progress.h"
 #include "launch/engine/engine.h"
 #include "launch/engine/world.h"
@@ -29,11 +29,8 @@ std::unique_ptr<CheckpointReader> open_checkpoint(const CheckpointEntry& entry,
 // Numbers among the prefixes that are no sets: every token counts alike here.
 void check_no_weights(const std::vector<std::string>& prefixes) {
   for (const auto& prefix : prefixes) {
-    double weight = 0;
-    const char* end = prefix.data() + prefix.size();
-    const auto [stop, problem] = std::from_chars(prefix.data(), end, weight);
     check(
-        problem != std::errc() || stop != end || std::filesystem::exists(prefix + ".idx"), "data",
+        !parse_number<double>(prefix) || std::filesystem::exists(prefix + ".idx"), "data",
         "--data-path {}: {} is a weight; eval scores every token of all sets: give prefixes alone",
         show(prefixes), prefix);
   }

@@ -12,6 +12,7 @@
 #include "launch/job_peak.h"
 #include "launch/path/fork_point.h"
 #include "launch/path/obtain_path.h"
+#include "launch/path/retention.h"
 #include "launch/path/run_settings.h"
 #include "launch/path/specification_checks.h"
 #include "launch/path/starts.h"
@@ -286,7 +287,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   report_start(path, start, mesh, *engine);
   engine->rehearse();
   agree_on_errors(world, [&] {  // steps behind the origin are given up once all else has succeeded
-    if (world.rank() == 0 && start.origin) run.discard_behind(start.origin->entry.step);
+    if (world.rank() == 0 && start.origin) discard_behind(run, start.origin->entry.step);
   });
   TrainingLoop loop(run, path, settings, mesh, *engine, *start.data, start.validation, start.record,
                     peak);

@@ -8,6 +8,7 @@
 #include "core/logging.h"
 #include "core/stop_signal.h"
 #include "launch/engine/world.h"
+#include "launch/path/retention.h"
 #include "parallel/comm/communicators.h"
 
 namespace switchyard {
@@ -201,7 +202,7 @@ void TrainingLoop::save(const StepMetrics& m) {
                     {"model", path_.model.to_json()}};
   const auto state = engine_.state_to_save();
   const auto retain = [&] {
-    if (mesh_.world->rank() == 0) folder_.retain(settings_.integer("keep-checkpoints"));
+    if (mesh_.world->rank() == 0) retain_latest(folder_, settings_.integer("keep-checkpoints"));
   };
   agree_on_errors(*mesh_.world, retain);  // of a start that keeps fewer; a disk may be full
   agree_on_errors(*mesh_.world, [&] { writer_.stage(info, state); });

@@ -4,7 +4,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -17,6 +16,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/stop_signal.h"
+#include "core/text.h"
 #include "parallel/comm/rendezvous/tcp_socket.h"
 #include "tools/commands.h"
 
@@ -45,12 +45,11 @@ int count_of(std::span<const std::string> arguments, size_t i) {
   const std::string& name = arguments[i];
   check(i + 1 < arguments.size(), "launch", "{} needs a number", name);
   const std::string& text = arguments[i + 1];
-  int count = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  const auto count = parse_number<int>(text);
   constexpr int most = 1024;
-  check(error == std::errc() && end == text.data() + text.size() && count >= 1 && count <= most,
-        "launch", "{} {}; 1 to {} is allowed", name, text, most);
-  return count;
+  check(count && *count >= 1 && *count <= most, "launch", "{} {}; 1 to {} is allowed", name, text,
+        most);
+  return *count;
 }
 
 constexpr const char* form = "; such as switchyard launch -np 2 -- train RUN ...";

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/stop_signal.h"
+#include "core/text.h"
 #include "launch/engine/world.h"
 #include "launch/path/option_hints.h"
 #include "tools/command_support.h"
@@ -70,7 +71,7 @@ int print_documentation(const std::vector<std::string>& words) {
 // A word of the environment as a number; -1 where there is none.
 int number_of(const char* variable) {
   const char* text = std::getenv(variable);
-  return text == nullptr ? -1 : std::atoi(text);
+  return text == nullptr ? -1 : parse_number<int>(text).value_or(0);
 }
 
 // A command that is one process's work would race with itself. A launcher sets both of a pair in

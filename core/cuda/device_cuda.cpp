@@ -2,8 +2,9 @@
 
 #include <cstring>
 
-#include "core/cuda/device_backend.h"
 #include "core/cuda/runtime.h"
+#include "core/device.h"
+#include "core/device_backend.h"
 
 namespace switchyard::cuda {
 

@@ -1,4 +1,5 @@
-#include "core/cuda/device_backend.h"
+#include "core/device.h"
+#include "core/device_backend.h"
 #include "core/error.h"
 
 // Linked in place of device_cuda.cpp where a build has no CUDA.

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "core/cuda/walk_rows.h"
+#include "core/ops/activation.h"
 #include "core/ops/backends.h"
 
 namespace switchyard::ops {

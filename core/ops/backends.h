@@ -1,24 +1,31 @@
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
-#include "core/ops/activation.h"
-#include "core/ops/adamw.h"
-#include "core/ops/attention/attention.h"
-#include "core/ops/cross_entropy.h"
-#include "core/ops/dropout.h"
-#include "core/ops/elementwise.h"
-#include "core/ops/embedding.h"
-#include "core/ops/matmul/matmul.h"
-#include "core/ops/norm/norm.h"
-#include "core/ops/rotary.h"
-#include "core/ops/update_control.h"
+#include "core/ops/context.h"
 #include "core/profiler.h"
+#include "core/tensor.h"
 
 // Private to core/ops: each operator once more for each backend, under the same name and with the
 // same arguments. `NAME.cpp` checks all arguments and calls the backend of the tensors' device;
 // `NAME_cpu.cpp` defines ops::cpu, `NAME_cuda.cu` or no_cuda.cpp defines ops::cuda.
 namespace switchyard::ops {
+
+// The operators' headers define these; here their names are enough.
+enum class Activation : uint8_t;
+struct AdamWOptions;
+struct AdamWTensors;
+struct AttentionBackward;
+struct AttentionOptions;
+struct Dropout;
+struct GradientScale;
+struct MatmulOptions;
+struct ResidualNorm;
+struct ResidualNormBackward;
+struct UpdateControl;
+struct UpdateControlOptions;
+struct VocabularyPart;
 
 // A backend's body, timed under the operator's name while a profiler is at work.
 template <class... Rest>

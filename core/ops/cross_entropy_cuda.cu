@@ -1,6 +1,7 @@
 #include "core/cuda/kernel.h"
 #include "core/error.h"
 #include "core/ops/backends.h"
+#include "core/ops/cross_entropy.h"
 #include "core/ops/cross_entropy_launch.h"
 
 namespace switchyard::ops {

@@ -1,9 +1,19 @@
 #include "core/ops/dropout.h"
 
 #include "core/ops/backends.h"
-#include "core/ops/dropout_checks.h"
+#include "core/ops/checks.h"
 
 namespace switchyard::ops {
+
+void check_dropout(std::string_view where, const Dropout& options, int64_t rows, Device device) {
+  check(options.probability >= 0 && options.probability < 1, where,
+        "a dropout probability of {} was given; 0 <= p < 1 is allowed", options.probability);
+  if (options.probability == 0) return;
+  check_dtype(where, "row_ids", options.row_ids, {DType::i64});
+  check_shape(where, "row_ids", options.row_ids, {rows});
+  check_contiguous(where, "row_ids", options.row_ids);
+  check_device(where, "row_ids", options.row_ids, device);
+}
 
 void dropout(const Context& context, const Tensor& x, const Tensor& y, const Dropout& options) {
   constexpr std::string_view where = "dropout";

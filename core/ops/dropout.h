@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string_view>
+
 #include "core/ops/context.h"
 #include "core/random.h"
 #include "core/tensor.h"
@@ -13,6 +15,8 @@ struct Dropout {
   RandomKey key;
   Tensor row_ids;  // i64 [rows]
 };
+// What dropout over [rows, columns] on `device` needs of its options; throws Error of `where`.
+void check_dropout(std::string_view where, const Dropout& options, int64_t rows, Device device);
 
 // y = x * mask / (1 - p) over contiguous [rows, columns], f32 or bf16, on a GPU f16, too; its own
 // backward pass. y may be x. An element is kept when its random word is at least

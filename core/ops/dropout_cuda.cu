@@ -1,5 +1,6 @@
 #include "core/cuda/walk_rows.h"
 #include "core/ops/backends.h"
+#include "core/ops/dropout.h"
 
 namespace switchyard::ops {
 

@@ -153,6 +153,7 @@ HWY_AFTER_NAMESPACE();
 
 #include "core/ops/backends.h"
 #include "core/ops/column_partials.h"
+#include "core/ops/elementwise.h"
 #include "core/ops/parallel_blocks.h"
 
 namespace switchyard::ops {

@@ -2,6 +2,7 @@
 
 #include "core/cuda/walk_rows.h"
 #include "core/ops/backends.h"
+#include "core/ops/elementwise.h"
 
 namespace switchyard::ops {
 

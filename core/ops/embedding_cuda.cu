@@ -2,6 +2,7 @@
 
 #include "core/cuda/column_sums.h"
 #include "core/ops/backends.h"
+#include "core/ops/embedding.h"
 #include "core/ops/token_order.h"
 
 namespace switchyard::ops {

@@ -2,12 +2,6 @@
 #include "core/ops/backends.h"
 
 // Linked in place of the CUDA backend where a build has none.
-namespace switchyard::ops {
-
-int64_t cudnn_version() { return 0; }
-
-}  // namespace switchyard::ops
-
 namespace switchyard::ops::cuda {
 
 namespace {

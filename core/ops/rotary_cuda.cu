@@ -5,6 +5,7 @@
 
 #include "core/cuda/walk_rows.h"
 #include "core/ops/backends.h"
+#include "core/ops/rotary.h"
 
 namespace switchyard::ops {
 

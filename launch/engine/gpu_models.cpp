@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <optional>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace switchyard {
 
@@ -36,16 +36,15 @@ std::string plain(const std::string& name) {
 
 // A number and its unit, GiB or GB in any case.
 std::optional<int64_t> parse_size(const std::string& text) {
-  double size = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, problem] = std::from_chars(text.data(), end, size);
-  if (problem != std::errc() || !(size > 0 && size < 1e6)) return std::nullopt;
-  std::string unit(stop, end);
+  std::string_view rest = text;
+  const auto size = take_number<double>(rest);
+  if (!size || !(*size > 0 && *size < 1e6)) return std::nullopt;
+  std::string unit(rest);
   std::erase(unit, ' ');
   std::ranges::transform(unit, unit.begin(),
                          [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (unit != "gib" && unit != "gb") return std::nullopt;
-  return static_cast<int64_t>(size * (unit == "gib" ? gib : 1e9));
+  return static_cast<int64_t>(*size * (unit == "gib" ? gib : 1e9));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/logging.h"
 #include "core/ops/matmul/matmul_settings.h"
 #include "core/ops/matmul/matmul_tuning.h"
@@ -91,7 +92,7 @@ void hand_on_matmul_choices(const std::filesystem::path& parent,
 }
 
 void keep_matmul_choices(const std::filesystem::path& folder) {
-  std::filesystem::create_directories(folder);
+  make_folder(folder);
   ops::matmul_tuning()->save(file_in(folder));
 }
 

@@ -1,7 +1,7 @@
 #include "launch/engine/outcome_queue.h"
 
 #include "core/error.h"
-#include "core/host_waits.h"
+#include "core/timed_wait.h"
 
 namespace switchyard {
 

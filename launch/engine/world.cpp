@@ -9,17 +9,21 @@
 #include <thread>
 
 #include "core/logging.h"
+#include "core/text.h"
 #include "parallel/comm/rendezvous/job_environment.h"
 
 namespace switchyard {
 
 namespace {
 
-// How many ranks may share a GPU, as `switchyard launch --ranks-per-gpu` says.
-int ranks_per_gpu() {
-  const char* text = std::getenv("SWITCHYARD_RANKS_PER_GPU");
-  return text == nullptr ? 1 : std::max(1, std::atoi(text));
+// A variable of the environment that counts ranks; 1 where it is absent or says nothing else.
+int count_in(const char* text) {
+  std::string_view rest = text == nullptr ? "" : text;
+  return std::max(1, take_number<int>(rest).value_or(1));
 }
+
+// How many ranks may share a GPU, as `switchyard launch --ranks-per-gpu` says.
+int ranks_per_gpu() { return count_in(std::getenv("SWITCHYARD_RANKS_PER_GPU")); }
 
 // A process that was shown one GPU of its machine's, as by srun --gpus-per-task=1 or a script, was
 // given that one. Were others given it, too, NCCL would say so.
@@ -182,8 +186,7 @@ void share_cores_among_local_ranks() {
   const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
   if (local == nullptr) local = std::getenv("LOCAL_WORLD_SIZE");
   if (local == nullptr) local = std::getenv("SLURM_NTASKS_PER_NODE");
-  const int ranks = local == nullptr ? 1 : std::max(1, std::atoi(local));
-  omp_set_num_threads(std::max(1, omp_get_num_procs() / ranks));
+  omp_set_num_threads(std::max(1, omp_get_num_procs() / count_in(local)));
 }
 
 }  // namespace switchyard

@@ -1,13 +1,13 @@
 #include "launch/path/average.h"
 
 #include <algorithm>
-#include <charconv>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "core/text.h"
 #include "launch/path/path_state.h"
 #include "launch/path/relative_name.h"
 #include "launch/path/run_folder.h"
@@ -93,7 +93,8 @@ std::vector<Source> sources_in(const std::string& text) {
     if (at == std::string::npos || id == std::string::npos || id < at || !line.ends_with(')'))
       continue;
     Source source{line.substr(0, at), 0, line.substr(id + 13, line.size() - id - 14)};
-    std::from_chars(line.data() + at + 1, line.data() + id, source.step);
+    const std::string_view step = std::string_view(line).substr(at + 1, id - at - 1);
+    source.step = parse_number<int64_t>(step).value_or(0);
     sources.push_back(std::move(source));
   }
   return sources;
@@ -187,14 +188,11 @@ void write_average(const RunFolder& run, PathSpecification path, const std::vect
 
 std::vector<int64_t> parse_steps(const std::string& text) {
   std::vector<int64_t> numbers;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(':', begin), text.size());
-    int64_t value = 0;
-    const auto [stop, problem] = std::from_chars(text.data() + begin, text.data() + end, value);
-    check(problem == std::errc() && stop == text.data() + end && value > 0, "average",
-          "--steps {}; A:B:EVERY with positive steps is allowed", text);
-    numbers.push_back(value);
-    begin = end + 1;
+  for (const auto part : split_at(':', text)) {
+    const auto step = parse_number<int64_t>(part);
+    check(step.value_or(0) > 0, "average", "--steps {}; A:B:EVERY with positive steps is allowed",
+          text);
+    numbers.push_back(*step);
   }
   check(numbers.size() == 3 && numbers[0] <= numbers[1], "average",
         "--steps {}; A:B:EVERY with A not above B is allowed", text);

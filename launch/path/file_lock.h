@@ -3,6 +3,8 @@
 #include <chrono>
 #include <filesystem>
 
+#include "core/files.h"
+
 namespace switchyard {
 
 // A lock on a file, which is made with the folders above it; the kernel lets go of it when the
@@ -11,15 +13,12 @@ namespace switchyard {
 class FileLock {
  public:
   explicit FileLock(const std::filesystem::path& file, std::chrono::milliseconds patience = {});
-  ~FileLock();
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
 
-  bool held() const { return descriptor_ >= 0; }  // false: another one has it
-  int descriptor() const { return descriptor_; }
+  bool held() const { return static_cast<bool>(descriptor_); }  // false: another one has it
+  int descriptor() const { return descriptor_.number(); }
 
  private:
-  int descriptor_ = -1;
+  Descriptor descriptor_;
 };
 
 }  // namespace switchyard

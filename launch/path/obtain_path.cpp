@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "core/logging.h"
 #include "launch/engine/world.h"
+#include "launch/path/retention.h"
 
 namespace switchyard {
 
@@ -16,7 +17,7 @@ PathSpecification continue_path(const RunFolder& run, const Settings& given, boo
         "'{}' is an average; it has weights only and is never trained on", run.folder().string());
   const auto before = path;
   // Made anew, it would lose an extension.
-  const bool untrained = path.lineage.empty() && path.stages.size() == 1 && run.is_untrained();
+  const bool untrained = path.lineage.empty() && path.stages.size() == 1 && is_untrained(run);
   const bool whole = untrained && !given.has("load-step") && missing_for_new_path(given).empty();
   try {
     check_against(path, given, untrained);

@@ -3,35 +3,32 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace switchyard {
 
 namespace {
 
 template <class T>
-bool parse_number(const std::string& text, T& value) {
-  const char* begin = text.data();
-  if (text.size() > 1 && text[0] == '+') ++begin;
-  const auto [end, problem] = std::from_chars(begin, text.data() + text.size(), value);
-  return problem == std::errc() && end == text.data() + text.size() && !text.empty();
+std::optional<T> number_in(std::string_view text) {
+  return parse_number<T>(text.substr(text.starts_with('+') ? 1 : 0));
 }
 
 std::string canonical(const OptionSpec& spec, std::string_view name, const std::string& text) {
   switch (spec.kind) {
     case OptionKind::integer: {
-      int64_t value = 0;
-      check(parse_number(text, value), "options", "--{} {}; a whole number is allowed", name, text);
-      return std::to_string(value);
+      const auto value = number_in<int64_t>(text);
+      check(value.has_value(), "options", "--{} {}; a whole number is allowed", name, text);
+      return std::to_string(*value);
     }
     case OptionKind::real: {
-      double value = 0;
-      check(parse_number(text, value) && std::isfinite(value), "options",
-            "--{} {}; a finite number is allowed", name, text);
-      return canonical_real(value);
+      const auto value = number_in<double>(text);
+      check(value && std::isfinite(*value), "options", "--{} {}; a finite number is allowed", name,
+            text);
+      return canonical_real(*value);
     }
     case OptionKind::flag:
       check(text == "true" || text == "false", "options", "--{} {}; true or false is allowed", name,
@@ -67,17 +64,17 @@ std::string canonical_real(double value) {
 }
 
 int64_t Settings::integer(const std::string& name) const {
-  int64_t value = 0;
   const std::string& given = text(name);
-  check(parse_number(given, value), "options", "--{} {}; a whole number is allowed", name, given);
-  return value;
+  const auto value = number_in<int64_t>(given);
+  check(value.has_value(), "options", "--{} {}; a whole number is allowed", name, given);
+  return *value;
 }
 
 double Settings::real(const std::string& name) const {
-  double value = 0;
   const std::string& given = text(name);
-  check(parse_number(given, value), "options", "--{} {}; a number is allowed", name, given);
-  return value;
+  const auto value = number_in<double>(given);
+  check(value.has_value(), "options", "--{} {}; a number is allowed", name, given);
+  return *value;
 }
 
 const std::string& Settings::text(const std::string& name) const {
@@ -133,10 +130,7 @@ Settings with_fallbacks(std::span<const OptionSpec> specs, Settings given) {
 
 namespace {
 
-bool is_number(const std::string& text) {
-  double value = 0;
-  return parse_number(text, value);
-}
+bool is_number(const std::string& text) { return number_in<double>(text).has_value(); }
 
 // How many values at the front of a list make it complete: one path, or weight and path pairs.
 size_t complete_length(const std::vector<std::string>& values) {

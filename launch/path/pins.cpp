@@ -3,12 +3,13 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <charconv>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "core/error.h"
+#include "core/files.h"
+#include "core/text.h"
 #include "launch/path/paths_near.h"
 #include "launch/path/relative_name.h"
 #include "launch/path/run_folder.h"
@@ -56,11 +57,9 @@ fs::path file_of(const fs::path& run, int64_t step, const RelativeName& branch) 
 
 std::optional<int64_t> step_of(const fs::path& file) {
   const std::string name = file.filename().string();
-  int64_t step = 0;
-  const bool is_pin =
-      name.starts_with("step-") && file.extension() == ".pin" &&
-      std::from_chars(name.data() + 5, name.data() + name.size(), step).ec == std::errc();
-  return is_pin ? std::optional(step) : std::nullopt;
+  if (!name.starts_with("step-") || file.extension() != ".pin") return std::nullopt;
+  std::string_view rest = std::string_view(name).substr(5);
+  return take_number<int64_t>(rest);
 }
 
 // A directory that is absent or empty may be a file system that is not mounted now.

@@ -1,19 +1,18 @@
 #include "launch/path/run_folder.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/logging.h"
+#include "core/text.h"
 #include "launch/path/paths_near.h"
-#include "launch/path/pins.h"
 #include "launch/path/relative_name.h"
 
 namespace fs = std::filesystem;
@@ -59,49 +58,10 @@ RunReference parse_run_reference(const std::string& text) {
   const size_t at = sign_before_step(text);
   if (at == std::string::npos) return {text, std::nullopt};
   check_not_a_folder(text, at);
-  const std::string step = text.substr(at + 1);
-  int64_t value = 0;
-  const auto [end, problem] = std::from_chars(step.data(), step.data() + step.size(), value);
-  check(problem == std::errc() && end == step.data() + step.size() && value >= 0 && at > 0, "path",
+  const auto step = parse_number<int64_t>(std::string_view(text).substr(at + 1));
+  check(step.value_or(-1) >= 0 && at > 0, "path",
         "'{}'; RUN or RUN@STEP is allowed, with a step of at least 0", text);
-  return {text.substr(0, at), value};
-}
-
-void write_file_atomically(const fs::path& file, const std::string& text) {
-  const fs::path temporary = file.string() + ".tmp";
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  check(fd >= 0, "file", "{} cannot be written: {}", temporary.string(), std::strerror(errno));
-  size_t written = 0;
-  while (written < text.size()) {
-    const ssize_t n = ::write(fd, text.data() + written, text.size() - written);
-    if (n <= 0) break;
-    written += static_cast<size_t>(n);
-  }
-  const bool synced = written == text.size() && fsync(fd) == 0;
-  const int cause = errno;
-  std::error_code problem;
-  if (::close(fd) != 0 || !synced) {
-    fs::remove(temporary, problem);
-    fail("file", "{} cannot be written: {}", file.string(), std::strerror(cause));
-  }
-  fs::rename(temporary, file, problem);
-  check(!problem, "file", "{} cannot be renamed to {}: {}", temporary.string(), file.string(),
-        problem.message());
-}
-
-void make_folder(const fs::path& folder) {
-  std::error_code problem;
-  fs::create_directories(folder, problem);
-  check(!problem && fs::is_directory(folder), "file", "the folder '{}' cannot be made: {}",
-        folder.string(), problem ? problem.message() : "a file has its name");
-}
-
-std::string read_file(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  check(stream.good(), "file", "{} cannot be read: {}", file.string(), std::strerror(errno));
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return text.str();
+  return {text.substr(0, at), step};
 }
 
 RunFolder::RunFolder(fs::path folder) : folder_(std::move(folder)) {
@@ -179,15 +139,6 @@ bool RunFolder::has(int64_t step) const {
   return std::ranges::any_of(all, [&](const auto& e) { return e.complete && e.step == step; });
 }
 
-bool RunFolder::is_untrained() const {
-  std::error_code ignored;
-  for (const char* name : {"metrics.jsonl", "metrics.discarded.jsonl", "discarded"}) {
-    const fs::path file = folder_ / name;
-    if (fs::exists(file, ignored) && !fs::is_empty(file, ignored)) return false;
-  }
-  return !latest() && std::ranges::none_of(read_pins(folder_), &Pin::counts);
-}
-
 CheckpointEntry RunFolder::checkpoint(std::optional<int64_t> step) const {
   check(exists(), "path", "there is no path in '{}' (it has no path.json)", folder_.string());
   check(step != 0, "path",
@@ -219,78 +170,6 @@ std::optional<int64_t> RunFolder::newest_good_below(int64_t step) const {
     }
   }
   return std::nullopt;
-}
-
-namespace {
-
-std::vector<Pin> pins_of(const fs::path& run, int64_t step) {
-  auto pins = read_pins(run);
-  std::erase_if(pins, [&](const Pin& pin) { return pin.step != step; });
-  return pins;
-}
-
-// What a process that was killed left of a save or a deletion below the newest complete step. One
-// that a branch needs stays: its files may come back.
-void remove_fragments(const fs::path& run, const std::vector<CheckpointEntry>& entries) {
-  const auto newest =
-      std::find_if(entries.rbegin(), entries.rend(), [](const auto& e) { return e.complete; });
-  for (auto entry = newest; entry != entries.rend(); ++entry) {
-    std::error_code problem;
-    if (entry->complete || !fs::is_directory(entry->folder, problem) || problem) continue;
-    if (std::ranges::any_of(pins_of(run, entry->step), &Pin::counts)) continue;
-    log::info("what is left of step {}, which is not complete, goes", entry->step);
-    remove_checkpoint(entry->folder);
-  }
-}
-
-}  // namespace
-
-void RunFolder::retain(int64_t keep) const {
-  if (keep <= 0) return;
-  auto entries = list_checkpoints(checkpoints());
-  remove_fragments(folder_, entries);
-  std::erase_if(entries, [](const CheckpointEntry& e) { return !e.complete; });
-  const auto excess = static_cast<int64_t>(entries.size()) - keep;
-  if (excess > 0) follow_branches(folder_);
-  for (int64_t i = 0; i < excess; ++i) {
-    const auto& entry = entries[static_cast<size_t>(i)];
-    const FileLock lock = lock_pins(folder_);
-    if (!lock.held()) return;                        // the next time
-    const auto pins = pins_of(folder_, entry.step);  // each time anew: forks may be made meanwhile
-    if (std::ranges::any_of(pins, &Pin::counts)) continue;
-    remove_checkpoint(entry.folder);
-    std::error_code ignored;  // a pin of nothing does no harm
-    for (const Pin& pin : pins) {
-      log::info("step {} was kept for the branch '{}', which is gone", pin.step,
-                pin.branch.lexically_normal().string());
-      fs::remove(pin.file, ignored);
-    }
-  }
-}
-
-void RunFolder::discard_behind(int64_t step) const {
-  const FileLock lock = lock_pins(folder_);
-  check(lock.held(), "file", "{} has been locked for a minute by another process",
-        (folder_ / "pins.lock").string());
-  std::vector<CheckpointEntry> behind;
-  for (auto& entry : list_checkpoints(checkpoints())) {
-    if (!entry.complete || entry.step <= step) continue;
-    check(std::ranges::none_of(pins_of(folder_, entry.step), &Pin::counts), "path",
-          "going on from step {} would discard step {}, a fork point (see {}); fork a branch from "
-          "step {} instead",
-          step, entry.step, (folder_ / "pins").string(), step);
-    behind.push_back(entry);
-  }
-  for (const auto& entry : behind) {
-    make_folder(folder_ / "discarded");
-    fs::path to = folder_ / "discarded" / entry.folder.filename();
-    for (int i = 1; fs::exists(to); ++i) {
-      to = folder_ / "discarded" / fmt::format("{}.{}", entry.folder.filename().string(), i);
-    }
-    log::warning("step {} was saved behind the step that is gone on from; it moves to {}",
-                 entry.step, to.string());
-    fs::rename(entry.folder, to);
-  }
 }
 
 PathLock::PathLock(const RunFolder& run, std::chrono::milliseconds patience)

@@ -46,16 +46,8 @@ class RunFolder {
   CheckpointEntry checkpoint(std::optional<int64_t> step) const;
   std::optional<CheckpointEntry> latest() const;
   bool has(int64_t step) const;  // whether that step is saved
-  // Whether no step was ever logged or saved and no branch pins one: nothing hangs on path.json.
-  bool is_untrained() const;
   // The newest complete checkpoint below `step` whose checksums hold; for error messages.
   std::optional<int64_t> newest_good_below(int64_t step) const;
-
-  // Deletes complete checkpoints but the `keep` latest and the pinned ones.
-  void retain(int64_t keep) const;
-  // Going on from `step`: what was saved behind it moves to discarded/, so that its steps can be
-  // saved again; throws Error when a fork point is among it.
-  void discard_behind(int64_t step) const;
 
  private:
   std::filesystem::path folder_;
@@ -70,10 +62,5 @@ class PathLock {
  private:
   FileLock lock_;
 };
-
-// Writes a small file under a temporary name, syncs it and renames it. Throws Error.
-void write_file_atomically(const std::filesystem::path& file, const std::string& text);
-void make_folder(const std::filesystem::path& folder);     // with those above it; throws Error
-std::string read_file(const std::filesystem::path& file);  // throws Error
 
 }  // namespace switchyard

@@ -1,10 +1,9 @@
 #include "launch/path/run_settings.h"
 
-#include <charconv>
-
 #include "core/error.h"
 #include "core/ops/attention/attention.h"
 #include "core/ops/matmul/matmul_settings.h"
+#include "core/text.h"
 #include "launch/engine/world.h"
 
 namespace switchyard {
@@ -15,14 +14,11 @@ std::vector<int> parse_stage_layers(const Settings& run) {
   std::vector<int> layers;
   if (!run.has("pipeline-layers")) return layers;
   const std::string& text = run.text("pipeline-layers");
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    int count = 0;
-    const auto [stop, problem] = std::from_chars(text.data() + begin, text.data() + end, count);
-    check(problem == std::errc() && stop == text.data() + end && count >= 0, "options",
+  for (const auto part : split_at(',', text)) {
+    const auto count = parse_number<int>(part);
+    check(count.value_or(-1) >= 0, "options",
           "--pipeline-layers {}; numbers of layers with commas between them are allowed", text);
-    layers.push_back(count);
-    begin = end + 1;
+    layers.push_back(*count);
   }
   return layers;
 }

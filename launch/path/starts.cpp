@@ -3,15 +3,16 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <ctime>
 #include <sstream>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/ops/attention/attention.h"
 #include "core/ops/cpu_identity.h"
 #include "core/ops/matmul/matmul_tuning.h"
+#include "core/text.h"
 #include "launch/path/option_json.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/specification_checks.h"
@@ -119,10 +120,9 @@ int64_t largest_start(const fs::path& run) {
     std::istringstream lines(read_file(run / name));
     for (std::string line; std::getline(lines, line);) {
       const size_t at = line.find(key);
-      int64_t number = 0;
       if (at == std::string::npos) continue;
-      std::from_chars(line.data() + at + key.size(), line.data() + line.size(), number);
-      largest = std::max(largest, number);
+      std::string_view rest = std::string_view(line).substr(at + key.size());
+      largest = std::max(largest, take_number<int64_t>(rest).value_or(0));
     }
   }
   return largest;

@@ -1,6 +1,7 @@
 #include "launch/path/unfinished_folder.h"
 
 #include "core/error.h"
+#include "core/files.h"
 
 namespace fs = std::filesystem;
 

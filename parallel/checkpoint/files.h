@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/files.h"
 
 namespace switchyard {
 
@@ -14,10 +15,9 @@ inline constexpr const char* shards_name = "shards";
 std::string shard_name(int rank);  // "rank-00003.h5", within shards/
 
 // The steps of writing durably; each throws Error with strerror's text.
-void sync_folder(const std::filesystem::path& folder);
+void sync_names(const std::filesystem::path& folder);
 // Gives a written and synced file its final name, durably.
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& final_name);
-std::filesystem::path temporary_of(const std::filesystem::path& file);
 
 // Makes an empty folder with shards/ for a step: an incomplete one is removed first; throws Error
 // when the step is complete.
@@ -41,9 +41,6 @@ auto naming(const std::filesystem::path& path, Body body) {
 class ReadableFile {
  public:
   explicit ReadableFile(std::filesystem::path path);
-  ~ReadableFile();
-  ReadableFile(const ReadableFile&) = delete;
-  ReadableFile& operator=(const ReadableFile&) = delete;
   const std::filesystem::path& path() const { return path_; }
   int64_t bytes() const;
   // Reads exactly `bytes` from `position` on; a file that ends before throws Error.
@@ -51,7 +48,7 @@ class ReadableFile {
 
  private:
   std::filesystem::path path_;
-  int descriptor_ = -1;
+  Descriptor descriptor_;
 };
 
 }  // namespace switchyard

@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <system_error>
 
 #include "core/error.h"
+#include "core/text.h"
 #include "parallel/checkpoint/checkpoint.h"
 #include "parallel/checkpoint/files.h"
 
@@ -18,11 +18,9 @@ std::optional<int64_t> step_of(const fs::path& folder) {
   const std::string name = folder.filename().string();
   static constexpr std::string_view prefix = "step-";
   if (!name.starts_with(prefix)) return std::nullopt;
-  int64_t step = 0;
-  const char* end = name.data() + name.size();
-  const auto parsed = std::from_chars(name.data() + prefix.size(), end, step);
-  if (parsed.ec != std::errc{} || parsed.ptr != end || step < 0) return std::nullopt;
-  if (checkpoint_folder({}, step).string() != name) return std::nullopt;
+  const auto step = parse_number<int64_t>(std::string_view(name).substr(prefix.size()));
+  if (step.value_or(-1) < 0) return std::nullopt;
+  if (checkpoint_folder({}, *step).string() != name) return std::nullopt;
   return step;
 }
 
@@ -61,7 +59,7 @@ void remove_checkpoint(const fs::path& folder) {
   }
   if (!fs::exists(folder)) return;
   discard_checkpoint_folder(folder);
-  sync_folder(folder.parent_path().empty() ? fs::path(".") : folder.parent_path());
+  sync_names(folder.parent_path());
 }
 
 }  // namespace switchyard

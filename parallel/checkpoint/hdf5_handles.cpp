@@ -6,10 +6,11 @@
 #include <xxhash.h>
 
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <type_traits>
 #include <utility>
+
+#include "core/text.h"
 
 namespace switchyard {
 
@@ -45,13 +46,13 @@ struct Causes {
 // HDF5's drivers put "errno = N, error message = '...'" into their descriptions.
 herr_t collect_cause(unsigned, const H5E_error2_t* entry, void* result) {
   auto& causes = *static_cast<Causes*>(result);
-  const std::string text = entry->desc != nullptr ? entry->desc : "";
+  std::string_view text = entry->desc != nullptr ? entry->desc : "";
   if (causes.deepest.empty()) causes.deepest = text;
   static constexpr std::string_view key = "errno = ";
   const auto at = text.find(key);
   if (!causes.system.empty() || at == std::string::npos) return 0;
-  int number = 0;
-  std::from_chars(text.data() + at + key.size(), text.data() + text.size(), number);
+  text.remove_prefix(at + key.size());
+  const int number = take_number<int>(text).value_or(0);
   if (number != 0) causes.system = std::strerror(number);
   return 0;
 }

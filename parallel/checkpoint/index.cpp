@@ -1,10 +1,10 @@
 #include "parallel/checkpoint/index.h"
 
-#include <charconv>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace switchyard {
 
@@ -33,12 +33,10 @@ json json_of(const StoredPiece& piece) {
 }
 
 uint64_t checksum_from(const std::string& digits) {
-  uint64_t value = 0;
-  const char* end = digits.data() + digits.size();
-  const auto parsed = std::from_chars(digits.data(), end, value, 16);
-  check(digits.size() == 16 && parsed.ec == std::errc{} && parsed.ptr == end, "checkpoint",
+  const auto value = parse_hexadecimal(digits);
+  check(digits.size() == 16 && value, "checkpoint",
         "the index gives the checksum \"{}\"; 16 hexadecimal digits are expected", digits);
-  return value;
+  return *value;
 }
 
 StoredPiece piece_from(const json& object) {

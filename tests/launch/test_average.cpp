@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "launch/path/retention.h"
 #include "launch/path/run_folder.h"
 #include "parallel/comm/communicators.h"
 #include "tests/support/temporary_folder.h"
@@ -116,10 +117,10 @@ TEST_F(Averages, AgainChangeNothing) {
   for (const int64_t step : {2, 4, 6}) save(main_, step, 1);
   average_main("2:4:2", "deep/mean/");
   const std::string id = made("deep/mean").info().id;
-  main_.retain(2);  // step 2 goes, step 4 still tells whose average it is
+  retain_latest(main_, 2);  // step 2 goes, step 4 still tells whose average it is
   average_main("2:4:2", "deep/mean");
   EXPECT_EQ(made("deep/mean").info().id, id);
-  main_.retain(1);
+  retain_latest(main_, 1);
   average_main("2:4:2", "deep/mean");
   EXPECT_EQ(made("deep/mean").info().id, id);
 }
@@ -169,7 +170,7 @@ TEST_F(Averages, NameTheStepThatRetentionTookMeanwhile) {
   try {
     average(at("main"), parse_steps("1:20:1"), at("mean"), [&](int64_t done, int64_t all) {
       EXPECT_EQ(all, 3);
-      if (done == 1) main_.retain(19);
+      if (done == 1) retain_latest(main_, 19);
     });
     FAIL();
   } catch (const Error& error) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "core/files.h"
 #include "launch/metrics.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/starts.h"

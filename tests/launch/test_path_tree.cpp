@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "launch/path/path_tree.h"
 #include "tests/support/temporary_folder.h"
 

@@ -4,13 +4,15 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "launch/path/average.h"
 #include "launch/path/fork_point.h"
 #include "launch/path/path_state.h"
 #include "launch/path/path_tree.h"
-#include "launch/path/pins.h"
 #include "launch/path/relative_name.h"
+#include "launch/path/retention.h"
 #include "launch/path/run_folder.h"
+#include "tests/launch/saved_path.h"
 #include "tests/support/temporary_folder.h"
 
 namespace fs = std::filesystem;
@@ -21,42 +23,9 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-void save(const RunFolder& run, int64_t step) {
-  CheckpointInfo info;
-  info.id = random_checkpoint_id();
-  info.step = step;
-  CheckpointStreamWriter writer(run.checkpoints(), info);
-  const float value = static_cast<float>(step);
-  writer.add({"/model/x", {1}, DType::f32}, &value);
-  writer.finish();
-}
-
-std::vector<int64_t> steps_of(const RunFolder& run) {
-  std::vector<int64_t> steps;
-  for (const auto& entry : list_checkpoints(run.checkpoints())) steps.push_back(entry.step);
-  return steps;
-}
-
-class RunFolderTest : public testing::Test {
- protected:
-  fs::path make_branch(const std::string& name, int64_t step, const std::string& id = "id") {
-    PathSpecification path;
-    path.model = preset("gpt2-tiny");
-    path.settings.set_text("seq-length", "16");
-    path.settings.set_text("seed", "1234");
-    path.stages = {{0, {{"set", 1.0, ""}}}};
-    path.lineage = {{"..", id, step, 8 * step}};
-    RunFolder(folder_.path() / name).write(path);
-    return folder_.path() / name;
-  }
-  void pin(int64_t step, const fs::path& branch) { write_pin(run_.folder(), step, "id", branch); }
-  void SetUp() override {
-    write_file_atomically(folder_.path() / "path.json", "{}");
-    for (const int64_t step : {10, 20, 30, 40}) save(run_, step);
-  }
-  test::TemporaryFolder folder_;
-  RunFolder run_{folder_.path()};
-};
+using RunFolderTest = test::SavedPath;
+using test::save;
+using test::steps_of;
 
 TEST(RunReference, SplitsAtTheLastSign) {
   EXPECT_EQ(parse_run_reference("runs/main@120").step, 120);
@@ -90,104 +59,11 @@ TEST_F(RunFolderTest, NamesTheNearestSavedStep) {
   }
 }
 
-TEST_F(RunFolderTest, RetentionNeverDeletesAForkPoint) {
-  pin(20, make_branch("branch", 20));
-  run_.retain(2);
-  EXPECT_THAT(steps_of(run_), ElementsAre(20, 30, 40));
-  run_.retain(0);
-  EXPECT_THAT(steps_of(run_), ElementsAre(20, 30, 40));
-}
-
-TEST_F(RunFolderTest, BranchesOfTheSameLastNameHaveAPinEach) {
-  const auto a = make_branch("a/v1", 10), b = make_branch("b/v1", 10);
-  make_branch("a/other", 20);
-  pin(10, a);
-  pin(10, b);
-  fs::remove_all(a);
-  run_.retain(1);
-  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
-  fs::remove_all(b);
-  remove_pin(run_.folder(), 10, b);
-  run_.retain(1);
-  EXPECT_THAT(steps_of(run_), ElementsAre(40));
-}
-
-TEST_F(RunFolderTest, PinsOfEarlierVersionsCount) {
-  for (const auto& [name, step] : {std::pair("kept", 10), {"gone", 20}}) {
-    const auto file = fmt::format("pins/step-{:08}--{}.pin", step, name);
-    make_folder(folder_.path() / "pins");
-    write_file_atomically(folder_.path() / file, std::string("../branches/") + name + "\n");
-  }
-  make_branch("branches/kept", 10);
-  run_.retain(1);
-  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
-}
-
-TEST_F(RunFolderTest, APinCountsUntilItsBranchIsKnownToBeGone) {
-  const auto branch = make_branch("branches/v1", 10);
-  pin(10, branch);
-  const auto counts = [&] { return read_pins(run_.folder()).at(0).counts; };
-  EXPECT_TRUE(counts());
-  write_file_atomically(branch / "path.json", "{");  // cannot be read
-  EXPECT_TRUE(counts());
-  fs::remove(branch / "path.json");  // being forked
-  EXPECT_TRUE(counts());
-  fs::remove_all(branch);  // its directory is empty: a file system that is not mounted?
-  EXPECT_TRUE(counts());
-  fs::remove_all(folder_.path() / "branches");
-  EXPECT_TRUE(counts());
-  make_branch("branches/v2", 20);
-  EXPECT_FALSE(counts());
-  make_branch("branches/v1", 20);  // another fork in its place
-  EXPECT_FALSE(counts());
-  make_branch("branches/v1", 10, "another path's");
-  EXPECT_FALSE(counts());
-  make_branch("branches/v1", 10);
-  EXPECT_TRUE(counts());
-  fs::rename(branch, folder_.path() / "elsewhere");
-  EXPECT_TRUE(counts());
-  fs::create_directory_symlink(folder_.path() / "elsewhere", branch);
-  EXPECT_TRUE(counts());
-  EXPECT_TRUE(fs::equivalent(read_pins(run_.folder()).at(0).branch, branch));
-}
-
-TEST_F(RunFolderTest, ALinkThatLeadsNowhereMayLeadToABranch) {
-  const auto branch = make_branch("branches/v1", 10);
-  pin(10, branch);
-  make_branch("branches/other", 20);
-  fs::create_directories(folder_.path() / "disk/far/away");
-  fs::rename(branch, folder_.path() / "disk/far/away/v1");
-  fs::create_directory_symlink(folder_.path() / "disk/far/away/v1", branch);
-  fs::rename(folder_.path() / "disk/far/away", folder_.path() / "disk/far/unmounted");
-  run_.retain(1);
-  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
-}
-
 TEST_F(RunFolderTest, FragmentsOfADeletionGoWithTheNextOne) {
   fs::remove(run_.checkpoint(20).folder / "checkpoint.h5");
-  run_.retain(3);
+  retain_latest(run_, 3);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 30, 40));
   EXPECT_FALSE(fs::exists(checkpoint_folder(run_.checkpoints(), 20)));
-}
-
-TEST_F(RunFolderTest, FragmentsThatABranchNeedsStay) {
-  pin(20, make_branch("v1", 20));
-  const auto needed = run_.checkpoint(20).folder, other = run_.checkpoint(30).folder;
-  fs::remove(needed / "checkpoint.h5");
-  fs::create_directory_symlink(other, checkpoint_folder(run_.checkpoints(), 5));
-  run_.retain(2);
-  EXPECT_TRUE(fs::exists(needed));
-  EXPECT_THAT(steps_of(run_),
-              ElementsAre(20, 30, 40));  // what a link leads to is not deleted by it
-}
-
-// A branch that is made anew while its pin is searched for, as by the same fork again.
-TEST_F(RunFolderTest, APinThatLeadsToItsOwnPlaceIsNotFollowedAway) {
-  pin(10, make_branch("v1", 10));
-  fs::rename(folder_.path() / "v1", folder_.path() / "v2");
-  follow_branches(run_.folder());
-  follow_branches(run_.folder());
-  EXPECT_EQ(read_pins(run_.folder()).size(), 1u);
 }
 
 TEST_F(RunFolderTest, ANewFolderIsNotWithinWhatAPathKeeps) {
@@ -195,68 +71,6 @@ TEST_F(RunFolderTest, ANewFolderIsNotWithinWhatAPathKeeps) {
     EXPECT_THROW(RunFolder(run_.folder() / name).check_name(), Error) << name;
   EXPECT_NO_THROW(RunFolder(run_.folder() / "v1").check_name());
   EXPECT_THROW(RunFolder(folder_.path() / "caf\xe9").check_name(), Error);
-}
-
-// Its pin follows, and counts until it is deleted there.
-TEST_F(RunFolderTest, APinFollowsABranchThatIsMovedNearby) {
-  for (const char* to : {"br/v2", "br/.v2", "v2", "br/deep/v1", "br2/v1", "main/v1"}) {
-    const test::TemporaryFolder folder;
-    const RunFolder run(folder.path() / "main");
-    write_file_atomically(folder.path() / "keep", "");
-    make_folder(run.folder());
-    write_file_atomically(run.folder() / "path.json", "{}");
-    for (const int64_t step : {10, 20, 30}) save(run, step);
-    const std::string id = random_checkpoint_id();
-    fs::rename(make_branch("made", 10, id), folder.path() / "made");
-    make_folder(folder.path() / "br/others");
-    fs::rename(folder.path() / "made", folder.path() / "br/v1");
-    write_pin(run.folder(), 10, id, folder.path() / "br/v1");
-    make_folder((folder.path() / to).parent_path());
-    fs::rename(folder.path() / "br/v1", folder.path() / to);
-    for (int i = 0; i < 2; ++i) {
-      run.retain(1);
-      EXPECT_THAT(steps_of(run), ElementsAre(10, 30)) << to;
-      const auto pins = read_pins(run.folder());
-      ASSERT_EQ(pins.size(), 1u) << to;
-      EXPECT_TRUE(fs::equivalent(pins[0].branch, folder.path() / to)) << to;
-      EXPECT_FALSE(pins[0].moved) << to;
-    }
-    fs::remove_all(folder.path() / to);
-    write_file_atomically((folder.path() / to).parent_path() / "other", "");
-    run.retain(1);
-    EXPECT_THAT(steps_of(run), ElementsAre(30)) << to;
-  }
-}
-
-TEST_F(RunFolderTest, EveryRenamedBranchOfAForkPointKeepsIt) {
-  for (const char* name : {"1", "2"}) {
-    pin(10, make_branch(fmt::format("br/v{}", name), 10));
-    fs::rename(folder_.path() / fmt::format("br/v{}", name),
-               folder_.path() / fmt::format("br/w{}", name));
-  }
-  pin(20, make_branch("br/gone", 20));
-  fs::rename(folder_.path() / "br/gone", folder_.path() / "br/w3");
-  make_branch("br/w3", 20, "another path's");
-  auto mean = RunFolder(folder_.path() / "br/w1").read();
-  mean.kind = "average";  // needs no fork point, though it has its path's lineage
-  mean.lineage.back().step = 20;
-  RunFolder(folder_.path() / "br/mean").write(mean);
-  run_.retain(1);
-  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
-  fs::remove_all(folder_.path() / "br/w1");
-  run_.retain(1);
-  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
-  fs::remove_all(folder_.path() / "br/w2");
-  run_.retain(1);
-  EXPECT_THAT(steps_of(run_), ElementsAre(40));
-}
-
-TEST_F(RunFolderTest, WhatCannotBeReadWhereABranchLayMayBeIt) {
-  pin(10, make_branch("br/v1", 10));
-  fs::rename(folder_.path() / "br/v1", folder_.path() / "br/v2");
-  write_file_atomically(folder_.path() / "br/v2/path.json", "{");
-  run_.retain(1);
-  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
 }
 
 TEST_F(RunFolderTest, AMovedBranchFindsItsMovedParentByTheCheckpoint) {
@@ -277,37 +91,21 @@ TEST_F(RunFolderTest, AMovedBranchFindsItsMovedParentByTheCheckpoint) {
   fs::rename(top.path() / "moved/main", folder_.path());
 }
 
-// A run that moved to another disk, whose old directory still has the branch.
-TEST_F(RunFolderTest, APinFindsItsBranchWhenTheRunMovedAway) {
-  const test::TemporaryFolder disk;
-  write_pin(run_.folder(), 10, "id",
-            make_branch("../beside-" + folder_.path().filename().string(), 10));
-  const fs::path branch =
-      folder_.path().string() + "/../beside-" + folder_.path().filename().string();
-  make_folder(disk.path() / "a/full");
-  fs::rename(folder_.path(), disk.path() / "a/main");
-  const RunFolder moved(disk.path() / "a/main");
-  moved.retain(1);
-  EXPECT_THAT(steps_of(moved), ElementsAre(10, 40));
-  fs::rename(disk.path() / "a/main", folder_.path());
-  fs::remove_all(branch);
-}
-
 TEST_F(RunFolderTest, IsUntrainedUntilAStepIsLoggedSavedOrPinned) {
-  EXPECT_FALSE(run_.is_untrained());
+  EXPECT_FALSE(is_untrained(run_));
   fs::remove_all(run_.checkpoints());
-  EXPECT_TRUE(run_.is_untrained());
+  EXPECT_TRUE(is_untrained(run_));
   write_file_atomically(folder_.path() / "metrics.jsonl", "");
-  EXPECT_TRUE(run_.is_untrained());
+  EXPECT_TRUE(is_untrained(run_));
   write_file_atomically(folder_.path() / "metrics.discarded.jsonl", "{\"step\": 1}\n");
-  EXPECT_FALSE(run_.is_untrained());
+  EXPECT_FALSE(is_untrained(run_));
 }
 
 TEST_F(RunFolderTest, GoingBackMovesLaterStepsAsideButNoForkPoint) {
   pin(30, make_branch("branch", 30));
-  EXPECT_THROW(run_.discard_behind(20), Error);
+  EXPECT_THROW(discard_behind(run_, 20), Error);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 20, 30, 40));
-  run_.discard_behind(30);
+  discard_behind(run_, 30);
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 20, 30));
   EXPECT_TRUE(std::filesystem::exists(folder_.path() / "discarded/step-00000040/checkpoint.h5"));
 }

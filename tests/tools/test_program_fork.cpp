@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "core/files.h"
 #include "launch/path/run_folder.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"

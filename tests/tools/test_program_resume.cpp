@@ -7,6 +7,7 @@
 #include <fstream>
 #include <thread>
 
+#include "core/files.h"
 #include "launch/path/run_folder.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "core/ops/attention/attention.h"
 #include "core/ops/attention/attention_choice.h"
 #include "core/ops/attention/attention_mask.h"
 #include "core/ops/attention/attention_own.h"

@@ -10,7 +10,7 @@
 
 #include <limits>
 
-#include "core/ops/attention/attention_cpu.h"
+#include "core/ops/attention/attention_tiles.h"
 #include "core/ops/philox-inl.h"
 #include "core/ops/tile_product-inl.h"
 

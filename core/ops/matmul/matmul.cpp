@@ -78,7 +78,7 @@ void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tens
   check_shape(where, "a", a, options.transpose_a ? Shape{k, m} : Shape{m, k});
   check_shape(where, "b", b, options.transpose_b ? Shape{n, k} : Shape{k, n});
   check_options(c, options);
-  if (n == 0 && m > 0 && k > 0 && options.row_sums) row_sums_behind(context, a, options);
+  if (n == 0 && m > 0 && k > 0 && options.row_sums) row_sums_behind(context, a, options.row_sums);
   if (m == 0 || n == 0 || (k == 0 && options.accumulate)) return;
   check(k > 0, where, "a has shape {}: a sum over nothing; only accumulate allows it",
         a.shape.to_string());

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/ops/backends.h"
 #include "core/ops/cpu_identity.h"
+#include "core/ops/matmul/matmul.h"
 #include "core/ops/matmul/matmul_behind.h"
 #include "core/ops/matmul/matmul_plan.h"
 #include "core/ops/matmul/matmul_widened.h"
@@ -190,9 +191,9 @@ void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tens
             const MatmulOptions& options) {
   multiply(context, a, b, options.gelu_input ? options.gelu_input : c,
            {options.transpose_a, options.transpose_b, options.accumulate, options.bias});
-  if (options.gelu_input) gelu_behind(context, c, options);
-  if (options.gelu_gradient) gelu_gradient_behind(context, c, options);
-  if (options.row_sums) row_sums_behind(context, a, options);
+  if (options.gelu_input) gelu_behind(context, c, options.gelu_input);
+  if (options.gelu_gradient) gelu_gradient_behind(context, c, options.gelu_gradient);
+  if (options.row_sums) row_sums_behind(context, a, options.row_sums);
   if (auto* profiler = Profiler::active()) {
     const MatmulProduct product = describe_product(a, b, c, options, false);
     profiler->note({"oneDNN", plan_matmul(product, Fusion::bias, 0).brief(), product.operations()});

@@ -5,6 +5,7 @@
 #include "core/cuda/runtime.h"
 #include "core/logging.h"
 #include "core/ops/backends.h"
+#include "core/ops/matmul/matmul.h"
 #include "core/ops/matmul/matmul_prepared.h"
 #include "core/ops/matmul/matmul_state.h"
 

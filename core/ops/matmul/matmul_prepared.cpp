@@ -176,9 +176,9 @@ cublasStatus_t PreparedMatmul::run(const Context& context, const Tensor& a, cons
   const cublasStatus_t status = multiply(context, a, b, d);
   if (status != CUBLAS_STATUS_SUCCESS) return status;
   if (plan_.bias_behind) add_bias(context, d, options.bias);
-  if (plan_.gelu_behind) gelu_behind(context, c, options);
-  if (plan_.gelu_gradient_behind) gelu_gradient_behind(context, c, options);
-  if (plan_.row_sums_behind) row_sums_behind(context, a, options);
+  if (plan_.gelu_behind) gelu_behind(context, c, options.gelu_input);
+  if (plan_.gelu_gradient_behind) gelu_gradient_behind(context, c, options.gelu_gradient);
+  if (plan_.row_sums_behind) row_sums_behind(context, a, options.row_sums);
   if (gradient) add(context, options.row_sums, sums, options.row_sums);
   return status;
 }

@@ -7,6 +7,8 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/files.h"
+#include "core/text.h"
 
 namespace switchyard::ops {
 
@@ -75,7 +77,7 @@ MatmulAlgorithm algorithm_of(const std::string& text) {
   check(digits && text.size() == 16 * algorithm.size(), where,
         "the algorithm is '{}'; {} hexadecimal digits are allowed", text, 16 * algorithm.size());
   for (size_t i = 0; i < algorithm.size(); ++i) {
-    algorithm[i] = std::stoull(text.substr(16 * i, 16), nullptr, 16);
+    algorithm[i] = parse_hexadecimal(text.substr(16 * i, 16)).value();
   }
   return algorithm;
 }
@@ -157,15 +159,7 @@ std::string MatmulTuning::to_text() const {
 }
 
 void MatmulTuning::save(const std::filesystem::path& file) const {
-  const std::filesystem::path unfinished = file.string() + ".new";
-  std::ofstream out(unfinished, std::ios::binary | std::ios::trunc);
-  out << to_text();
-  out.close();
-  check(out.good(), ExitCode::storage, where, "{} cannot be written", unfinished.string());
-  std::error_code error;
-  std::filesystem::rename(unfinished, file, error);
-  check(!error, where, "{} cannot be renamed to {}: {}", unfinished.string(), file.string(),
-        error.message());
+  write_file_atomically(file, to_text(), where);
 }
 
 std::string MatmulTuning::why_not(const TuningIdentity& here) const {

@@ -1,7 +1,7 @@
 #include "core/ops/norm/norm.h"
 
 #include "core/ops/backends.h"
-#include "core/ops/dropout_checks.h"
+#include "core/ops/checks.h"
 
 namespace switchyard::ops {
 

@@ -1,8 +1,8 @@
-#include <charconv>
 #include <cstdlib>
 #include <exception>
 
 #include "core/logging.h"
+#include "core/text.h"
 #include "parallel/comm/communicators.h"
 #include "parallel/comm/mpi/communicator.h"
 #include "parallel/comm/mpi/native.h"
@@ -21,10 +21,9 @@ struct MpiEnvironment::State {
 namespace {
 
 int ranks_started(const char* variable) {
-  const char* text = std::getenv(variable);
-  int ranks = 0;
-  if (text != nullptr) std::from_chars(text, text + std::string_view(text).size(), ranks);
-  return ranks;
+  const char* value = std::getenv(variable);
+  std::string_view text = value == nullptr ? "" : value;
+  return take_number<int>(text).value_or(0);
 }
 
 }  // namespace

@@ -7,7 +7,6 @@
 
 #include "core/cuda/runtime.h"
 #include "parallel/comm/nccl/api.h"
-#include "parallel/comm/nccl/watchdog.h"
 
 namespace switchyard {
 

@@ -11,12 +11,11 @@
 #include <vector>
 
 #include "core/device.h"
+#include "parallel/comm/nccl/watchdog.h"
 #include "parallel/comm/operation.h"
 #include "parallel/comm/scratch_pool.h"
 
 namespace switchyard {
-
-class NcclWatchdog;
 
 // What all NCCL communicators of a process share.
 struct NcclProcess {
@@ -49,7 +48,7 @@ struct NcclWork final : Handle::Work {
 
 // An NCCL communicator with a stream of its own, so that nothing but its own operations, in their
 // order, holds up an operation. Used by one thread at a time, and by the watchdog.
-class NcclLane {
+class NcclLane final : public Watched {
  public:
   // The communicator may still be in the making; this waits for it, up to the timeout, and takes it
   // over.
@@ -64,10 +63,10 @@ class NcclLane {
   ncclComm_t split(int color, int key, const ncclConfig_t& config);
   void settle(const char* doing);  // until the communicator is ready for the next call
   void finish(const std::shared_ptr<NcclWork>& work);  // all its calls have been made
-  void abort() { ncclCommAbort(comm_); }               // by the watchdog alone
-  void end_calls() { process_.calls.lock(); }  // of the whole process, for good; before that
-  // The watchdog's look: what is wrong, or nothing.
-  std::string find_fault();
+  // By the watchdog alone.
+  std::string find_fault() override;
+  void end_calls() override { process_.calls.lock(); }
+  void abort() override { ncclCommAbort(comm_); }
   const Member& self() const { return self_; }
   NcclProcess& process() { return process_; }
 

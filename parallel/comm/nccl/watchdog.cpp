@@ -7,7 +7,6 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "parallel/comm/communicators.h"
-#include "parallel/comm/nccl/lane.h"
 
 namespace switchyard {
 
@@ -24,12 +23,12 @@ NcclWatchdog::~NcclWatchdog() {
   thread_.join();
 }
 
-void NcclWatchdog::add(NcclLane& lane) {
+void NcclWatchdog::add(Watched& lane) {
   const std::lock_guard lock(mutex_);
   lanes_.push_back(&lane);
 }
 
-void NcclWatchdog::remove(NcclLane& lane) {
+void NcclWatchdog::remove(Watched& lane) {
   const std::lock_guard lock(mutex_);
   std::erase(lanes_, &lane);
 }
@@ -40,7 +39,7 @@ void NcclWatchdog::watch(int gpu) {
     select_gpu(gpu);
     std::unique_lock lock(mutex_);
     while (!wake_.wait_for(lock, interval, [&] { return stop_; })) {
-      for (NcclLane* lane : lanes_) {
+      for (Watched* lane : lanes_) {
         const std::string fault = lane->find_fault();
         if (!fault.empty()) end_with(fault, ExitCode::lost_peer);
       }
@@ -56,7 +55,7 @@ void NcclWatchdog::end_with(const std::string& fault, ExitCode code) {
   std::fflush(nullptr);
   std::thread([lanes = lanes_, code] {
     if (!lanes.empty()) lanes.front()->end_calls();
-    for (NcclLane* lane : lanes) lane->abort();
+    for (Watched* lane : lanes) lane->abort();
     end_job(static_cast<int>(code));
   }).detach();
   std::this_thread::sleep_for(2s);

@@ -10,7 +10,16 @@
 
 namespace switchyard {
 
-class NcclLane;
+// What the watchdog looks at.
+class Watched {
+ public:
+  virtual std::string find_fault() = 0;  // what is wrong, or nothing
+  virtual void end_calls() = 0;          // of the whole process, for good; before abort
+  virtual void abort() = 0;
+
+ protected:
+  ~Watched() = default;
+};
 
 // A thread that looks at every NCCL communicator of the process several times a second. When one
 // reports an error or an operation takes longer than the timeout, it prints rank, group, operation,
@@ -20,8 +29,8 @@ class NcclWatchdog {
  public:
   explicit NcclWatchdog(int gpu);
   ~NcclWatchdog();
-  void add(NcclLane& lane);
-  void remove(NcclLane& lane);
+  void add(Watched& lane);
+  void remove(Watched& lane);
 
  private:
   void watch(int gpu);
@@ -29,7 +38,7 @@ class NcclWatchdog {
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::vector<NcclLane*> lanes_;
+  std::vector<Watched*> lanes_;
   bool stop_ = false;
   std::thread thread_;
 };

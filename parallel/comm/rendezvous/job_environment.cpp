@@ -1,10 +1,10 @@
 #include "parallel/comm/rendezvous/job_environment.h"
 
-#include <charconv>
 #include <cstdlib>
 #include <limits>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace switchyard {
 
@@ -17,11 +17,9 @@ std::string text_of(const char* variable) {
 
 int64_t long_number_of(const char* variable) {
   const std::string text = text_of(variable);
-  int64_t number = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  check(error == std::errc() && end == text.data() + text.size() && number >= 0, "launch",
-        "{}={}; a number from 0 on is needed", variable, text);
-  return number;
+  const auto number = parse_number<int64_t>(text);
+  check(number.value_or(-1) >= 0, "launch", "{}={}; a number from 0 on is needed", variable, text);
+  return *number;
 }
 
 int number_of(const char* variable) {

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "parallel/comm/rendezvous/store.h"
 
 namespace switchyard {
@@ -29,13 +30,10 @@ class FileStore final : public Store {
           "rank {} sets \"{}\", which {} has already; every start needs a folder of its own",
           options().rank, key, folder_.string());
     const fs::path whole = path.string() + fmt::format(".part-{}", options().rank);
-    std::ofstream file(whole, std::ios::binary);
-    file.write(value.data(), static_cast<std::streamsize>(value.size()));
-    file.close();
-    std::error_code code;
-    if (file) fs::rename(whole, path, code);
-    check(file && !code, ExitCode::storage, "store", "rank {} cannot write \"{}\" to {}",
-          options().rank, key, folder_.string());
+    std::error_code code = write_whole(whole, value, Durability::in_memory);
+    if (!code) fs::rename(whole, path, code);
+    check(!code, ExitCode::storage, "store", "rank {} cannot write \"{}\" to {}", options().rank,
+          key, folder_.string());
   }
 
   std::string get(const std::string& key) override {

@@ -49,7 +49,7 @@ TEST(MatmulTuning, FilesHoldTheWholeTable) {
   const auto file = folder.path() / "matmul.jsonl";
   table_of_two().save(file);
   EXPECT_EQ(MatmulTuning::load(file), table_of_two());
-  EXPECT_FALSE(std::filesystem::exists(file.string() + ".new"));
+  EXPECT_FALSE(std::filesystem::exists(file.string() + ".tmp"));
   expect_error([&] { MatmulTuning::load(folder.path() / "none"); }, "cannot be read");
   expect_error([&] { table_of_two().save(folder.path() / "no" / "folder"); }, "cannot be written");
 }

@@ -1,10 +1,9 @@
-#include "core/ops/matmul/matmul_settings.h"
+#include "core/ops/matmul/matmul_state.h"
 
 #include <atomic>
 #include <mutex>
 
 #include "core/error.h"
-#include "core/ops/matmul/matmul_state.h"
 
 namespace switchyard::ops {
 

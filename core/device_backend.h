@@ -2,10 +2,13 @@
 
 #include <cstdint>
 
-#include "core/device.h"
+namespace switchyard {
+struct GpuDescription;
+enum class Priority : uint8_t;
+}  // namespace switchyard
 
-// Private to core: what device.cpp and memory.cpp ask of the CUDA runtime, handles as void*.
-// device_cuda.cpp defines these, or device_no_cuda.cpp where a build has no CUDA.
+// Private to core: what device.cpp, graph.cpp and memory.cpp ask of the CUDA runtime, handles as
+// void*. cuda/device_cuda.cpp defines these, or cuda/device_no_cuda.cpp in a build without CUDA.
 namespace switchyard::cuda {
 
 int count();  // 0 where the runtime reports any error

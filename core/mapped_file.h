@@ -2,16 +2,16 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
+#include <string_view>
 
 namespace switchyard {
 
-// A whole file mapped read-only; throws Error naming the file when it cannot be opened or is not a
-// regular file.
+// A whole file mapped read-only. Throws Error of `where` naming the file when it cannot be opened
+// or is not a regular file; `needed` says what would be.
 class MappedFile {
  public:
-  explicit MappedFile(std::string path);
+  MappedFile(std::string path, std::string_view where, std::string_view needed);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
