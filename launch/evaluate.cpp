@@ -60,7 +60,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
   PathSpecification path;
   std::unique_ptr<CheckpointReader> reader;
   std::unique_ptr<EvaluationData> data;
-  agree_on_errors(world, [&] {
+  world.control().agree([&] {
     settings = with_fallbacks(layout_options(), given);
     apply_device_settings(settings);
     layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
@@ -78,7 +78,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
   });
   const Mesh mesh = make_mesh(layout, world);
   std::unique_ptr<Engine> engine;
-  agree_on_errors(world, [&] {
+  world.control().agree([&] {
     engine = std::make_unique<Engine>(engine_options(path, settings, false), mesh);
     if (reader) {
       engine->load_weights(*reader);
@@ -94,7 +94,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
         progress.add(layout.dp);  // the others are as far
       });
   Evaluation result = summarize(reader ? reader->info() : CheckpointInfo{}, score, *data);
-  agree_on_errors(world, [&] {
+  world.control().agree([&] {
     check(std::isfinite(result.loss), ExitCode::non_finite, "eval",
           "the loss of '{}' at step {} is {}; its weights give no finite score", run, result.step,
           std::isnan(result.loss) ? std::abs(result.loss) : result.loss);

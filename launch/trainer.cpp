@@ -59,13 +59,13 @@ LastStart last_start_of(const RunFolder& run, Communicator& world) {
   std::string line;
   LastStart last;
   int64_t largest = 0;  // rank 0 alone writes numbers
-  agree_on_errors(world, [&] {
+  world.control().agree([&] {
     if (world.rank() != 0) return;
     line = last_start_line(run.folder());
     largest = largest_start(run.folder());
   });
-  line = broadcast_text(world, line);
-  agree_on_errors(world, [&] { last = parse_start(line); });
+  line = world.control().broadcast(line, "the last start");
+  world.control().agree([&] { last = parse_start(line); });
   last.number = std::max(last.number, largest);
   return last;
 }
@@ -135,7 +135,7 @@ void name_thread(const Mesh& mesh) {
 std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh,
                                     const PathSpecification& path) {
   std::unique_ptr<Engine> engine;
-  agree_on_errors(*mesh.world, [&] {
+  mesh.world->control().agree([&] {
     engine = std::make_unique<Engine>(start.options, mesh);
     if (!start.origin) engine->initialize(path.seeds.initial());
   });
@@ -158,7 +158,7 @@ std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh,
 }
 
 void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
-  agree_on_errors(*mesh.world, [&] {
+  mesh.world->control().agree([&] {
     try {
       const CheckpointReader reader(origin.entry.folder);
       verify_with_progress(reader, mesh.world->rank(), mesh.world->size());
@@ -176,12 +176,12 @@ bool keeps_fork_point(const RunFolder& run, const PathSpecification& path, const
                       Communicator& world) {
   if (!start.origin || !start.origin->is_parent) return false;
   std::string own;
-  agree_on_errors(world, [&] {
+  world.control().agree([&] {
     if (world.rank() != 0) return;
     const auto& fork = path.lineage.back();
     if (!pin_fork_point(start.origin->folder, fork.step, fork.checkpoint, run)) own = "own";
   });
-  return !broadcast_text(world, own).empty();
+  return !world.control().broadcast(own, "what is kept").empty();
 }
 
 void report_memory(const EngineOptions& options, const Mesh& mesh) {
@@ -235,7 +235,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   const RunFolder run(folder);
   Settings settings;
   Layout layout;
-  agree_on_errors(world, [&] {
+  world.control().agree([&] {
     settings = with_fallbacks(run_options(), given);
     apply_device_settings(settings);
     layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
@@ -249,12 +249,12 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
       run_options(), with_remembered(given, last.remembered,
                                      path.lineage.empty() && path.split.has_validation_part()));
   Start start;
-  agree_on_errors(world, [&] {
+  world.control().agree([&] {
     if (!is_new) start.origin = find_origin(run, path, given);
     start.step = start.origin ? start.origin->entry.step : path.start_step();
   });
   if (is_reached(run, path, given, settings, start.step, world)) return ExitCode::reached;
-  agree_on_errors(world, [&] {
+  world.control().agree([&] {
     start.options = engine_options(path, settings, true);
     check_engine(start.options, layout);
     check_learns(path, settings, start.step);
@@ -278,7 +278,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
                  run.folder().string());
   }
   const auto engine = make_engine(start, mesh, path);
-  agree_on_errors(world, [&] {
+  world.control().agree([&] {
     if (world.rank() != 0) return;
     if (is_new) settle_new(run, path, lock);
     if (times_products) keep_matmul_choices(run.folder());
@@ -286,7 +286,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   if (start.origin) load(*start.origin, mesh, *engine);
   report_start(path, start, mesh, *engine);
   engine->rehearse();
-  agree_on_errors(world, [&] {  // steps behind the origin are given up once all else has succeeded
+  world.control().agree([&] {  // steps behind the origin are given up once all else has succeeded
     if (world.rank() == 0 && start.origin) discard_behind(run, start.origin->entry.step);
   });
   TrainingLoop loop(run, path, settings, mesh, *engine, *start.data, start.validation, start.record,

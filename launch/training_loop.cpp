@@ -1,15 +1,14 @@
 #include "launch/training_loop.h"
 
-#include <cstdio>
 #include <limits>
 #include <utility>
 
 #include "core/error.h"
 #include "core/logging.h"
 #include "core/stop_signal.h"
-#include "launch/engine/world.h"
 #include "launch/path/retention.h"
 #include "parallel/comm/communicators.h"
+#include "parallel/comm/control_plane.h"
 
 namespace switchyard {
 
@@ -124,9 +123,7 @@ Engine::StepResult TrainingLoop::outcome_in_time() {
   try {
     return engine_.finish_step();
   } catch (const OverdueStep& problem) {
-    std::fprintf(stderr, "switchyard: %s\n", problem.what());
-    std::fflush(nullptr);
-    end_job(static_cast<int>(problem.code()));
+    end_job(static_cast<int>(print_error(problem)));
   }
 }
 
@@ -204,10 +201,10 @@ void TrainingLoop::save(const StepMetrics& m) {
   const auto retain = [&] {
     if (mesh_.world->rank() == 0) retain_latest(folder_, settings_.integer("keep-checkpoints"));
   };
-  agree_on_errors(*mesh_.world, retain);  // of a start that keeps fewer; a disk may be full
-  agree_on_errors(*mesh_.world, [&] { writer_.stage(info, state); });
-  agree_on_errors(*mesh_.world, [&] { writer_.commit(); });
-  agree_on_errors(*mesh_.world, retain);
+  mesh_.world->control().agree(retain);  // of a start that keeps fewer; a disk may be full
+  mesh_.world->control().agree([&] { writer_.stage(info, state); });
+  mesh_.world->control().agree([&] { writer_.commit(); });
+  mesh_.world->control().agree(retain);
   if (mesh_.world->rank() == 0) {
     log::info("saved step {} in {:.1f} s", m.step, seconds_since(begin));
   }
@@ -246,7 +243,7 @@ void TrainingLoop::show(const StepMetrics& m) {
 ExitCode TrainingLoop::run() {
   const bool leads = mesh_.world->rank() == 0;
   const int64_t step = start_.step;
-  agree_on_errors(*mesh_.world, [&] {
+  mesh_.world->control().agree([&] {
     if (leads) log_ = std::make_unique<MetricsLog>(folder_.folder(), step);
   });
   if (const auto reached = describe_reached(path_, settings_, step); !reached.empty()) {

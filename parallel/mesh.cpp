@@ -65,7 +65,7 @@ Mesh make_mesh(const Layout& layout, Communicator& world) {
   const bool at_an_end = mesh.first_stage() || mesh.last_stage();
   mesh.embedding = world.split(at_an_end ? color_along(&Coordinates::pp, layout, mesh.place) : -1,
                                mesh.place.pp, "embedding");
-  mesh.checkpoint = world.split(0, world.rank(), "checkpoint");
+  mesh.checkpoint = world.control().duplicate("checkpoint");
   return mesh;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "parallel/comm/communicator.h"
+#include "parallel/comm/control_plane.h"
 
 namespace switchyard {
 
@@ -27,13 +28,14 @@ Coordinates coordinates_of(const Layout& layout, int rank);
 int rank_of(const Layout& layout, const Coordinates& place);
 
 // A rank's layout, place and groups. `embedding` joins the first and last stage (the rank itself
-// alone where pp is 1); it is null on stages between. `checkpoint` is a second communicator over
-// all ranks, for saving.
+// alone where pp is 1); it is null on stages between. `checkpoint` is a second control plane,
+// for saving.
 struct Mesh {
   Layout layout;
   Coordinates place;
   Communicator* world = nullptr;
-  std::unique_ptr<Communicator> tp, dp, pp, embedding, checkpoint;
+  std::unique_ptr<Communicator> tp, dp, pp, embedding;
+  std::unique_ptr<ControlPlane> checkpoint;
 
   bool first_stage() const { return place.pp == 0; }
   bool last_stage() const { return place.pp == layout.pp - 1; }

@@ -101,7 +101,7 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
   // Without MPI ranks meet over the device that could not be read; each has met the same.
   if (problem && !MpiEnvironment::launched()) std::rethrow_exception(problem);
   const auto in_world = [&](Communicator& world) {
-    agree_on_errors(world, [&] {
+    world.control().agree([&] {
       if (problem) std::rethrow_exception(problem);
     });
     return body(*command, world);

@@ -41,7 +41,7 @@ int eval_command(Arguments arguments) {
                           [](Command& command, Communicator& world) {
                             std::string run;
                             std::vector<std::string> data;
-                            agree_on_errors(world, [&] {
+                            world.control().agree([&] {
                               run = take_run(command, "RUN[@STEP]");
                               data = command.given.list("data-path");
                             });

@@ -11,7 +11,7 @@ int train_command(Arguments arguments) {
   return run_on_all_ranks(specs, arguments, "train RUN [options]",
                           [](Command& command, Communicator& world) {
                             std::string run;
-                            agree_on_errors(world, [&] { run = take_run(command, "RUN"); });
+                            world.control().agree([&] { run = take_run(command, "RUN"); });
                             return train(run, command.given, world);
                           });
 }

@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
-#include "launch/engine/world.h"
+#include "parallel/comm/control_plane.h"
 #include "parallel/pipeline/schedule.h"
 
 namespace switchyard {
@@ -33,7 +33,8 @@ DistributedOptimizer::Options optimizer_options(const EngineOptions& o) {
   return options;
 }
 
-// What the numbers that go with a step's sums mean.
+// What the numbers that go with a step's sums mean. All ranks have to know of these behind the same
+// step, and an exchange of the control plane in each step would make it wait.
 enum Remark { stop_remark, failure_remark };
 
 int64_t scored_tokens(std::span<const TokenBatch> batches) {
@@ -129,7 +130,7 @@ double Engine::read_loss_sum() {
 // Every rank has the same value, so that all meet the error at once.
 void Engine::stop_unless_finite(const char* what, int64_t step, double value) {
   if (std::isfinite(value)) return;
-  agree_on_errors(*mesh_.world, [&] {
+  mesh_.world->control().agree([&] {
     fail(ExitCode::non_finite, "train", "the {} of step {} is {}; nothing of this step was saved",
          what, step,
          std::isnan(value) ? std::abs(value) : value);  // the sign of no number means nothing
@@ -141,7 +142,7 @@ void Engine::note_failure(const Error& problem) {
 }
 
 void Engine::agree_on_failures() {
-  agree_on_errors(*mesh_.world, [&] {
+  mesh_.world->control().agree([&] {
     if (failure_) throw Error(*failure_);
   });
 }
@@ -277,7 +278,7 @@ Engine::Score Engine::score(int64_t samples, const ReadSample& read) {
     const int64_t begin = std::min(share.begin + done, share.end);
     const Share part{begin, std::min(begin + evaluation_run, share.end)};
     std::span<TokenBatch> batches;
-    agree_on_errors(*mesh_.world, [&] { batches = read_microbatches(part, samples, read); });
+    mesh_.world->control().agree([&] { batches = read_microbatches(part, samples, read); });
     if (batches.empty()) continue;
     mine.tokens += scored_tokens(batches);
     const auto sent = inputs_.send(0, stream_);

@@ -8,8 +8,8 @@
 #include "core/logging.h"
 #include "core/ops/matmul/matmul_settings.h"
 #include "core/ops/matmul/matmul_tuning.h"
-#include "launch/engine/world.h"
 #include "model/gpt_stage.h"
+#include "parallel/comm/control_plane.h"
 
 namespace switchyard {
 
@@ -68,11 +68,11 @@ std::string choose(const std::filesystem::path& folder, const EngineOptions& opt
 void settle_matmul_choices(const std::filesystem::path& folder, const EngineOptions& options,
                            const Mesh& mesh, bool goes_on) {
   std::string text;
-  agree_on_errors(*mesh.world, [&] {
+  mesh.world->control().agree([&] {
     if (mesh.world->rank() == 0) text = choose(folder, options, mesh.layout, goes_on);
   });
-  text = broadcast_text(*mesh.world, text);
-  agree_on_errors(*mesh.world, [&] {
+  text = mesh.world->control().broadcast(text, "timed matrix products");
+  mesh.world->control().agree([&] {
     const auto table = ops::MatmulTuning::parse(text, "the first rank's table");
     ops::use_matmul_tuning(std::make_shared<const ops::MatmulTuning>(table));
   });

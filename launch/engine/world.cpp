@@ -3,10 +3,8 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <thread>
 
 #include "core/logging.h"
 #include "core/text.h"
@@ -38,22 +36,8 @@ void select_own_gpu() {
   select_gpu(local / share);
 }
 
-NcclEnvironment::ShareText through(Communicator& world) {
-  return [&world](const std::string& text) { return broadcast_text(world, text); };
-}
-
-NcclEnvironment::ShareText through(Store& store) {
-  return [&store](const std::string& text) {
-    const std::string key = "nccl id";
-    if (store.options().rank == 0) store.set(key, text);
-    return store.get(key);
-  };
-}
-
-int print(const std::exception& problem) {
-  std::fprintf(stderr, "switchyard: %s\n", problem.what());
-  std::fflush(nullptr);
-  return static_cast<int>(code_of(problem));
+void label_thread(const Communicator& world) {
+  if (world.size() > 1) set_thread_label(fmt::format("rank {}", world.rank()));
 }
 
 }  // namespace
@@ -65,27 +49,22 @@ World::World(std::chrono::milliseconds timeout, Device device, bool deterministi
         name_of(device));
   try {
     join(timeout, device, deterministic);
+  } catch (const AgreedError&) {
+    mpi_.reset();  // in order: every rank is here
+    throw;
   } catch (const std::exception& problem) {
     if (!mpi_) throw;
-    end_job(print(problem));
+    end_job(static_cast<int>(print_error(problem)));
   }
-  if (communicator_->size() > 1) set_thread_label(fmt::format("rank {}", communicator_->rank()));
   log::show_label(communicator_->rank() > 0);
 }
 
 void World::join(std::chrono::milliseconds timeout, Device device, bool deterministic) {
-  NcclEnvironment::Options options{
+  const NcclEnvironment::Options options{
       .timeout = timeout, .deterministic = deterministic, .ranks_per_gpu = ranks_per_gpu()};
   if (MpiEnvironment::launched()) {
     mpi_ = std::make_unique<MpiEnvironment>(nullptr, nullptr, timeout);
-    communicator_ = &mpi_->world();
-    if (device == Device::cpu) return;
-    select_own_gpu();
-    options.rank = communicator_->rank();
-    options.size = communicator_->size();
-    nccl_ = std::make_unique<NcclEnvironment>(options, through(*communicator_));
-    communicator_ = &nccl_->world();
-    return;
+    return join_over_mpi(device, options);
   }
   const auto job = job_environment();
   if (device == Device::cuda) select_own_gpu();
@@ -98,47 +77,43 @@ void World::join(std::chrono::milliseconds timeout, Device device, bool determin
         "{} ranks were started without MPI ({}); on the CPU ranks talk over it: start them with "
         "mpirun, or srun --mpi=pmix",
         job->size, job->source);
-  options.rank = job->rank;
-  options.size = job->size;
-  const auto store = make_store(*job, timeout);
-  nccl_ = std::make_unique<NcclEnvironment>(options, through(*store));
-  communicator_ = &nccl_->world();
-  store->barrier("nccl is up");
+  join_over_store(*job, options);
 }
 
-void agree_on_errors(Communicator& world, const std::function<void()>& body) {
-  // The largest wins: the lowest failing rank reports size - rank and its code, others 0.
-  constexpr int32_t codes = 256;
-  int32_t mine = 0;
-  std::string message;
-  try {
-    body();
-  } catch (const AgreedError&) {
-    throw;
-  } catch (const std::exception& problem) {
-    message = problem.what();
-    mine = (world.size() - world.rank()) * codes + static_cast<int32_t>(code_of(problem));
-  }
-  int32_t worst = mine;
-  Stream stream;
-  world.all_reduce(std::span<int32_t>(&worst, 1), ReduceOp::max, stream, {"agreement on errors"})
-      .wait(stream);
-  if (worst == 0) return;
-  if (worst == mine) std::fprintf(stderr, "switchyard: %s\n", message.c_str());
-  throw AgreedError(message, static_cast<ExitCode>(worst % codes));
+void World::join_over_mpi(Device device, const NcclEnvironment::Options& options) {
+  communicator_ = &mpi_->world();
+  label_thread(*communicator_);
+  if (device == Device::cpu) return;
+  ControlPlane& control = communicator_->control();
+  control.agree(select_own_gpu);
+  nccl_ = std::make_unique<NcclEnvironment>(options, control.duplicate("nccl"));
+  communicator_ = &nccl_->world();
+}
+
+void World::join_over_store(const JobEnvironment& job, const NcclEnvironment::Options& options) {
+  const std::shared_ptr<ControlPlane> control =
+      make_control_plane(make_store(job, options.timeout));
+  nccl_ = std::make_unique<NcclEnvironment>(options, control);
+  communicator_ = &nccl_->world();
+  label_thread(*communicator_);
 }
 
 int run_in_world(std::chrono::milliseconds timeout,
                  const std::function<ExitCode(Communicator& world)>& body, Device device,
                  bool deterministic) {
-  World world(timeout, device, deterministic);
+  std::unique_ptr<World> world;
   try {
-    return static_cast<int>(body(world.communicator()));
+    world = std::make_unique<World>(timeout, device, deterministic);
+  } catch (const AgreedError& problem) {
+    return static_cast<int>(problem.code());
+  }
+  try {
+    return static_cast<int>(body(world->communicator()));
   } catch (const AgreedError& problem) {
     return static_cast<int>(problem.code());
   } catch (const std::exception& problem) {
-    const int code = print(problem);
-    if (world.communicator().size() > 1) end_job(code);
+    const int code = static_cast<int>(print_error(problem));
+    if (world->communicator().size() > 1) end_job(code);
     return code;
   }
 }
@@ -167,18 +142,6 @@ Layout layout_of(int world, int64_t tp, int64_t pp) {
   layout.pp = static_cast<int>(pp);
   layout.dp = static_cast<int>(world / (tp * pp));
   return layout;
-}
-
-std::string broadcast_text(Communicator& world, const std::string& text) {
-  Stream stream;
-  auto length = static_cast<int64_t>(text.size());
-  world.broadcast(std::span<int64_t>(&length, 1), 0, stream, {"length of a text"}).wait(stream);
-  std::vector<uint8_t> bytes(text.begin(), text.end());
-  bytes.resize(static_cast<size_t>(length));
-  if (length > 0) {
-    world.broadcast(std::span<uint8_t>(bytes), 0, stream, {"text"}).wait(stream);
-  }
-  return {bytes.begin(), bytes.end()};
 }
 
 void share_cores_among_local_ranks() {

@@ -2,8 +2,8 @@
 
 #include "core/error.h"
 #include "core/logging.h"
-#include "launch/engine/world.h"
 #include "launch/path/retention.h"
+#include "parallel/comm/control_plane.h"
 
 namespace switchyard {
 
@@ -56,7 +56,7 @@ PathSpecification begin_path(const RunFolder& run, const Settings& given) {
 PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool& is_new,
                               std::unique_ptr<PathLock>& lock, Communicator& world) {
   std::string text;
-  agree_on_errors(world, [&] {
+  world.control().agree([&] {
     if (world.rank() != 0) return;
     is_new = !run.exists();
     if (!is_new) lock = std::make_unique<PathLock>(run);
@@ -67,8 +67,9 @@ PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool&
     }
     text = path.to_json();
   });
-  is_new = !broadcast_text(world, is_new ? "new" : "").empty();
-  return PathSpecification::from_json(broadcast_text(world, text), "the path of rank 0");
+  ControlPlane& control = world.control();
+  is_new = !control.broadcast(is_new ? "new" : "", "whether the path is new").empty();
+  return PathSpecification::from_json(control.broadcast(text, "the path"), "the path of rank 0");
 }
 
 void settle_new(const RunFolder& run, const PathSpecification& path,

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/sharded_tensor.h"
-#include "parallel/comm/communicator.h"
+#include "parallel/comm/control_plane.h"
 
 namespace switchyard {
 
@@ -51,14 +51,14 @@ struct StoredTensor {
 
 // Writes a checkpoint in two calls: stage() copies what is to be written to host memory and takes
 // no part in any collective (device memory must be at rest: no work queued that writes it);
-// commit() writes it and is collective over `comm`. Each rank writes its pieces into shards/, rank
-// 0 then the master checkpoint.h5 with a virtual dataset for every tensor; the folder counts as
-// complete from the rename of the master on. An incomplete folder of the same step is removed
-// first; a complete one is never touched (Error). Any rank's failure (disk full, ...) is thrown as
-// Error on every rank, and leaves no complete checkpoint.
+// commit() writes it and is collective over `control`. Each rank writes its pieces into shards/,
+// rank 0 then the master checkpoint.h5 with a virtual dataset for every tensor; the folder counts
+// as complete from the rename of the master on. An incomplete folder of the same step is removed
+// first; a complete one is never touched (Error). Any rank's failure (disk full, ...) is agreed
+// on, and leaves no complete checkpoint.
 class CheckpointWriter {
  public:
-  CheckpointWriter(std::filesystem::path checkpoints, Communicator& comm);
+  CheckpointWriter(std::filesystem::path checkpoints, ControlPlane& control);
   ~CheckpointWriter();
   void stage(CheckpointInfo info, std::span<const ShardedTensor> tensors);
   void commit();

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <system_error>
 #include <utility>
 
@@ -71,7 +72,7 @@ void discard_incomplete(const fs::path& folder) {
   try {
     if (fs::exists(folder / master_name)) return;
     discard_checkpoint_folder(folder);
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     log::warning("an incomplete checkpoint stays behind: {}", error.what());
   }
 }

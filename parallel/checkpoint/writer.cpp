@@ -3,12 +3,12 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "parallel/checkpoint/agreement.h"
 #include "parallel/checkpoint/checkpoint.h"
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/host_copy.h"
 #include "parallel/checkpoint/master.h"
 #include "parallel/checkpoint/shard.h"
+#include "parallel/comm/control_plane.h"
 
 namespace switchyard {
 
@@ -48,7 +48,7 @@ int64_t bytes_of(std::span<const ShardedTensor> tensors) {
 
 struct CheckpointWriter::State {
   fs::path checkpoints;
-  Communicator& comm;
+  ControlPlane& control;
   CheckpointInfo info;
   Memory buffer;  // kept from one save to the next
   std::vector<StagedTensor> tensors;
@@ -59,6 +59,7 @@ struct CheckpointWriter::State {
   CheckpointIndex write_shard(const fs::path& folder) const;
   void write_all(const fs::path& folder);
   void agree_on_info();
+  void agree(const std::function<void()>& body) const { control.agree(body, "saving"); }
 };
 
 // Copies the pieces of a tensor to the buffer, from byte `used` on.
@@ -80,17 +81,19 @@ StagedTensor CheckpointWriter::State::copy(const ShardedTensor& tensor, int64_t&
 
 // Rank 0's id holds, or a random one; all ranks must mean the same step.
 void CheckpointWriter::State::agree_on_info() {
-  if (comm.rank() == 0 && info.id.empty()) info.id = random_checkpoint_id();
-  const auto ids = gather_texts(comm, info.id);
-  const auto steps = gather_texts(comm, std::to_string(info.step));
-  for (size_t i = 0; i < ids.size(); ++i) {
-    check(steps[i] == steps[0], "checkpoint", "rank {} saves step {} and rank 0 step {}", i,
-          steps[i], steps[0]);
-    check(ids[i].empty() || ids[i] == ids[0], "checkpoint",
-          "rank {} names the checkpoint {} and rank 0 {}; give the same id or none", i, ids[i],
-          ids[0]);
-  }
-  info.id = ids[0];
+  if (control.rank() == 0 && info.id.empty()) info.id = random_checkpoint_id();
+  const auto ids = control.gather(info.id, "ids of the checkpoint");
+  const auto steps = control.gather(std::to_string(info.step), "steps to save");
+  control.agree([&] {
+    for (size_t i = 0; i < ids.size(); ++i) {
+      check(steps[i] == steps[0], "checkpoint", "rank {} saves step {} and rank 0 step {}", i,
+            steps[i], steps[0]);
+      check(ids[i].empty() || ids[i] == ids[0], "checkpoint",
+            "rank {} names the checkpoint {} and rank 0 {}; give the same id or none", i, ids[i],
+            ids[0]);
+    }
+  });
+  info.id = control.broadcast(info.id, "id of the checkpoint");
 }
 
 // This rank's file and what it holds; a rank without elements writes none.
@@ -100,7 +103,7 @@ CheckpointIndex CheckpointWriter::State::write_shard(const fs::path& folder) con
   for (const StagedTensor& staged : tensors) {
     IndexedTensor entry{staged.tensor, staged.aliases, {}};
     for (const StagedPiece& piece : staged.pieces) {
-      if (!shard) shard = std::make_unique<ShardWriter>(folder, comm.rank(), info);
+      if (!shard) shard = std::make_unique<ShardWriter>(folder, control.rank(), info);
       const void* data = static_cast<const char*>(buffer.data()) + piece.begin;
       const int number = static_cast<int>(entry.pieces.size());
       entry.pieces.push_back(
@@ -115,10 +118,10 @@ CheckpointIndex CheckpointWriter::State::write_shard(const fs::path& folder) con
 // A collective step at a time: the folder, everyone's shard, the master.
 void CheckpointWriter::State::write_all(const fs::path& folder) {
   CheckpointIndex own;
-  agree(comm, [&] { own = write_shard(folder); });
-  const auto texts = gather_texts(comm, to_json(own));
-  agree(comm, [&] {
-    if (comm.rank() != 0) return;
+  agree([&] { own = write_shard(folder); });
+  const auto texts = control.gather(to_json(own), "descriptions of the shards");
+  agree([&] {
+    if (control.rank() != 0) return;
     std::vector<CheckpointIndex> parts;
     parts.reserve(texts.size());
     for (const std::string& text : texts) parts.push_back(index_from_json(text));
@@ -126,8 +129,8 @@ void CheckpointWriter::State::write_all(const fs::path& folder) {
   });
 }
 
-CheckpointWriter::CheckpointWriter(fs::path checkpoints, Communicator& comm)
-    : state_(new State{std::move(checkpoints), comm, {}, {}, {}, false}) {}
+CheckpointWriter::CheckpointWriter(fs::path checkpoints, ControlPlane& control)
+    : state_(new State{std::move(checkpoints), control, {}, {}, {}, false}) {}
 
 CheckpointWriter::~CheckpointWriter() = default;
 
@@ -153,8 +156,8 @@ void CheckpointWriter::commit() {
   state.ready = false;
   state.agree_on_info();
   const fs::path folder = checkpoint_folder(state.checkpoints, state.info.step);
-  const bool leads = state.comm.rank() == 0;
-  agree(state.comm, [&] {
+  const bool leads = state.control.rank() == 0;
+  state.agree([&] {
     if (leads) prepare_checkpoint_folder(folder);
   });
   try {

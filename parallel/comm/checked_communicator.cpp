@@ -126,6 +126,10 @@ Handle CheckedCommunicator::recv(Buffer buffer, int peer, Stream& stream, Label 
   return begin({.kind = OperationKind::recv, .out = buffer, .peer = peer}, stream, label);
 }
 
+ControlPlane& CheckedCommunicator::control() {
+  return control_ ? *control_ : Communicator::control();
+}
+
 void CheckedCommunicator::barrier(Label label) {
   Stream stream;
   begin({.kind = OperationKind::barrier}, stream, label).wait(stream);

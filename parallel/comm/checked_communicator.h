@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "parallel/comm/control_plane.h"
 #include "parallel/comm/operation.h"
 
 namespace switchyard {
@@ -24,6 +25,8 @@ class CheckedCommunicator : public Communicator {
   Handle send(Buffer buffer, int peer, Stream& stream, Label label) final;
   Handle recv(Buffer buffer, int peer, Stream& stream, Label label) final;
   void barrier(Label label) final;
+  ControlPlane& control() final;
+  void set_control(std::shared_ptr<ControlPlane> control) { control_ = std::move(control); }
 
  protected:
   const Member& self() const { return self_; }
@@ -45,6 +48,7 @@ class CheckedCommunicator : public Communicator {
   void check_counts(const Operation& operation, int64_t whole, int64_t part) const;
 
   Member self_;
+  std::shared_ptr<ControlPlane> control_;  // of a world
 };
 
 // The group of one rank that split() makes; its buffers may lie on any device.

@@ -24,4 +24,8 @@ void Handle::wait(Stream& stream) {
   if (const auto work = std::exchange(work_, nullptr)) work->wait(stream);
 }
 
+ControlPlane& Communicator::control() {
+  fail("communicator", "{} has no control plane; the world has", name());
+}
+
 }  // namespace switchyard

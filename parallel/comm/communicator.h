@@ -48,6 +48,8 @@ class Handle {
   std::shared_ptr<Work> work_;
 };
 
+class ControlPlane;
+
 // What an operation is for; printed when it fails or hangs, together with group, rank and step.
 struct Label {
   std::string_view what;  // a literal, such as "all-gather of weights"
@@ -96,6 +98,8 @@ class Communicator {
   // The members that give the same color, ordered by key (then by rank); collective. A negative
   // color takes part in no group and gets nullptr.
   virtual std::unique_ptr<Communicator> split(int color, int key, std::string name) = 0;
+  // What the ranks' hosts agree through; a world's alone, Error in groups that were split off.
+  virtual ControlPlane& control();
 };
 
 }  // namespace switchyard

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "parallel/comm/communicator.h"
+#include "parallel/comm/control_plane.h"
 
 namespace switchyard {
 
@@ -46,17 +47,14 @@ class MpiEnvironment {
 class NcclEnvironment {
  public:
   struct Options {
-    int rank = 0;
-    int size = 1;
     std::chrono::milliseconds timeout{60'000};
     bool deterministic = true;  // sums in one order: NCCL's rings, without NVLink SHARP
     int ranks_per_gpu = 1;      // more: for tests of layouts
   };
-  // Gives rank 0's text to every rank; the way that ranks have before there is NCCL.
-  using ShareText = std::function<std::string(const std::string&)>;
   // Collective. Returns when all ranks have come and NCCL has allocated what it needs; throws Error
   // at the timeout. An operation that later fails or exceeds the timeout ends the job.
-  NcclEnvironment(const Options& options, const ShareText& share);
+  // The ranks, which find each other through `control`, are its.
+  NcclEnvironment(const Options& options, const std::shared_ptr<ControlPlane>& control);
   ~NcclEnvironment();
   NcclEnvironment(const NcclEnvironment&) = delete;
   NcclEnvironment& operator=(const NcclEnvironment&) = delete;

@@ -98,7 +98,9 @@ std::unique_ptr<Communicator> make_self_communicator(std::string name, int world
 }
 
 std::unique_ptr<Communicator> make_self_communicator() {
-  return make_self_communicator("world", 0);
+  auto world = std::make_unique<SelfCommunicator>(Member{.group = "world"});
+  world->set_control(make_control_plane(make_self_communicator("control", 0)));
+  return world;
 }
 
 }  // namespace switchyard

@@ -1,3 +1,4 @@
+#include "data/dataset.h"
 #include "data/dataset_writer.h"
 
 #include <gmock/gmock.h>

@@ -37,7 +37,7 @@ void save(const RunFolder& run, int64_t step, int ranks, int tensors = 1) {
       all.push_back(
           {fmt::format("/model/w{}", i), {rows}, DType::f32, {{part, values.data()}}, {}});
     }
-    CheckpointWriter writer(run.checkpoints(), world);
+    CheckpointWriter writer(run.checkpoints(), world.control());
     writer.stage(info, all);
     writer.commit();
   });

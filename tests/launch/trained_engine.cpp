@@ -48,7 +48,7 @@ State state_in(const std::filesystem::path& folder, int64_t step) {
 }
 
 void save(TrainedEngine& run, const std::filesystem::path& folder, int64_t step, bool counters) {
-  CheckpointWriter writer(folder, *run.world);
+  CheckpointWriter writer(folder, run.world->control());
   CheckpointInfo info;
   info.step = step;
   auto state = run.engine.state_to_save();

@@ -147,7 +147,7 @@ void save(const std::filesystem::path& checkpoints, int64_t step,
   run_thread_ranks(ranks, {}, [&](Communicator& world) {
     LocalPieces pieces(tensors, world.size(), world.rank());
     pieces.fill(static_cast<uint64_t>(step));
-    CheckpointWriter writer(checkpoints, world);
+    CheckpointWriter writer(checkpoints, world.control());
     writer.stage(info_of_step(step), pieces.sharded());
     writer.commit();
   });

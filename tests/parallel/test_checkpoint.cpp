@@ -121,7 +121,7 @@ TEST(Checkpoint, InfoDocumentsAndTensorsComeBack) {
 TEST(Checkpoint, ALossThatIsNotANumberComesBack) {
   const TemporaryFolder folder;
   const auto world = make_self_communicator();
-  CheckpointWriter writer(folder.path(), *world);
+  CheckpointWriter writer(folder.path(), world->control());
   CheckpointInfo info = info_of_step(1);
   info.loss = std::nan("");
   writer.stage(info, {});
@@ -134,7 +134,7 @@ TEST(Checkpoint, SavingAgainAllocatesNothing) {
   const auto world = make_self_communicator();
   const auto tensors = random_tensors(3, 10);
   LocalPieces pieces(tensors, 1, 0);
-  CheckpointWriter writer(folder.path(), *world);
+  CheckpointWriter writer(folder.path(), world->control());
   int64_t bytes = 0;
   for (const auto& tensor : tensors) bytes += tensor.shape.elements() * size_of(tensor.dtype);
   const auto before = memory_statistics();
@@ -242,7 +242,7 @@ std::string error_for_boxes(const std::vector<std::vector<Box>>& boxes_by_rank) 
       ShardedTensor tensor{"/model/w", {4, 4}, DType::f32, {}, {}};
       for (const Box& box : boxes_by_rank[static_cast<size_t>(world.rank())])
         tensor.pieces.push_back({box, memory.data()});
-      CheckpointWriter writer(folder.path(), world);
+      CheckpointWriter writer(folder.path(), world.control());
       writer.stage(info_of_step(1), std::span(&tensor, 1));
       writer.commit();
     });
@@ -269,7 +269,7 @@ std::string error_for(const std::vector<ShardedTensor>& tensors, int64_t step_of
     run_thread_ranks(2, {}, [&](Communicator& world) {
       std::vector<float> memory(100);
       ShardedTensor tensor = tensors[static_cast<size_t>(world.rank()) % tensors.size()];
-      CheckpointWriter writer(folder.path(), world);
+      CheckpointWriter writer(folder.path(), world.control());
       writer.stage(info_of_step(world.rank() == 1 ? step_of_rank_1 : 1), std::span(&tensor, 1));
       writer.commit();
     });

@@ -34,6 +34,13 @@ under_mpi 1 "rank 1 fails" throw
 under_mpi 76 "" kill
 under_mpi 76 "$stuck" hang
 
+# All ranks learn of a rank without a GPU, which says so, once.
+said='local rank 2 sees 2 GPUs, which 1 rank each may use; start fewer ranks on this machine (rank 2)'
+SWITCHYARD_RANKS_PER_GPU=1 SWITCHYARD_EMULATED_DEVICES=2 under_mpi 2 "$said" none
+lines=$(SWITCHYARD_RANKS_PER_GPU=1 SWITCHYARD_EMULATED_DEVICES=2 \
+  timeout 60 "$mpirun" -np 3 "$program" none 2>&1 | grep -c '^switchyard: ')
+[[ $lines == 1 ]] || { echo "FAILED: said $lines times"; failures=$((failures + 1)); }
+
 # Nobody else ends the others here: NCCL reports that a peer has gone.
 export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$((20000 + RANDOM % 10000))
 RANK=1 LOCAL_RANK=1 "$program" orphan 2>/dev/null &

@@ -10,6 +10,7 @@
 #include "parallel/comm/communicators.h"
 #include "parallel/mesh.h"
 #include "tests/parallel/collective_cases.h"
+#include "tests/parallel/control_cases.h"
 
 namespace switchyard {
 
@@ -105,6 +106,13 @@ TEST(MpiCommunicator, MismatchNamesBothSides) {
   world().barrier({"end"});
 }
 
+TEST(MpiCommunicator, ControlPlane) {
+  ControlPlane& control = world().control();
+  check_texts(control);
+  check_agreement(control);
+  check_two_threads(control, 100);
+}
+
 TEST(MpiCommunicator, MeshOverRealRanks) {
   const int n = world().size();
   const Layout layout = n == 4 ? Layout{.tp = 2, .pp = 2} : Layout{.dp = n};
@@ -112,7 +120,7 @@ TEST(MpiCommunicator, MeshOverRealRanks) {
   EXPECT_EQ(mesh.tp->size(), layout.tp);
   EXPECT_EQ(mesh.pp->rank(), mesh.place.pp);
   EXPECT_EQ(mesh.embedding->size(), layout.pp);
-  for (Communicator* group : {mesh.tp.get(), mesh.dp.get(), mesh.pp.get(), mesh.checkpoint.get()})
+  for (Communicator* group : {mesh.tp.get(), mesh.dp.get(), mesh.pp.get()})
     check_messages(*group, 5);
 }
 

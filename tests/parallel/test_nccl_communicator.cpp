@@ -12,6 +12,7 @@
 #include "launch/engine/world.h"
 #include "parallel/mesh.h"
 #include "tests/parallel/collective_cases.h"
+#include "tests/parallel/control_cases.h"
 #include "tools/commands.h"
 
 // Ranks over NCCL: started by mpirun, or by this program itself when its first word is launch.
@@ -58,7 +59,6 @@ TEST_F(NcclCommunicator, AllOperationsOnHostMemory) {
   std::vector<int64_t> values(3, world().rank());
   world().all_reduce(std::span(values), ReduceOp::max, stream, {"largest"}).wait(stream);
   EXPECT_EQ(values, std::vector<int64_t>(3, world().size() - 1));
-  EXPECT_EQ(broadcast_text(world(), world().rank() == 0 ? "a text" : ""), "a text");
   check_refusals(world());
 }
 
@@ -201,6 +201,13 @@ TEST_F(NcclCommunicator, RefusesWhatNcclDoesNotKnow) {
   stream.synchronize();
 }
 
+TEST_F(NcclCommunicator, ControlPlane) {
+  ControlPlane& control = world().control();
+  check_texts(control);
+  check_agreement(control);
+  check_two_threads(control, 100);
+}
+
 TEST_F(NcclCommunicator, MeshOverRealRanks) {
   const int n = world().size();
   const Layout layout = n == 4 ? Layout{.tp = 2, .pp = 2} : Layout{.dp = n};
@@ -208,7 +215,7 @@ TEST_F(NcclCommunicator, MeshOverRealRanks) {
   EXPECT_EQ(mesh.tp->size(), layout.tp);
   EXPECT_EQ(mesh.pp->rank(), mesh.place.pp);
   EXPECT_EQ(mesh.embedding->size(), layout.pp);
-  for (Communicator* group : {mesh.tp.get(), mesh.dp.get(), mesh.pp.get(), mesh.checkpoint.get()})
+  for (Communicator* group : {mesh.tp.get(), mesh.dp.get(), mesh.pp.get()})
     check_messages(*group, 5, on_gpu);
 }
 

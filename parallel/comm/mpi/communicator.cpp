@@ -166,10 +166,9 @@ class MpiCommunicator final : public CheckedCommunicator {
                              group_->timeout);
   }
 
-  static std::unique_ptr<Communicator> make_communicator(std::unique_ptr<MpiGroup::Native> native,
-                                                         std::string name, int world_rank,
-                                                         ProgressEngine& engine,
-                                                         std::chrono::milliseconds timeout) {
+  static std::unique_ptr<MpiCommunicator> make_communicator(
+      std::unique_ptr<MpiGroup::Native> native, std::string name, int world_rank,
+      ProgressEngine& engine, std::chrono::milliseconds timeout) {
     Member self{.world_rank = world_rank, .group = std::move(name)};
     check_mpi(MPI_Comm_set_errhandler(native->comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     check_mpi(MPI_Comm_rank(native->comm, &self.rank), "MPI_Comm_rank");
@@ -202,7 +201,10 @@ std::unique_ptr<Communicator> make_mpi_world(ProgressEngine& engine,
   check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &native->comm), "MPI_Comm_dup");
   int rank = 0;
   check_mpi(MPI_Comm_rank(native->comm, &rank), "MPI_Comm_rank");
-  return MpiCommunicator::make_communicator(std::move(native), "world", rank, engine, timeout);
+  auto world =
+      MpiCommunicator::make_communicator(std::move(native), "world", rank, engine, timeout);
+  world->set_control(make_control_plane(world->split(0, rank, "control")));
+  return world;
 }
 
 }  // namespace switchyard

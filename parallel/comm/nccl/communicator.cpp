@@ -4,7 +4,6 @@
 #include <map>
 #include <set>
 
-#include "parallel/comm/checked_communicator.h"
 #include "parallel/comm/nccl/api.h"
 
 // Groups are made by ncclCommSplit, not from a unique id each: what the parent knows of the
@@ -182,8 +181,8 @@ ncclConfig_t nccl_config(const std::string&) {
   return config;
 }
 
-std::unique_ptr<Communicator> make_nccl_group(NcclProcess& process, const Member& self,
-                                              ncclComm_t comm) {
+std::unique_ptr<CheckedCommunicator> make_nccl_group(NcclProcess& process, const Member& self,
+                                                     ncclComm_t comm) {
   return std::make_unique<NcclCommunicator>(process, self, comm);
 }
 

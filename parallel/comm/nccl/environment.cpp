@@ -26,7 +26,7 @@ struct NcclEnvironment::State {
 namespace {
 
 // NCCL reads its variables at its first call in a process. What the user has set stays.
-void set_variables(const NcclEnvironment::Options& options) {
+void set_variables(const NcclEnvironment::Options& options, int rank) {
   const auto set = [](const char* name, const char* value) { setenv(name, value, 0); };
   if (options.deterministic) {
     set("NCCL_ALGO", "Ring");
@@ -35,7 +35,7 @@ void set_variables(const NcclEnvironment::Options& options) {
   if (options.ranks_per_gpu == 1) return;
   // Ranks that share a GPU: NCCL refuses a second rank of a host on one device, so each rank is
   // made out to be a host of its own, and all talk through sockets.
-  const std::string host = fmt::format("switchyard-rank-{}", options.rank);
+  const std::string host = fmt::format("switchyard-rank-{}", rank);
   setenv("NCCL_HOSTID", host.c_str(), 1);
   set("NCCL_NET", "Socket");
   set("NCCL_SOCKET_IFNAME", "lo");
@@ -57,9 +57,12 @@ std::string make_nccl_id() {
   return {id.internal, sizeof id.internal};
 }
 
-NcclEnvironment::NcclEnvironment(const Options& options, const ShareText& share) {
-  set_variables(options);
-  const std::string text = share(options.rank == 0 ? make_nccl_id() : std::string());
+NcclEnvironment::NcclEnvironment(const Options& options,
+                                 const std::shared_ptr<ControlPlane>& control) {
+  set_variables(options, control->rank());
+  const int rank = control->rank(), size = control->size();
+  const std::string text =
+      control->broadcast(rank == 0 ? make_nccl_id() : std::string(), "the id of nccl");
   ncclUniqueId id;
   check(text.size() == sizeof id.internal, "nccl", "rank 0's id has {} bytes; {} are needed",
         text.size(), sizeof id.internal);
@@ -71,11 +74,11 @@ NcclEnvironment::NcclEnvironment(const Options& options, const ShareText& share)
   state_->process.watchdog = &state_->watchdog;
   ncclConfig_t config = nccl_config("world");
   ncclComm_t comm = nullptr;
-  check_nccl(ncclCommInitRankConfig(&comm, options.size, id, options.rank, &config),
-             "ncclCommInitRankConfig");
-  const Member self{
-      .rank = options.rank, .size = options.size, .world_rank = options.rank, .group = "world"};
-  state_->world = make_nccl_group(state_->process, self, comm);
+  check_nccl(ncclCommInitRankConfig(&comm, size, id, rank, &config), "ncclCommInitRankConfig");
+  const Member self{.rank = rank, .size = size, .world_rank = rank, .group = "world"};
+  auto world = make_nccl_group(state_->process, self, comm);
+  world->set_control(control);
+  state_->world = std::move(world);
 }
 
 NcclEnvironment::~NcclEnvironment() {

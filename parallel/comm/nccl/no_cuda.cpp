@@ -9,7 +9,7 @@ std::string make_nccl_id() { fail("nccl", "this build has no CUDA, and so no NCC
 
 int nccl_version() { return 0; }
 
-NcclEnvironment::NcclEnvironment(const Options&, const ShareText&) {
+NcclEnvironment::NcclEnvironment(const Options&, const std::shared_ptr<ControlPlane>&) {
   fail("nccl", "this build has no CUDA, and so no NCCL; ranks on the CPU talk over MPI");
 }
 

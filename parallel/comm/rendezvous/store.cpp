@@ -5,19 +5,16 @@
 
 namespace switchyard {
 
-void Store::barrier(const std::string& name) {
-  const auto arrived = [&](int rank) { return fmt::format("{}/arrived/{}", name, rank); };
-  const std::string all = name + "/all";
-  set(arrived(options_.rank), {});
-  if (options_.rank == 0) {
-    for (int rank = 0; rank < options_.size; ++rank) get(arrived(rank));
-    set(all, {});
-  }
-  get(all);
+static_assert(Store::max_bytes <= TcpSocket::most_text_bytes);
+
+void Store::check_size(const std::string& key, std::string_view value) const {
+  check(value.size() <= max_bytes, "store",
+        "rank {} sets \"{}\" to {} bytes; at most {} are allowed", options_.rank, key, value.size(),
+        max_bytes);
 }
 
 void Store::check_not_stopped(const std::string& key) const {
-  check(!stop_ends_waits(), ExitCode::stopped, "store",
+  check(!stop_ends_waits_ || !stop_ends_waits(), ExitCode::stopped, "store",
         "rank {} of {} was stopped by a signal while it waited for {}", options_.rank,
         options_.size, key);
 }

@@ -14,7 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-// Each key is a file, which appears whole under its name.
+// Each key is a file, which appears whole under its name. Nobody tells of ranks that are gone: the
+// timeout does.
 class FileStore final : public Store {
  public:
   FileStore(fs::path folder, const Options& options) : Store(options), folder_(std::move(folder)) {
@@ -25,6 +26,7 @@ class FileStore final : public Store {
   }
 
   void set(const std::string& key, std::string_view value) override {
+    check_size(key, value);
     const fs::path path = path_of(key);
     check(!fs::exists(path), "store",
           "rank {} sets \"{}\", which {} has already; every start needs a folder of its own",
@@ -36,20 +38,31 @@ class FileStore final : public Store {
           key, folder_.string());
   }
 
-  std::string get(const std::string& key) override {
-    const auto deadline = Clock::now() + options().timeout;
+  std::unique_ptr<Store> duplicate() override {
+    auto other = std::make_unique<FileStore>(folder_, options());
+    other->ignore_stop();
+    return other;
+  }
+
+ private:
+  std::string read(const std::string& key, const Reading& reading) override {
+    const fs::path path = path_of(key);
+    const auto deadline = Clock::now() + reading.timeout;
     for (;;) {
-      std::ifstream file(path_of(key), std::ios::binary);
-      if (file) return {std::istreambuf_iterator<char>(file), {}};
+      std::ifstream file(path, std::ios::binary);
+      if (file) {
+        std::string value{std::istreambuf_iterator<char>(file), {}};
+        if (reading.removes) fs::remove(path);
+        return value;
+      }
       check_not_stopped(fmt::format("\"{}\"", key));
       check(Clock::now() < deadline, ExitCode::lost_peer, "store",
             "rank {} of {} waited for \"{}\" in {} for {} ms (the timeout)", options().rank,
-            options().size, key, folder_.string(), options().timeout.count());
+            options().size, key, folder_.string(), reading.timeout.count());
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
   }
 
- private:
   fs::path path_of(const std::string& key) const {
     std::string name;
     for (const char c : key) {

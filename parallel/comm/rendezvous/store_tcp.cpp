@@ -1,5 +1,6 @@
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <optional>
 #include <thread>
 
@@ -13,36 +14,72 @@ namespace switchyard {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
 
 class TcpStore final : public Store {
  public:
-  TcpStore(std::string host, int port, const Options& options)
+  TcpStore(std::string host, int port, const Options& options, bool serves)
       : Store(options), host_(std::move(host)), port_(port) {
-    if (options.rank == 0) server_.emplace(port);
+    if (serves) server_.emplace(port);
     connect();
-    connection_.set_timeout(options.timeout);
-    if (!connection_.write_text(StoreServer::greeting)) lost("greets");
+    if (!connection_.write_text(StoreServer::greeting) ||
+        !connection_.write_text(fmt::format("rank {}", options.rank)))
+      lost("greets");
+    connection_.end_reads_at_stop(true);
   }
-  ~TcpStore() override { connection_ = TcpSocket(); }
+
+  // Others may still be reading what is here.
+  ~TcpStore() override {
+    const bool fails = std::uncaught_exceptions() > exceptions_;
+    if (!fails) connection_.write_text(StoreServer::farewell);
+    connection_ = TcpSocket();
+    if (server_) server_->await_ends(fails ? 2s : options().timeout);
+  }
+
+  void ignore_stop() override {
+    Store::ignore_stop();
+    connection_.end_reads_at_stop(false);
+  }
+
+  std::unique_ptr<Store> duplicate() override {
+    auto other = std::make_unique<TcpStore>(host_, port_, options(), false);
+    other->ignore_stop();
+    return other;
+  }
 
   void set(const std::string& key, std::string_view value) override {
-    std::string answer;
+    check_size(key, value);
+    const auto doing = [&] { return fmt::format("sets \"{}\"", key); };
     if (!connection_.write_text("set") || !connection_.write_text(key) ||
-        !connection_.write_text(std::string(value)) || !connection_.read_text(answer))
-      lost(fmt::format("sets \"{}\"", key));
-    check(answer == "done", "store", "rank {} sets \"{}\", which {}:{} has already", options().rank,
-          key, host_, port_);
-  }
-
-  std::string get(const std::string& key) override {
-    std::string value;
-    if (!connection_.write_text("get") || !connection_.write_text(key) ||
-        !connection_.read_text(value))
-      lost(fmt::format("waited for \"{}\"", key));
-    return value;
+        !connection_.write_text(std::string(value)))
+      lost(doing());
+    check(answer(options().timeout, doing) == StoreServer::done, "store",
+          "rank {} sets \"{}\", which {}:{} has already", options().rank, key, host_, port_);
   }
 
  private:
+  std::string read(const std::string& key, const Reading& reading) override {
+    const auto doing = [&] { return fmt::format("waited for \"{}\"", key); };
+    if (!connection_.write_text(reading.removes ? "take" : "get") || !connection_.write_text(key))
+      lost(doing());
+    const std::string outcome = answer(reading.timeout, doing);
+    std::string text;
+    if (!connection_.read_text(text)) lost(doing());
+    check(outcome == StoreServer::done, ExitCode::lost_peer, "store",
+          "rank {} of {} {} in the store at {}:{}, but {} was lost", options().rank, options().size,
+          doing(), host_, port_, text);
+    return text;
+  }
+
+  template <class Doing>
+  std::string answer(std::chrono::milliseconds timeout, const Doing& doing) {
+    connection_.set_timeout(timeout);
+    timeout_ = timeout;
+    std::string first;
+    if (!connection_.read_text(first)) lost(doing());
+    return first;
+  }
+
   void connect() {
     const auto begin = Clock::now(), deadline = begin + options().timeout;
     for (bool said = false;;) {
@@ -54,27 +91,31 @@ class TcpStore final : public Store {
             "rank {} of {} cannot reach rank 0 at {}:{} within {} ms (the timeout): {}",
             options().rank, options().size, host_, port_, options().timeout.count(),
             std::strerror(why));
-      if (!said && Clock::now() - begin > std::chrono::seconds(3)) {
+      if (!said && Clock::now() - begin > 3s) {
         log::warning("rank {} of {} waits for rank 0 at {}:{} ({})", options().rank, options().size,
                      host_, port_, std::strerror(why));
         said = true;
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      std::this_thread::sleep_for(20ms);
     }
   }
 
   [[noreturn]] void lost(const std::string& doing) const {
-    if (errno == EINTR) check_not_stopped("the store");
-    const bool late = errno == EAGAIN || errno == EWOULDBLOCK;
-    const std::string why =
-        late ? fmt::format("no answer after {} ms (the timeout)", options().timeout.count())
-             : std::strerror(errno);
+    const int why = errno;
+    if (why == EINTR) check_not_stopped("the store");
+    const bool late = why == EAGAIN || why == EWOULDBLOCK;
+    // Rank 0 is gone: its launcher gets a moment to end this rank with that one's exit code.
+    if (!late) std::this_thread::sleep_for(2s);
     fail(ExitCode::lost_peer, "store", "rank {} of {} {} in the store at {}:{}: {}", options().rank,
-         options().size, doing, host_, port_, why);
+         options().size, doing, host_, port_,
+         late ? fmt::format("no answer after {} ms (the timeout)", timeout_.count())
+              : std::strerror(why));
   }
 
   std::string host_;
   int port_;
+  const int exceptions_ = std::uncaught_exceptions();
+  std::chrono::milliseconds timeout_{};
   std::optional<StoreServer> server_;
   TcpSocket connection_;  // closed before the server ends
 };
@@ -83,7 +124,7 @@ class TcpStore final : public Store {
 
 std::unique_ptr<Store> make_tcp_store(const std::string& host, int port,
                                       const Store::Options& options) {
-  return std::make_unique<TcpStore>(host, port, options);
+  return std::make_unique<TcpStore>(host, port, options, options.rank == 0);
 }
 
 }  // namespace switchyard

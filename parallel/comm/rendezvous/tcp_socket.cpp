@@ -20,6 +20,7 @@ TcpSocket::~TcpSocket() {
 
 TcpSocket& TcpSocket::operator=(TcpSocket&& other) noexcept {
   std::swap(descriptor_, other.descriptor_);
+  stop_ends_reads_ = other.stop_ends_reads_;
   return *this;
 }
 
@@ -48,7 +49,7 @@ bool TcpSocket::read(void* data, size_t bytes) const {
   auto* at = static_cast<char*>(data);
   while (bytes > 0) {
     const ssize_t got = ::recv(descriptor_, at, bytes, 0);
-    if (got < 0 && errno == EINTR && !stop_ends_waits()) continue;
+    if (got < 0 && errno == EINTR && !(stop_ends_reads_ && stop_ends_waits())) continue;
     if (got == 0) errno = ECONNRESET;
     if (got <= 0) return false;
     at += got;
@@ -63,16 +64,26 @@ bool TcpSocket::write_text(const std::string& text) const {
 }
 
 bool TcpSocket::read_text(std::string& text) const {
-  constexpr uint32_t most = 1 << 24;  // a stranger's bytes must not become a huge allocation
   uint32_t length = 0;
   if (!read(&length, sizeof length)) return false;
   length = ntohl(length);
-  if (length > most) {
+  if (length > most_text_bytes) {
     errno = EPROTO;
     return false;
   }
   text.resize(length);
   return read(text.data(), text.size());
+}
+
+void keep_alive(const TcpSocket& connection) {
+  const auto set = [&](int level, int option, int value) {
+    ::setsockopt(connection.descriptor(), level, option, &value, sizeof value);
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 60);  // seconds, as the next
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 15);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 4);
 }
 
 TcpSocket connect_tcp(const std::string& host, int port) {
@@ -89,8 +100,7 @@ TcpSocket connect_tcp(const std::string& host, int port) {
       connected = std::move(tried);
   }
   ::freeaddrinfo(found);
-  const int on = 1;
-  if (connected) ::setsockopt(connected.descriptor(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (connected) keep_alive(connected);
   return connected;
 }
 

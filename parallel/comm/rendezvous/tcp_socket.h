@@ -12,7 +12,9 @@ class TcpSocket {
   TcpSocket() = default;
   explicit TcpSocket(int descriptor) : descriptor_(descriptor) {}
   ~TcpSocket();
-  TcpSocket(TcpSocket&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  TcpSocket(TcpSocket&& other) noexcept
+      : descriptor_(std::exchange(other.descriptor_, -1)),
+        stop_ends_reads_(other.stop_ends_reads_) {}
   TcpSocket& operator=(TcpSocket&& other) noexcept;
 
   explicit operator bool() const { return descriptor_ >= 0; }
@@ -20,16 +22,23 @@ class TcpSocket {
   void shut_down() const;  // ends reads and writes that others are in
   // Reads fail with EAGAIN when nothing has come for so long.
   void set_timeout(std::chrono::milliseconds timeout) const;
+  // Whether reads fail with EINTR when a signal asks to stop; at first they do not.
+  void end_reads_at_stop(bool on) { stop_ends_reads_ = on; }
   bool write(const void* data, size_t bytes) const;
-  // Reads fail with EINTR, too, when a signal asks to stop.
   bool read(void* data, size_t bytes) const;
-  bool write_text(const std::string& text) const;  // its length first
+  // A text, its length first. A stranger's bytes must not become a huge allocation.
+  static constexpr size_t most_text_bytes = 1 << 24;
+  bool write_text(const std::string& text) const;
   bool read_text(std::string& text) const;
 
  private:
   int descriptor_ = -1;
+  bool stop_ends_reads_ = false;
 };
 
+// For a connection that is silent for long: keeps it open, and notices within minutes that the
+// other machine is gone. What is written goes at once.
+void keep_alive(const TcpSocket& connection);
 // Empty where nobody listens (errno says why).
 TcpSocket connect_tcp(const std::string& host, int port);
 // Listens on all interfaces; port 0 is any free one. Empty where it cannot.

@@ -104,6 +104,7 @@ void run_rank(const std::shared_ptr<ThreadGroup>& group, int rank,
                                      .world_rank = rank,
                                      .group = group->name},
                                     group);
+    communicator.set_control(make_control_plane(communicator.split(0, rank, "control")));
     body(communicator);
   } catch (const std::exception& error) {
     world.fail_with(std::current_exception(),

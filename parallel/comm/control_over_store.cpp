@@ -1,0 +1,65 @@
+#include <algorithm>
+
+#include "parallel/comm/control_plane.h"
+#include "parallel/comm/rendezvous/store.h"
+
+namespace switchyard {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// Rank 0 takes every rank's text out of the store and leaves one for all. It stays until all ranks
+// have come to the next exchange, and so have read it: the store never holds more than one result.
+class StoreControl final : public ControlPlane {
+ public:
+  StoreControl(std::unique_ptr<Store> store, std::string name)
+      : store_(std::move(store)), name_(std::move(name)) {}
+  int rank() const override { return store_->options().rank; }
+  int size() const override { return store_->options().size; }
+
+  std::unique_ptr<ControlPlane> duplicate(const std::string& name) override {
+    return std::make_unique<StoreControl>(store_->duplicate(), name_ + "/" + name);
+  }
+
+ private:
+  std::string exchange(const std::string& mine, const Combine& combine,
+                       std::string_view what) override;
+
+  std::unique_ptr<Store> store_;
+  const std::string name_;
+  int64_t exchanges_ = 0;
+  std::string last_;  // key of the result before
+};
+
+std::string StoreControl::exchange(const std::string& mine, const Combine& combine,
+                                   std::string_view what) {
+  const std::string key = fmt::format("{} {}, {}", name_, ++exchanges_, what);
+  const auto from = [&](int rank) { return fmt::format("{}, from rank {}", key, rank); };
+  if (rank() > 0) {
+    store_->set(from(rank()), mine);
+    // Rank 0 knows which rank is missing, and says so before the others' time is over.
+    return store_->get(key, store_->options().timeout + 1s);
+  }
+  std::vector<std::string> texts(static_cast<size_t>(size()));
+  texts[0] = mine;
+  for (int i = 1; i < size(); ++i) texts[static_cast<size_t>(i)] = store_->take(from(i));
+  if (!last_.empty()) store_->take(last_);
+  last_ = key;
+  const bool silent = std::ranges::all_of(texts, &std::string::empty);
+  std::string result = silent ? std::string() : combine(texts);
+  store_->set(key, result);
+  return result;
+}
+
+}  // namespace
+
+std::unique_ptr<ControlPlane> make_control_plane(std::unique_ptr<Store> store) {
+  Store& shared = *store;
+  auto control = std::make_unique<StoreControl>(std::move(store), "control");
+  control->barrier("all ranks are here");
+  shared.ignore_stop();
+  return control;
+}
+
+}  // namespace switchyard

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "parallel/comm/control_plane.h"
+
+// What every control plane does; collective. They throw Error at what is not as it should be.
+namespace switchyard {
+
+void check_texts(ControlPlane& control);
+void check_agreement(ControlPlane& control);
+// This thread and another one agree at once, each rank in its own pace.
+void check_two_threads(ControlPlane& control, int rounds);
+
+}  // namespace switchyard
