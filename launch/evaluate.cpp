@@ -13,6 +13,7 @@
 #include "launch/path/run_settings.h"
 #include "launch/path/specification_checks.h"
 #include "launch/path/verify.h"
+#include "launch/path/weights_option.h"
 #include "parallel/comm/rendezvous/job_environment.h"
 
 namespace switchyard {
@@ -54,14 +55,12 @@ Evaluation summarize(const CheckpointInfo& info, const Engine::Score& score,
 }  // namespace
 
 Evaluation evaluate(const std::string& run, const std::vector<std::string>& data_prefixes,
-                    const Settings& given, Communicator& world) {
-  Settings settings;
+                    const Settings& settings, Communicator& world) {
   Layout layout;
   PathSpecification path;
   std::unique_ptr<CheckpointReader> reader;
   std::unique_ptr<EvaluationData> data;
   world.control().agree([&] {
-    settings = with_fallbacks(layout_options(), given);
     apply_device_settings(settings);
     layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
                        settings.integer("pipeline-model-parallel-size"));
@@ -75,13 +74,14 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
     const bool at_random_start =
         reference.step == 0 && path.kind == "path" && path.start_step() == 0;
     if (!at_random_start) reader = open_checkpoint(folder.checkpoint(reference.step), world);
+    check_weights_option(reader.get(), settings.text("weights"));
   });
   const Mesh mesh = make_mesh(layout, world);
   std::unique_ptr<Engine> engine;
   world.control().agree([&] {
     engine = std::make_unique<Engine>(engine_options(path, settings, false), mesh);
     if (reader) {
-      engine->load_weights(*reader);
+      engine->load_weights(*reader, settings.text("weights"));
     } else {
       engine->initialize(path.seeds.initial());
     }

@@ -19,8 +19,9 @@ struct Evaluation {
   int64_t text_bytes = 0;
 };
 
-// Scores every token of the sets once with the weights of RUN[@STEP]. Collective.
+// Scores every token of the sets once with the weights of RUN[@STEP]. The settings are those of
+// layout_options() and --weights, the group of weights. Collective.
 Evaluation evaluate(const std::string& run, const std::vector<std::string>& data,
-                    const Settings& given, Communicator& world);
+                    const Settings& settings, Communicator& world);
 
 }  // namespace switchyard

@@ -9,6 +9,7 @@
 #include "launch/engine/engine.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/run_settings.h"
+#include "launch/path/weights_option.h"
 #include "parallel/comm/communicators.h"
 
 namespace switchyard {
@@ -74,12 +75,13 @@ Generation generate(const GenerationRequest& request,
   std::vector<int32_t> text = encode(*tokenizer, request.prompt, path.model.vocabulary);
   const CheckpointReader reader(folder.checkpoint(reference.step).folder);
   reader.verify();
+  check_weights_option(&reader, request.weights);
   const auto world = make_self_communicator();
   const Mesh mesh = make_mesh({}, *world);
   const Settings run = with_fallbacks(layout_options(), request.run_settings);
   apply_device_settings(run);
   Engine engine(engine_options(path, run, false), mesh);
-  engine.load_weights(reader);
+  engine.load_weights(reader, request.weights);
   Generator generator(path.model, engine.stage().parameters(), path.sequence_length(),
                       engine.context());
   // A model may have more tokens than its tokenizer.

@@ -6,6 +6,7 @@
 
 #include "launch/path/options.h"
 #include "model/generator.h"
+#include "parallel/checkpoint/state_groups.h"
 
 namespace switchyard {
 
@@ -14,6 +15,7 @@ struct GenerationRequest {
   std::string prompt;
   int64_t new_tokens = 256;
   SamplingOptions sampling;
+  std::string weights = std::string(groups::model);  // the group of weights
   Settings run_settings;  // of layout_options(): the device and what belongs to it
 };
 

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/evaluate.h"
+#include "parallel/checkpoint/state_groups.h"
 #include "tools/command_support.h"
 
 namespace switchyard {
@@ -35,17 +36,20 @@ int eval_command(Arguments arguments) {
   const auto specs =
       joined({{{"data-path", OptionKind::list, group, "",
                 "PREFIX of one or several token sets; their first tokens are not scored"},
+               {"weights", OptionKind::text, group, std::string(groups::model),
+                "the group of weights to score, as inspect lists them"},
                {"json", OptionKind::flag, group, "", "print one JSON object"}},
               layout_options()});
   return run_on_all_ranks(specs, arguments, "eval RUN[@STEP] --data-path PREFIX...",
-                          [](Command& command, Communicator& world) {
+                          [&specs](Command& command, Communicator& world) {
                             std::string run;
                             std::vector<std::string> data;
                             world.control().agree([&] {
                               run = take_run(command, "RUN[@STEP]");
                               data = command.given.list("data-path");
                             });
-                            const auto result = evaluate(run, data, command.given, world);
+                            const auto settings = with_fallbacks(specs, command.given);
+                            const auto result = evaluate(run, data, settings, world);
                             if (world.rank() == 0) print(result, run, command.given.flag("json"));
                             return ExitCode::reached;
                           });

@@ -19,6 +19,8 @@ int generate_command(Arguments arguments) {
       {"top-k", integer, group, "0", "only the likeliest k; 0: all"},
       {"top-p", real, group, "1", "only the likeliest that make up this probability"},
       {"seed", integer, group, "1234", "of the choices"},
+      {"weights", OptionKind::text, group, std::string(groups::model),
+       "the group of weights to use, as inspect lists them"},
       {"json", flag, group, "",
        "one JSON object: prompt, text, ids; in it U+FFFD for bytes that are no UTF-8"},
       {"device", OptionKind::text, group, "", "cpu or cuda (cuda where there is a GPU)"},
@@ -29,6 +31,7 @@ int generate_command(Arguments arguments) {
   request.run = take_run(*command, "RUN[@STEP]");
   const auto s = with_fallbacks(specs, command->given);
   request.prompt = s.text("prompt");
+  request.weights = s.text("weights");
   for (const char* name : {"device", "attention-backend"}) {
     if (s.has(name)) request.run_settings.set_text(name, s.text(name));
   }

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "launch/path/verify.h"
+#include "parallel/checkpoint/state_groups.h"
 #include "tools/command_support.h"
 #include "tools/inspect_text.h"
 
@@ -26,6 +27,14 @@ ordered_json describe(const CheckpointReader& reader, const std::string& folder)
   // Averages used to repeat their last member's.
   const auto& path = all["specification"];
   if (path.is_object() && path.value("kind", "") == "average") all["loss"] = nullptr;
+  ordered_json groups = ordered_json::array();
+  for (const StoredGroup& group : stored_groups(reader)) {
+    groups.push_back({{"name", group.name},
+                      {"dtype", std::string(name_of(group.dtype))},
+                      {"tensors", group.tensors},
+                      {"has_all_weights", group.has_all_weights}});
+  }
+  all["groups"] = std::move(groups);
   ordered_json tensors = ordered_json::array();
   for (const auto& t : reader.tensors()) {
     std::vector<int64_t> shape;

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "launch/path/pins.h"
+#include "parallel/checkpoint/state_groups.h"
 
 namespace fs = std::filesystem;
 
@@ -77,8 +78,24 @@ std::vector<std::string> show_pins(const std::vector<PinnedBranch>& pins) {
 std::vector<std::string> show_mean(const RunFolder& run, const CheckpointReader& checkpoint) {
   const auto source = source_of_average(run, checkpoint);
   if (source.steps.empty()) return {};
-  return {
-      fmt::format("the mean of {} at the steps {}", shown(source.run), show_steps(source.steps))};
+  const std::string weights = weights_of_average(checkpoint.info());
+  return {fmt::format("the mean of {}{} at the steps {}",
+                      weights == groups::model ? "" : weights + " of ", shown(source.run),
+                      show_steps(source.steps))};
+}
+
+// Those that --weights takes; in a line of their own the others.
+std::vector<std::string> show_groups(const CheckpointReader& checkpoint) {
+  std::string weights, others;
+  for (const StoredGroup& group : stored_groups(checkpoint)) {
+    std::string& text = group.has_all_weights ? weights : others;
+    if (!text.empty()) text += ", ";
+    text +=
+        group.has_all_weights ? fmt::format("{} {}", group.name, name_of(group.dtype)) : group.name;
+  }
+  std::vector<std::string> lines = {weights, others};
+  std::erase(lines, "");
+  return lines;
 }
 
 }  // namespace
@@ -115,6 +132,7 @@ Rows summarize(const RunFolder& run, const PathSpecification& path, const PathSt
   add("tokens", {fmt::format("{}, {} a sample", path.tokens_at(step), path.sequence_length())});
   add("parameters", {show_model(path)});
   add("dtype", {std::string(name_of(path.dtype()))});
+  if (checkpoint != nullptr) add("groups", show_groups(*checkpoint));
   add("data", show_data(path));
   if (!is_average) add("schedule", {show_schedule(path.schedule, step)});
   if (is_average && checkpoint != nullptr) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/device.h"
@@ -80,8 +81,9 @@ class Engine {
   // Weights and moments; not collective until all ranks have called gather_after_load().
   void load_training_state(const CheckpointReader& reader);
   void gather_after_load();
-  // Weights alone, from any precision; for an engine that does not train.
-  void load_weights(const CheckpointReader& reader);
+  // Weights alone, from any group that has them all and any precision; for an engine that does not
+  // train.
+  void load_weights(const CheckpointReader& reader, std::string_view group = groups::model);
 
   ops::Context context() { return {stream_, scratch_}; }
   GptStage& stage();  // its weights have arrived

@@ -9,21 +9,12 @@ namespace switchyard {
 std::vector<ShardedTensor> Engine::state_to_save() {
   sync_->wait_for_weights();
   stream_.synchronize();
-  return optimizer_->state(StateUse::save);
+  return optimizer_->state().tensors(StateUse::save);
 }
 
-// Checkpoints of the first format's beginnings have no counters: every step of theirs was applied.
 void Engine::load_training_state(const CheckpointReader& reader) {
-  auto state = optimizer_->state(StateUse::load);
-  if (reader.find(DistributedOptimizer::counters_name) == nullptr) {
-    optimizer_->assume_applied(reader.info().step);
-    std::erase_if(state, [](const ShardedTensor& t) {
-      return t.name == DistributedOptimizer::counters_name ||
-             t.name == DistributedOptimizer::loss_scale_name;
-    });
-  }
   stream_.synchronize();
-  reader.read(state);
+  optimizer_->state().load(reader);
 }
 
 void Engine::gather_after_load() {
@@ -31,10 +22,10 @@ void Engine::gather_after_load() {
   sync_->gather_weights();
 }
 
-void Engine::load_weights(const CheckpointReader& reader) {
+void Engine::load_weights(const CheckpointReader& reader, std::string_view group) {
   for (auto& p : stage_.parameters()) {
     if (p.box.empty()) continue;
-    const std::string name = "/model/" + p.name;
+    const std::string name = tensor_name(group, p.name);
     const auto* stored = reader.find(name);
     check(stored != nullptr, "checkpoint", "step {} has no tensor '{}'", reader.info().step, name);
     check(stored->shape == p.global, "checkpoint", "'{}' is stored as {}; the model needs {}", name,

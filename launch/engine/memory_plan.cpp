@@ -33,8 +33,8 @@ void add_parameters(MemoryPlan& plan, const EngineOptions& o, const Layout& layo
   flat.gradients = true;
   plan.ours.push_back({"gradients", FlatBuffers::bytes_needed(parameters, flat) - weights});
   const int64_t elements = weights / size_of(o.dtype);  // a multiple of dp in each bucket
-  plan.ours.push_back(
-      {"optimizer", DistributedOptimizer::bytes_needed(o.dtype, elements / layout.dp)});
+  plan.ours.push_back({"optimizer", DistributedOptimizer::bytes_needed(
+                                        o.dtype, elements / layout.dp, o.optimizer)});
 }
 
 // Deterministic attention through cuDNN keeps the scores' gradients apart, in tiles of 128, and

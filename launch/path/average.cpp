@@ -13,13 +13,12 @@
 #include "launch/path/run_folder.h"
 #include "launch/path/unfinished_folder.h"
 #include "launch/path/verify.h"
+#include "launch/path/weights_option.h"
 
 namespace switchyard {
 
 namespace {
 
-constexpr const char* model_group = "/model/";
-constexpr const char* master_group = "/optimizer/master/";
 constexpr int64_t most_steps = 1000;
 
 std::vector<CheckpointReader> open_all(const RunFolder& run, const std::vector<int64_t>& steps) {
@@ -31,10 +30,12 @@ std::vector<CheckpointReader> open_all(const RunFolder& run, const std::vector<i
   return readers;
 }
 
-// The most precise copy of a weight that a checkpoint has.
-const StoredTensor& precise(const CheckpointReader& reader, const std::string& weight) {
-  const auto* master = reader.find(master_group + weight);
-  const auto* found = master != nullptr ? master : reader.find(model_group + weight);
+// A weight of the group; of the model's the most precise copy that the checkpoint has.
+const StoredTensor& precise(const CheckpointReader& reader, const std::string& group,
+                            const std::string& weight) {
+  const auto* master =
+      group == groups::model ? reader.find(tensor_name(groups::master, weight)) : nullptr;
+  const auto* found = master != nullptr ? master : reader.find(tensor_name(group, weight));
   check(found != nullptr, "average", "step {} has no weight '{}'", reader.info().step, weight);
   return *found;
 }
@@ -54,20 +55,19 @@ void add_part(const CheckpointReader& reader, const StoredTensor& tensor, const 
   for (size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<float>(values[i]);
 }
 
-void write_mean(const std::vector<CheckpointReader>& readers, const std::string& weight,
-                CheckpointStreamWriter& writer) {
-  const StoredTensor& like = precise(readers.front(), weight);
+void write_mean(const std::vector<CheckpointReader>& readers, const std::string& group,
+                const std::string& weight, CheckpointStreamWriter& writer) {
+  const StoredTensor& like = precise(readers.front(), group, weight);
   for (const auto& reader : readers) {
-    check(precise(reader, weight).shape == like.shape, "average",
-          "'{}' is {} at step {} and {} at "
-          "step {}",
-          weight, precise(reader, weight).shape.to_string(), reader.info().step,
-          like.shape.to_string(), readers.front().info().step);
+    const Shape& shape = precise(reader, group, weight).shape;
+    check(shape == like.shape, "average", "'{}' is {} at step {} and {} at step {}", weight,
+          shape.to_string(), reader.info().step, like.shape.to_string(),
+          readers.front().info().step);
   }
-  const StoredTensor mean{model_group + weight, like.shape, DType::f32};
+  const StoredTensor mean{tensor_name(groups::model, weight), like.shape, DType::f32};
   writer.add(mean, [&](const Box& part, void* out) {
     std::vector<double> sums(static_cast<size_t>(part.extent.elements()));
-    for (const auto& reader : readers) add_part(reader, precise(reader, weight), part, sums);
+    for (const auto& reader : readers) add_part(reader, precise(reader, group, weight), part, sums);
     auto* values = static_cast<float*>(out);
     const auto count = static_cast<double>(readers.size());
     for (size_t i = 0; i < sums.size(); ++i) values[i] = static_cast<float>(sums[i] / count);
@@ -100,7 +100,7 @@ std::vector<Source> sources_in(const std::string& text) {
   return sources;
 }
 
-CheckpointInfo info_of_average(const RunFolder& run, const std::string& output,
+CheckpointInfo info_of_average(const RunFolder& run, const AverageRequest& request,
                                const PathSpecification& path,
                                const std::vector<CheckpointReader>& readers) {
   const auto& last = readers.back().info();
@@ -109,23 +109,27 @@ CheckpointInfo info_of_average(const RunFolder& run, const std::string& output,
     const auto& info = reader.info();
     sources += Source{run.folder().string(), info.step, info.id}.to_string() + "\n";
   }
+  const bool of_model = request.weights == groups::model;
+  const std::string of_group = of_model ? "" : fmt::format(" the weights {} of", request.weights);
   CheckpointInfo info;
   info.step = last.step;
   info.samples = last.samples;
   info.loss = std::numeric_limits<double>::quiet_NaN();  // no batch was seen with these weights
   info.documents = {{"specification", path.to_json()},
-                    {"lineage", "uniform mean of\n" + sources},
+                    {"lineage", fmt::format("uniform mean of{}\n{}", of_group, sources)},
                     {"model", path.model.to_json()}};
-  const auto name = relative_name(run.folder(), output);
-  info.documents["source"] =
-      nlohmann::json{{"path", name.real}, {"path_as_given", name.given}}.dump();
+  const auto name = relative_name(run.folder(), request.output);
+  nlohmann::json source = {{"path", name.real}, {"path_as_given", name.given}};
+  if (!of_model) source["weights"] = request.weights;
+  info.documents["source"] = source.dump();
   return info;
 }
 
 // Whether what is there is what was asked for: the same steps of the same path, as far as they are
 // still saved. Throws Error naming the difference.
 void check_already_made(const RunFolder& made, const RunFolder& run,
-                        const std::vector<int64_t>& steps) {
+                        const AverageRequest& request) {
+  const std::vector<int64_t>& steps = request.steps;
   const std::string name = made.folder().string();
   check(made.exists() && made.read().kind == "average", "average",
         "'{}' exists already and is no average; an average needs a new folder", name);
@@ -137,6 +141,11 @@ void check_already_made(const RunFolder& made, const RunFolder& run,
   check(there == steps, "average",
         "'{}' exists already, of the steps {}; {} were asked for: a new folder is needed", name,
         show_steps(there), show_steps(steps));
+  const std::string weights = weights_of_average(info);
+  check(
+      weights == request.weights, "average",
+      "'{}' exists already, of the weights {}; --weights {} were asked for: a new folder is needed",
+      name, weights, request.weights);
   bool known = sources.front().run == run.folder().string();
   for (const auto& entry : list_checkpoints(run.checkpoints())) {
     const auto same = std::ranges::find(sources, entry.step, &Source::step);
@@ -152,29 +161,22 @@ void check_already_made(const RunFolder& made, const RunFolder& run,
         sources.front().run, run.folder().string());
 }
 
-std::vector<std::string> weights_of(const CheckpointReader& reader) {
-  std::vector<std::string> names;
-  for (const auto& tensor : reader.tensors()) {
-    if (tensor.name.starts_with(model_group)) {
-      names.push_back(tensor.name.substr(std::string(model_group).size()));
-    }
-  }
-  return names;
-}
-
-void write_average(const RunFolder& run, PathSpecification path, const std::vector<int64_t>& steps,
-                   const std::string& output, const AverageProgress& progress) {
+void write_average(const RunFolder& run, PathSpecification path, const AverageRequest& request,
+                   const AverageProgress& progress) {
+  const auto& steps = request.steps;
+  const std::string& output = request.output;
   const auto readers = open_all(run, steps);
-  const auto weights = weights_of(readers.front());
+  const auto weights = weights_in(readers.front());
   check(!weights.empty(), "average", "step {} of '{}' has no weights", steps.front(),
         run.folder().string());
+  for (const auto& reader : readers) check_weights_option(&reader, request.weights);
   UnfinishedFolder made(output);
   check(!RunFolder(output).exists(), "average", "'{}' was made at this moment", output);
   path.kind = "average";
   CheckpointStreamWriter writer(made.run().checkpoints(),
-                                info_of_average(run, output, path, readers));
+                                info_of_average(run, request, path, readers));
   for (size_t i = 0; i < weights.size(); ++i) {
-    write_mean(readers, weights[i], writer);
+    write_mean(readers, request.weights, weights[i], writer);
     if (progress) progress(static_cast<int64_t>(i + 1), static_cast<int64_t>(weights.size()));
   }
   writer.finish();
@@ -207,13 +209,13 @@ std::vector<int64_t> parse_steps(const std::string& text) {
   return steps;
 }
 
-void average(const std::string& run_name, const std::vector<int64_t>& steps,
-             const std::string& output, const AverageProgress& progress) {
+void average(const AverageRequest& request, const AverageProgress& progress) {
+  const auto& [run_name, steps, output, weights] = request;
   const RunFolder run(run_name);
   const auto path = run.read();
   const RunFolder there(output);
   if (there.taken()) {
-    check_already_made(there, run, steps);
+    check_already_made(there, run, request);
     log::info("'{}' is already the mean of the steps {} of '{}'", output, show_steps(steps),
               run_name);
     return;
@@ -221,10 +223,10 @@ void average(const std::string& run_name, const std::vector<int64_t>& steps,
   there.check_name();
   for (const int64_t step : steps) run.checkpoint(step);
   try {
-    write_average(run, path, steps, output, progress);
+    write_average(run, path, request, progress);
   } catch (const Error&) {
     if (there.exists()) {  // another process has made one meanwhile
-      check_already_made(there, run, steps);
+      check_already_made(there, run, request);
       log::info("'{}' is already the mean of the steps {} of '{}'", output, show_steps(steps),
                 run_name);
       return;

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "launch/path/paths_near.h"
+#include "parallel/checkpoint/state_groups.h"
 
 namespace fs = std::filesystem;
 
@@ -114,6 +115,12 @@ bool has_one_of(const fs::path& run, const std::map<int64_t, std::string>& check
 }  // namespace
 
 // Its lineage is "uniform mean of" and a line "RUN@STEP (checkpoint ID)" each.
+std::string weights_of_average(const CheckpointInfo& info) {
+  const auto source = info.documents.find("source");
+  if (source == info.documents.end()) return std::string(groups::model);
+  return nlohmann::json::parse(source->second).value("weights", std::string(groups::model));
+}
+
 AverageSource source_of_average(const RunFolder& average, const CheckpointReader& checkpoint) {
   AverageSource source;
   std::map<int64_t, std::string> ids;

@@ -29,6 +29,8 @@ struct AverageSource {
   std::vector<int64_t> steps;
 };
 AverageSource source_of_average(const RunFolder& average, const CheckpointReader& checkpoint);
+// The group that an average is the mean of; an average of the model's weights does not say it.
+std::string weights_of_average(const CheckpointInfo& info);
 
 // The first of the places that a name may mean which is there, or else the first.
 std::filesystem::path place_of(const RelativeName& name, const std::filesystem::path& from);

@@ -72,7 +72,7 @@ class Averages : public testing::Test {
   Averages() { main_.write(specification()); }
   std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
   void average_main(const std::string& steps, const std::string& to = "mean") const {
-    average(at("main"), parse_steps(steps), at(to));
+    average({at("main"), parse_steps(steps), at(to)});
   }
   std::string refusal(const std::string& steps, const std::string& to = "mean") const {
     try {
@@ -138,7 +138,7 @@ TEST_F(Averages, OfOtherThingsAreRefusedNamingTheDifference) {
   other.write(specification());
   for (const int64_t step : {2, 4}) save(other, step, 1);
   try {
-    average(at("other"), parse_steps("2:4:2"), at("mean"));
+    average({at("other"), parse_steps("2:4:2"), at("mean")});
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), AllOf(HasSubstr(at("main") + "@2"), HasSubstr("other")));
@@ -168,7 +168,7 @@ TEST_F(Averages, NameTheStepThatRetentionTookMeanwhile) {
   for (int64_t step = 1; step <= 20; ++step) save(main_, step, 1, 3);
   const OpenFiles few(32);  // shards are opened again for each tensor
   try {
-    average(at("main"), parse_steps("1:20:1"), at("mean"), [&](int64_t done, int64_t all) {
+    average({at("main"), parse_steps("1:20:1"), at("mean")}, [&](int64_t done, int64_t all) {
       EXPECT_EQ(all, 3);
       if (done == 1) retain_latest(main_, 19);
     });

@@ -80,7 +80,7 @@ TEST_P(EngineOnDevice, ACheckpointWithoutCountersHasAppliedAllItsSteps) {
   TrainedEngine whole(small(GetParam())), resumed(small(GetParam()));
   for (int64_t step = 1; step <= 2; ++step) whole.step(step);
   save(whole, folder.path(), 2, false);
-  EXPECT_FALSE(state_in(folder.path(), 2).contains(DistributedOptimizer::counters_name));
+  EXPECT_FALSE(state_in(folder.path(), 2).contains(tensor_name(groups::counters)));
   load(resumed, folder.path(), 2);
   const auto a = whole.step(3), b = resumed.step(3);
   EXPECT_EQ(b.applied, 3);
@@ -198,7 +198,7 @@ TEST_P(EngineOnDevice, ANumberThatIsNotFiniteChangesNothing) {
   }
   State after = state_of(run);
   for (const auto& [name, bytes] : before) {
-    if (name == DistributedOptimizer::counters_name) continue;
+    if (name == tensor_name(groups::counters)) continue;
     EXPECT_TRUE(after[name] == bytes) << name;
   }
 }

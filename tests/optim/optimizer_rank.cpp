@@ -49,7 +49,7 @@ void collect(State& state, const std::vector<ShardedTensor>& tensors) {
 State Rank::state() {
   ops::test::stream_at_work = &stream;
   State all;
-  collect(all, optimizer.state(StateUse::save));
+  collect(all, optimizer.state().tensors(StateUse::save));
   return all;
 }
 

@@ -31,7 +31,7 @@ State train(const RankSetup& setup, int steps, std::vector<double>* norms = null
     }
     // Every rank has gathered the same weights, which are the ones stored.
     const std::lock_guard lock(mutex);
-    collect(state, rank.optimizer.state(StateUse::save));
+    collect(state, rank.optimizer.state().tensors(StateUse::save));
   });
   return state;
 }
@@ -188,7 +188,7 @@ TEST_P(DistributedOptimizerTest, Bf16WeightsFollowAnFp32Master) {
       rank.sync.gather_weights();
     }
     State state;
-    const auto tensors = rank.optimizer.state(StateUse::save);
+    const auto tensors = rank.optimizer.state().tensors(StateUse::save);
     for (size_t t = 0; t + 1 < tensors.size(); ++t) {
       if (!tensors[t].name.starts_with("/model/")) continue;
       ASSERT_EQ(tensors[t].dtype, DType::bf16);
@@ -223,7 +223,7 @@ TEST_P(DistributedOptimizerTest, Bf16WeightsFollowAnFp32Master) {
 TEST_P(DistributedOptimizerTest, LoadingAMasterRoundsItIntoTheWeights) {
   run_thread_ranks(2, delayed(6), [&](Communicator& world) {
     Rank rank({.layout = {.dp = 2}, .dtype = DType::bf16, .device = GetParam()}, world);
-    for (const ShardedTensor& t : rank.optimizer.state(StateUse::load)) {
+    for (const ShardedTensor& t : rank.optimizer.state().tensors(StateUse::load)) {
       if (!t.name.starts_with("/optimizer/master/")) continue;
       for (const Piece& piece : t.pieces) {
         const int64_t n = piece.box.extent.elements();
@@ -247,8 +247,8 @@ TEST_P(DistributedOptimizerTest, SavesEachElementOnceAndLoadsEveryCopy) {
   const Layout layout{.tp = 2, .pp = 2};
   run_thread_ranks(layout.ranks(), {}, [&](Communicator& world) {
     Rank rank({.layout = layout, .device = GetParam(), .replicas = 2}, world);
-    const auto save = rank.optimizer.state(StateUse::save);
-    const auto load = rank.optimizer.state(StateUse::load);
+    const auto save = rank.optimizer.state().tensors(StateUse::save);
+    const auto load = rank.optimizer.state().tensors(StateUse::load);
     const size_t of_parameters = 3 * rank.list.size();
     ASSERT_EQ(save.size(), of_parameters + 2);
     ASSERT_EQ(load.size(), save.size());

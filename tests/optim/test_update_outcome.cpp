@@ -42,7 +42,7 @@ TEST_P(UpdateOutcomeTest, ANumberThatIsNotFiniteChangesNothingOnAnyRank) {
       EXPECT_TRUE(result.skipped);
       EXPECT_EQ(result.applied, 1);
       // Of the counters, which are the first rank's, that of skipped updates alone moves on.
-      if (world.rank() == 0) before[DistributedOptimizer::counters_name][ops::skipped_updates] = 1;
+      if (world.rank() == 0) before[tensor_name(groups::counters)][ops::skipped_updates] = 1;
       expect_same(before, rank.state());
       const auto next = rank.step(2);
       EXPECT_FALSE(next.skipped);
@@ -101,9 +101,9 @@ TEST_P(UpdateOutcomeTest, DividesTheLossScaleOutAndAdjustsIt) {
     EXPECT_EQ(step(5, 256).loss_scale, 256);  // two good ones in a row
     plain.step(5);
     State mine = rank.state(), others = plain.state();
-    EXPECT_EQ(mine[DistributedOptimizer::counters_name], (std::vector<float>{5, 2, 1, 2}));
-    for (const char* name :
-         {DistributedOptimizer::counters_name, DistributedOptimizer::loss_scale_name}) {
+    EXPECT_EQ(mine[tensor_name(groups::counters)], (std::vector<float>{5, 2, 1, 2}));
+    for (const std::string& name :
+         {tensor_name(groups::counters), tensor_name(groups::loss_scale)}) {
       mine.erase(name);
       others.erase(name);
     }
