@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/logging.h"
 #include "core/stop_signal.h"
+#include "data/progress.h"
 #include "launch/engine/matmul_choices.h"
 #include "launch/engine/memory_plan.h"
 #include "launch/engine/world.h"
@@ -157,16 +158,29 @@ std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh,
               problem.code());
 }
 
+// What a rank reads is checked on the way; what nobody has read whole, each then checks a part of.
 void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
-  mesh.world->control().agree([&] {
-    try {
-      const CheckpointReader reader(origin.entry.folder);
-      verify_with_progress(reader, mesh.world->rank(), mesh.world->size());
-      engine.load_training_state(reader);
-    } catch (const Error& problem) {
-      refuse_damaged(origin, problem);
-    }
+  const int rank = mesh.world->rank(), ranks = mesh.world->size();
+  std::optional<CheckpointReader> reader;
+  std::vector<int32_t> checked;
+  const auto attempt = [&](const std::function<void()>& body) {
+    mesh.world->control().agree([&] {
+      try {
+        body();
+      } catch (const Error& problem) {
+        refuse_damaged(origin, problem);
+      }
+    });
+  };
+  attempt([&] {
+    reader.emplace(origin.entry.folder);
+    Progress progress(fmt::format("reading step {}", reader->info().step), reader->bytes() / ranks,
+                      rank == 0);
+    checked = engine.load_training_state(*reader, [&](int64_t bytes) { progress.add(bytes); });
   });
+  Stream host;
+  mesh.world->all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
+  attempt([&] { verify_rest_with_progress(*reader, checked, rank, ranks); });
   engine.gather_after_load();
 }
 

@@ -117,11 +117,13 @@ std::vector<ShardedTensor> SavedState::tensors(StateUse use) const {
   return list(use, [](const Held&) { return true; });
 }
 
-void SavedState::load(const CheckpointReader& reader) {
+std::vector<int32_t> SavedState::load(const CheckpointReader& reader,
+                                      const std::function<void(int64_t bytes)>& progress) {
   const auto is_missing = [&](const Held& held) {
     return !held.source.when_missing.empty() && !has_group(reader, held.source.group);
   };
-  reader.read(list(StateUse::load, [&](const Held& held) { return !is_missing(held); }));
+  auto checked = reader.read_and_check(
+      list(StateUse::load, [&](const Held& held) { return !is_missing(held); }), progress);
   const int64_t step = reader.info().step;
   for (const Held& held : held_) {
     if (!is_missing(held)) continue;
@@ -130,6 +132,7 @@ void SavedState::load(const CheckpointReader& reader) {
     }
     start(held, step);
   }
+  return checked;
 }
 
 }  // namespace switchyard

@@ -55,8 +55,10 @@ class SavedState {
   void updated();  // an update has been queued
   // All names of this rank's parameters are listed, also those it has no pieces of.
   std::vector<ShardedTensor> tensors(StateUse use) const;
-  // Memory must be at rest. Throws Error naming the first tensor that is not there and should be.
-  void load(const CheckpointReader& reader);
+  // Memory must be at rest. Throws Error naming the first tensor that is not there and should be,
+  // or a damaged one. Returns which stored pieces were checked: CheckpointReader::read_and_check.
+  std::vector<int32_t> load(const CheckpointReader& reader,
+                            const std::function<void(int64_t bytes)>& progress = {});
 
   const Tensor& tensor(std::string_view group) const;
   const ShardRuns& runs() const { return runs_; }

@@ -78,8 +78,10 @@ class Engine {
   Score score(int64_t samples, const ReadSample& read);
 
   std::vector<ShardedTensor> state_to_save();
-  // Weights and moments; not collective until all ranks have called gather_after_load().
-  void load_training_state(const CheckpointReader& reader);
+  // Weights and moments; not collective until all ranks have called gather_after_load(). Returns
+  // which stored pieces were checked on the way, as CheckpointReader::read_and_check.
+  std::vector<int32_t> load_training_state(const CheckpointReader& reader,
+                                           const std::function<void(int64_t bytes)>& progress = {});
   void gather_after_load();
   // Weights alone, from any group that has them all and any precision; for an engine that does not
   // train.

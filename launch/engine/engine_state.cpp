@@ -12,9 +12,10 @@ std::vector<ShardedTensor> Engine::state_to_save() {
   return optimizer_->state().tensors(StateUse::save);
 }
 
-void Engine::load_training_state(const CheckpointReader& reader) {
+std::vector<int32_t> Engine::load_training_state(
+    const CheckpointReader& reader, const std::function<void(int64_t bytes)>& progress) {
   stream_.synchronize();
-  optimizer_->state().load(reader);
+  return optimizer_->state().load(reader, progress);
 }
 
 void Engine::gather_after_load() {

@@ -187,7 +187,7 @@ TEST_F(RunFolderTest, AnAverageFindsItsSourceByPlaceAndCheckpoint) {
   for (const int64_t step : {10, 20}) save(RunFolder(top.path() / "main"), step);
   const fs::path before = fs::current_path();
   fs::current_path(top.path());
-  average("main", {10, 20}, "mean", nullptr);
+  average({.run = "main", .steps = {10, 20}, .output = "mean"});
   fs::current_path(before);
   const RunFolder mean(top.path() / "mean");
   const CheckpointReader checkpoint(mean.checkpoint(std::nullopt).folder);

@@ -61,7 +61,7 @@ struct WithSlow {
 
 void save(const std::filesystem::path& folder, Communicator& world,
           const std::vector<ShardedTensor>& tensors) {
-  CheckpointWriter writer(folder, world);
+  CheckpointWriter writer(folder, world.control());
   CheckpointInfo info;
   info.step = 7;
   writer.stage(info, tensors);
