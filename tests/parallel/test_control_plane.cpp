@@ -72,10 +72,10 @@ class StoreControl : public testing::TestWithParam<const char*> {
     const int port = free_port();
     return run_processes(ranks, [&](int rank) {
       const Store::Options options{.rank = rank, .size = ranks, .timeout = timeout};
-      const auto control =
-          make_control_plane(tcp() ? make_tcp_store("127.0.0.1", port, options)
-                                   : make_file_store(folder.path().string(), options));
       try {
+        const auto control =
+            make_control_plane(tcp() ? make_tcp_store("127.0.0.1", port, options)
+                                     : make_file_store(folder.path().string(), options));
         return body(*control);
       } catch (const Error& error) {
         return fmt::format("{} code {}", error.what(), static_cast<int>(error.code()));
@@ -120,11 +120,9 @@ TEST_P(StoreControl, TheTimeoutNamesTheRankThatIsMissing) {
   EXPECT_THAT(texts[2], AllOf(HasSubstr("agreement on errors"), HasSubstr("code 76")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, StoreControl, testing::Values("tcp", "file"));
-
-class TcpStoreControl : public StoreControl {};
-
-TEST_P(TcpStoreControl, ARankThatDiesEndsTheWaitOfTheOthers) {
+// They may not have come through the first exchange yet, where its rank was needed, too.
+TEST_P(StoreControl, ARankThatDiesEndsTheWaitOfTheOthers) {
+  if (!tcp()) GTEST_SKIP() << "files tell of no death; the timeout does";
   const auto begin = std::chrono::steady_clock::now();
   for (const int dies : {1, 0}) {
     const auto texts = run(3, 60s, [&](ControlPlane& control) {
@@ -132,13 +130,13 @@ TEST_P(TcpStoreControl, ARankThatDiesEndsTheWaitOfTheOthers) {
       control.barrier("meeting");
       return std::string("met");
     });
-    const std::string who = dies == 1 ? "rank 1 was lost" : "rank 2 of 3";
-    EXPECT_THAT(texts[2], AllOf(HasSubstr("meeting"), HasSubstr(who), HasSubstr("code 76")));
+    const std::string who = dies == 1 ? "rank 1 was lost" : "rank 2 of 3 waited for";
+    EXPECT_THAT(texts[2], AllOf(HasSubstr(who), HasSubstr("control "), HasSubstr("code 76")));
   }
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, TcpStoreControl, testing::Values("tcp"));
+INSTANTIATE_TEST_SUITE_P(Stores, StoreControl, testing::Values("tcp", "file"));
 
 }  // namespace
 
