@@ -25,6 +25,7 @@ struct TokenDataset::State {
       : prefix(name), index{header}, bin(name + ".bin", "data", what_is_mapped) {
     index.tokens = bin.size() / size_of(index.type);
   }
+  void check_files(int64_t vocabulary);  // against each other; fills in what is said of the set
 
   std::string prefix;
   IndexFile index;
@@ -147,18 +148,28 @@ TokenDataset::TokenDataset(TokenDataset&&) noexcept = default;
 TokenDataset& TokenDataset::operator=(TokenDataset&&) noexcept = default;
 TokenDataset::~TokenDataset() = default;
 
-TokenDataset TokenDataset::open(const std::string& prefix, int64_t vocabulary, SetCheck depth) {
-  check_there(prefix);
-  const std::string index = prefix + ".idx";
-  auto state = depth == SetCheck::all ? std::make_unique<State>(prefix, read_index_file(index))
-                                      : std::make_unique<State>(prefix, read_index_header(index));
-  check_bin(state->bin, state->index, prefix);
+void TokenDataset::State::check_files(int64_t vocabulary) {
+  check_bin(bin, index, prefix);
   if (const auto description = read_dataset_description(prefix + ".json")) {
-    check_counts(*description, state->index, prefix);
-    state->info = description->info;
+    check_counts(*description, index, prefix);
+    info = description->info;
   }
-  settle_vocabulary(state->info, vocabulary, prefix);
-  if (depth == SetCheck::header) return TokenDataset(std::move(state));
+  settle_vocabulary(info, vocabulary, prefix);
+}
+
+TokenDataset TokenDataset::open_checked(const std::string& prefix, const std::string& identity,
+                                        int64_t vocabulary) {
+  check_there(prefix);
+  auto state = std::make_unique<State>(prefix, read_index_header(prefix + ".idx"));
+  state->check_files(vocabulary);
+  state->identity = identity;
+  return TokenDataset(std::move(state));
+}
+
+TokenDataset TokenDataset::open(const std::string& prefix, int64_t vocabulary) {
+  check_there(prefix);
+  auto state = std::make_unique<State>(prefix, read_index_file(prefix + ".idx"));
+  state->check_files(vocabulary);
   const auto& hash = state->index.hash;
   state->identity = fmt::format("{:016x}{:016x}-{:x}-{:016x}", hash[0], hash[1], state->bin.size(),
                                 sampled_hash(state->bin));

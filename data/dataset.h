@@ -10,11 +10,6 @@
 
 namespace switchyard {
 
-// How much of a set is read when it is opened. All: the whole index, whose every length and offset
-// is checked, and blocks of the tokens, for the identity. Header: what its size follows from, where
-// another process of the machine checks the rest.
-enum class SetCheck : uint8_t { all, header };
-
 // A memory-mapped token set in Megatron's format, PREFIX.bin and PREFIX.idx: one stream of tokens
 // for training (documents follow each other).
 class TokenDataset {
@@ -22,8 +17,11 @@ class TokenDataset {
   // Throws Error naming the file when it is missing, truncated, or does not fit its header; when
   // neither PREFIX.json nor vocabulary (> 0) gives the vocabulary's size; when the file's largest
   // token is known to be beyond it.
-  static TokenDataset open(const std::string& prefix, int64_t vocabulary = 0,
-                           SetCheck depth = SetCheck::all);
+  static TokenDataset open(const std::string& prefix, int64_t vocabulary = 0);
+  // A set that another process of the machine opens, too, and finds to have this identity: only the
+  // header of the index is read, which the size follows from. Throws Error likewise.
+  static TokenDataset open_checked(const std::string& prefix, const std::string& identity,
+                                   int64_t vocabulary = 0);
   TokenDataset(TokenDataset&&) noexcept;
   TokenDataset& operator=(TokenDataset&&) noexcept;
   ~TokenDataset();
@@ -33,7 +31,7 @@ class TokenDataset {
   int64_t tokens() const;
   int64_t documents() const;
   // Hash of the .idx file, size of the .bin file and hash of up to 256 blocks spread over it, in
-  // hexadecimal: the set's identity, wherever it lies. Empty where the header alone was read.
+  // hexadecimal: the set's identity, wherever it lies.
   const std::string& identity() const;
   // Reads the tokens of a set that does not say its largest one, so that one beyond the vocabulary
   // is met before the training: all of them, or 2^29 spread evenly over a larger set. Throws as

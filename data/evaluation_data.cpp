@@ -14,31 +14,29 @@ struct EvaluationData::State {
   int64_t sequence_length = 0;
   DatasetInfo info;
 
-  void add(const std::string& prefix, int64_t vocabulary, SetCheck depth);
+  void add(const std::string& prefix, int64_t vocabulary);
 };
 
-void EvaluationData::State::add(const std::string& prefix, int64_t vocabulary, SetCheck depth) {
-  sets.push_back(
-      std::make_shared<const TokenDataset>(TokenDataset::open(prefix, vocabulary, depth)));
+void EvaluationData::State::add(const std::string& prefix, int64_t vocabulary) {
+  sets.push_back(std::make_shared<const TokenDataset>(TokenDataset::open(prefix, vocabulary)));
   const TokenDataset& set = *sets.back();
   check(set.tokens() >= 2, "data",
         "{} has {} tokens; a token is scored after at least one other, so 2 or more are needed",
         prefix, set.tokens());
-  if (depth == SetCheck::all)
-    set.check_tokens();  // else a token beyond would be met windows or steps later
+  set.check_tokens();  // else a token beyond would be met windows or steps later
   first_window.push_back(windows);
   windows += (set.tokens() - 1 + sequence_length - 1) / sequence_length;
   scored += set.tokens() - 1;
 }
 
 EvaluationData::EvaluationData(const std::vector<std::string>& prefixes, int64_t sequence_length,
-                               int64_t vocabulary, SetCheck depth)
+                               int64_t vocabulary)
     : state_(std::make_shared<State>()) {
   check(!prefixes.empty(), "data", "no set to evaluate was given; one or more is needed");
   check(sequence_length >= 1, "data", "a sequence length of {} was given; 1 or more is allowed",
         sequence_length);
   state_->sequence_length = sequence_length;
-  for (const std::string& prefix : prefixes) state_->add(prefix, vocabulary, depth);
+  for (const std::string& prefix : prefixes) state_->add(prefix, vocabulary);
   std::vector<const TokenDataset*> all;
   for (const auto& set : state_->sets) all.push_back(set.get());
   state_->info = common_info(all);

@@ -75,7 +75,7 @@ struct TrainingData::State {
   SetCheck depth = SetCheck::all;
   bool log_epochs = false;
 
-  std::shared_ptr<const TokenDataset> open(const std::string& prefix, int64_t vocabulary);
+  std::shared_ptr<const TokenDataset> open(const DataSource& source, int64_t vocabulary);
   Source make_source(DataSource& source, int64_t vocabulary);
   void make_stage(const Seeds& seeds, size_t index, int64_t vocabulary);
   bool is_read(size_t stage, int64_t first_sample, int64_t end_sample) const;
@@ -86,23 +86,24 @@ struct TrainingData::State {
   std::string describe(size_t stage, size_t source) const;
 };
 
-std::shared_ptr<const TokenDataset> TrainingData::State::open(const std::string& prefix,
+std::shared_ptr<const TokenDataset> TrainingData::State::open(const DataSource& source,
                                                               int64_t vocabulary) {
-  auto& set = sets[prefix];
-  if (!set)
-    set = std::make_shared<const TokenDataset>(TokenDataset::open(prefix, vocabulary, depth));
+  auto& set = sets[source.prefix];
+  if (set) return set;
+  const bool checked = depth == SetCheck::header && !source.identity.empty();
+  set = std::make_shared<const TokenDataset>(
+      checked ? TokenDataset::open_checked(source.prefix, source.identity, vocabulary)
+              : TokenDataset::open(source.prefix, vocabulary));
   return set;
 }
 
 Source TrainingData::State::make_source(DataSource& source, int64_t vocabulary) {
   check_there(source);
   Source made;
-  made.set = open(source.prefix, vocabulary);
-  if (depth == SetCheck::all) {
-    check_identity(source, *made.set);
-    if (source.identity.empty()) made.set->check_tokens();  // new to the path
-    source.identity = made.set->identity();
-  }
+  made.set = open(source, vocabulary);
+  check_identity(source, *made.set);
+  if (source.identity.empty()) made.set->check_tokens();  // new to the path
+  source.identity = made.set->identity();
   made.windows = whole_windows(made.set->tokens(), sequence_length);
   const auto [begin, end] = split.range(0, made.windows);
   made.training = {begin, end};

@@ -39,6 +39,11 @@ struct Split {
   std::pair<int64_t, int64_t> range(size_t part, int64_t windows) const;
 };
 
+// How much of its sets a process reads to open them. All: whole indices, whose every length and
+// offset is checked, and the tokens that an identity is made of. Header: little, as another process
+// of the machine reads all; for sets whose identity the specification says.
+enum class SetCheck : uint8_t { all, header };
+
 // Samples of a path by their number along the lineage.
 class TrainingData {
  public:
@@ -48,7 +53,6 @@ class TrainingData {
   // window, or whose tokenizer differs from the others'; for stages that do not begin with sample 0
   // and rise.
   // seeds: by sample. vocabulary: 0, or the size given by the user (never less than a set needs).
-  // depth: where only headers are read, identities are taken from the specification.
   TrainingData(std::vector<DataStage> stages, int64_t sequence_length, const Seeds& seeds,
                Split split, int64_t vocabulary, int64_t first_sample = 0,
                int64_t end_sample = std::numeric_limits<int64_t>::max(),
@@ -80,7 +84,7 @@ class TrainingData {
 class EvaluationData {
  public:
   EvaluationData(const std::vector<std::string>& prefixes, int64_t sequence_length,
-                 int64_t vocabulary, SetCheck depth = SetCheck::all);
+                 int64_t vocabulary);
   int64_t windows() const;
   int64_t scored_tokens() const;  // targets that are not -1, over all windows
   // Bytes of text of the sets (PREFIX.json), for bits per byte; 0 when a set does not say. Ends of

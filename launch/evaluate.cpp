@@ -14,7 +14,6 @@
 #include "launch/path/specification_checks.h"
 #include "launch/path/verify.h"
 #include "launch/path/weights_option.h"
-#include "parallel/comm/rendezvous/job_environment.h"
 
 namespace switchyard {
 
@@ -69,8 +68,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
     path = folder.read();
     check_engine(engine_options(path, settings, false), layout);
     check_no_weights(data_prefixes);
-    data = open_evaluation_data(path, data_prefixes,
-                                local_rank_of_process() == 0 ? SetCheck::all : SetCheck::header);
+    data = open_evaluation_data(path, data_prefixes);
     const bool at_random_start =
         reference.step == 0 && path.kind == "path" && path.start_step() == 0;
     if (!at_random_start) reader = open_checkpoint(folder.checkpoint(reference.step), world);

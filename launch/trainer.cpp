@@ -90,15 +90,17 @@ void check_learns(const PathSpecification& path, const Settings& settings, int64
         last, end, end, end);
 }
 
-// What is read from the start's step to the last one. A machine's first rank checks whole sets for
-// all of its ranks; those of a new path were checked when it was made, by the first rank of all.
+// What is read from the start's step to the last one. A machine's first rank checks whole training
+// sets for all of its ranks; those of a new path were checked when it was made, by the first rank
+// of all.
 void open_data(Start& start, const PathSpecification& path, const Settings& given,
                const Settings& settings, bool is_checked) {
-  const auto own = local_rank_of_process() == 0 ? SetCheck::all : SetCheck::header;
-  start.data = std::make_unique<TrainingData>(open_training_data(
-      path, start.step, last_step(path, settings), is_checked ? SetCheck::header : own));
+  const bool leads = local_rank_of_process() == 0;
+  start.data = std::make_unique<TrainingData>(
+      open_training_data(path, start.step, last_step(path, settings),
+                         leads && !is_checked ? SetCheck::all : SetCheck::header));
   try {
-    start.validation = open_validation(path, settings, *start.data, start.step, own);
+    start.validation = open_validation(path, settings, *start.data, start.step);
   } catch (const Error& problem) {
     if (given.has("valid-data-path") || !settings.has("valid-data-path")) throw;
     throw Error(fmt::format("{}; --valid-data-path is as at the last start: give it anew, or "

@@ -54,10 +54,10 @@ bool validates_behind(const PathSpecification& path, const Settings& settings, i
 
 std::vector<ValidationSource> open_validation(const PathSpecification& path,
                                               const Settings& settings, const TrainingData& data,
-                                              int64_t step, SetCheck depth) {
+                                              int64_t step) {
   if (settings.has("valid-data-path")) {
     const auto& values = settings.list("valid-data-path");
-    if (validates_behind(path, settings, step)) return open_validation_sources(path, values, depth);
+    if (validates_behind(path, settings, step)) return open_validation_sources(path, values);
     parse_sources(values, "valid-data-path");  // words that mean nothing are refused all the same
     return {};
   }

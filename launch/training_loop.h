@@ -25,7 +25,7 @@ bool validates_behind(const PathSpecification& path, const Settings& settings, i
 // validation is wanted but a stage of data that is read behind `step` has none.
 std::vector<ValidationSource> open_validation(const PathSpecification& path,
                                               const Settings& settings, const TrainingData& data,
-                                              int64_t step, SetCheck depth);
+                                              int64_t step);
 
 // Steps of a path that is loaded: metrics, validation, saving, stopping. On a GPU the host queues a
 // step before it reads what came of the one before; before a validation, a save and the end it

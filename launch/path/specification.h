@@ -102,12 +102,10 @@ TrainingData open_training_data(const PathSpecification& path, int64_t step, int
 
 // Sets to score the path's weights on; throws Error for another tokenizer or a larger vocabulary.
 std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
-                                                     const std::vector<std::string>& prefixes,
-                                                     SetCheck depth = SetCheck::all);
+                                                     const std::vector<std::string>& prefixes);
 
 // The sets of a --valid-data-path, which may be short of whole windows; throws Error likewise.
 std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
-                                                      const std::vector<std::string>& values,
-                                                      SetCheck depth = SetCheck::all);
+                                                      const std::vector<std::string>& values);
 
 }  // namespace switchyard

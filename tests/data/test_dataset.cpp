@@ -154,17 +154,17 @@ TEST_F(Dataset, MayBeOpenedByItsHeaderAlone) {
   ReferenceSet set(8, texts);
   set.write(prefix());
   const TokenDataset whole = TokenDataset::open(prefix(), 1000);
-  const TokenDataset header = TokenDataset::open(prefix(), 1000, SetCheck::header);
+  const TokenDataset header = TokenDataset::open_checked(prefix(), "its own", 1000);
   EXPECT_EQ(header.documents(), whole.documents());
   EXPECT_EQ(all_tokens(header), all_tokens(whole));
-  EXPECT_EQ(header.identity(), "");
+  EXPECT_EQ(header.identity(), "its own");
   set.lengths.front() += 1;
   set.write(prefix());
   EXPECT_THROW(TokenDataset::open(prefix(), 1000), Error);
-  EXPECT_EQ(all_tokens(TokenDataset::open(prefix(), 1000, SetCheck::header)), all_tokens(whole));
+  EXPECT_EQ(all_tokens(TokenDataset::open_checked(prefix(), "its own", 1000)), all_tokens(whole));
   set.bin.pop_back();
   set.write(prefix());
-  EXPECT_THROW(TokenDataset::open(prefix(), 1000, SetCheck::header), Error);
+  EXPECT_THROW(TokenDataset::open_checked(prefix(), "its own", 1000), Error);
 }
 
 TEST_F(Dataset, ToleratesModesOfTextAlone) {

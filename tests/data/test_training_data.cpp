@@ -181,6 +181,8 @@ TEST_F(Training, TakesIdentitiesAsGivenWhereOnlyHeadersAreRead) {
   stages[0].sources[0].identity = "checked by another";
   const TrainingData data(stages, 10, 42, {}, 0, 0, 50, SetCheck::header);
   EXPECT_EQ(data.stages()[0].sources[0].identity, "checked by another");
+  const TrainingData halved(stages, 10, 42, Split::parse("1,1"), 0, 0, 50, SetCheck::header);
+  EXPECT_EQ(halved.validation_sources(0).front().set->identity(), "checked by another");
   EXPECT_EQ(read(data, 7), read(TrainingData({stage(0, {"a"})}, 10, 42, {}, 0), 7));
 }
 
