@@ -31,12 +31,12 @@ StateSource slow_weights(const std::string& when_missing) {
       }
     }
   };
-  return {
-      .group = slow_group,
-      .start = [walk](const SavedState& state, const Tensor& own,
-                      int64_t /*step*/) { walk(state, own, true); },
-      .when_missing = when_missing,
-      .updated = [walk](const SavedState& state, const Tensor& own) { walk(state, own, false); }};
+  return {.group = slow_group,
+          .start = [walk](const SavedState& state, const Tensor& own,
+                          int64_t /*step*/) { walk(state, own, true); },
+          .when_missing = when_missing,
+          .updated = [walk](const SavedState& state, const Tensor& own,
+                            const Tensor& /*scalars*/) { walk(state, own, false); }};
 }
 
 std::vector<StateSource> with_slow(DType dtype, const std::string& when_missing) {
@@ -100,7 +100,7 @@ TEST_P(SavedStateTest, ASourceIsWalkedSavedAndLoadedWithoutKnowingItsNeighbours)
       rank.stream.synchronize();
       keep(first, mine);
       rank.step(1);
-      mine.state.updated();
+      mine.state.updated({});
       rank.stream.synchronize();
       keep(moved, mine);
       save(folder, world, mine.state.tensors(StateUse::save));
