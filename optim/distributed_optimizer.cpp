@@ -136,7 +136,7 @@ void DistributedOptimizer::step(const Contribution& own, const Tensor& learning_
   ops::AdamWOptions plain = options_.adamw;
   plain.weight_decay = 0;
   update(state_.runs().plain, plain);
-  state_.updated();
+  state_.updated(scalars_);
 }
 
 }  // namespace switchyard

@@ -59,9 +59,9 @@ void SavedState::start() {
   for (const Held& held : held_) start(held, 0);
 }
 
-void SavedState::updated() {
+void SavedState::updated(const Tensor& scalars) {
   for (const Held& held : held_) {
-    if (held.source.updated) held.source.updated(*this, held.tensor);
+    if (held.source.updated) held.source.updated(*this, held.tensor, scalars);
   }
 }
 

@@ -39,8 +39,9 @@ struct StateSource {
   // A checkpoint may lack the group: it gets its start, and the log says so in these words, such as
   // "it starts from the weights". Empty: such a checkpoint is an error.
   std::string when_missing = {};
-  // Behind each update, also one that was skipped.
-  std::function<void(const SavedState& state, const Tensor& own)> updated = {};
+  // Behind each update, also a skipped one, of which the step's scalars tell (ops::AdamWScalar).
+  std::function<void(const SavedState& state, const Tensor& own, const Tensor& scalars)> updated =
+      {};
 };
 
 // A rank's saved state: memory for its sources, and their way into checkpoints and back.
@@ -51,8 +52,8 @@ class SavedState {
              ops::Context context, Arena& arena);
   static int64_t bytes_needed(std::span<const StateSource> sources, int64_t shard_elements);
 
-  void start();    // from the present weights, with no step done
-  void updated();  // an update has been queued
+  void start();                         // from the present weights, with no step done
+  void updated(const Tensor& scalars);  // an update has been queued
   // All names of this rank's parameters are listed, also those it has no pieces of.
   std::vector<ShardedTensor> tensors(StateUse use) const;
   // Memory must be at rest. Throws Error naming the first tensor that is not there and should be,

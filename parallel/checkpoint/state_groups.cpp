@@ -47,6 +47,7 @@ std::vector<StoredGroup> stored_groups(const CheckpointReader& reader) {
         group.tensors == std::ssize(names) && tensor.name.size() > name.size() + 1;
   }
   std::vector<StoredGroup> all;
+  all.reserve(found.size());
   for (auto& [name, group] : found) all.push_back(std::move(group));
   return all;
 }

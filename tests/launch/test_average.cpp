@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "launch/path/path_state.h"
 #include "launch/path/retention.h"
 #include "launch/path/run_folder.h"
 #include "parallel/comm/communicators.h"
@@ -111,6 +112,62 @@ TEST_F(Averages, HaveNoLoss) {
   for (const int64_t step : {2, 4}) save(main_, step, 1);
   average_main("2:4:2");
   EXPECT_TRUE(std::isnan(made().info().loss));
+}
+
+// A group that holds each weight, ten times as large as the model's, and one that lacks some.
+void save_groups(const RunFolder& run, int64_t step) {
+  const auto world = make_self_communicator();
+  std::vector<float> ones(rows, static_cast<float>(step)), tens(rows, 10.0f * step);
+  std::vector<ShardedTensor> all;
+  for (const auto& [name, values] : {std::pair{"/model/w0", &ones},
+                                     {"/model/w1", &ones},
+                                     {"/average/slow/w0", &tens},
+                                     {"/average/slow/w1", &tens},
+                                     {"/average/half/w0", &tens}}) {
+    const Piece piece{Box::whole({rows}), values->data()};
+    all.push_back({name, {rows}, DType::f32, {piece}, {}});
+  }
+  CheckpointInfo info;
+  info.step = step;
+  CheckpointWriter writer(run.checkpoints(), world->control());
+  writer.stage(info, all);
+  writer.commit();
+}
+
+TEST_F(Averages, AreOfTheGroupThatIsNamed) {
+  for (const int64_t step : {2, 4}) save_groups(main_, step);
+  const auto of = [&](const std::string& weights, const std::string& to) {
+    average({at("main"), {2, 4}, at(to), weights});
+    std::vector<float> values(rows);
+    EXPECT_THAT(weights_in(made(to)), testing::ElementsAre("w0", "w1"));
+    made(to).read("/model/w1", Box::whole({rows}), values.data());
+    return values;
+  };
+  EXPECT_EQ(of("model", "mean"), std::vector<float>(rows, 3));
+  EXPECT_EQ(of("average/slow", "slow"), std::vector<float>(rows, 30));
+  EXPECT_EQ(weights_of_average(made("mean").info()), "model");
+  EXPECT_EQ(weights_of_average(made("slow").info()), "average/slow");
+  const auto refused = [&](const std::string& weights, const std::string& to) {
+    try {
+      of(weights, to);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  of("average/slow", "slow");  // again
+  EXPECT_THAT(refused("model", "slow"),
+              AllOf(HasSubstr("of the weights average/slow"), HasSubstr("--weights model")));
+  EXPECT_THAT(refused("average/half", "none"),
+              HasSubstr("--weights average/half; the weights in step 2 are average/slow, model"));
+  EXPECT_FALSE(fs::exists(at("none")));
+  save(main_, 6, 1);  // without the group
+  try {
+    average({at("main"), {4, 6}, at("none"), "average/slow"});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("--weights average/slow; the weights in step 6 are model"));
+  }
 }
 
 TEST_F(Averages, AgainChangeNothing) {

@@ -52,7 +52,11 @@ void save(TrainedEngine& run, const std::filesystem::path& folder, int64_t step,
   CheckpointInfo info;
   info.step = step;
   auto state = run.engine.state_to_save();
-  if (!counters) state.resize(state.size() - 2);
+  if (!counters) {
+    std::erase_if(state, [](const ShardedTensor& t) {
+      return t.name == tensor_name(groups::counters) || t.name == tensor_name(groups::loss_scale);
+    });
+  }
   writer.stage(info, state);
   writer.commit();
 }

@@ -7,6 +7,7 @@
 
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
+#include "tests/tools/refusal.h"
 
 namespace fs = std::filesystem;
 
@@ -98,6 +99,58 @@ TEST_F(VersionsInBf16, average_is_the_mean_of_the_master_weights) {
   expect_mean(at("main"), at("mean"), "/optimizer/master/");
 }
 
+// A label each row, and rows that a screen of 24 lines takes.
+void expect_screen(const std::string& text, std::initializer_list<const char*> rows) {
+  EXPECT_LE(std::ranges::count(text, '\n'), 24) << text;
+  for (const char* row : rows) EXPECT_NE(text.find(row), std::string::npos) << row << "\n" << text;
+}
+
+// In fp32 the master copy is the weights themselves, in bf16 what they were rounded from.
+TEST_F(Versions, weights_are_of_the_group_that_is_named) {
+  const auto score = [&](const std::string& group) {
+    return nlohmann::json::parse(run_well("eval " + at("main").string() + " --data-path " +
+                                          held_out_ + " --json --weights " + group))
+        .at("loss");
+  };
+  const auto loss = evaluate("main").at("loss");
+  EXPECT_EQ(score("model"), loss);
+  EXPECT_EQ(score("optimizer/master"), loss);
+  EXPECT_NE(score("optimizer/exp_avg"), loss);
+  EXPECT_EQ(generate("--temperature 0 --weights optimizer/master"), generate("--temperature 0"));
+  EXPECT_NE(generate("--temperature 0 --weights optimizer/exp_avg"), generate("--temperature 0"));
+}
+
+TEST_F(VersionsInBf16, weights_are_of_the_group_that_is_named) {
+  const std::string options = " --steps 4:12:4 --weights optimizer/exp_avg --output ";
+  run_well("average " + at("main").string() + options + at("moments").string());
+  expect_mean(at("main"), at("moments"), "/optimizer/exp_avg/");
+  expect_screen(run_well("inspect " + at("moments").string()),
+                {"the mean of optimizer/exp_avg of ", "groups       model f32\n"});
+  expect_screen(run_well("inspect " + at("main").string()),
+                {"groups       model bf16, optimizer/exp_avg f32, optimizer/exp_avg_sq f32, "
+                 "optimizer/master f32\n             optimizer/counters, optimizer/loss_scale\n"});
+  average("4:12:4", "mean");
+  run_well("average " + at("main").string() +
+           " --steps 4:12:4 --weights optimizer/master --output " + at("masters").string());
+  EXPECT_EQ(evaluate("mean").at("loss"), evaluate("masters").at("loss"));
+}
+
+TEST_F(Versions, weights_that_are_not_there_are_answered_by_those_that_are) {
+  const std::string main = at("main").string(), data = " --data-path " + held_out_;
+  const std::vector<std::string> parts = {"--weights slow",
+                                          "the weights in step 12 are model, optimizer/exp_avg, "
+                                          "optimizer/exp_avg_sq, optimizer/master"};
+  expect_refused("eval " + main + data + " --weights slow", parts);
+  expect_refused("eval " + main + data + " --weights optimizer/counters",
+                 {"--weights optimizer/counters", "are model,"});
+  expect_refused("eval " + main + "@0" + data + " --weights slow",
+                 {"--weights slow", "random start has model alone"});
+  expect_refused("generate " + main + " --prompt the --weights slow", parts);
+  const std::string mean = at("mean").string();
+  expect_refused("average " + main + " --steps 12:12:1 --weights slow --output " + mean, parts);
+  EXPECT_FALSE(fs::exists(mean));
+}
+
 TEST_F(Versions, evaluation_agrees_in_every_layout) {
   const auto serial = evaluate("main");
   EXPECT_EQ(serial.at("step"), 12);
@@ -121,12 +174,6 @@ TEST_F(Versions, generation_repeats_itself) {
   EXPECT_EQ(generate("--top-k 1"), likeliest);
   EXPECT_TRUE(likeliest.starts_with("rank"));
   EXPECT_GT(likeliest.size(), 40u);  // more than one context of 32
-}
-
-// A label each row, and rows that a screen of 24 lines takes.
-void expect_screen(const std::string& text, std::initializer_list<const char*> rows) {
-  EXPECT_LE(std::ranges::count(text, '\n'), 24) << text;
-  for (const char* row : rows) EXPECT_NE(text.find(row), std::string::npos) << row << "\n" << text;
 }
 
 TEST_F(Versions, inspection_fits_a_screen_and_shows_what_was_not_trained) {
