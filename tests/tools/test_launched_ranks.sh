@@ -82,13 +82,13 @@ stop_launched() { # SIGNAL
 stop_launched USR1
 stop_launched INT
 
-# A signal while ranks look for each other is kept until their first step.
+# A signal while ranks look for each other is kept until their first step.  (Of process 0 everybody is a child.)
 for delay in 0 0.05 0.1 0.2; do
   rm -rf early
   timeout 60 "$program" launch -np 2 --ranks-per-gpu 2 -- train early "${options[@]}" --tp 2 \
     --train-iters 100000 >log 2>&1 &
   waiter=$! status=0
-  until [[ $(pgrep -c -P "$(pgrep -P $waiter || echo 0)") -ge 2 ]]; do sleep 0.01; done
+  until [[ $(pgrep -c -P "$(pgrep -P $waiter || echo 2147483647)") -ge 2 ]]; do sleep 0.01; done
   sleep $delay
   pkill -TERM -P $waiter
   wait $waiter || status=$?
