@@ -144,17 +144,17 @@ void take_format(const ordered_json& j, PathSpecification& path) {
   if (path.settings.has("split")) path.split = Split::parse(path.settings.text("split"));
 }
 
-PathSpecification parse(const ordered_json& j) {
+PathSpecification parse(const ordered_json& j, const std::string& origin) {
   PathSpecification path;
   const auto& said = j.contains("format") ? j.at("format") : j.at("format_version");
   const bool is_first = said == 1 && !j.contains("format");
   check(is_first || said == format, "path", "format {}; this program reads 1 to {}", said.dump(),
         format);
   path.kind = j.at("kind");
-  if (is_first) {
-    take_first_format(j, path);
-  } else {
-    take_format(j, path);
+  try {
+    is_first ? take_first_format(j, path) : take_format(j, path);
+  } catch (const Error& problem) {
+    fail(ExitCode::storage, "path", "{} cannot be read: {}", origin, problem.what());
   }
   path.stages = stages_from(j.at("data_stages"));
   path.seeds = seeds_from(j, path.seed());
@@ -187,7 +187,7 @@ std::string PathSpecification::to_json() const {
 
 PathSpecification PathSpecification::from_json(const std::string& text, const std::string& origin) {
   try {
-    return parse(ordered_json::parse(text));
+    return parse(ordered_json::parse(text), origin);
   } catch (const nlohmann::json::parse_error& problem) {
     fail(ExitCode::storage, "path", "{} cannot be read: damaged at byte {}, where it is not JSON",
          origin, problem.byte);

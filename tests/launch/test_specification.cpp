@@ -1,65 +1,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <set>
 
-#include "core/error.h"
-#include "data/tokenizer.h"
-#include "launch/path/specification.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/launch/specification_test.h"
 
 namespace switchyard {
 namespace {
 
+using test::SpecificationTest;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
-
-class SpecificationTest : public testing::Test {
- protected:
-  std::string make_set(const std::string& name, size_t bytes = 20'000) {
-    const auto file = (folder_.path() / (name + ".txt")).string();
-    std::ofstream(file) << std::string(bytes, name.front());
-    TokenizeOptions options;
-    options.inputs = {file};
-    options.output_prefix = (folder_.path() / name).string();
-    options.progress = false;
-    tokenize(options);
-    return options.output_prefix;
-  }
-
-  static Settings given(const std::vector<std::string>& line) {
-    auto all = model_options();
-    const auto training = training_options();
-    all.insert(all.end(), training.begin(), training.end());
-    return parse_command(all, line).given;
-  }
-
-  Settings small(std::vector<std::string> more = {}) {
-    std::vector<std::string> line = {"--num-layers",          "2", "--hidden-size", "32",
-                                     "--num-attention-heads", "4", "--seq-length",  "16",
-                                     "--global-batch-size",   "8", "--lr",          "1e-3"};
-    line.insert(line.end(), more.begin(), more.end());
-    line.insert(line.end(), {"--data-path", old_});
-    return given(line);
-  }
-
-  template <class F>
-  static std::string error_of(F&& f) {
-    try {
-      f();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "no error";
-  }
-
-  test::TemporaryFolder folder_;
-  std::string old_ = make_set("old");
-  std::string new_ = make_set("new", 24'000);  // a set is known by its sizes
-};
 
 TEST_F(SpecificationTest, SurvivesItsJson) {
   const auto path = new_path(small({"--hidden-dropout", "0.1", "--weight-decay", "0.1"}));
@@ -73,75 +25,6 @@ TEST_F(SpecificationTest, SurvivesItsJson) {
   EXPECT_EQ(path.tokenizer, "byte");
   EXPECT_EQ(path.model.max_positions, 16);
   EXPECT_EQ(path.settings.integer("ffn-hidden-size"), 128);
-}
-
-// The same path as it was written by versions up to 0.1: the model field by field, the schedule
-// whole, the split twice.
-nlohmann::ordered_json first_format(const PathSpecification& path) {
-  auto all = nlohmann::ordered_json::parse(path.to_json());
-  all["format_version"] = 1;
-  all["settings"] = all["options"];
-  all["model"] = nlohmann::ordered_json::parse(path.model.to_json());
-  const Schedule& s = path.schedule;
-  all["schedule"] = {{"maximum", s.maximum},         {"minimum", s.minimum},
-                     {"warmup", s.warmup},           {"style", std::string(name_of(s.style))},
-                     {"decay_begin", s.decay_begin}, {"decay_from", s.decay_from},
-                     {"decay_iters", s.decay_iters}, {"warmup_begin", s.warmup_begin},
-                     {"warmup_from", s.warmup_from}};
-  all["split"] = path.split.to_string();
-  all.erase("format");
-  all.erase("options");
-  return all;
-}
-
-TEST_F(SpecificationTest, TheFirstFormatReadsAsTheSamePath) {
-  const LineageEntry at{"../main", "id", 10, 80};
-  const auto main = new_path(small({"--lr-warmup-iters", "3", "--split", "9,1", "--swiglu"}));
-  for (const auto& path :
-       {main, fork_path(main, at, given({"--lr-decay-style", "cosine", "--lr-decay-iters", "5"})),
-        fork_path(main, at, given({"--lr", "0.5", "--lr-warmup-iters", "4", "--seed", "5"}))}) {
-    const auto old = PathSpecification::from_json(first_format(path).dump(), "test");
-    EXPECT_EQ(old.to_json(), path.to_json());
-    EXPECT_EQ(old.schedule, path.schedule);
-    EXPECT_EQ(difference(old, path), "");
-    EXPECT_EQ(PathSpecification::from_json(path.to_json(), "test").schedule, path.schedule);
-  }
-  auto wrong = nlohmann::ordered_json::parse(main.to_json());
-  wrong["format"] = 3;
-  EXPECT_THAT(error_of([&] { PathSpecification::from_json(wrong.dump(), "test"); }),
-              HasSubstr("format 3; this program reads 1 to 2"));
-}
-
-// A schedule that the options do not say, as an older version may have left one, stays.
-TEST_F(SpecificationTest, AScheduleIsWrittenWhereTheOptionsDoNotSayIt) {
-  auto path = new_path(small());
-  EXPECT_THAT(path.to_json(), HasSubstr("\"schedule\": {}"));
-  path.schedule.maximum = 0.25;
-  path.schedule.style = DecayStyle::linear;
-  path.schedule.decay_iters = 7;
-  EXPECT_EQ(PathSpecification::from_json(path.to_json(), "test").schedule, path.schedule);
-}
-
-TEST_F(SpecificationTest, EpsilonIsWrittenAsGiven) {
-  const std::string given_text = "1.23456789e-06", in_fp32 = "1.2345679e-06";
-  const auto options = small({"--norm-epsilon", given_text});
-  const auto path = new_path(options);
-  EXPECT_EQ(path.model.norm_epsilon, 1.23456789e-06);
-  EXPECT_THAT(path.to_json(), HasSubstr("\"norm-epsilon\": 1.23456789e-06"));
-  EXPECT_THAT(new_path(small()).to_json(), HasSubstr("\"norm-epsilon\": 1e-05"));
-  // As paths were written when it passed through a float: once in full, once in short.
-  auto text = first_format(path);
-  text["model"]["norm_epsilon"] = 1.2345678876220738e-06;
-  EXPECT_EQ(PathSpecification::from_json(text.dump(), "test").model.norm_epsilon, 1.23456789e-06);
-  text["settings"]["norm-epsilon"] = 1.2345679e-06;
-  auto old = PathSpecification::from_json(text.dump(), "test");
-  EXPECT_EQ(old.model.norm_epsilon, 1.2345679e-06);
-  EXPECT_NO_THROW(check_against(old, options));
-  EXPECT_NO_THROW(fork_path(old, {"../main", "id", 10, 80}, given({"--norm-epsilon", given_text})));
-  EXPECT_THAT(error_of([&] {
-                check_against(old, given({"--norm-epsilon", "1.24e-06"}));
-              }),
-              AllOf(HasSubstr("1.24e-06"), HasSubstr(in_fp32)));
 }
 
 TEST_F(SpecificationTest, ANewPathNeedsDataAndShape) {
@@ -313,17 +196,6 @@ TEST_F(SpecificationTest, AForksSeedHoldsFromItsFirstSample) {
   const auto start = fork_path(parent, {"../main", "", 0, 0}, given({"--seed", "7"}));
   EXPECT_EQ(start.seeds.initial(), 1234u);
   EXPECT_EQ(start.seeds.within(0, 80).changes, (Changes{{0, 7}}));
-}
-
-// As such a path.json was written before seeds were: its own seed for all its data.
-TEST_F(SpecificationTest, AnOldBranchReadsByItsOwnSeed) {
-  auto text =
-      first_format(fork_path(new_path(small()), {"../main", "id", 10, 80}, given({"--seed", "7"})));
-  text.erase("seeds");
-  for (const char* name : {"warmup_begin", "warmup_from"}) text["schedule"].erase(name);
-  const auto old = PathSpecification::from_json(text.dump(), "test");
-  EXPECT_EQ(old.seeds.changes, (std::vector<SeedChange>{{0, 7}}));
-  EXPECT_EQ(old.schedule, new_path(small()).schedule);
 }
 
 TEST_F(SpecificationTest, AForksDataTakeThePlaceOfWhatTheParentReadsFromThereOn) {
