@@ -1,4 +1,4 @@
-# CUDNN::frontend: the headers of cuDNN's C++ front-end, which attention_cudnn.cpp alone includes.
+# CUDNN::frontend: the headers of cuDNN's C++ front-end, which core/ops/attention/cudnn.cpp alone includes.
 # launch/setup unpacks them into .deps; a build without them has attention by its own kernels only.
 set(CUDNN_FRONTEND_VERSION 1.18.0)
 set(CUDNN_FRONTEND_ROOT "${PROJECT_SOURCE_DIR}/.deps/cudnn-frontend-${CUDNN_FRONTEND_VERSION}"

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/ops/matmul/matmul_product.h"
+#include "core/ops/matmul/product.h"
 #include "model/config.h"
 #include "model/local_sizes.h"
 

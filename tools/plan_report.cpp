@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "core/ops/matmul/matmul_plan.h"
-#include "core/ops/matmul/matmul_settings.h"
+#include "core/ops/matmul/plan.h"
+#include "core/ops/matmul/settings.h"
 #include "model/gpt_stage.h"
 
 namespace switchyard {

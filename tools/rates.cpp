@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/ops/attention/attention.h"
-#include "core/ops/matmul/matmul_tuning.h"
+#include "core/ops/matmul/tuning.h"
 #include "launch/bench/device_rates.h"
 #include "launch/path/run_settings.h"
 #include "parallel/comm/communicators.h"

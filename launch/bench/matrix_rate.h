@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "core/ops/context.h"
-#include "core/ops/matmul/matmul_product.h"
+#include "core/ops/matmul/product.h"
 #include "core/tensor.h"
 
 namespace switchyard {

@@ -6,8 +6,8 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/logging.h"
-#include "core/ops/matmul/matmul_settings.h"
-#include "core/ops/matmul/matmul_tuning.h"
+#include "core/ops/matmul/settings.h"
+#include "core/ops/matmul/tuning.h"
 #include "model/gpt_stage.h"
 #include "parallel/comm/control_plane.h"
 

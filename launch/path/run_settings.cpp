@@ -2,7 +2,7 @@
 
 #include "core/error.h"
 #include "core/ops/attention/attention.h"
-#include "core/ops/matmul/matmul_settings.h"
+#include "core/ops/matmul/settings.h"
 #include "core/text.h"
 #include "launch/engine/world.h"
 

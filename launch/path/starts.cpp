@@ -11,7 +11,7 @@
 #include "core/files.h"
 #include "core/ops/attention/attention.h"
 #include "core/ops/cpu_identity.h"
-#include "core/ops/matmul/matmul_tuning.h"
+#include "core/ops/matmul/tuning.h"
 #include "core/text.h"
 #include "launch/path/option_json.h"
 #include "launch/path/run_folder.h"

@@ -1,5 +1,5 @@
-#include "core/ops/attention/attention_cudnn.h"
-#include "core/ops/attention/attention_own.h"
+#include "core/ops/attention/cudnn.h"
+#include "core/ops/attention/own.h"
 #include "core/ops/elementwise.h"
 #include "tests/emulated_cuda/refusals.h"
 

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "core/memory.h"
-#include "core/ops/matmul/matmul_descriptors.h"
-#include "tests/core/matmul_products.h"
+#include "core/ops/matmul/descriptors.h"
+#include "tests/core/ops/matmul_products.h"
 
 // The stand-in for cuBLASLt refuses what the real one documents to refuse, and overwrites what that
 // overwrites. Products and their epilogues are compared with float64 in the operator's own test.

@@ -5,8 +5,8 @@
 
 #include "core/ops/attention/attention.h"
 #include "core/ops/elementwise.h"
-#include "core/ops/matmul/matmul_settings.h"
-#include "core/ops/matmul/matmul_tuning.h"
+#include "core/ops/matmul/settings.h"
+#include "core/ops/matmul/tuning.h"
 #include "core/profiler.h"
 #include "tests/core/ops/op_test.h"
 

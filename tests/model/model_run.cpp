@@ -12,7 +12,7 @@
 #include <string>
 
 #include "core/ops/elementwise.h"
-#include "core/ops/matmul/matmul_plan.h"
+#include "core/ops/matmul/plan.h"
 #include "core/profiler.h"
 #include "core/random.h"
 #include "optim/gradient_sync.h"

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "parallel/comm/communicators.h"
-#include "tests/parallel/recording_communicator.h"
+#include "tests/parallel/comm/recording_communicator.h"
 
 namespace switchyard {
 namespace {

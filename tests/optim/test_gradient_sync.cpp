@@ -9,7 +9,7 @@
 #include "optim/gradient_sync.h"
 #include "parallel/comm/communicators.h"
 #include "tests/parallel/random_parameters.h"
-#include "tests/parallel/recording_communicator.h"
+#include "tests/parallel/comm/recording_communicator.h"
 
 namespace switchyard {
 namespace {

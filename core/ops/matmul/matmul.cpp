@@ -2,7 +2,7 @@
 
 #include "core/ops/backends.h"
 #include "core/ops/checks.h"
-#include "core/ops/matmul/matmul_behind.h"
+#include "core/ops/matmul/behind.h"
 
 namespace switchyard::ops {
 

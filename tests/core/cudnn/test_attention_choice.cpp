@@ -4,8 +4,8 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "core/ops/attention/attention_choice.h"
-#include "core/ops/attention/attention_launch.h"
+#include "core/ops/attention/choice.h"
+#include "core/ops/attention/launch.h"
 
 // What decides on a GPU between cuDNN and own kernels, and their launch shapes: all on the host.
 namespace switchyard::ops::test {

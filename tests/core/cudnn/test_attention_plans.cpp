@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/ops/attention/attention_choice.h"
-#include "core/ops/attention/attention_cudnn.h"
+#include "core/ops/attention/choice.h"
+#include "core/ops/attention/cudnn.h"
 
 // The graphs that attention asks cuDNN for, put before cuDNN for an H200 that is only described: a
 // plan is created and cuDNN checks that it supports it. Building it takes a driver.

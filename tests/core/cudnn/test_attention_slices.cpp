@@ -3,8 +3,8 @@
 #include <set>
 #include <utility>
 
-#include "core/ops/attention/attention_cudnn.h"
-#include "core/ops/attention/attention_mask.h"
+#include "core/ops/attention/cudnn.h"
+#include "core/ops/attention/mask.h"
 #include "tests/core/ops/op_test.h"
 
 // What attention hands to cuDNN, by kernels that run without a GPU and a cuDNN that writes down

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/ops/matmul/matmul.h"
-#include "core/ops/matmul/matmul_settings.h"
+#include "core/ops/matmul/settings.h"
 #include "tests/core/ops/op_test.h"
 
 // Matrix products, and what should come of them.

@@ -1,6 +1,6 @@
 #include <thread>
 
-#include "core/ops/matmul/matmul_widened.h"
+#include "core/ops/matmul/widened.h"
 #include "tests/core/ops/matmul_cases.h"
 
 namespace switchyard::ops::test::matmul_cases {

@@ -1,10 +1,10 @@
-#include "core/ops/matmul/matmul_descriptors.h"
+#include "core/ops/matmul/descriptors.h"
 
 #include <gtest/gtest.h>
 
 #include <bit>
 
-#include "tests/core/matmul_products.h"
+#include "tests/core/ops/matmul_products.h"
 #include "tests/core/ops/op_test.h"
 
 // cuBLASLt's own descriptors of every product of three models, made without a driver and read back.

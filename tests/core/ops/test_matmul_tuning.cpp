@@ -1,11 +1,11 @@
-#include "core/ops/matmul/matmul_tuning.h"
+#include "core/ops/matmul/tuning.h"
 
 #include <gmock/gmock.h>
 
 #include <filesystem>
 #include <fstream>
 
-#include "core/ops/matmul/matmul_settings.h"
+#include "core/ops/matmul/settings.h"
 #include "tests/core/ops/op_test.h"
 #include "tests/support/temporary_folder.h"
 

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "core/memory.h"
-#include "core/ops/norm/norm_launch.h"
+#include "core/ops/norm/launch.h"
 #include "tests/core/ops/norm_cases.h"
 
 namespace switchyard::ops::test {

@@ -1,0 +1,142 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "core/error.h"
+#include "parallel/comm/communicators.h"
+#include "parallel/comm/control_plane.h"
+#include "parallel/comm/rendezvous/tcp_socket.h"
+#include "tests/parallel/comm/rank_processes.h"
+#include "tests/support/temporary_folder.h"
+
+namespace switchyard {
+
+namespace {
+
+using namespace std::chrono_literals;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+// The id that rank 0 makes and every rank gets, as the nccl communicator does it.
+std::vector<std::string> share_id_among_8(const MakeStore& make) {
+  return run_processes(8, [&](int rank) {
+    const auto control = make_control_plane(make({.rank = rank, .size = 8, .timeout = 30s}));
+    return control->broadcast(rank == 0 ? make_nccl_id() : std::string(), "id");
+  });
+}
+
+bool has_nccl() { return nccl_version() > 0; }
+
+void expect_one_id(const std::vector<std::string>& ids) {
+  ASSERT_EQ(ids.size(), 8u);
+  EXPECT_EQ(ids[0].size(), 128u) << ids[0];
+  for (const std::string& id : ids) EXPECT_EQ(id, ids[0]);
+}
+
+TEST(FileStore, PassesARealNcclIdAmong8Processes) {
+  if (!has_nccl()) GTEST_SKIP() << "this build has no NCCL";
+  const test::TemporaryFolder folder;
+  const std::string path = (folder.path() / "store").string();
+  const auto make = [&](const Store::Options& o) { return make_file_store(path, o); };
+  expect_one_id(share_id_among_8(make));
+}
+
+TEST(TcpStore, PassesARealNcclIdAmong8Processes) {
+  if (!has_nccl()) GTEST_SKIP() << "this build has no NCCL";
+  const int port = free_port();
+  const auto make = [&](const Store::Options& o) { return make_tcp_store("localhost", port, o); };
+  expect_one_id(share_id_among_8(make));
+}
+
+TEST(TcpStore, ABarrierWaitsForTheLast) {
+  const int port = free_port();
+  const auto times = run_processes(3, [&](int rank) {
+    const auto control = make_control_plane(
+        make_tcp_store("127.0.0.1", port, {.rank = rank, .size = 3, .timeout = 30s}));
+    const auto begin = std::chrono::steady_clock::now();
+    if (rank == 1) std::this_thread::sleep_for(300ms);
+    control->barrier("one");
+    control->barrier("two");
+    return std::to_string((std::chrono::steady_clock::now() - begin) / 1ms);
+  });
+  for (const std::string& time : times) EXPECT_GE(std::stoi(time), 200);
+}
+
+// A rank may come late for what rank 0 has left behind, though nobody is waited for.
+TEST(TcpStore, Rank0EndsAfterTheOthers) {
+  const int port = free_port();
+  const auto texts = run_processes(2, [&](int rank) {
+    const auto store = make_tcp_store("127.0.0.1", port, {.rank = rank, .size = 2, .timeout = 30s});
+    if (rank == 0) store->set("late", "still here");
+    if (rank == 0) return store->take("here");
+    store->set("here", "yes");
+    std::this_thread::sleep_for(3s);
+    return store->get("late");
+  });
+  EXPECT_THAT(texts, ElementsAre("yes", "still here"));
+}
+
+template <class F>
+std::string error_of(F call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+void expect_names(Store& store, const std::string& place) {
+  store.set("present", "1");
+  EXPECT_EQ(store.get("present"), "1");
+  EXPECT_THAT(error_of([&] { store.set("present", "2"); }),
+              AllOf(HasSubstr("\"present\""), HasSubstr("has already"), HasSubstr(place)));
+  EXPECT_THAT(error_of([&] { store.set("long", std::string(Store::max_bytes + 1, 'x')); }),
+              HasSubstr("16777217 bytes"));
+  EXPECT_EQ(store.take("present"), "1");
+  store.set("present", "2");
+  EXPECT_EQ(store.duplicate()->get("present"), "2");
+  EXPECT_THAT(error_of([&] { store.get("nccl id"); }),
+              AllOf(HasSubstr("rank 0 of 2"), HasSubstr("\"nccl id\""), HasSubstr("150 ms"),
+                    HasSubstr(place)));
+}
+
+TEST(FileStore, TimeoutNamesKeyAndRank) {
+  const test::TemporaryFolder folder;
+  const auto store = make_file_store(folder.path().string(), {.size = 2, .timeout = 150ms});
+  expect_names(*store, folder.path().string());
+  const auto again = make_file_store(folder.path().string(), {.size = 2, .timeout = 150ms});
+  EXPECT_THAT(error_of([&] { again->take("all"); }), HasSubstr("all"));
+}
+
+TEST(FileStore, KeepsAnyKeyAndValue) {
+  const test::TemporaryFolder folder;
+  const auto store = make_file_store(folder.path().string(), {});
+  const std::string value("\0\n\xff", 3);
+  for (const char* key : {"a/b", "a b", "a%2fb", "..", "\xc3\xa9"}) store->set(key, value + key);
+  for (const char* key : {"a/b", "a b", "a%2fb", "..", "\xc3\xa9"})
+    EXPECT_EQ(store->get(key), value + key);
+}
+
+TEST(TcpStore, TimeoutNamesKeyAndRank) {
+  const int port = free_port();
+  const auto store = make_tcp_store("127.0.0.1", port, {.size = 2, .timeout = 150ms});
+  expect_names(*store, std::to_string(port));
+}
+
+TEST(TcpStore, NamesWhereNobodyListens) {
+  const int port = free_port();
+  const Store::Options second{.rank = 1, .size = 2, .timeout = 150ms};
+  EXPECT_THAT(error_of([&] { make_tcp_store("127.0.0.1", port, second); }),
+              AllOf(HasSubstr("rank 1 of 2"), HasSubstr(fmt::format("127.0.0.1:{}", port)),
+                    HasSubstr("150 ms")));
+  const TcpSocket taken = listen_tcp(port);
+  EXPECT_THAT(error_of([&] { make_tcp_store("127.0.0.1", port, {.size = 2}); }),
+              HasSubstr(fmt::format("port {}", port)));
+}
+
+}  // namespace
+
+}  // namespace switchyard
