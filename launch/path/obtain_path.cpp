@@ -53,13 +53,14 @@ PathSpecification begin_path(const RunFolder& run, const Settings& given) {
 
 }  // namespace
 
-PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool& is_new,
-                              std::unique_ptr<PathLock>& lock, Communicator& world) {
+ObtainedPath obtain_path(const RunFolder& run, const Settings& given, Communicator& world) {
+  ObtainedPath obtained;
+  bool& is_new = obtained.is_new;
   std::string text;
   world.control().agree([&] {
     if (world.rank() != 0) return;
     is_new = !run.exists();
-    if (!is_new) lock = std::make_unique<PathLock>(run);
+    if (!is_new) obtained.lock = std::make_unique<PathLock>(run);
     const auto path = is_new ? begin_path(run, given) : continue_path(run, given, is_new);
     if (is_new) {
       for (const auto& line : rounded_sizes(path.model, given)) log::info("model: {}", line);
@@ -69,17 +70,18 @@ PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool&
   });
   ControlPlane& control = world.control();
   is_new = !control.broadcast(is_new ? "new" : "", "whether the path is new").empty();
-  return PathSpecification::from_json(control.broadcast(text, "the path"), "the path of rank 0");
+  obtained.path =
+      PathSpecification::from_json(control.broadcast(text, "the path"), "the path of rank 0");
+  return obtained;
 }
 
-void settle_new(const RunFolder& run, const PathSpecification& path,
-                std::unique_ptr<PathLock>& lock) {
-  if (!lock) {
-    lock = std::make_unique<PathLock>(run);
+void settle_new(const RunFolder& run, ObtainedPath& obtained) {
+  if (!obtained.lock) {
+    obtained.lock = std::make_unique<PathLock>(run);
     check(!run.exists(), "path", "'{}' was made by another process at this moment",
           run.folder().string());
   }
-  run.write(path);
+  run.write(obtained.path);
 }
 
 }  // namespace switchyard

@@ -7,14 +7,18 @@
 
 namespace switchyard {
 
-// Rank 0 locks and reads the path, or makes a new one; every rank gets the same. `is_new` says
-// whether it is still to be written: where no path is, and where the options given contradict a
-// path that has no step yet. Collective; errors are agreed on.
-PathSpecification obtain_path(const RunFolder& run, const Settings& given, bool& is_new,
-                              std::unique_ptr<PathLock>& lock, Communicator& world);
+// The path of a start.
+struct ObtainedPath {
+  PathSpecification path;
+  bool is_new = false;             // still to be written
+  std::unique_ptr<PathLock> lock;  // on rank 0 where it is not new
+};
 
-// Everything was checked: a new path is written.
-void settle_new(const RunFolder& run, const PathSpecification& path,
-                std::unique_ptr<PathLock>& lock);
+// Rank 0 locks and reads the path, or makes a new one: where none is, and where the options given
+// contradict one that has no step yet. Every rank gets the same. Collective; errors are agreed on.
+ObtainedPath obtain_path(const RunFolder& run, const Settings& given, Communicator& world);
+
+// Everything was checked: a new path is written, on rank 0.
+void settle_new(const RunFolder& run, ObtainedPath& obtained);
 
 }  // namespace switchyard

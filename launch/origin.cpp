@@ -1,0 +1,79 @@
+#include "launch/origin.h"
+
+#include "core/error.h"
+#include "data/progress.h"
+#include "launch/path/fork_point.h"
+#include "launch/path/verify.h"
+#include "parallel/comm/control_plane.h"
+
+namespace switchyard {
+
+namespace {
+
+[[noreturn]] void refuse_damaged(const Origin& origin, const Error& problem) {
+  if (origin.is_parent) {
+    throw Error(fmt::format("{}; this branch starts at step {} of '{}'", problem.what(),
+                            origin.entry.step, origin.folder.folder().string()),
+                problem.code());
+  }
+  const auto good = origin.folder.newest_good_below(origin.entry.step);
+  throw Error(fmt::format("{}; step {} of '{}' cannot be used, {}", problem.what(),
+                          origin.entry.step, origin.folder.folder().string(),
+                          good ? fmt::format("the newest good one is step {}: give --load-step {}",
+                                             *good, *good)
+                               : "and no older step is good"),
+              problem.code());
+}
+
+}  // namespace
+
+std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification& path,
+                                  const Settings& given) {
+  const std::optional<int64_t> wanted =
+      given.has("load-step") ? std::optional(given.integer("load-step")) : std::nullopt;
+  const bool at_fork = !path.lineage.empty() && (wanted ? wanted == path.start_step() : true);
+  const bool has_own = wanted && at_fork ? run.has(*wanted) : run.latest().has_value();
+  if (has_own || (wanted && !at_fork)) return Origin{run, run.checkpoint(wanted), false};
+  if (path.start_step() == 0) return std::nullopt;
+  const auto point = find_fork_point(run, path.lineage.back());
+  return Origin{point.parent, point.entry, true};
+}
+
+void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
+  const int rank = mesh.world->rank(), ranks = mesh.world->size();
+  std::optional<CheckpointReader> reader;
+  std::vector<int32_t> checked;
+  const auto attempt = [&](const std::function<void()>& body) {
+    mesh.world->control().agree([&] {
+      try {
+        body();
+      } catch (const Error& problem) {
+        refuse_damaged(origin, problem);
+      }
+    });
+  };
+  attempt([&] {
+    reader.emplace(origin.entry.folder);
+    Progress progress(fmt::format("reading step {}", reader->info().step), reader->bytes() / ranks,
+                      rank == 0);
+    checked = engine.load_training_state(*reader, [&](int64_t bytes) { progress.add(bytes); });
+  });
+  Stream host;
+  mesh.world->all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
+  attempt([&] { verify_rest_with_progress(*reader, checked, rank, ranks); });
+  engine.gather_after_load();
+}
+
+bool keeps_fork_point(const RunFolder& run, const PathSpecification& path,
+                      const std::optional<Origin>& origin, Communicator& world) {
+  if (!origin || !origin->is_parent) return false;
+  std::string own;
+  world.control().agree([&] {
+    if (world.rank() != 0) return;
+    const auto& fork = path.lineage.back();
+    if (!pin_fork_point(origin->folder, fork.step, fork.checkpoint, run)) own = "own";
+  });
+  return !world.control().broadcast(own, "what is kept").empty();
+}
+
+}  // namespace switchyard

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <optional>
+
+#include "launch/engine/engine.h"
+#include "launch/path/run_folder.h"
+#include "parallel/mesh.h"
+
+namespace switchyard {
+
+// The checkpoint that a start goes on from.
+struct Origin {
+  RunFolder folder;
+  CheckpointEntry entry;
+  bool is_parent = false;  // a fork point in the folder of the branch's parent
+};
+
+// The newest checkpoint of the path, or that of --load-step; for a branch without one its fork
+// point, of which its own copy is taken before its parent's. Nothing for a random start. Throws
+// Error where it is not there.
+std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification& path,
+                                  const Settings& given);
+
+// Reads weights, moments and counters. Collective; errors, which say what else there is to go on
+// from, are agreed on. What a rank reads is checked on the way; what nobody has read whole, each
+// then checks a part of.
+void load(const Origin& origin, const Mesh& mesh, Engine& engine);
+
+// At a branch's start from its parent: whether it has to keep the fork point itself, as nothing can
+// be written into the parent. Otherwise the parent keeps it from here on. Collective.
+bool keeps_fork_point(const RunFolder& run, const PathSpecification& path,
+                      const std::optional<Origin>& origin, Communicator& world);
+
+}  // namespace switchyard
