@@ -4,29 +4,27 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 
 namespace switchyard {
 
 namespace {
 
-using nlohmann::json;
-
-json parse(const std::string& path) {
+Json parse(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   check(file.good(), "data", "{} cannot be opened", path);
   try {
-    json document = json::parse(file);
+    Json document = parse_json(std::string(std::istreambuf_iterator(file), {}));
     check(document.is_object(), "data", "{} is not a JSON object", path);
     return document;
-  } catch (const json::exception& problem) {
+  } catch (const nlohmann::json::exception& problem) {
     fail("data", "{} is not valid JSON: {}", path, problem.what());
   }
 }
 
-int64_t number(const json& document, const std::string& path, const char* key, int64_t lowest,
+int64_t number(const Json& document, const std::string& path, const char* key, int64_t lowest,
                int64_t absent) {
   const auto found = document.find(key);
   if (found == document.end()) return absent;
@@ -34,14 +32,16 @@ int64_t number(const json& document, const std::string& path, const char* key, i
                          ? found->get<uint64_t>() <= std::numeric_limits<int64_t>::max()
                          : found->is_number_integer();
   check(whole && found->get<int64_t>() >= lowest, "data",
-        "{}: {} is {}; a whole number of at least {} is needed", path, key, found->dump(), lowest);
+        "{}: {} is {}; a whole number of at least {} is needed", path, key, json_text(*found),
+        lowest);
   return found->get<int64_t>();
 }
 
-std::string text(const json& document, const std::string& path, const char* key) {
+std::string text(const Json& document, const std::string& path, const char* key) {
   const auto found = document.find(key);
   if (found == document.end()) return "";
-  check(found->is_string(), "data", "{}: {} is {}; a string is needed", path, key, found->dump());
+  check(found->is_string(), "data", "{}: {} is {}; a string is needed", path, key,
+        json_text(*found));
   return found->get<std::string>();
 }
 
@@ -59,7 +59,7 @@ void check_range(const DatasetInfo& info, const std::string& path) {
 
 std::optional<DatasetDescription> read_dataset_description(const std::string& path) {
   if (!std::filesystem::exists(path)) return std::nullopt;
-  const json document = parse(path);
+  const Json document = parse(path);
   DatasetDescription description;
   description.info.tokenizer = text(document, path, "tokenizer");
   description.info.vocabulary = number(document, path, "vocabulary_size", 1, 0);
@@ -73,7 +73,7 @@ std::optional<DatasetDescription> read_dataset_description(const std::string& pa
 }
 
 std::string to_json(const DatasetDescription& description) {
-  nlohmann::ordered_json document;
+  Json document;
   document["tokenizer"] = description.info.tokenizer;
   document["vocabulary_size"] = description.info.vocabulary;
   document["end_of_document"] = description.info.end_of_document;
@@ -81,7 +81,7 @@ std::string to_json(const DatasetDescription& description) {
   document["largest_token"] = description.info.largest_token;
   document["tokens"] = description.tokens;
   document["documents"] = description.documents;
-  return document.dump(2) + "\n";
+  return json_text(document, 2) + "\n";
 }
 
 }  // namespace switchyard

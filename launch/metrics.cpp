@@ -1,15 +1,14 @@
 #include "launch/metrics.h"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json.h"
 #include "data/progress.h"
 #include "launch/path/run_folder.h"
 
 namespace fs = std::filesystem;
-using nlohmann::ordered_json;
 
 namespace switchyard {
 
@@ -21,7 +20,7 @@ double mfu_of(const StepMetrics& m) { return 1e9 * m.gflops / m.peak.flops; }
 
 // The step of a line; -1 for a line that is not whole.
 int64_t step_of(const std::string& line) {
-  const auto parsed = ordered_json::parse(line, nullptr, false);
+  const auto parsed = parse_json_or_discard(line);
   return parsed.is_object() ? parsed.value("step", int64_t{-1}) : -1;
 }
 
@@ -56,17 +55,17 @@ MetricsLog::MetricsLog(const fs::path& run, int64_t step) : file_(run / "metrics
 }
 
 void MetricsLog::write(const StepMetrics& m) {
-  ordered_json line = {{"step", m.step},
-                       {"start", m.start},
-                       {"loss", m.loss},
-                       {"learning_rate", m.learning_rate},
-                       {"grad_norm", m.grad_norm},
-                       {"samples", m.samples},
-                       {"tokens", m.tokens},
-                       {"tokens_per_second", m.tokens_per_second},
-                       {"gflops", m.gflops},
-                       {"milliseconds", m.milliseconds},
-                       {"memory_bytes", m.memory_bytes}};
+  Json line = {{"step", m.step},
+               {"start", m.start},
+               {"loss", m.loss},
+               {"learning_rate", m.learning_rate},
+               {"grad_norm", m.grad_norm},
+               {"samples", m.samples},
+               {"tokens", m.tokens},
+               {"tokens_per_second", m.tokens_per_second},
+               {"gflops", m.gflops},
+               {"milliseconds", m.milliseconds},
+               {"memory_bytes", m.memory_bytes}};
   if (m.peak.flops > 0) {
     line["mfu"] = mfu_of(m);
     line["mfu_formula"] = mfu_formula;
@@ -80,7 +79,7 @@ void MetricsLog::write(const StepMetrics& m) {
     line["skipped"] = m.loss_scale->skipped;
     line["skipped_steps"] = m.loss_scale->skipped_steps;
   }
-  stream_ << line.dump() << '\n' << std::flush;
+  stream_ << json_text(line) << '\n' << std::flush;
   check(stream_.good(), "metrics", "{} cannot be written", file_.string());
 }
 

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/logging.h"
 #include "launch/path/specification_checks.h"
+#include "launch/training_loop.h"
 #include "parallel/comm/control_plane.h"
 #include "parallel/comm/rendezvous/job_environment.h"
 

@@ -1,16 +1,15 @@
 #include <fmt/ranges.h>
 
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "model/config.h"
 
 namespace switchyard {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr const char* where = "model configuration";
 
 template <class Enum>
@@ -59,7 +58,7 @@ Enum read_name(const char* field, const std::string& given) {
 template <class T>
 void read(const char* field, const Json& json, T& value) {
   const auto expect = [&](bool ok, const char* type) {
-    check(ok, where, "{} is {}; {} is expected", field, json.dump(), type);
+    check(ok, where, "{} is {}; {} is expected", field, json_text(json), type);
   };
   if constexpr (std::is_enum_v<T>) {
     expect(json.is_string(), "a name");
@@ -107,11 +106,11 @@ void visit_fields(Config& c, const Visit& visit) {
 std::string GptConfig::to_json() const {
   Json json;
   visit_fields(*this, [&](const char* name, const auto& field) { json[name] = write(field); });
-  return json.dump(2);
+  return json_text(json, 2);
 }
 
 GptConfig GptConfig::from_json(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = parse_json_or_discard(text);
   check(json.is_object(), where, "the text '{}' is no JSON object", text.substr(0, 60));
   GptConfig config;
   std::set<std::string> known;

@@ -1,8 +1,8 @@
 #include "launch/bench/bench.h"
+#include "core/json.h"
 
 #include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "tools/command_support.h"
@@ -10,8 +10,6 @@
 namespace switchyard {
 
 namespace {
-
-using nlohmann::ordered_json;
 
 constexpr const char* causal = "causal: (6 N + 6 L C T) tokens / s / peak";
 constexpr const char* full = "full: (6 N + 12 L C T) tokens / s / peak";
@@ -92,8 +90,8 @@ void print(const BenchResult& r) {
   }
 }
 
-ordered_json profile_json(const BenchResult& r) {
-  ordered_json lines = ordered_json::array();
+Json profile_json(const BenchResult& r) {
+  Json lines = Json::array();
   for (const auto& l : r.profile) {
     lines.push_back({{"part", l.part},
                      {"operation", l.operation},
@@ -107,30 +105,30 @@ ordered_json profile_json(const BenchResult& r) {
   return lines;
 }
 
-ordered_json to_json(const BenchResult& r) {
-  ordered_json all = {{"preset", r.preset},
-                      {"device", r.device},
-                      {"precision", r.precision},
-                      {"deterministic", r.deterministic},
-                      {"cuda_graph", r.cuda_graph},
-                      {"parameters", r.parameters},
-                      {"seq_length", r.sequence_length},
-                      {"micro_batch_size", r.micro_batch},
-                      {"global_batch_size", r.global_batch},
-                      {"threads", r.threads},
-                      {"steps", r.steps},
-                      {"milliseconds", r.milliseconds},
-                      {"all_milliseconds", r.all_milliseconds},
-                      {"tokens_per_second", r.tokens_per_second},
-                      {"mfu", r.mfu},
-                      {"mfu_formula", causal},
-                      {"flops_per_token", r.flops_per_token},
-                      {"full_flops_per_token", r.full_flops_per_token},
-                      {"gflops", r.flops_per_second / 1e9},
-                      {"peak_gflops", r.matrix_rate / 1e9},
-                      {"share_of_matrix_rate", r.mfu},
-                      {"memory_bytes", r.memory_bytes},
-                      {"allocations_after_first_step", r.allocations_after_first_step}};
+Json to_json(const BenchResult& r) {
+  Json all = {{"preset", r.preset},
+              {"device", r.device},
+              {"precision", r.precision},
+              {"deterministic", r.deterministic},
+              {"cuda_graph", r.cuda_graph},
+              {"parameters", r.parameters},
+              {"seq_length", r.sequence_length},
+              {"micro_batch_size", r.micro_batch},
+              {"global_batch_size", r.global_batch},
+              {"threads", r.threads},
+              {"steps", r.steps},
+              {"milliseconds", r.milliseconds},
+              {"all_milliseconds", r.all_milliseconds},
+              {"tokens_per_second", r.tokens_per_second},
+              {"mfu", r.mfu},
+              {"mfu_formula", causal},
+              {"flops_per_token", r.flops_per_token},
+              {"full_flops_per_token", r.full_flops_per_token},
+              {"gflops", r.flops_per_second / 1e9},
+              {"peak_gflops", r.matrix_rate / 1e9},
+              {"share_of_matrix_rate", r.mfu},
+              {"memory_bytes", r.memory_bytes},
+              {"allocations_after_first_step", r.allocations_after_first_step}};
   if (r.peak_flops > 0) {
     all["mfu_causal_of_989_tflops"] = r.flops_per_second / r.peak_flops;
     all["mfu_full_of_989_tflops"] = r.full_flops_per_second() / r.peak_flops;
@@ -158,7 +156,7 @@ int bench_command(Arguments arguments) {
         command->positional.empty() ? "" : command->positional.front());
   const auto r = bench(command->given);
   if (command->given.flag("json")) {
-    std::printf("%s\n", to_json(r).dump().c_str());
+    std::printf("%s\n", json_text(to_json(r)).c_str());
   } else {
     print(r);
     print_profile(r);

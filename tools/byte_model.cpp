@@ -1,7 +1,7 @@
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "launch/bench/order2_byte_model.h"
 #include "tools/command_support.h"
 
@@ -13,12 +13,12 @@ void print(const std::vector<std::string>& train, const TokenDataset& set, doubl
            bool json) {
   const auto tokens = static_cast<long long>(set.tokens());
   if (json) {
-    nlohmann::ordered_json all = {{"train", train},
-                                  {"eval", set.prefix()},
-                                  {"bits_per_byte", bits_per_byte},
-                                  {"tokens", set.tokens()},
-                                  {"text_bytes", set.info().text_bytes}};
-    std::printf("%s\n", all.dump().c_str());
+    Json all = {{"train", train},
+                {"eval", set.prefix()},
+                {"bits_per_byte", bits_per_byte},
+                {"tokens", set.tokens()},
+                {"text_bytes", set.info().text_bytes}};
+    std::printf("%s\n", json_text(all).c_str());
   } else {
     std::printf("%s: %.4f bits per byte over %lld tokens\n", set.prefix().c_str(), bits_per_byte,
                 tokens);

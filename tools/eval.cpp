@@ -1,6 +1,6 @@
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "launch/evaluate.h"
 #include "parallel/checkpoint/state_groups.h"
 #include "tools/command_support.h"
@@ -11,16 +11,16 @@ namespace {
 
 void print(const Evaluation& e, const std::string& run, bool json) {
   if (json) {
-    nlohmann::ordered_json all = {{"run", run},
-                                  {"step", e.step},
-                                  {"checkpoint", e.checkpoint},
-                                  {"loss", e.loss},
-                                  {"perplexity", e.perplexity},
-                                  {"bits_per_byte", nullptr},
-                                  {"tokens", e.tokens},
-                                  {"text_bytes", e.text_bytes}};
+    Json all = {{"run", run},
+                {"step", e.step},
+                {"checkpoint", e.checkpoint},
+                {"loss", e.loss},
+                {"perplexity", e.perplexity},
+                {"bits_per_byte", nullptr},
+                {"tokens", e.tokens},
+                {"text_bytes", e.text_bytes}};
     if (e.text_bytes > 0) all["bits_per_byte"] = e.bits_per_byte;
-    std::printf("%s\n", all.dump().c_str());
+    std::printf("%s\n", json_text(all).c_str());
     return;
   }
   std::printf("%s, step %lld: loss %.5f, perplexity %.4f", run.c_str(),

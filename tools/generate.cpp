@@ -1,8 +1,8 @@
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "launch/generate.h"
 #include "tools/command_support.h"
 
@@ -57,9 +57,8 @@ int generate_command(Arguments arguments) {
   });
   if (!json && !started) print(request.prompt);
   if (json) {
-    const nlohmann::ordered_json all = {
-        {"prompt", request.prompt}, {"text", made.text}, {"ids", made.ids}};
-    std::printf("%s\n", all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    const Json all = {{"prompt", request.prompt}, {"text", made.text}, {"ids", made.ids}};
+    std::printf("%s\n", json_text_replacing(all).c_str());
   } else {
     std::printf("\n");
   }

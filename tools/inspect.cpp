@@ -1,7 +1,7 @@
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "core/json.h"
 #include "launch/path/verify.h"
 #include "parallel/checkpoint/state_groups.h"
 #include "tools/command_support.h"
@@ -13,21 +13,19 @@ namespace switchyard {
 
 namespace {
 
-using nlohmann::ordered_json;
-
-ordered_json describe(const CheckpointReader& reader, const std::string& folder) {
+Json describe(const CheckpointReader& reader, const std::string& folder) {
   const auto& info = reader.info();
-  ordered_json all = {{"folder", folder},        {"format_version", info.format_version},
-                      {"id", info.id},           {"step", info.step},
-                      {"samples", info.samples}, {"loss", info.loss}};
+  Json all = {{"folder", folder},        {"format_version", info.format_version},
+              {"id", info.id},           {"step", info.step},
+              {"samples", info.samples}, {"loss", info.loss}};
   for (const auto& [name, text] : info.documents) {
-    const auto parsed = ordered_json::parse(text, nullptr, false);
-    all[name] = parsed.is_discarded() ? ordered_json(text) : parsed;
+    const auto parsed = parse_json_or_discard(text);
+    all[name] = parsed.is_discarded() ? Json(text) : parsed;
   }
   // Averages used to repeat their last member's.
   const auto& path = all["specification"];
   if (path.is_object() && path.value("kind", "") == "average") all["loss"] = nullptr;
-  ordered_json groups = ordered_json::array();
+  Json groups = Json::array();
   for (const StoredGroup& group : stored_groups(reader)) {
     groups.push_back({{"name", group.name},
                       {"dtype", std::string(name_of(group.dtype))},
@@ -35,7 +33,7 @@ ordered_json describe(const CheckpointReader& reader, const std::string& folder)
                       {"has_all_weights", group.has_all_weights}});
   }
   all["groups"] = std::move(groups);
-  ordered_json tensors = ordered_json::array();
+  Json tensors = Json::array();
   for (const auto& t : reader.tensors()) {
     std::vector<int64_t> shape;
     shape.reserve(static_cast<size_t>(t.shape.rank()));
@@ -49,7 +47,7 @@ ordered_json describe(const CheckpointReader& reader, const std::string& folder)
 
 // What is known of a path with or without a checkpoint.
 void describe_path(const RunFolder& run, const PathSpecification& path, const PathState& state,
-                   ordered_json& all) {
+                   Json& all) {
   const int64_t step = all.value("step", state.step);
   all["run"] = run.folder().string();
   all["kind"] = path.kind;
@@ -58,15 +56,15 @@ void describe_path(const RunFolder& run, const PathSpecification& path, const Pa
   if (!all.contains("step")) {
     all["step"] = step;
     all["samples"] = path.samples_at(step);
-    all["specification"] = ordered_json::parse(path.to_json());
-    all["model"] = ordered_json::parse(path.model.to_json());
+    all["specification"] = parse_json(path.to_json());
+    all["model"] = parse_json(path.model.to_json());
   }
   all["tokens"] = path.tokens_at(step);
   all["parameters"] = path.model.parameters();
   all["dtype"] = std::string(name_of(path.dtype()));
   all["learning_rate"] = learning_rate(path.schedule, step);
   all["saved_steps"] = state.saved;
-  ordered_json branches = ordered_json::array();
+  Json branches = Json::array();
   for (const auto& pin : pinned_branches(run)) {
     branches.push_back({{"step", pin.step}, {"branch", pin.branch}});
   }
@@ -74,7 +72,7 @@ void describe_path(const RunFolder& run, const PathSpecification& path, const Pa
 }
 
 // Checks every checksum and counts what was read.
-ordered_json verify(const CheckpointReader& reader, const fs::path& folder) {
+Json verify(const CheckpointReader& reader, const fs::path& folder) {
   verify_with_progress(reader);
   int64_t files = 0;
   uintmax_t bytes = 0;
@@ -94,10 +92,10 @@ void print_rows(const Rows& rows) {
   }
 }
 
-void print_all(const ordered_json& all) {
+void print_all(const Json& all) {
   for (const auto& [name, value] : all.items()) {
     if (name == "tensors") continue;
-    const std::string text = value.is_null() ? "none" : value.dump(2);
+    const std::string text = value.is_null() ? "none" : json_text(value, 2);
     std::printf("%s: %s\n", name.c_str(),
                 value.is_string() ? value.get<std::string>().c_str() : text.c_str());
   }
@@ -105,11 +103,11 @@ void print_all(const ordered_json& all) {
   std::printf("tensors:\n");
   for (const auto& t : all.at("tensors")) {
     std::printf("  %-60s %-16s %s\n", t.at("name").get<std::string>().c_str(),
-                t.at("shape").dump().c_str(), t.at("dtype").get<std::string>().c_str());
+                json_text(t.at("shape")).c_str(), t.at("dtype").get<std::string>().c_str());
   }
 }
 
-void print_verified(const ordered_json& verified) {
+void print_verified(const Json& verified) {
   std::printf("%-12s %lld files, %.1f MB, %lld tensors: every checksum holds\n", "verified",
               verified.at("files").get<long long>(), verified.at("bytes").get<double>() / 1e6,
               verified.at("tensors").get<long long>());
@@ -129,7 +127,7 @@ int inspect_command(Arguments arguments) {
   const RunFolder run(reference.folder);
   const PathSpecification path = run.read();
   const PathState state = state_of(run, path);
-  ordered_json all = ordered_json::object();
+  Json all = Json::object();
   std::optional<CheckpointReader> reader;
   if (!state.saved.empty() || reference.step || given.flag("verify")) {
     const auto entry = run.checkpoint(reference.step);
@@ -139,7 +137,7 @@ int inspect_command(Arguments arguments) {
   }
   describe_path(run, path, state, all);
   if (given.flag("json")) {
-    std::printf("%s\n", all.dump().c_str());
+    std::printf("%s\n", json_text(all).c_str());
   } else if (given.flag("full")) {
     print_all(all);
   } else {

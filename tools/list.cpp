@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "launch/path/path_tree.h"
 #include "tools/command_support.h"
 
@@ -11,8 +11,6 @@ namespace fs = std::filesystem;
 namespace switchyard {
 
 namespace {
-
-using nlohmann::ordered_json;
 
 std::string name_below(const fs::path& folder, const fs::path& root) {
   const std::string name = folder.lexically_relative(root).string();
@@ -49,8 +47,8 @@ void print_row(const ListedPath& p, const fs::path& root, int width) {
   std::printf("%s\n", row.c_str());
 }
 
-ordered_json row_json(const ListedPath& p, const std::vector<ListedPath>& all) {
-  ordered_json row = {{"folder", p.folder.string()}};
+Json row_json(const ListedPath& p, const std::vector<ListedPath>& all) {
+  Json row = {{"folder", p.folder.string()}};
   if (!p.problem.empty()) {
     row["problem"] = p.problem;
     return row;
@@ -58,13 +56,13 @@ ordered_json row_json(const ListedPath& p, const std::vector<ListedPath>& all) {
   row["kind"] = p.path->kind;
   row["state"] = word_of(p.state, *p.path);
   row["step"] = p.state.step;
-  row["loss"] = p.state.loss ? ordered_json(*p.state.loss) : ordered_json(nullptr);
+  row["loss"] = p.state.loss ? Json(*p.state.loss) : Json(nullptr);
   row["saved_steps"] = p.state.saved;
   if (!p.origin.empty()) {
     row["origin"] = p.origin;
     row["origin_steps"] = p.origin_steps;
   }
-  row["parent"] = p.parent ? ordered_json(all[*p.parent].folder.string()) : ordered_json(nullptr);
+  row["parent"] = p.parent ? Json(all[*p.parent].folder.string()) : Json(nullptr);
   return row;
 }
 
@@ -84,9 +82,9 @@ int list_command(Arguments arguments) {
   const fs::path root = take_run(*command, "FOLDER");
   const auto all = list_paths(root);
   if (command->given.flag("json")) {
-    ordered_json rows = ordered_json::array();
+    Json rows = Json::array();
     for (const auto& each : all) rows.push_back(row_json(each, all));
-    std::printf("%s\n", rows.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
+    std::printf("%s\n", json_text_replacing(rows).c_str());
     return exit_code(all);
   }
   size_t width = 0;

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "core/ops/matmul/plan.h"
 #include "core/ops/matmul/settings.h"
 #include "model/gpt_stage.h"
@@ -67,7 +67,7 @@ std::string describe_on_gpu(const ops::MatmulProduct& p) {
   return text;
 }
 
-nlohmann::ordered_json to_json(const CountedProduct& counted) {
+Json to_json(const CountedProduct& counted) {
   const ops::MatmulProduct& p = counted.product;
   return {{"name", counted.name},
           {"m", p.m},
@@ -87,13 +87,13 @@ nlohmann::ordered_json to_json(const CountedProduct& counted) {
           {"operations", counted.operations()}};
 }
 
-nlohmann::ordered_json stage_json(const Planned& p, int stage, const MemoryPlan& memory) {
-  nlohmann::ordered_json all = {{"stage", stage}, {"memory", {}}, {"outside", {}}};
+Json stage_json(const Planned& p, int stage, const MemoryPlan& memory) {
+  Json all = {{"stage", stage}, {"memory", {}}, {"outside", {}}};
   for (const auto& line : memory.ours) all["memory"][line.purpose] = line.bytes;
   for (const auto& line : memory.outside) all["outside"][line.purpose] = line.bytes;
   all["memory_bytes"] = memory.our_bytes();
   all["all_bytes"] = memory.all_bytes();
-  all["products"] = nlohmann::ordered_json::array();
+  all["products"] = Json::array();
   for (const CountedProduct& product : products_of(p, stage))
     all["products"].push_back(to_json(product));
   return all;
@@ -112,17 +112,16 @@ std::vector<MemoryPlan> memory_of_stages(const Planned& p) {
 
 void print_plan_json(const Planned& p, const std::vector<MemoryPlan>& memory) {
   const auto& model = p.engine.model;
-  nlohmann::ordered_json all = {
-      {"parameters", model.parameters()},
-      {"assumed", p.assumed},
-      {"layout", p.layout.to_string()},
-      {"tokens_per_step", p.engine.global_batch * p.engine.sequence_length},
-      {"flops_per_token_causal", model.causal_flops_per_token(p.engine.sequence_length)},
-      {"stages", nlohmann::ordered_json::array()}};
+  Json all = {{"parameters", model.parameters()},
+              {"assumed", p.assumed},
+              {"layout", p.layout.to_string()},
+              {"tokens_per_step", p.engine.global_batch * p.engine.sequence_length},
+              {"flops_per_token_causal", model.causal_flops_per_token(p.engine.sequence_length)},
+              {"stages", Json::array()}};
   for (int stage = 0; stage < p.layout.pp; ++stage) {
     all["stages"].push_back(stage_json(p, stage, memory[static_cast<size_t>(stage)]));
   }
-  std::printf("%s\n", all.dump().c_str());
+  std::printf("%s\n", json_text(all).c_str());
 }
 
 void print_plan(const Planned& p, const std::vector<MemoryPlan>& memory, bool products) {

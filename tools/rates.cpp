@@ -1,6 +1,6 @@
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
+#include "core/json.h"
 #include "core/ops/attention/attention.h"
 #include "core/ops/matmul/tuning.h"
 #include "launch/bench/device_rates.h"
@@ -33,7 +33,7 @@ DeviceRatesOptions options_of(const Settings& s) {
   return o;
 }
 
-nlohmann::ordered_json describe_device(Device device) {
+Json describe_device(Device device) {
   if (device == Device::cpu) return {{"device", "cpu"}};
   const GpuDescription gpu = describe_gpu();
   return {{"device", gpu.name},
@@ -58,17 +58,17 @@ int rates_command(Arguments arguments) {
   const Settings settings = with_fallbacks(specs, command->given);
   const DeviceRatesOptions options = options_of(settings);
   const DeviceRates rates = measure_device_rates(options);
-  nlohmann::ordered_json all = describe_device(options.device);
+  Json all = describe_device(options.device);
   all["copy_gb_per_second"] = rates.copy_bytes_per_second / 1e9;
   for (const auto& m : rates.matrix) {
     all["matrix_tflops_" + std::string(name_of(m.dtype))] = m.operations_per_second / 1e12;
   }
   if (settings.flag("json")) {
-    std::printf("%s\n", all.dump().c_str());
+    std::printf("%s\n", json_text(all).c_str());
     return 0;
   }
   for (const auto& [name, value] : all.items()) {
-    std::printf("%-22s %s\n", name.c_str(), value.dump().c_str());
+    std::printf("%-22s %s\n", name.c_str(), json_text(value).c_str());
   }
   return 0;
 }

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/logging.h"
 #include "core/text.h"
 #include "launch/path/path_state.h"
@@ -119,9 +119,9 @@ CheckpointInfo info_of_average(const RunFolder& run, const AverageRequest& reque
                     {"lineage", fmt::format("uniform mean of{}\n{}", of_group, sources)},
                     {"model", path.model.to_json()}};
   const auto name = relative_name(run.folder(), request.output);
-  nlohmann::json source = {{"path", name.real}, {"path_as_given", name.given}};
+  Json source = {{"path", name.real}, {"path_as_given", name.given}};
   if (!of_model) source["weights"] = request.weights;
-  info.documents["source"] = source.dump();
+  info.documents["source"] = json_text(source);
   return info;
 }
 

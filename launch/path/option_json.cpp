@@ -1,10 +1,9 @@
 #include "launch/path/option_json.h"
-
-using nlohmann::ordered_json;
+#include "core/json.h"
 
 namespace switchyard {
 
-ordered_json option_json(const OptionSpec& spec, const Settings& settings) {
+Json option_json(const OptionSpec& spec, const Settings& settings) {
   const std::string name = spec.long_name();
   const auto& values = settings.list(name);
   switch (spec.kind) {
@@ -22,7 +21,7 @@ ordered_json option_json(const OptionSpec& spec, const Settings& settings) {
   return nullptr;
 }
 
-std::vector<std::string> option_text(const OptionSpec& spec, const ordered_json& value) {
+std::vector<std::string> option_text(const OptionSpec& spec, const Json& value) {
   switch (spec.kind) {
     case OptionKind::integer:
       return {std::to_string(value.get<int64_t>())};

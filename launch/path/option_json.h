@@ -1,16 +1,16 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "core/json.h"
 #include "launch/path/options.h"
 
 namespace switchyard {
 
 // An option's value in files: numbers are numbers and flags booleans, so that a reader finds what
 // is meant. Back again: throws nlohmann's exception for another kind of value.
-nlohmann::ordered_json option_json(const OptionSpec& spec, const Settings& settings);
-std::vector<std::string> option_text(const OptionSpec& spec, const nlohmann::ordered_json& value);
+Json option_json(const OptionSpec& spec, const Settings& settings);
+std::vector<std::string> option_text(const OptionSpec& spec, const Json& value);
 
 }  // namespace switchyard

@@ -7,10 +7,10 @@
 #include <fstream>
 #include <iterator>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "launch/path/paths_near.h"
 #include "parallel/checkpoint/state_groups.h"
 
@@ -36,16 +36,16 @@ bool is_locked(const fs::path& file) {
 }
 
 // The last line of the log that is whole; a log may be long, and its end is enough.
-nlohmann::json last_line(const fs::path& file) {
+Json last_line(const fs::path& file) {
   constexpr std::streamoff tail = 1 << 16;
   std::ifstream stream(file, std::ios::binary);
   stream.seekg(0, std::ios::end);
   const std::streamoff size = stream.tellg();
   if (!stream || size <= 0) return {};
   stream.seekg(std::max<std::streamoff>(0, size - tail));
-  nlohmann::json last;
+  Json last;
   for (std::string line; std::getline(stream, line);) {
-    auto parsed = nlohmann::json::parse(line, nullptr, false);
+    auto parsed = parse_json_or_discard(line);
     if (parsed.is_object() && parsed.contains("step")) last = std::move(parsed);
   }
   return last;
@@ -86,7 +86,7 @@ std::vector<fs::path> places_of_source(const RunFolder& average, const Checkpoin
                                        const std::string& typed) {
   const auto document = info.documents.find("source");
   if (document != info.documents.end()) {
-    const auto name = nlohmann::json::parse(document->second, nullptr, false);
+    const auto name = parse_json_or_discard(document->second);
     if (name.is_object()) {
       return places({name.value("path", ""), name.value("path_as_given", "")}, average.folder());
     }
@@ -118,7 +118,7 @@ bool has_one_of(const fs::path& run, const std::map<int64_t, std::string>& check
 std::string weights_of_average(const CheckpointInfo& info) {
   const auto source = info.documents.find("source");
   if (source == info.documents.end()) return std::string(groups::model);
-  return nlohmann::json::parse(source->second).value("weights", std::string(groups::model));
+  return parse_json(source->second).value("weights", std::string(groups::model));
 }
 
 AverageSource source_of_average(const RunFolder& average, const CheckpointReader& checkpoint) {

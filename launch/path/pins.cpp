@@ -4,18 +4,17 @@
 
 #include <algorithm>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "launch/path/paths_near.h"
 #include "launch/path/relative_name.h"
 #include "launch/path/run_folder.h"
 
 namespace fs = std::filesystem;
-using nlohmann::ordered_json;
 
 namespace switchyard {
 
@@ -28,7 +27,7 @@ struct Contents {
 };
 
 Contents parse(std::string text) {
-  const auto parsed = ordered_json::parse(text, nullptr, false);
+  const auto parsed = parse_json_or_discard(text);
   if (parsed.is_object()) {
     return {{parsed.value("branch", ""), parsed.value("branch_as_given", "")},
             parsed.value("checkpoint", ""),
@@ -39,11 +38,11 @@ Contents parse(std::string text) {
 }
 
 std::string to_text(const Contents& pin) {
-  ordered_json all = {{"branch", pin.branch.real}};
+  Json all = {{"branch", pin.branch.real}};
   if (!pin.branch.given.empty()) all["branch_as_given"] = pin.branch.given;
   all["checkpoint"] = pin.checkpoint;
   all["branch_absolute"] = pin.absolute;
-  return all.dump() + "\n";
+  return json_text(all) + "\n";
 }
 
 fs::path pins_of(const fs::path& run) { return run / "pins"; }

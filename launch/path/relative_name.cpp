@@ -1,9 +1,9 @@
 #include "launch/path/relative_name.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 
 namespace fs = std::filesystem;
 
@@ -35,7 +35,7 @@ void check_is_text(const std::string& name) {
 
 bool is_text(const std::string& name) {
   try {
-    return !nlohmann::json(name).dump().empty();
+    return !json_text(Json(name)).empty();
   } catch (const nlohmann::json::type_error&) {
     return false;
   }

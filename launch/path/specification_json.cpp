@@ -1,11 +1,9 @@
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "launch/path/option_json.h"
 #include "launch/path/specification.h"
-
-using nlohmann::ordered_json;
 
 namespace switchyard {
 
@@ -37,9 +35,9 @@ void visit_fields(ScheduleType& s, const Visit& visit) {
 }
 
 // Only what the options do not say.
-ordered_json schedule_json(const Schedule& s, const Settings& settings) {
+Json schedule_json(const Schedule& s, const Settings& settings) {
   const Schedule base = base_schedule(settings);
-  ordered_json said = ordered_json::object(), all = said;
+  Json said = Json::object(), all = said;
   visit_fields(base, [&](const char* name, auto value) { said[name] = value; });
   visit_fields(s, [&](const char* name, auto value) {
     if (said[name] != value) all[name] = value;
@@ -48,17 +46,17 @@ ordered_json schedule_json(const Schedule& s, const Settings& settings) {
   return all;
 }
 
-Schedule schedule_from(const ordered_json& j, const Schedule& base) {
+Schedule schedule_from(const Json& j, const Schedule& base) {
   Schedule s = base;
   visit_fields(s, [&](const char* name, auto& field) { field = j.value(name, field); });
   if (j.contains("style")) s.style = decay_style_named(j.at("style").get<std::string>());
   return s;
 }
 
-ordered_json stages_json(const std::vector<DataStage>& stages) {
-  ordered_json all = ordered_json::array();
+Json stages_json(const std::vector<DataStage>& stages) {
+  Json all = Json::array();
   for (const auto& stage : stages) {
-    ordered_json sources = ordered_json::array();
+    Json sources = Json::array();
     for (const auto& s : stage.sources) {
       sources.push_back({{"prefix", s.prefix}, {"weight", s.weight}, {"identity", s.identity}});
     }
@@ -67,7 +65,7 @@ ordered_json stages_json(const std::vector<DataStage>& stages) {
   return all;
 }
 
-std::vector<DataStage> stages_from(const ordered_json& j) {
+std::vector<DataStage> stages_from(const Json& j) {
   std::vector<DataStage> stages;
   for (const auto& stage : j) {
     DataStage made{stage.at("first_sample"), {}};
@@ -79,8 +77,8 @@ std::vector<DataStage> stages_from(const ordered_json& j) {
   return stages;
 }
 
-ordered_json lineage_json(const std::vector<LineageEntry>& lineage) {
-  ordered_json all = ordered_json::array();
+Json lineage_json(const std::vector<LineageEntry>& lineage) {
+  Json all = Json::array();
   for (const auto& e : lineage) {
     all.push_back({{"path", e.path},
                    {"checkpoint", e.checkpoint},
@@ -92,8 +90,8 @@ ordered_json lineage_json(const std::vector<LineageEntry>& lineage) {
   return all;
 }
 
-ordered_json seeds_json(const Seeds& seeds) {
-  ordered_json all = ordered_json::array();
+Json seeds_json(const Seeds& seeds) {
+  Json all = Json::array();
   for (const auto& c : seeds.changes) {
     all.push_back({{"first_sample", c.first_sample}, {"seed", c.seed}});
   }
@@ -101,7 +99,7 @@ ordered_json seeds_json(const Seeds& seeds) {
 }
 
 // Branches that were made before seeds were written down read all their data by their own.
-Seeds seeds_from(const ordered_json& j, uint64_t own) {
+Seeds seeds_from(const Json& j, uint64_t own) {
   Seeds seeds(own);
   if (!j.contains("seeds")) return seeds;
   seeds.changes.clear();
@@ -113,7 +111,7 @@ Seeds seeds_from(const ordered_json& j, uint64_t own) {
   return seeds;
 }
 
-Settings options_from(const ordered_json& j) {
+Settings options_from(const Json& j) {
   Settings settings;
   for (const auto& spec : path_options()) {
     if (j.contains(spec.name)) settings.set(spec, option_text(spec, j.at(spec.name)));
@@ -122,9 +120,9 @@ Settings options_from(const ordered_json& j) {
 }
 
 // The first format said the model again, field by field, and the whole schedule.
-void take_first_format(const ordered_json& j, PathSpecification& path) {
+void take_first_format(const Json& j, PathSpecification& path) {
   path.settings = options_from(j.at("settings"));
-  path.model = GptConfig::from_json(j.at("model").dump());
+  path.model = GptConfig::from_json(json_text(j.at("model")));
   // Older files have it rounded to fp32 here, and as it was given above.
   if (path.settings.has("norm-epsilon")) {
     const double given = path.settings.real("norm-epsilon");
@@ -137,19 +135,19 @@ void take_first_format(const ordered_json& j, PathSpecification& path) {
   path.split = Split::parse(j.at("split").get<std::string>());
 }
 
-void take_format(const ordered_json& j, PathSpecification& path) {
+void take_format(const Json& j, PathSpecification& path) {
   path.settings = options_from(j.at("options"));
   path.model = config_of(path.settings);
   path.schedule = schedule_from(j.at("schedule"), base_schedule(path.settings));
   if (path.settings.has("split")) path.split = Split::parse(path.settings.text("split"));
 }
 
-PathSpecification parse(const ordered_json& j, const std::string& origin) {
+PathSpecification parse(const Json& j, const std::string& origin) {
   PathSpecification path;
   const auto& said = j.contains("format") ? j.at("format") : j.at("format_version");
   const bool is_first = said == 1 && !j.contains("format");
-  check(is_first || said == format, "path", "format {}; this program reads 1 to {}", said.dump(),
-        format);
+  check(is_first || said == format, "path", "format {}; this program reads 1 to {}",
+        json_text(said), format);
   path.kind = j.at("kind");
   try {
     is_first ? take_first_format(j, path) : take_format(j, path);
@@ -171,7 +169,7 @@ PathSpecification parse(const ordered_json& j, const std::string& origin) {
 }  // namespace
 
 std::string PathSpecification::to_json() const {
-  ordered_json all;
+  Json all;
   all["format"] = format;
   all["kind"] = kind;
   for (const auto& spec : path_options()) {
@@ -182,12 +180,12 @@ std::string PathSpecification::to_json() const {
   if (seeds.changes.size() > 1) all["seeds"] = seeds_json(seeds);
   all["tokenizer"] = tokenizer;
   all["lineage"] = lineage_json(lineage);
-  return all.dump(2);
+  return json_text(all, 2);
 }
 
 PathSpecification PathSpecification::from_json(const std::string& text, const std::string& origin) {
   try {
-    return parse(ordered_json::parse(text), origin);
+    return parse(parse_json(text), origin);
   } catch (const nlohmann::json::parse_error& problem) {
     fail(ExitCode::storage, "path", "{} cannot be read: damaged at byte {}, where it is not JSON",
          origin, problem.byte);

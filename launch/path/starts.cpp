@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json.h"
 #include "core/ops/attention/attention.h"
 #include "core/ops/cpu_identity.h"
 #include "core/ops/matmul/tuning.h"
@@ -19,7 +20,6 @@
 #include "parallel/comm/communicators.h"
 
 namespace fs = std::filesystem;
-using nlohmann::ordered_json;
 
 namespace switchyard {
 
@@ -34,8 +34,8 @@ std::string now_in_utc() {
   return text;
 }
 
-ordered_json versions_json(Device device) {
-  ordered_json all = {{"switchyard", SWITCHYARD_VERSION}};
+Json versions_json(Device device) {
+  Json all = {{"switchyard", SWITCHYARD_VERSION}};
   if (device == Device::cpu) {
     all["onednn"] = ops::cpu_identity().onednn_version;
     return all;
@@ -58,18 +58,18 @@ std::vector<std::string> with_absolute_prefixes(std::vector<std::string> blend) 
   return blend;
 }
 
-ordered_json options_json(const Settings& run) {
-  ordered_json all = ordered_json::object();
+Json options_json(const Settings& run) {
+  Json all = Json::object();
   for (const auto& spec : run_options()) {
     const std::string name = spec.long_name();
     if (!run.has(name)) continue;
-    all[name] = name == "valid-data-path" ? ordered_json(with_absolute_prefixes(run.list(name)))
+    all[name] = name == "valid-data-path" ? Json(with_absolute_prefixes(run.list(name)))
                                           : option_json(spec, run);
   }
   return all;
 }
 
-ordered_json start_json(const StartRecord& start) {
+Json start_json(const StartRecord& start) {
   const ops::CpuIdentity cpu = ops::cpu_identity();
   const bool on_cpu = start.device == Device::cpu;
   const Layout& layout = start.layout;
@@ -88,7 +88,7 @@ ordered_json start_json(const StartRecord& start) {
 }
 
 bool is_start(const std::string& line) {
-  const auto parsed = ordered_json::parse(line, nullptr, false);
+  const auto parsed = parse_json_or_discard(line);
   return parsed.is_object() && parsed.contains("start") && parsed.at("start").is_number_integer();
 }
 
@@ -98,7 +98,7 @@ void append_start(const fs::path& run, const StartRecord& start) {
   const fs::path file = run / "starts.jsonl";
   std::string text = fs::exists(file) ? read_file(file) : "";
   if (!text.empty() && text.back() != '\n') text += '\n';
-  write_file_atomically(file, text + start_json(start).dump() + '\n');
+  write_file_atomically(file, text + json_text(start_json(start)) + '\n');
 }
 
 std::string last_start_line(const fs::path& run) {
@@ -132,7 +132,7 @@ LastStart parse_start(const std::string& line) {
   LastStart last;
   if (line.empty()) return last;
   try {
-    const auto parsed = ordered_json::parse(line);
+    const auto parsed = parse_json(line);
     last.number = parsed.at("start");
     const auto& options = parsed.at("options");
     for (const auto& spec : run_options()) {

@@ -1,34 +1,32 @@
 #include "parallel/checkpoint/index.h"
 
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/text.h"
 
 namespace switchyard {
 
-using nlohmann::json;
-
 namespace {
 
-json json_of(const Shape& shape) {
-  json extents = json::array();
+Json json_of(const Shape& shape) {
+  Json extents = Json::array();
   for (int i = 0; i < shape.rank(); ++i) extents.push_back(shape[i]);
   return extents;
 }
 
-Shape shape_from(const json& extents) {
+Shape shape_from(const Json& extents) {
   const auto values = extents.get<std::vector<int64_t>>();
   return Shape(std::span<const int64_t>(values));
 }
 
-json json_of(const StoredPiece& piece) {
-  return {{"shard", piece.shard},
+Json json_of(const StoredPiece& piece) {
+  return {{"address", piece.address},
           {"dataset", piece.dataset},
-          {"offset", json_of(piece.box.offset)},
           {"extent", json_of(piece.box.extent)},
-          {"address", piece.address},
+          {"offset", json_of(piece.box.offset)},
+          {"shard", piece.shard},
           {"xxh3_64", fmt::format("{:016x}", piece.checksum)}};
 }
 
@@ -39,29 +37,29 @@ uint64_t checksum_from(const std::string& digits) {
   return *value;
 }
 
-StoredPiece piece_from(const json& object) {
+StoredPiece piece_from(const Json& object) {
   return {object.at("shard").get<int>(), object.at("dataset").get<std::string>(),
           Box{shape_from(object.at("offset")), shape_from(object.at("extent"))},
           object.at("address").get<int64_t>(),
           checksum_from(object.at("xxh3_64").get<std::string>())};
 }
 
-json json_of(const IndexedTensor& entry) {
-  json pieces = json::array();
+Json json_of(const IndexedTensor& entry) {
+  Json pieces = Json::array();
   for (const StoredPiece& piece : entry.pieces) pieces.push_back(json_of(piece));
-  return {{"name", entry.tensor.name},
-          {"shape", json_of(entry.tensor.shape)},
+  return {{"aliases", entry.aliases},
           {"dtype", name_of(entry.tensor.dtype)},
-          {"aliases", entry.aliases},
-          {"pieces", std::move(pieces)}};
+          {"name", entry.tensor.name},
+          {"pieces", std::move(pieces)},
+          {"shape", json_of(entry.tensor.shape)}};
 }
 
-IndexedTensor tensor_from(const json& object) {
+IndexedTensor tensor_from(const Json& object) {
   IndexedTensor entry{{object.at("name").get<std::string>(), shape_from(object.at("shape")),
                        dtype_named(object.at("dtype").get<std::string>())},
                       object.at("aliases").get<std::vector<std::string>>(),
                       {}};
-  for (const json& piece : object.at("pieces")) entry.pieces.push_back(piece_from(piece));
+  for (const Json& piece : object.at("pieces")) entry.pieces.push_back(piece_from(piece));
   return entry;
 }
 
@@ -83,23 +81,23 @@ void merge_tensor(IndexedTensor& known, const IndexedTensor& more, int first_sha
 }  // namespace
 
 std::string to_json(const CheckpointIndex& index) {
-  json shards = json::array(), tensors = json::array();
+  Json shards = Json::array(), tensors = Json::array();
   for (const StoredShard& shard : index.shards) {
-    shards.push_back({{"rank", shard.rank}, {"bytes", shard.bytes}});
+    shards.push_back({{"bytes", shard.bytes}, {"rank", shard.rank}});
   }
   for (const IndexedTensor& entry : index.tensors) tensors.push_back(json_of(entry));
-  return json{{"shards", std::move(shards)}, {"tensors", std::move(tensors)}}.dump();
+  return json_text({{"shards", std::move(shards)}, {"tensors", std::move(tensors)}});
 }
 
 CheckpointIndex index_from_json(const std::string& text) try {
-  const json object = json::parse(text);
+  const Json object = parse_json(text);
   CheckpointIndex index;
-  for (const json& shard : object.at("shards")) {
+  for (const Json& shard : object.at("shards")) {
     index.shards.push_back({shard.at("rank").get<int>(), shard.at("bytes").get<int64_t>()});
   }
-  for (const json& tensor : object.at("tensors")) index.tensors.push_back(tensor_from(tensor));
+  for (const Json& tensor : object.at("tensors")) index.tensors.push_back(tensor_from(tensor));
   return index;
-} catch (const json::exception& error) {
+} catch (const nlohmann::json::exception& error) {
   fail("checkpoint", "the index of the checkpoint cannot be read: {}", error.what());
 }
 

@@ -2,19 +2,17 @@
 
 #include <algorithm>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json.h"
 #include "core/text.h"
 
 namespace switchyard::ops {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::string_view where = "matmul tuning";
 constexpr std::string_view format_name = "switchyard matmul tuning";
@@ -32,9 +30,9 @@ Json json_of(const TuningIdentity& identity) {
 
 TuningIdentity identity_of(const Json& line) {
   check(line.at("format") == format_name, where, "the format is {}; '{}' is allowed",
-        line.at("format").dump(), format_name);
+        json_text(line.at("format")), format_name);
   check(line.at("version") == format_version, where, "the version is {}; {} is allowed",
-        line.at("version").dump(), format_version);
+        json_text(line.at("version")), format_version);
   return {line.at("device"), line.at("multiprocessors"), line.at("cublaslt"), line.at("cuda"),
           line.at("workspace_bytes")};
 }
@@ -128,7 +126,7 @@ MatmulTuning MatmulTuning::parse(std::string_view text, std::string_view name) {
   for (std::string line; std::getline(lines, line);) {
     ++number;
     try {
-      const Json json = Json::parse(line);
+      const Json json = parse_json(line);
       if (table) {
         read_choice(json, *table);
       } else {
@@ -153,8 +151,8 @@ MatmulTuning MatmulTuning::load(const std::filesystem::path& file) {
 }
 
 std::string MatmulTuning::to_text() const {
-  std::string text = json_of(identity_).dump() + "\n";
-  for (const auto& [product, choice] : choices_) text += json_of(product, choice).dump() + "\n";
+  std::string text = json_text(json_of(identity_)) + "\n";
+  for (const auto& [product, choice] : choices_) text += json_text(json_of(product, choice)) + "\n";
   return text;
 }
 

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+// Text of JSON and back. The library's parser and printer are compiled here alone: a source that
+// called them itself would take two seconds longer.
+namespace switchyard {
+
+using Json = nlohmann::ordered_json;
+
+// Throws nlohmann::json::parse_error for a text that is no JSON.
+Json parse_json(std::string_view text);
+// is_discarded() for a text that is none.
+Json parse_json_or_discard(std::string_view text);
+
+// On one line, or with `indent` spaces a level. Throws nlohmann::json::type_error where a string is
+// not UTF-8.
+std::string json_text(const Json& value, int indent = -1);
+// On one line, with U+FFFD for bytes that are not UTF-8.
+std::string json_text_replacing(const Json& value);
+
+}  // namespace switchyard
