@@ -8,8 +8,8 @@
 #include "core/error.h"
 #include "optim/gradient_sync.h"
 #include "parallel/comm/communicators.h"
-#include "tests/parallel/random_parameters.h"
 #include "tests/parallel/comm/recording_communicator.h"
+#include "tests/parallel/random_parameters.h"
 
 namespace switchyard {
 namespace {
