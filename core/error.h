@@ -17,6 +17,7 @@ enum class ExitCode : uint8_t {
   other = 1,
   usage = 2,  // or input that is known before the first step
   non_finite = 3,
+  differs = 4,  // what was to be alike
   storage = 5,
   stopped = 75,  // by a signal, and saved
   lost_peer = 76,

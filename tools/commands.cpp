@@ -27,6 +27,8 @@ constexpr Subcommand table[] = {
      "switchyard list runs"},
     {"average", average_command, "mean of weights: average RUN --steps A:B:EVERY --output NEW",
      "switchyard average runs/main --steps 8000:10000:500 --output runs/mean"},
+    {"compare", compare_command, "where two runs, or two saved steps, differ: compare A B",
+     "switchyard compare runs/main@10000 runs/again@10000 --weights model"},
     {"bench", bench_command, "time training steps: bench --preset gpt2-124m",
      "switchyard bench --preset gpt2-124m --bf16 --micro-batch-size 16", true},
     {"plan", plan_command, "check a configuration without ranks: plan --preset gpt2-124m ...",

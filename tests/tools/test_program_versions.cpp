@@ -236,5 +236,38 @@ TEST_F(Versions, inspection_says_what_a_checkpoint_is) {
   EXPECT_TRUE(weight && moment);
 }
 
+TEST_F(Versions, compare_tells_where_runs_and_saved_steps_differ) {
+  const auto data = at("text").string();
+  train(at("again"), tiny_path(data, 6, "--train-iters 12"));
+  const auto other = tiny_path(data, 6, "--seed 9 --train-iters 8");
+  train(at("other"), other);
+  const auto compare = [&](const std::string& a, const std::string& b,
+                           const std::string& more = "") {
+    return run(words("compare " + at(a).string() + " " + at(b).string() + " " + more));
+  };
+  EXPECT_EQ(compare("main", "again").exit_code, 0);
+  EXPECT_EQ(compare("main@12", "again@12").exit_code, 0);
+  const auto runs = compare("main", "other", "--json");
+  EXPECT_EQ(runs.exit_code, 4);
+  const auto found = nlohmann::json::parse(runs.out);
+  EXPECT_EQ(found.at("common"), 8);
+  EXPECT_EQ(found.at("only_a"), 4);
+  EXPECT_EQ(found.at("differing"), 8);
+  EXPECT_EQ(found.at("first").at("step"), 1);
+  EXPECT_EQ(found.at("first").at("name"), "loss");
+  EXPECT_EQ(compare("main", "other", "--tolerance 1000").exit_code, 0);
+  const auto saved = compare("main@8", "other@8", "--json --weights model");
+  EXPECT_EQ(saved.exit_code, 4);
+  EXPECT_TRUE(nlohmann::json::parse(saved.out).at("unlike").empty());
+  expect_refused("compare " + at("main").string() + " " + at("main@4").string(), {"RUN@STEP"});
+  expect_refused("compare " + at("main").string() + " " + at("text").string(), {"no path"});
+  expect_refused("compare " + at("main").string(), {"A B"});
+  expect_refused("compare " + at("main@4").string() + " " + at("main@5").string(), {"step 5"});
+  expect_refused("compare " + at("main@4").string() + " " + at("main@8").string() + " --weights x",
+                 {"--weights x"});
+  expect_refused("compare " + at("main").string() + " " + at("again").string() + " --tolerance -1",
+                 {"--tolerance -1"});
+}
+
 }  // namespace
 }  // namespace switchyard::test
