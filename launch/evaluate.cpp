@@ -7,7 +7,8 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "data/progress.h"
-#include "launch/engine/engine.h"
+#include "launch/engine/load_weights.h"
+#include "launch/engine/score.h"
 #include "launch/engine/world.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/run_settings.h"
@@ -36,8 +37,7 @@ void check_no_weights(const std::vector<std::string>& prefixes) {
   }
 }
 
-Evaluation summarize(const CheckpointInfo& info, const Engine::Score& score,
-                     const EvaluationData& data) {
+Evaluation summarize(const CheckpointInfo& info, const Score& score, const EvaluationData& data) {
   Evaluation e;
   e.step = info.step;
   e.checkpoint = info.id;
@@ -75,23 +75,25 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
     check_weights_option(reader.get(), settings.text("weights"));
   });
   const Mesh mesh = make_mesh(layout, world);
-  std::unique_ptr<Engine> engine;
+  std::unique_ptr<ModelRunner> model;
   world.control().agree([&] {
-    engine = std::make_unique<Engine>(engine_options(path, settings, false), mesh);
+    model = std::make_unique<ModelRunner>(engine_options(path, settings, false), mesh);
     if (reader) {
-      engine->load_weights(*reader, settings.text("weights"));
+      load_weights(model->stage().parameters(), *reader, model->context().stream,
+                   settings.text("weights"));
     } else {
-      engine->initialize(path.seeds.initial());
+      model->stage().initialize(path.seeds.initial());
     }
   });
   Progress progress("eval", data->windows(), world.rank() == 0, {"windows", 1});
   begin_work();
-  const auto score = engine->score(
-      data->windows(), [&](int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) {
-        data->read(window, tokens, targets);
-        progress.add(layout.dp);  // the others are as far
-      });
-  Evaluation result = summarize(reader ? reader->info() : CheckpointInfo{}, score, *data);
+  const Score all =
+      score(*model, data->windows(),
+            [&](int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) {
+              data->read(window, tokens, targets);
+              progress.add(layout.dp);  // the others are as far
+            });
+  Evaluation result = summarize(reader ? reader->info() : CheckpointInfo{}, all, *data);
   world.control().agree([&] {
     check(std::isfinite(result.loss), ExitCode::non_finite, "eval",
           "the loss of '{}' at step {} is {}; its weights give no finite score", run, result.step,

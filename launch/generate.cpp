@@ -1,16 +1,18 @@
 #include "launch/generate.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 #include "core/logging.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
-#include "launch/engine/engine.h"
+#include "launch/engine/load_weights.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/run_settings.h"
 #include "launch/path/weights_option.h"
-#include "parallel/comm/communicators.h"
+#include "model/gpt_stage.h"
+#include "optim/flat_buffers.h"
 
 namespace switchyard {
 
@@ -61,6 +63,41 @@ void hand_out(const std::string& piece, std::string& pending, Generation& made,
   pending.erase(0, ready);
 }
 
+// A path's model on this process: weights alone, without what trains or scores them.
+struct Model {
+  explicit Model(const EngineOptions& options)
+      : stream(options.device),
+        scratch(options.device),
+        parameters(GptStage::stage_parameters(options.model, {}, {}, stage_options(options, 1))),
+        weights(parameters, buffer_options(options, {}, {})) {}
+
+  Stream stream;
+  Scratch scratch;
+  std::vector<Parameter> parameters;
+  FlatBuffers weights;
+};
+
+// Reads the prompt's tokens and samples those behind them.
+Generation sample(Generator& generator, std::vector<int32_t> text, const Tokenizer& tokenizer,
+                  const GenerationRequest& request,
+                  const std::function<void(const std::string& piece)>& out) {
+  Generation made;
+  std::string pending;
+  auto logits = generator.feed(opening(text, generator.context_length()));
+  // A model may have more tokens than its tokenizer.
+  const size_t known = std::min(static_cast<size_t>(tokenizer.vocabulary()), logits.size());
+  for (int64_t i = 0; i < request.new_tokens; ++i) {
+    const int32_t token =
+        sample_token(logits.first(known), request.sampling, static_cast<int64_t>(text.size()));
+    if (token == tokenizer.end_of_document()) break;
+    text.push_back(token);
+    made.ids.push_back(token);
+    hand_out(tokenizer.decode(std::span<const int32_t>(text).last(1)), pending, made, out);
+    if (i + 1 < request.new_tokens) logits = feed(generator, text);
+  }
+  return made;
+}
+
 }  // namespace
 
 Generation generate(const GenerationRequest& request,
@@ -76,30 +113,14 @@ Generation generate(const GenerationRequest& request,
   const CheckpointReader reader(folder.checkpoint(reference.step).folder);
   reader.verify();
   check_weights_option(&reader, request.weights);
-  const auto world = make_self_communicator();
-  const Mesh mesh = make_mesh({}, *world);
   const Settings run = with_fallbacks(layout_options(), request.run_settings);
   apply_device_settings(run);
-  Engine engine(engine_options(path, run, false), mesh);
-  engine.load_weights(reader, request.weights);
-  Generator generator(path.model, engine.stage().parameters(), path.sequence_length(),
-                      engine.context());
-  // A model may have more tokens than its tokenizer.
-  const auto known = static_cast<size_t>(std::min(tokenizer->vocabulary(), path.model.vocabulary));
-  Generation made;
-  std::string pending;
+  Model model(engine_options(path, run, false));
+  load_weights(model.parameters, reader, model.stream, request.weights);
+  Generator generator(path.model, model.parameters, path.sequence_length(),
+                      {model.stream, model.scratch});
   begin_work();
-  auto logits = generator.feed(opening(text, generator.context_length()));
-  for (int64_t i = 0; i < request.new_tokens; ++i) {
-    const int32_t token =
-        sample_token(logits.first(known), request.sampling, static_cast<int64_t>(text.size()));
-    if (token == tokenizer->end_of_document()) break;
-    text.push_back(token);
-    made.ids.push_back(token);
-    hand_out(tokenizer->decode(std::span<const int32_t>(text).last(1)), pending, made, out);
-    if (i + 1 < request.new_tokens) logits = feed(generator, text);
-  }
-  return made;
+  return sample(generator, std::move(text), *tokenizer, request, out);
 }
 
 }  // namespace switchyard

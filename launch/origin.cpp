@@ -56,7 +56,7 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
     reader.emplace(origin.entry.folder);
     Progress progress(fmt::format("reading step {}", reader->info().step), reader->bytes() / ranks,
                       rank == 0);
-    checked = engine.load_training_state(*reader, [&](int64_t bytes) { progress.add(bytes); });
+    checked = engine.state().load(*reader, [&](int64_t bytes) { progress.add(bytes); });
   });
   Stream host;
   mesh.world->all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/logging.h"
 #include "core/stop_signal.h"
+#include "launch/engine/score.h"
 #include "launch/path/retention.h"
 #include "parallel/comm/communicators.h"
 #include "parallel/comm/control_plane.h"
@@ -173,17 +174,17 @@ void TrainingLoop::validate(StepMetrics& m) {
   const ValidationSample sample(
       validation_.empty() ? data_.validation_sources(path_.samples_at(m.step) - 1) : validation_,
       batches > most / batch ? most : batches * batch, path_.sequence_length());
-  Engine::Score all;
+  Score all;
   for (size_t set = 0; set < sample.sets(); ++set) {
-    const auto score =
-        engine_.score(sample.samples(set),
-                      [&](int64_t number, std::span<int32_t> tokens, std::span<int32_t> targets) {
-                        sample.read(set, number, tokens, targets);
-                      });
-    m.validation_losses.push_back({sample.name(set), sample.samples(set),
-                                   score.loss_sum / static_cast<double>(score.tokens)});
-    all.loss_sum += score.loss_sum;
-    all.tokens += score.tokens;
+    const Score one =
+        score(engine_.model(), sample.samples(set),
+              [&](int64_t number, std::span<int32_t> tokens, std::span<int32_t> targets) {
+                sample.read(set, number, tokens, targets);
+              });
+    m.validation_losses.push_back(
+        {sample.name(set), sample.samples(set), one.loss_sum / static_cast<double>(one.tokens)});
+    all.loss_sum += one.loss_sum;
+    all.tokens += one.tokens;
   }
   m.validation_loss = all.loss_sum / static_cast<double>(all.tokens);
 }
@@ -197,7 +198,7 @@ void TrainingLoop::save(const StepMetrics& m) {
   info.documents = {{"specification", path_.to_json()},
                     {"lineage", lineage_document(path_)},
                     {"model", path_.model.to_json()}};
-  const auto state = engine_.state_to_save();
+  const auto state = engine_.state().tensors(StateUse::save);
   const auto retain = [&] {
     if (mesh_.world->rank() == 0) retain_latest(folder_, settings_.integer("keep-checkpoints"));
   };
@@ -224,7 +225,7 @@ void TrainingLoop::report(const StepMetrics& m) {
     if (log_ && m.step == first_step_ + 1) append_start(folder_.folder(), start_);
     if (log_) log_->write(m);
   } catch (const Error& problem) {
-    engine_.note_failure(problem);
+    engine_.remarks().note_failure(problem);
   }
   if (mesh_.world->rank() == 0) show(m);
 }
@@ -271,12 +272,13 @@ ExitCode TrainingLoop::run_steps(int64_t step) {
       last = finish_step();
       if (last.step == step && is_due("eval-interval", step)) validate(last);
       report(last);
-      engine_.stop_unless_finite("validation loss", last.step, last.validation_loss.value_or(0));
+      stop_unless_finite("validation loss", last.step, last.validation_loss.value_or(0),
+                         mesh_.world->control());
     }
     if (last.step != step) continue;
     const bool ends = stop_ || step == last_step_;
     if (!ends && !is_pause(step)) continue;
-    engine_.agree_on_failures();
+    engine_.remarks().agree_on_failures();
     if (ends || is_due("save-interval", step)) save(last);
     if (step == last_step_) return ExitCode::reached;
     if (stop_ && leads) log::info("stopping after step {}, as a signal asked", step);

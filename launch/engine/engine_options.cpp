@@ -56,6 +56,17 @@ GptStage::Options stage_options(const EngineOptions& o, int slots) {
   return options;
 }
 
+FlatBuffers::Options buffer_options(const EngineOptions& o, const Layout& layout,
+                                    const Coordinates& place) {
+  FlatBuffers::Options options;
+  options.dp = layout.dp;
+  options.dp_rank = place.dp;
+  options.dtype = o.dtype;
+  options.gradients = o.training;
+  options.device = o.device;
+  return options;
+}
+
 void check_engine(const EngineOptions& o, const Layout& layout) {
   check(o.micro_batch >= 1, "layout", "--micro-batch-size {}; at least 1 is allowed",
         o.micro_batch);

@@ -6,6 +6,7 @@
 
 #include "model/gpt_stage.h"
 #include "optim/distributed_optimizer.h"
+#include "optim/flat_buffers.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {
@@ -19,7 +20,7 @@ struct EngineOptions {
   std::vector<int> pipeline_layers;  // of each stage; empty: balanced
   uint64_t seed = 0;
   DistributedOptimizer::Options optimizer;
-  bool training = true;         // false: weights only, forward only
+  bool training = true;         // false: weights and forward passes only
   Device device = Device::cpu;  // of everything that the engine holds
   int64_t head_chunk = 0;       // rows whose logits live at once; 0: all of a microbatch
   bool deterministic = true;
@@ -41,6 +42,8 @@ Share share_of(int64_t count, int parts, int part);
 // at once on a stage, whatever its dp rank's count of microbatches.
 int activation_slots(const EngineOptions& options, const Layout& layout, const Coordinates& place);
 GptStage::Options stage_options(const EngineOptions& options, int slots);
+FlatBuffers::Options buffer_options(const EngineOptions& options, const Layout& layout,
+                                    const Coordinates& place);
 int64_t held_microbatches(const EngineOptions& options, const Layout& layout);  // their tokens
 
 // Throws Error for a layout, batch or micro-batch that does not fit; needs no rank and no memory.

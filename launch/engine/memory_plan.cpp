@@ -22,10 +22,7 @@ int64_t sum_of(const std::vector<MemoryLine>& lines) {
 void add_parameters(MemoryPlan& plan, const EngineOptions& o, const Layout& layout,
                     const Coordinates& place, const GptStage::Options& stage) {
   const auto parameters = GptStage::stage_parameters(o.model, layout, place, stage);
-  FlatBuffers::Options flat;
-  flat.dp = layout.dp;
-  flat.dp_rank = place.dp;
-  flat.dtype = o.dtype;
+  FlatBuffers::Options flat = buffer_options(o, layout, place);
   flat.gradients = false;
   const int64_t weights = FlatBuffers::bytes_needed(parameters, flat);
   plan.ours.push_back({"weights", weights});

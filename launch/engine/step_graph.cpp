@@ -11,17 +11,17 @@ bool StepGraph::takes_next_step() {
   return wanted_ && ++seen_ > ordinary_steps && Profiler::active() == nullptr;
 }
 
-void StepGraph::launch(int64_t step, const std::function<void()>& queue) {
+void StepGraph::launch(int64_t step, Stream& stream, const std::function<void()>& queue) {
   if (!graph_.is_recorded() || memory_statistics().allocations != allocations_) {
-    record(step, queue);
+    record(step, stream, queue);
   }
-  graph_.launch(stream_);
+  graph_.launch(stream);
 }
 
-void StepGraph::record(int64_t step, const std::function<void()>& queue) {
-  if (graph_.is_recorded()) stream_.synchronize();  // launches may still be at work
+void StepGraph::record(int64_t step, Stream& stream, const std::function<void()>& queue) {
+  if (graph_.is_recorded()) stream.synchronize();  // launches may still be at work
   try {
-    graph_.record(stream_, queue);
+    graph_.record(stream, queue);
   } catch (const Error& problem) {
     fail("cuda graph", "step {} cannot be captured: {}; leave --cuda-graph out", step,
          problem.what());

@@ -12,22 +12,21 @@ namespace switchyard {
 class StepGraph {
  public:
   static constexpr int64_t ordinary_steps = 2;
-  StepGraph(bool wanted, Stream& stream) : wanted_(wanted), stream_(stream) {}
+  explicit StepGraph(bool wanted) : wanted_(wanted) {}
 
   // Whether the step that comes now goes through launch(); counts steps. Not while a profiler is
   // active, whose events are not work of a step.
   bool takes_next_step();
-  // Queues what `queue` would. It is called to record where nothing is recorded, or where memory
-  // was allocated since (a validation's or a checkpoint's): addresses may be others. Throws Error
-  // naming the step where it cannot be recorded.
-  void launch(int64_t step, const std::function<void()>& queue);
+  // Queues in the stream what `queue` would. It is called to record where nothing is recorded, or
+  // where memory was allocated since (a validation's or a checkpoint's): addresses may be others.
+  // Throws Error naming the step where it cannot be recorded.
+  void launch(int64_t step, Stream& stream, const std::function<void()>& queue);
   int64_t recordings() const { return recordings_; }
 
  private:
-  void record(int64_t step, const std::function<void()>& queue);
+  void record(int64_t step, Stream& stream, const std::function<void()>& queue);
 
   bool wanted_;
-  Stream& stream_;
   Graph graph_;
   int64_t seen_ = 0;         // steps
   int64_t allocations_ = 0;  // when the graph was recorded

@@ -7,8 +7,8 @@
 #include "launch/path/options.h"
 #include "launch/path/specification.h"
 
-// What the options of a start mean for ranks, devices and engines: shared by all that makes an
-// engine for a path (training, evaluation, generation, bench, plan).
+// What the options of a start mean for ranks, devices and engines: shared by all that computes with
+// a path's model or plans to (training, evaluation, generation, bench, plan).
 namespace switchyard {
 
 // --distributed-timeout-minutes, or its default.
@@ -22,7 +22,8 @@ void prepare_driver(const Settings& run);
 // What --allow-tf32 and --attention-backend mean for this process.
 void apply_device_settings(const Settings& run);
 
-// Options of an engine for a path, run with these settings. Checked by check_engine.
+// Options of an engine for a path, run with these settings; without training of a model alone.
+// Checked by check_engine.
 EngineOptions engine_options(const PathSpecification& path, const Settings& run, bool training);
 
 }  // namespace switchyard

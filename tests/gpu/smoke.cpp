@@ -48,7 +48,7 @@ struct Pass {
 std::vector<float> gradients_of(Engine& engine) {
   std::vector<float> all;
   Stream& stream = engine.context().stream;
-  for (const Parameter& p : engine.stage().parameters()) {
+  for (const Parameter& p : engine.model().stage().parameters()) {
     const auto begin = static_cast<std::ptrdiff_t>(all.size());
     all.resize(all.size() + static_cast<size_t>(p.gradient.elements()));
     copy_bytes(&all[static_cast<size_t>(begin)], p.gradient.data, p.gradient.bytes(), stream);

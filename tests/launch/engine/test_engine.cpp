@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "launch/engine/engine.h"
+#include "launch/engine/score.h"
 #include "launch/engine/world.h"
 #include "launch/path/run_settings.h"
 #include "parallel/comm/communicators.h"
@@ -52,14 +53,19 @@ void fill(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets)
   }
 }
 
+Engine::StepResult train_step(Engine& engine, int64_t step, const ReadSample& read) {
+  engine.queue_step(step, 1e-3, read);
+  return engine.finish_step();
+}
+
 TEST(Engine, AllocatesNothingAfterTheFirstStep) {
   const auto world = make_self_communicator();
   const Mesh mesh = make_mesh({}, *world);
   Engine engine(small(), mesh);
   engine.initialize(small().seed);
-  engine.train_step(1, 1e-3, fill);
+  train_step(engine, 1, fill);
   const auto first = memory_statistics();
-  for (int step = 2; step < 5; ++step) engine.train_step(step, 1e-3, fill);
+  for (int step = 2; step < 5; ++step) train_step(engine, step, fill);
   EXPECT_EQ(memory_statistics().allocations, first.allocations);
   EXPECT_EQ(memory_statistics().bytes, first.bytes);
 }
@@ -78,10 +84,10 @@ TEST(Engine, ANonFiniteLossNamesTheStep) {
   const Mesh mesh = make_mesh({}, *world);
   Engine engine(small(), mesh);
   engine.initialize(small().seed);
-  engine.stage().parameters().front().weight.as<float>()[0] =
+  engine.model().stage().parameters().front().weight.as<float>()[0] =
       std::numeric_limits<float>::infinity();
   try {
-    engine.train_step(17, 1e-3, [](int64_t, auto tokens, auto targets) {
+    train_step(engine, 17, [](int64_t, auto tokens, auto targets) {
       std::ranges::fill(tokens, 0);
       std::ranges::fill(targets, 0);
     });
@@ -91,18 +97,19 @@ TEST(Engine, ANonFiniteLossNamesTheStep) {
   }
 }
 
-TEST(Engine, ScoresTheSameHoweverSamplesAreCut) {
+TEST(Score, IsTheSameHoweverSamplesAreCut) {
   const auto world = make_self_communicator();
   const Mesh mesh = make_mesh({}, *world);
   auto one = small();
   auto three = small();
   three.micro_batch = 3;
   three.training = false;
-  Engine a(one, mesh), b(three, mesh);
-  a.initialize(small().seed);
-  b.initialize(small().seed);
-  const auto x = a.score(7, fill);
-  const auto y = b.score(7, fill);
+  Engine training(one, mesh);
+  ModelRunner evaluation(three, mesh);
+  training.initialize(small().seed);
+  evaluation.stage().initialize(small().seed);
+  const Score x = score(training.model(), 7, fill);
+  const Score y = score(evaluation, 7, fill);
   EXPECT_EQ(x.tokens, 7 * 16);
   EXPECT_EQ(y.tokens, x.tokens);
   EXPECT_NEAR(x.loss_sum, y.loss_sum, 1e-5 * x.loss_sum);
@@ -123,8 +130,8 @@ TEST(Engine, OnlyFirstAndLastStageReadTokens) {
       ++reads[static_cast<size_t>(mesh.place.pp)];
       fill(sample, tokens, targets);
     };
-    engine.train_step(1, 1e-3, read);
-    engine.score(3, read);
+    train_step(engine, 1, read);
+    score(engine.model(), 3, read);
   });
   const int all = static_cast<int>(small().global_batch) + 3;
   EXPECT_EQ(reads[0], all);

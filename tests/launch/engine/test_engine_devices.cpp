@@ -5,6 +5,8 @@
 #include <cmath>
 
 #include "core/host_waits.h"
+#include "launch/engine/load_weights.h"
+#include "launch/engine/score.h"
 #include "launch/path/run_settings.h"
 #include "tests/launch/engine/trained_engine.h"
 #include "tests/support/temporary_folder.h"
@@ -94,15 +96,16 @@ TEST_P(EngineOnDevice, LoadsWeightsForEvaluationInAnyPrecision) {
   TrainedEngine trained(small(GetParam()));
   trained.step(1);
   save(trained, folder.path(), 1);
-  const double loss = trained.engine.score(7, read).loss_sum;
+  const double loss = score(trained.engine.model(), 7, read).loss_sum;
   for (const DType dtype : {GetParam().dtype, DType::f32}) {
     auto options = small({GetParam().device, dtype});
     options.training = false;
-    TrainedEngine scorer(options);
-    scorer.engine.load_weights(CheckpointReader(checkpoint_folder(folder.path(), 1)));
-    const auto score = scorer.engine.score(7, read);
-    EXPECT_EQ(score.tokens, 7 * 12);
-    EXPECT_NEAR(score.loss_sum, loss, 2e-2 * loss);
+    ModelRunner model(options, trained.mesh);
+    load_weights(model.stage().parameters(), CheckpointReader(checkpoint_folder(folder.path(), 1)),
+                 model.context().stream);
+    const Score all = score(model, 7, read);
+    EXPECT_EQ(all.tokens, 7 * 12);
+    EXPECT_NEAR(all.loss_sum, loss, 2e-2 * loss);
   }
 }
 
@@ -174,14 +177,14 @@ TEST_P(EngineOnDevice, RefusesWhatIsNoToken) {
     read(sample, tokens, targets);
     targets[3] = 96;
   };
-  ops::test::expect_error([&] { run.engine.train_step(1, 1e-3, bad); }, "96");
+  ops::test::expect_error([&] { run.step(1, bad); }, "96");
 }
 
 // A weight that is not finite: in fp32 and bf16 an error that names the step.
 TEST_P(EngineOnDevice, ANumberThatIsNotFiniteChangesNothing) {
   TrainedEngine run(small(GetParam()));
   run.step(1);
-  const Parameter& p = run.engine.stage().parameters().front();
+  const Parameter& p = run.engine.model().stage().parameters().front();
   ops::test::stream_at_work = &run.engine.context().stream;
   auto weights = ops::test::values(p.weight);
   weights[0] = std::numeric_limits<double>::infinity();
@@ -192,9 +195,9 @@ TEST_P(EngineOnDevice, ANumberThatIsNotFiniteChangesNothing) {
     std::ranges::fill(targets, 0);
   };
   if (GetParam().dtype == DType::f16) {
-    EXPECT_TRUE(run.engine.train_step(2, 1e-3, first_row).skipped);
+    EXPECT_TRUE(run.step(2, first_row).skipped);
   } else {
-    ops::test::expect_error([&] { run.engine.train_step(2, 1e-3, first_row); }, "of step 2");
+    ops::test::expect_error([&] { run.step(2, first_row); }, "of step 2");
   }
   State after = state_of(run);
   for (const auto& [name, bytes] : before) {

@@ -39,6 +39,19 @@ TEST(MemoryPlan, IsWhatAnEngineAllocates) {
   }
 }
 
+TEST(MemoryPlan, WithoutTrainingItIsWhatAnEvaluationAllocates) {
+  EngineOptions o = engine("gpt2-tiny", DType::f32);
+  o.training = false;
+  const auto world = make_self_communicator();
+  const Mesh mesh = make_mesh({}, *world);
+  const int64_t before = memory_statistics().bytes;
+  const ModelRunner made(o, mesh);
+  const int64_t taken = memory_statistics().bytes - before;
+  const int64_t planned = plan_memory(o, {}, {}).our_bytes();
+  EXPECT_GE(taken, planned);
+  EXPECT_LE(static_cast<double>(taken), static_cast<double>(planned) + 1e5);
+}
+
 TEST(MemoryPlan, EighteenBytesAParameterInBf16) {
   EngineOptions o = engine("llama-7b", DType::bf16);
   o.sequence_length = 4096;

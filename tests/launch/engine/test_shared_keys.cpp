@@ -40,7 +40,7 @@ class SharedKeys : public testing::TestWithParam<ops::test::Case> {
       }
       if (!folder.empty()) test::save(rank, folder, end);
       ops::test::stream_at_work = &rank.engine.context().stream;
-      for (const Parameter& p : rank.engine.stage().parameters()) {
+      for (const Parameter& p : rank.engine.model().stage().parameters()) {
         if (p.name == "layers.0.attention.k.weight") {
           keys[static_cast<size_t>(world.rank())] = ops::test::values(p.weight);
         }

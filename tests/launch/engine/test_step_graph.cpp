@@ -6,6 +6,7 @@
 
 #include "core/graph.h"
 #include "core/host_waits.h"
+#include "launch/engine/score.h"
 #include "tests/launch/engine/trained_engine.h"
 #include "tests/support/temporary_folder.h"
 
@@ -110,8 +111,8 @@ TEST_P(StepGraphOnDevice, ItsBitsAreThoseOfOrdinarySteps) {
   EXPECT_GE(both.replayed.engine.captured_steps(), 1);
   EXPECT_TRUE(state_of(both.plain) == state_of(both.replayed));
   // A validation allocates, and the steps behind it go on.
-  EXPECT_EQ(both.plain.engine.score(7, read).loss_sum,
-            both.replayed.engine.score(7, read).loss_sum);
+  EXPECT_EQ(score(both.plain.engine.model(), 7, read).loss_sum,
+            score(both.replayed.engine.model(), 7, read).loss_sum);
   for (int64_t step = 8; step <= 9; ++step) both.step(step);
   EXPECT_TRUE(state_of(both.plain) == state_of(both.replayed));
 }

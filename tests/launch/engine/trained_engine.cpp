@@ -51,7 +51,7 @@ void save(TrainedEngine& run, const std::filesystem::path& folder, int64_t step,
   CheckpointWriter writer(folder, run.world->control());
   CheckpointInfo info;
   info.step = step;
-  auto state = run.engine.state_to_save();
+  auto state = run.engine.state().tensors(StateUse::save);
   if (!counters) {
     std::erase_if(state, [](const ShardedTensor& t) {
       return t.name == tensor_name(groups::counters) || t.name == tensor_name(groups::loss_scale);
@@ -63,7 +63,7 @@ void save(TrainedEngine& run, const std::filesystem::path& folder, int64_t step,
 
 void load(TrainedEngine& run, const std::filesystem::path& folder, int64_t step) {
   const CheckpointReader reader(checkpoint_folder(folder, step));
-  run.engine.load_training_state(reader);
+  run.engine.state().load(reader);
   run.engine.gather_after_load();
 }
 

@@ -30,8 +30,9 @@ struct TrainedEngine {
       : world(std::move(ranks)), mesh(make_mesh(layout, *world)), engine(options, mesh) {
     engine.initialize(options.seed);
   }
-  Engine::StepResult step(int64_t number) {
-    return engine.train_step(number, rate_of(number), read);
+  Engine::StepResult step(int64_t number, const ReadSample& samples = read) {
+    engine.queue_step(number, rate_of(number), samples);
+    return engine.finish_step();
   }
   std::shared_ptr<Communicator> world;
   Mesh mesh;
