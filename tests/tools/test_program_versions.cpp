@@ -5,6 +5,11 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/memory.h"
+#include "launch/engine/memory_plan.h"
+#include "launch/generate.h"
+#include "launch/path/run_folder.h"
+#include "launch/path/run_settings.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
 #include "tests/tools/refusal.h"
@@ -267,6 +272,20 @@ TEST_F(Versions, compare_tells_where_runs_and_saved_steps_differ) {
                  {"--weights x"});
   expect_refused("compare " + at("main").string() + " " + at("again").string() + " --tolerance -1",
                  {"--tolerance -1"});
+}
+
+// No activations of a forward pass over whole samples, nor their tokens.
+TEST_F(Versions, generation_holds_weights_and_its_cache_alone) {
+  train(at("long"), tiny_path(held_out_, 1, "--seq-length 512 --train-iters 1"));
+  GenerationRequest request;
+  request.run = at("long");
+  request.prompt = "rank";
+  request.new_tokens = 4;
+  request.run_settings.set_text("device", "cpu");
+  const auto options = engine_options(
+      RunFolder(at("long")).read(), with_fallbacks(layout_options(), request.run_settings), false);
+  switchyard::generate(request, [](const std::string&) {});
+  EXPECT_LT(memory_statistics().peak_bytes, plan_memory(options, {}, {}).our_bytes());
 }
 
 }  // namespace
