@@ -26,11 +26,11 @@ DistributedOptimizer::Options optimizer_options(const EngineOptions& o) {
 Engine::Engine(const EngineOptions& options, const Mesh& mesh)
     : graph_(options.cuda_graph),
       model_(options, mesh),
-      outcomes_(options.device,
-                options.cuda_graph ? options.step_limit : std::chrono::milliseconds(0)),
       optimizer_options_(optimizer_options(options)),
       sync_(model_.buffers(), mesh, context()),
       optimizer_(model_.buffers(), mesh, optimizer_options_, context()),
+      outcomes_(options.device,
+                options.cuda_graph ? options.step_limit : std::chrono::milliseconds(0)),
       remarks_(mesh.world->control()) {}
 
 void Engine::initialize(uint64_t seed) {

@@ -54,8 +54,8 @@ class Engine {
 
   // The model with its weights arrived, as to score it.
   ModelRunner& model();
-  // All that is saved, at rest: to list for a checkpoint, or to load. Loading is not collective
-  // until all ranks have called gather_after_load() behind it.
+  // All that is saved, at rest: to list for a checkpoint, or to load. A rank may load by itself;
+  // all then call gather_after_load(), which brings the weights to every rank.
   SavedState& state();
   void gather_after_load();
   ops::Context context() { return model_.context(); }        // that steps are queued with
@@ -71,10 +71,10 @@ class Engine {
 
   StepGraph graph_;  // goes after the memory that it uses
   ModelRunner model_;
-  OutcomeQueue outcomes_;
   DistributedOptimizer::Options optimizer_options_;
   GradientSync sync_;
   DistributedOptimizer optimizer_;
+  OutcomeQueue outcomes_;
   StepRemarks remarks_;
   int exceptions_ = std::uncaught_exceptions();
 };
