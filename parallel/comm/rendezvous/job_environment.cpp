@@ -43,7 +43,7 @@ JobEnvironment from_rank_variables() {
   job.rank = number_of("RANK");
   job.size = number_of("WORLD_SIZE");
   if (job.size == 1) return job;  // which has nobody to find; some clusters set no more then
-  job.local_rank = number_of("LOCAL_RANK");
+  number_of("LOCAL_RANK");        // without it all ranks of a machine would be its first
   if (!store_folder().empty()) return job;
   job.host = text_of("MASTER_ADDR");
   job.port = port_of_rank_variables();
@@ -54,12 +54,12 @@ JobEnvironment from_rank_variables() {
 // interactive shell is 4294967290.
 JobEnvironment from_slurm() {
   const std::string step = text_of("SLURM_STEP_NODELIST");
+  number_of("SLURM_LOCALID");  // likewise
   const int64_t number = long_number_of("SLURM_JOB_ID") * 7 +
                          (text_of("SLURM_STEP_ID").empty() ? 0 : long_number_of("SLURM_STEP_ID"));
   constexpr int first_port = 20'000, ports = 10'000;  // below those that systems hand out
   return {.rank = number_of("SLURM_PROCID"),
           .size = number_of("SLURM_STEP_NUM_TASKS"),
-          .local_rank = number_of("SLURM_LOCALID"),
           .host = first_host(step.empty() ? text_of("SLURM_JOB_NODELIST") : step),
           .port = first_port + static_cast<int>(number % ports),
           .source = "Slurm"};

@@ -13,7 +13,6 @@ namespace switchyard {
 struct JobEnvironment {
   int rank = 0;
   int size = 1;
-  int local_rank = 0;  // among the ranks of this machine
   std::string host;    // where rank 0 runs; with SWITCHYARD_STORE it need not be known
   int port = 0;        // on which it can listen
   std::string source;  // who said so, for messages
