@@ -113,10 +113,10 @@ TEST_F(Layouts, check_a_set_on_one_rank_of_a_machine) {
     return outcome.out;
   };
   const auto path = folder_.path() / "path", reference = folder_.path() / "reference";
-  const std::string options = " " + tiny_path(data_, 6, "--eval-interval 2 --eval-iters 2") +
-                              " --train-iters 2 --save-interval 2 --valid-data-path ";
-  on_three_ranks("train " + path.string() + options);
-  run_well("train " + reference.string() + options + valid, 3);
+  const std::string options = tiny_path(data_, 6, "--eval-interval 2 --eval-iters 2") +
+                              " --train-iters 2 --valid-data-path ";
+  on_three_ranks("train " + path.string() + " " + options);
+  run_well("train " + reference.string() + " " + options + valid, 3);
   EXPECT_EQ(metrics_of(path).at(1).at("validation_losses"),
             metrics_of(reference).at(1).at("validation_losses"));
   const std::string eval = "eval " + path.string() + " --json --data-path ";
