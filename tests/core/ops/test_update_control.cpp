@@ -147,7 +147,7 @@ TEST_P(UpdateControlTest, NamesWhatIsWrong) {
   UpdateControl wrong = t;
   wrong.totals = t.report;
   expect_error([&] { update_control(bench.context(), wrong, options); },
-               "[update_control] totals has shape [7]; [3] is allowed");
+               "[update_control] totals has shape [6]; [3] is allowed");
   wrong = t;
   wrong.counters = t.totals;
   expect_error([&] { update_control(bench.context(), wrong, options); }, "counters is f64");
