@@ -14,8 +14,6 @@ namespace {
 
 spdlog::level::level_enum translate(Level level) {
   switch (level) {
-    case Level::debug:
-      return spdlog::level::debug;
     case Level::info:
       return spdlog::level::info;
     case Level::warning:
@@ -67,8 +65,6 @@ size_t place_of_break(std::string_view message, size_t width) {
 }
 
 }  // namespace
-
-void set_level(Level lowest) { logger().set_level(translate(lowest)); }
 
 void show_label(bool wanted) { labelled = wanted; }
 

@@ -10,9 +10,8 @@
 // label.
 namespace switchyard::log {
 
-enum class Level { debug, info, warning, error };
+enum class Level { info, warning, error };
 
-void set_level(Level lowest);  // info at first
 void show_label(bool wanted);  // of this process's threads, in its lines; at first they have it
 void write(Level level, std::string_view message);
 
@@ -20,10 +19,6 @@ void write(Level level, std::string_view message);
 // follows a break is indented. Of places to break, behind a semicolon or comma is best.
 std::string folded(std::string_view message);
 
-template <class... Args>
-void debug(fmt::format_string<Args...> format, Args&&... args) {
-  write(Level::debug, fmt::format(format, std::forward<Args>(args)...));
-}
 template <class... Args>
 void info(fmt::format_string<Args...> format, Args&&... args) {
   write(Level::info, fmt::format(format, std::forward<Args>(args)...));

@@ -179,7 +179,6 @@ TokenDataset TokenDataset::open(const std::string& prefix, int64_t vocabulary) {
 const std::string& TokenDataset::prefix() const { return state_->prefix; }
 const DatasetInfo& TokenDataset::info() const { return state_->info; }
 int64_t TokenDataset::tokens() const { return state_->index.tokens; }
-int64_t TokenDataset::documents() const { return state_->index.documents; }
 const std::string& TokenDataset::identity() const { return state_->identity; }
 
 void TokenDataset::read(int64_t first, std::span<int32_t> out) const {

@@ -29,7 +29,6 @@ class TokenDataset {
   const std::string& prefix() const;
   const DatasetInfo& info() const;
   int64_t tokens() const;
-  int64_t documents() const;
   // Hash of the .idx file, size of the .bin file and hash of up to 256 blocks spread over it, in
   // hexadecimal: the set's identity, wherever it lies.
   const std::string& identity() const;

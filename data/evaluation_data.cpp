@@ -10,42 +10,55 @@ struct EvaluationData::State {
   std::vector<std::shared_ptr<const TokenDataset>> sets;
   std::vector<int64_t> first_window;  // of each set
   int64_t windows = 0;
-  int64_t scored = 0;
   int64_t sequence_length = 0;
   DatasetInfo info;
 
-  void add(const std::string& prefix, int64_t vocabulary);
+  void add(const std::string& prefix, int64_t vocabulary, const std::string& identity);
 };
 
-void EvaluationData::State::add(const std::string& prefix, int64_t vocabulary) {
-  sets.push_back(std::make_shared<const TokenDataset>(TokenDataset::open(prefix, vocabulary)));
+// identity: empty where the set is to be checked here.
+void EvaluationData::State::add(const std::string& prefix, int64_t vocabulary,
+                                const std::string& identity) {
+  sets.push_back(std::make_shared<const TokenDataset>(
+      identity.empty() ? TokenDataset::open(prefix, vocabulary)
+                       : TokenDataset::open_checked(prefix, identity, vocabulary)));
   const TokenDataset& set = *sets.back();
   check(set.tokens() >= 2, "data",
         "{} has {} tokens; a token is scored after at least one other, so 2 or more are needed",
         prefix, set.tokens());
-  set.check_tokens();  // else a token beyond would be met windows or steps later
+  if (identity.empty())
+    set.check_tokens();  // else a token beyond would be met windows or steps later
   first_window.push_back(windows);
   windows += (set.tokens() - 1 + sequence_length - 1) / sequence_length;
-  scored += set.tokens() - 1;
 }
 
 EvaluationData::EvaluationData(const std::vector<std::string>& prefixes, int64_t sequence_length,
-                               int64_t vocabulary)
+                               int64_t vocabulary, const std::vector<std::string>& identities)
     : state_(std::make_shared<State>()) {
   check(!prefixes.empty(), "data", "no set to evaluate was given; one or more is needed");
   check(sequence_length >= 1, "data", "a sequence length of {} was given; 1 or more is allowed",
         sequence_length);
+  check(identities.empty() || identities.size() == prefixes.size(), "data",
+        "{} identities were given for {} sets; one for each is needed", identities.size(),
+        prefixes.size());
   state_->sequence_length = sequence_length;
-  for (const std::string& prefix : prefixes) state_->add(prefix, vocabulary);
+  for (size_t i = 0; i < prefixes.size(); ++i) {
+    state_->add(prefixes[i], vocabulary, identities.empty() ? "" : identities[i]);
+  }
   std::vector<const TokenDataset*> all;
   for (const auto& set : state_->sets) all.push_back(set.get());
   state_->info = common_info(all);
 }
 
 int64_t EvaluationData::windows() const { return state_->windows; }
-int64_t EvaluationData::scored_tokens() const { return state_->scored; }
 int64_t EvaluationData::text_bytes() const { return state_->info.text_bytes; }
 const DatasetInfo& EvaluationData::info() const { return state_->info; }
+
+std::vector<std::string> EvaluationData::identities() const {
+  std::vector<std::string> all;
+  for (const auto& set : state_->sets) all.push_back(set->identity());
+  return all;
+}
 
 void EvaluationData::read(int64_t window, std::span<int32_t> tokens,
                           std::span<int32_t> targets) const {

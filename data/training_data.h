@@ -83,15 +83,19 @@ class TrainingData {
 // tail too (padded; padded targets are -1).
 class EvaluationData {
  public:
+  // identities: of the sets, by place, where another process of the machine checks them whole, so
+  // that headers are read alone (SetCheck); none: they are checked here. Throws Error for a set
+  // that cannot be opened or fails check_tokens, has fewer than 2 tokens, or whose tokenizer
+  // differs from the others'.
   EvaluationData(const std::vector<std::string>& prefixes, int64_t sequence_length,
-                 int64_t vocabulary);
+                 int64_t vocabulary, const std::vector<std::string>& identities = {});
   int64_t windows() const;
-  int64_t scored_tokens() const;  // targets that are not -1, over all windows
   // Bytes of text of the sets (PREFIX.json), for bits per byte; 0 when a set does not say. Ends of
   // documents count in the loss but are no bytes; a set's first token is a byte but not scored.
   int64_t text_bytes() const;
   void read(int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) const;
   const DatasetInfo& info() const;
+  std::vector<std::string> identities() const;  // of the sets, by place
   // All windows of a set (by its place among the prefixes), to draw a sample from.
   ValidationSource source(size_t set, double weight) const;
 

@@ -10,6 +10,7 @@
 #include "launch/engine/load_weights.h"
 #include "launch/engine/score.h"
 #include "launch/engine/world.h"
+#include "launch/path/evaluation_sets.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/run_settings.h"
 #include "launch/path/specification_checks.h"
@@ -57,21 +58,24 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
                     const Settings& settings, Communicator& world) {
   Layout layout;
   PathSpecification path;
-  std::unique_ptr<CheckpointReader> reader;
-  std::unique_ptr<EvaluationData> data;
+  RunReference reference;
   world.control().agree([&] {
     apply_device_settings(settings);
     layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
                        settings.integer("pipeline-model-parallel-size"));
-    const auto reference = parse_run_reference(run);
-    const RunFolder folder(reference.folder);
-    path = folder.read();
+    reference = parse_run_reference(run);
+    path = RunFolder(reference.folder).read();
     check_engine(engine_options(path, settings, false), layout);
     check_no_weights(data_prefixes);
-    data = open_evaluation_data(path, data_prefixes);
+  });
+  const auto data = open_evaluation_data_once(path, data_prefixes, world.control());
+  std::unique_ptr<CheckpointReader> reader;
+  world.control().agree([&] {
     const bool at_random_start =
         reference.step == 0 && path.kind == "path" && path.start_step() == 0;
-    if (!at_random_start) reader = open_checkpoint(folder.checkpoint(reference.step), world);
+    if (!at_random_start) {
+      reader = open_checkpoint(RunFolder(reference.folder).checkpoint(reference.step), world);
+    }
     check_weights_option(reader.get(), settings.text("weights"));
   });
   const Mesh mesh = make_mesh(layout, world);

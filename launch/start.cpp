@@ -48,24 +48,22 @@ void check_learns(const PathSpecification& path, const Settings& settings, int64
         last, end, end, end);
 }
 
-// What is read from the start's step to the last one. A machine's first rank checks whole training
-// sets for all of its ranks; those of a new path were checked when it was made, by the first rank
-// of all.
+// What is read from the start's step to the last one. A machine's first rank checks whole sets for
+// all of its ranks; training sets of a new path were checked when it was made, by the first rank of
+// all. Collective.
 void open_data(Start& start, const PathSpecification& path, const Settings& given,
-               const Settings& settings, bool is_checked) {
-  const bool leads = local_rank_of_process() == 0;
-  start.data = std::make_unique<TrainingData>(
-      open_training_data(path, start.step, last_step(path, settings),
-                         leads && !is_checked ? SetCheck::all : SetCheck::header));
-  try {
-    start.validation = open_validation(path, settings, *start.data, start.step);
-  } catch (const Error& problem) {
-    if (given.has("valid-data-path") || !settings.has("valid-data-path")) throw;
-    throw Error(fmt::format("{}; --valid-data-path is as at the last start: give it anew, or "
-                            "--eval-interval 0, which forgets it",
-                            problem.what()),
-                problem.code());
-  }
+               const Settings& settings, bool is_checked, ControlPlane& control) {
+  control.agree([&] {
+    const bool leads = local_rank_of_process() == 0;
+    start.data = std::make_unique<TrainingData>(
+        open_training_data(path, start.step, last_step(path, settings),
+                           leads && !is_checked ? SetCheck::all : SetCheck::header));
+  });
+  const char* remembered =
+      "; --valid-data-path is as at the last start: give it anew, or --eval-interval 0, which "
+      "forgets it";
+  start.validation = open_validation(path, settings, *start.data, start.step, control,
+                                     given.has("valid-data-path") ? "" : remembered);
 }
 
 // What the options ask for but this start will not come to, or what it comes to unasked.
@@ -121,7 +119,9 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
     start.options = engine_options(path, settings, true);
     check_engine(start.options, layout);
     check_learns(path, settings, start.step);
-    open_data(start, path, given, settings, obtained.is_new && world.rank() == 0);
+  });
+  open_data(start, path, given, settings, obtained.is_new && world.rank() == 0, world.control());
+  world.control().agree([&] {
     start.data->log_epochs(world.rank() == 0);
     start.record = {last.number + 1, start.step, layout, start.options.device, settings};
     if (world.rank() != 0) return;

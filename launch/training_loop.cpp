@@ -7,6 +7,7 @@
 #include "core/logging.h"
 #include "core/stop_signal.h"
 #include "launch/engine/score.h"
+#include "launch/path/evaluation_sets.h"
 #include "launch/path/retention.h"
 #include "parallel/comm/communicators.h"
 #include "parallel/comm/control_plane.h"
@@ -53,16 +54,12 @@ bool validates_behind(const PathSpecification& path, const Settings& settings, i
   return every > 0 && (last == 0 || step / every < last / every);
 }
 
-std::vector<ValidationSource> open_validation(const PathSpecification& path,
-                                              const Settings& settings, const TrainingData& data,
-                                              int64_t step) {
-  if (settings.has("valid-data-path")) {
-    const auto& values = settings.list("valid-data-path");
-    if (validates_behind(path, settings, step)) return open_validation_sources(path, values);
-    parse_sources(values, "valid-data-path");  // words that mean nothing are refused all the same
-    return {};
-  }
-  if (!validates_behind(path, settings, step)) return {};
+namespace {
+
+// The split's second part is not empty wherever it is to be scored.
+void check_split(const PathSpecification& path, const Settings& settings, const TrainingData& data,
+                 int64_t step) {
+  if (!validates_behind(path, settings, step)) return;
   const int64_t consumed = path.samples_at(step), last = last_step(path, settings);
   for (const auto& stage : path.stages) {
     const int64_t sample = std::max(stage.first_sample, consumed);
@@ -72,7 +69,29 @@ std::vector<ValidationSource> open_validation(const PathSpecification& path,
           "give --valid-data-path, --eval-interval 0, or another --split to a new path",
           settings.text("eval-interval"), path.split.to_string(), sample);
   }
-  return {};
+}
+
+}  // namespace
+
+std::vector<ValidationSource> open_validation(const PathSpecification& path,
+                                              const Settings& settings, const TrainingData& data,
+                                              int64_t step, ControlPlane& control,
+                                              const std::string& hint) {
+  if (!settings.has("valid-data-path")) {
+    control.agree([&] { check_split(path, settings, data, step); });
+    return {};
+  }
+  std::vector<DataSource> given;
+  agree_with_hint(control, hint, [&] {  // words that mean nothing are refused where none is due
+    given = parse_sources(settings.list("valid-data-path"), "valid-data-path");
+  });
+  if (!validates_behind(path, settings, step)) return {};
+  std::vector<std::string> prefixes;
+  for (const DataSource& source : given) prefixes.push_back(source.prefix);
+  const auto sets = open_evaluation_data_once(path, prefixes, control, hint);
+  std::vector<ValidationSource> sources;
+  for (size_t i = 0; i < given.size(); ++i) sources.push_back(sets->source(i, given[i].weight));
+  return sources;
 }
 
 TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path,

@@ -21,11 +21,14 @@ std::string describe_reached(const PathSpecification& path, const Settings& sett
 
 // Whether a validation is due behind `step`, up to the last one.
 bool validates_behind(const PathSpecification& path, const Settings& settings, int64_t step);
-// The sets of --valid-data-path; none without it, or where no validation is due. Throws Error when
-// validation is wanted but a stage of data that is read behind `step` has none.
+// The sets of --valid-data-path, opened as open_evaluation_data_once does; none without it, or
+// where no validation is due. Ends, agreed on, also where validation is wanted but a stage of data
+// that is read behind `step` has none. `hint` is put behind errors of --valid-data-path.
+// Collective.
 std::vector<ValidationSource> open_validation(const PathSpecification& path,
                                               const Settings& settings, const TrainingData& data,
-                                              int64_t step);
+                                              int64_t step, ControlPlane& control,
+                                              const std::string& hint);
 
 // Steps of a path that is loaded: metrics, validation, saving, stopping. On a GPU the host queues a
 // step before it reads what came of the one before; before a validation, a save and the end it

@@ -104,7 +104,6 @@ DistributedOptimizer::Outcome DistributedOptimizer::outcome_of(std::span<const d
   result.loss = outcome[ops::report_loss];
   result.tokens = outcome[ops::report_tokens];
   result.gradient_norm = outcome[ops::report_norm];
-  result.clip_factor = outcome[ops::report_clip];
   result.skipped = outcome[ops::report_skipped] != 0;
   result.loss_scale = outcome[ops::report_scale];
   result.applied = static_cast<int64_t>(outcome[ops::report_applied]);

@@ -36,7 +36,6 @@ class DistributedOptimizer {
     double loss = 0;           // mean over the tokens
     double tokens = 0;         // of the global batch, scored
     double gradient_norm = 0;  // of the mean gradient over the whole model, before clipping
-    double clip_factor = 1;    // clip / (norm + 1e-6) when norm > clip
     bool skipped = false;      // loss or norm is not finite, and nothing was changed
     double loss_scale = 1;     // of this step's backward
     int64_t applied = 0;       // updates so far, this one included

@@ -87,7 +87,7 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
                      const std::function<ExitCode(Command&, Communicator&)>& body) {
   std::optional<Command> command;
   std::exception_ptr problem;
-  std::chrono::milliseconds timeout = std::chrono::minutes(10);
+  std::chrono::milliseconds timeout = distributed_timeout({});
   Device device = Device::cpu;
   try {
     command = parse_or_help(specs, arguments, usage);

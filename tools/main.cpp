@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <string>
@@ -9,9 +8,9 @@
 
 #include "core/error.h"
 #include "core/stop_signal.h"
-#include "core/text.h"
 #include "launch/engine/world.h"
 #include "launch/path/option_hints.h"
+#include "parallel/comm/rendezvous/job_environment.h"
 #include "tools/command_support.h"
 #include "tools/commands.h"
 #include "tools/documentation.h"
@@ -68,26 +67,6 @@ int print_documentation(const std::vector<std::string>& words) {
        nearest.empty() ? "see switchyard --help" : fmt::format("did you mean '{}'?", nearest));
 }
 
-// A word of the environment as a number; -1 where there is none.
-int number_of(const char* variable) {
-  const char* text = std::getenv(variable);
-  return text == nullptr ? -1 : parse_number<int>(text).value_or(0);
-}
-
-// A command that is one process's work would race with itself. A launcher sets both of a pair in
-// each of its ranks; a batch script of Slurm, or a container told its place, has no ranks yet.
-bool is_one_of_several_ranks(int& rank) {
-  const char* pairs[][2] = {{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
-                            {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},
-                            {"RANK", "WORLD_SIZE"}};
-  for (const auto& [its_rank, size] : pairs) {
-    const bool placed = its_rank != std::string("RANK") || number_of("LOCAL_RANK") >= 0;
-    rank = number_of(its_rank);
-    if (placed && rank >= 0 && number_of(size) > 1) return true;
-  }
-  return false;
-}
-
 // What launch is to start, before ranks are there that would each say so.
 void check_launched(const std::vector<std::string>& words) {
   const auto dashes = std::ranges::find(words, "--");
@@ -122,8 +101,7 @@ bool asks_for_version(const std::vector<std::string>& words) {
 
 int dispatch(const std::vector<std::string>& words) {
   if (words.empty()) {
-    int rank = 0;
-    if (!is_one_of_several_ranks(rank) || rank == 0) print_usage(stderr);
+    if (rank_among_several().value_or(0) == 0) print_usage(stderr);
     return static_cast<int>(ExitCode::usage);
   }
   const bool help = words[0] == "--help" || words[0] == "-h" || words[0] == "help";
@@ -141,9 +119,9 @@ int dispatch(const std::vector<std::string>& words) {
   for (const auto& s : subcommands()) {
     if (words[0] != s.name) continue;
     const bool asks_help = words.size() > 1 && (words[1] == "--help" || words[1] == "-h");
-    int rank = 0;
-    if (!s.takes_ranks && !asks_help && is_one_of_several_ranks(rank)) {
-      if (rank > 0) return static_cast<int>(ExitCode::usage);
+    // One process's work would race with itself.
+    if (const auto rank = rank_among_several(); rank && !s.takes_ranks && !asks_help) {
+      if (*rank > 0) return static_cast<int>(ExitCode::usage);
       fail("switchyard", "'{}' is the work of one process; start it without mpirun, srun or launch",
            s.name);
     }
@@ -166,9 +144,8 @@ int main(int argc, char** argv) {
     return code;
   } catch (const std::exception& problem) {
     const auto code = switchyard::code_of(problem);
-    int rank = 0;  // wrong use is met by all ranks, and said by the first
-    if (code == switchyard::ExitCode::usage && switchyard::is_one_of_several_ranks(rank) &&
-        rank > 0)
+    // Wrong use is met by all ranks, and said by the first.
+    if (code == switchyard::ExitCode::usage && switchyard::rank_among_several().value_or(0) > 0)
       return static_cast<int>(code);
     std::fprintf(stderr, "switchyard: %s\n", problem.what());
     return static_cast<int>(code);

@@ -54,7 +54,7 @@ std::string describe(const CountedProduct& counted) {
 
 // What cuBLASLt will be asked for, by the code that asks it.
 ops::MatmulPlan on_gpu(const ops::MatmulProduct& p) {
-  return plan_matmul(under_settings(p), ops::Fusion::full, ops::matmul_settings().workspace_bytes);
+  return plan_matmul(under_settings(p), ops::Fusion::full, ops::matmul_workspace_bytes);
 }
 
 // In lines that fit a terminal: breaks before the second factor and what is done behind a product.

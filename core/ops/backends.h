@@ -90,7 +90,6 @@ auto on_device(Device device, void (*cpu)(Parameters...), void (*cuda)(Parameter
   void fill(const Context&, const Tensor& x, float value);                                         \
   void copy(const Context&, const Tensor& from, const Tensor& to);                                 \
   void cast(const Context&, const Tensor& from, const Tensor& to);                                 \
-  void scale(const Context&, const Tensor& x, float factor);                                       \
   void add(const Context&, const Tensor& x, const Tensor& y, const Tensor& sum);                   \
   void column_sum(const Context&, const Tensor& x, const Tensor& sums);                            \
   void iota(const Context&, const Tensor& x, int64_t first);                                       \

@@ -59,11 +59,6 @@ void cast(const Context& context, const Tensor& from, const Tensor& to) {
   on_device(from.device, cpu::cast, cuda::cast)(context, from, to);
 }
 
-void scale(const Context& context, const Tensor& x, float factor) {
-  check_float("scale", "x", x);
-  on_device(x.device, cpu::scale, cuda::scale)(context, x, factor);
-}
-
 void add(const Context& context, const Tensor& x, const Tensor& y, const Tensor& sum) {
   check_float("add", "x", x);
   check_dtype("add", "y", y, {x.dtype});

@@ -12,7 +12,6 @@ void fill(const Context& context, const Tensor& x, float value);  // floats or f
 // Same dtype, any; strided rows allowed; both on one device.
 void copy(const Context& context, const Tensor& from, const Tensor& to);
 void cast(const Context& context, const Tensor& from, const Tensor& to);  // between floats
-void scale(const Context& context, const Tensor& x, float factor);        // floats, in place
 // floats of one dtype; sum may be x or y
 void add(const Context& context, const Tensor& x, const Tensor& y, const Tensor& sum);
 // x[i] = first + i, of i64 or i32.

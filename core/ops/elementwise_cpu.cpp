@@ -39,13 +39,6 @@ void cast_as(const From* from, To* to, size_t count) {
 }
 
 template <class T>
-void scale_as(T* x, size_t count, float factor) {
-  for_vectors(count, [&](size_t i, auto part) HWY_ATTR {
-    store(hn::Mul(load(x + i, part), constant(factor)), x + i, part);
-  });
-}
-
-template <class T>
 void add_as(const T* x, const T* y, T* sum, size_t count) {
   for_vectors(count, [&](size_t i, auto part) HWY_ATTR {
     store(hn::Add(load(x + i, part), load(y + i, part)), sum + i, part);
@@ -82,15 +75,6 @@ void cast_range(const Tensor& from, const Tensor& to, int64_t begin, int64_t end
     cast_range_from(from.as<bf16>() + begin, to, begin, count);
   } else {
     cast_range_from(from.as<f16>() + begin, to, begin, count);
-  }
-}
-
-void scale_range(const Tensor& x, float factor, int64_t begin, int64_t end) {
-  const auto count = static_cast<size_t>(end - begin);
-  if (x.dtype == DType::f32) {
-    scale_as(x.as<float>() + begin, count, factor);
-  } else {
-    scale_as(x.as<bf16>() + begin, count, factor);
   }
 }
 
@@ -159,7 +143,6 @@ HWY_AFTER_NAMESPACE();
 namespace switchyard::ops {
 HWY_EXPORT(fill_range);
 HWY_EXPORT(cast_range);
-HWY_EXPORT(scale_range);
 HWY_EXPORT(add_range);
 HWY_EXPORT(column_sum_rows);
 HWY_EXPORT(sum_of_squares_range);
@@ -214,12 +197,6 @@ void cpu::cast(const Context& context, const Tensor& from, const Tensor& to) {
   if (from.dtype == to.dtype) return cpu::copy(context, from, to);
   parallel_blocks(from.elements(), block_elements, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(cast_range)(from, to, begin, end);
-  });
-}
-
-void cpu::scale(const Context&, const Tensor& x, float factor) {
-  parallel_blocks(x.elements(), block_elements, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(scale_range)(x, factor, begin, end);
   });
 }
 

@@ -22,16 +22,6 @@ __global__ void fill_kernel(RowWalk walk, T* x, T value) {
       [=]<int n>(int64_t, int64_t i, Group<T, n> group) { store_group(x + i, group); });
 }
 
-template <class T, int width>
-__global__ void scale_kernel(RowWalk walk, T* x, float factor) {
-  walk_rows<width>(
-      walk, [=]<int n>(int64_t, int64_t i) { return load_group<n>(x + i); },
-      [=]<int n>(int64_t, int64_t i, Group<T, n> group) {
-        for (int j = 0; j < n; ++j) group[j] = from_float<T>(to_float(group[j]) * factor);
-        store_group(x + i, group);
-      });
-}
-
 template <class T, int n>
 struct Pair {
   Group<T, n> x, y;
@@ -98,15 +88,6 @@ void cuda::cast(const Context& context, const Tensor& from, const Tensor& to) {
   with_floating(from.dtype, [&]<class From>() {
     with_floating(to.dtype, [&]<class To>() {
       if constexpr (!std::is_same_v<From, To>) cast_as<From, To>(context, from, to);
-    });
-  });
-}
-
-void cuda::scale(const Context& context, const Tensor& x, float factor) {
-  with_floating(x.dtype, [&]<class T>() {
-    with_width<T>(takes_packs<T>(x.data, 0), [&]<int width>() {
-      launch_walk("scale", scale_kernel<T, width>, flat_walk(x.elements(), width), context.stream,
-                  x.as<T>(), factor);
     });
   });
 }

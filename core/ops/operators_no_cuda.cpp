@@ -99,8 +99,6 @@ void copy(const Context&, const Tensor&, const Tensor&) { missing("copy"); }
 
 void cast(const Context&, const Tensor&, const Tensor&) { missing("cast"); }
 
-void scale(const Context&, const Tensor&, float) { missing("scale"); }
-
 void add(const Context&, const Tensor&, const Tensor&, const Tensor&) { missing("add"); }
 
 void column_sum(const Context&, const Tensor&, const Tensor&) { missing("column_sum"); }

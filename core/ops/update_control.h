@@ -36,7 +36,6 @@ enum UpdateReport {
   report_loss,  // mean over the tokens
   report_tokens,
   report_norm,     // of the mean gradient, before clipping
-  report_clip,     // clip / (norm + 1e-6) where norm > clip, else 1
   report_skipped,  // 1: norm or loss was not finite and nothing was changed
   report_scale,    // the loss scale of this step's backward
   report_applied,  // updates applied so far, this one included

@@ -68,7 +68,6 @@ SWITCHYARD_PORTABLE inline void decide_update(const UpdateControlPointers& t,
   t.report[report_loss] = loss;
   t.report[report_tokens] = tokens;
   t.report[report_norm] = norm;
-  t.report[report_clip] = clip;
   t.report[report_skipped] = overflow ? 1.0 : 0.0;
   t.report[report_applied] = updates;
 }

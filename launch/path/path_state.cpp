@@ -80,23 +80,13 @@ std::string word_of(const PathState& state, const PathSpecification& path) {
 
 namespace {
 
-// The places that an average's source may have: as seen from the average and, in averages of
-// earlier versions, by the name that was typed, from wherever that was.
-std::vector<fs::path> places_of_source(const RunFolder& average, const CheckpointInfo& info,
-                                       const std::string& typed) {
+// The places that an average's source may have, as seen from the average.
+std::vector<fs::path> places_of_source(const RunFolder& average, const CheckpointInfo& info) {
   const auto document = info.documents.find("source");
-  if (document != info.documents.end()) {
-    const auto name = parse_json_or_discard(document->second);
-    if (name.is_object()) {
-      return places({name.value("path", ""), name.value("path_as_given", "")}, average.folder());
-    }
-  }
-  std::vector<fs::path> all = {typed};
-  for (fs::path above = fs::absolute(average.folder()); above.has_relative_path();) {
-    above = above.parent_path();
-    all.push_back((above / typed).lexically_normal());
-  }
-  return all;
+  if (document == info.documents.end()) return {};
+  const auto name = parse_json_or_discard(document->second);
+  if (!name.is_object()) return {};
+  return places({name.value("path", ""), name.value("path_as_given", "")}, average.folder());
 }
 
 // Whether one of these checkpoints (step and id) is saved there.
@@ -138,7 +128,7 @@ AverageSource source_of_average(const RunFolder& average, const CheckpointReader
     ids[source.steps.back()] = line.substr(begin, line.size() - begin - 1);
   }
   if (source.run.empty()) return source;
-  const auto named = places_of_source(average, checkpoint.info(), source.run);
+  const auto named = places_of_source(average, checkpoint.info());
   auto all = named;
   const fs::path around[] = {average.folder()};
   std::ranges::copy(paths_near(around), std::back_inserter(all));

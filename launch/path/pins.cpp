@@ -21,20 +21,17 @@ namespace switchyard {
 namespace {
 
 struct Contents {
-  RelativeName branch;     // from the folder of pins
-  std::string checkpoint;  // empty in pins of earlier versions, which hold the name alone
-  std::string absolute;    // the branch's real place at that time
+  RelativeName branch;  // from the folder of pins
+  std::string checkpoint;
+  std::string absolute;  // the branch's real place at that time
 };
 
-Contents parse(std::string text) {
+std::optional<Contents> parse(const std::string& text) {
   const auto parsed = parse_json_or_discard(text);
-  if (parsed.is_object()) {
-    return {{parsed.value("branch", ""), parsed.value("branch_as_given", "")},
-            parsed.value("checkpoint", ""),
-            parsed.value("branch_absolute", "")};
-  }
-  while (text.ends_with('\n')) text.pop_back();
-  return {{text, ""}, "", ""};
+  if (!parsed.is_object()) return std::nullopt;
+  return Contents{{parsed.value("branch", ""), parsed.value("branch_as_given", "")},
+                  parsed.value("checkpoint", ""),
+                  parsed.value("branch_absolute", "")};
 }
 
 std::string to_text(const Contents& pin) {
@@ -76,7 +73,7 @@ Answer is_branch(const fs::path& place, const Pin& pin) {
     const auto path = RunFolder(place).read();
     const bool same = path.kind == "path" && !path.lineage.empty() &&
                       path.lineage.back().step == pin.step &&
-                      (pin.checkpoint.empty() || path.lineage.back().checkpoint == pin.checkpoint);
+                      path.lineage.back().checkpoint == pin.checkpoint;
     return same ? Answer::yes : Answer::no;
   } catch (const std::exception&) {
     return Answer::unknown;
@@ -96,15 +93,6 @@ Answer is_there(const fs::path& place, const Pin& pin) {
   return is_branch(place, pin);
 }
 
-// Pins of earlier versions hold no id; that of the step tells its branches from others.
-std::string id_of_step(const fs::path& run, int64_t step) {
-  try {
-    return CheckpointReader(RunFolder(run).checkpoint(step).folder).info().id;
-  } catch (const Error&) {
-    return "";
-  }
-}
-
 struct Lookup {
   Pin pin;
   std::vector<fs::path> places;
@@ -113,17 +101,17 @@ struct Lookup {
 
 Lookup look_up(const fs::path& file, int64_t step) {
   Lookup found{{.step = step, .file = file}, {}};
-  Contents contents;
+  std::optional<Contents> contents;
   try {
     contents = parse(read_file(file));
-  } catch (const Error&) {
-    return found;
+  } catch (const Error&) {  // it counts, as one that makes no sense does
   }
-  found.pin.checkpoint = contents.checkpoint;
-  found.places = places(contents.branch, file.parent_path());
+  if (!contents) return found;
+  found.pin.checkpoint = contents->checkpoint;
+  found.places = places(contents->branch, file.parent_path());
   found.pin.branch = found.places.empty() ? fs::path() : found.places.front();
   // Told by what lies there, as the run may have been moved away from the branch.
-  const fs::path absolute = contents.absolute;
+  const fs::path absolute = contents->absolute;
   if (!absolute.empty() && is_branch(absolute, found.pin) == Answer::yes) {
     found.places.push_back(absolute);
   }
@@ -149,8 +137,8 @@ std::vector<Pin> search(const fs::path& run, const Lookup& lost, const std::vect
   around.insert(around.end(), lost.places.begin(), lost.places.end());
   Pin own = lost.pin;
   own.counts = lost.answer == Answer::unknown;
-  if (own.step == 0) return {own};  // many paths may begin at a random start
-  if (own.checkpoint.empty()) own.checkpoint = id_of_step(run, own.step);
+  // Many paths may begin at a random start, and a pin that cannot be read names no branch.
+  if (own.step == 0 || own.checkpoint.empty()) return {own};
   std::vector<Pin> pins;
   for (const fs::path& folder : paths_near(around)) {
     if (is_same(folder, run)) continue;
@@ -213,8 +201,15 @@ void follow_branches(const fs::path& run) {
   }
 }
 
-FileLock lock_pins(const fs::path& run, std::chrono::milliseconds patience) {
-  return FileLock(run / "pins.lock", patience);
+FileLock lock_pins(const fs::path& run) {
+  return FileLock(run / "pins.lock", std::chrono::minutes(1));
+}
+
+FileLock hold_pins(const fs::path& run) {
+  FileLock lock = lock_pins(run);
+  check(lock.held(), "file", "{} has been locked for a minute by another process",
+        (run / "pins.lock").string());
+  return lock;
 }
 
 void write_pin(const fs::path& run, int64_t step, const std::string& checkpoint,
@@ -225,9 +220,7 @@ void write_pin(const fs::path& run, int64_t step, const std::string& checkpoint,
   if (!is_text(pin.absolute)) pin.absolute.clear();
   const fs::path file = file_of(run, step, pin.branch);
   make_folder(pins_of(run));
-  const FileLock lock = lock_pins(run);  // one that is there may be about to go with its step
-  check(lock.held(), "file", "{} has been locked for a minute by another process",
-        (run / "pins.lock").string());
+  const FileLock lock = hold_pins(run);  // one that is there may be about to go with its step
   if (fs::exists(file, ignored) && read_file(file) == to_text(pin)) return;
   write_file_atomically(file, to_text(pin));
 }

@@ -30,10 +30,10 @@ std::vector<Pin> read_pins(const std::filesystem::path& run);  // throws Error
 void follow_branches(const std::filesystem::path& run);
 
 // Held while a pin is written, and from the search for a step's pins until it is deleted: a fork
-// that finds the step behind its pin will go on finding it. It may be held by another one still
-// when the time is over.
-FileLock lock_pins(const std::filesystem::path& run,
-                   std::chrono::milliseconds patience = std::chrono::minutes(1));
+// that finds the step behind its pin will go on finding it. Another one may hold it still when a
+// minute is over; hold_pins throws Error then.
+FileLock lock_pins(const std::filesystem::path& run);
+FileLock hold_pins(const std::filesystem::path& run);
 
 // Pins `step`, whose checkpoint has this id, for a branch; nothing happens where that is so
 // already. Throws Error where the folder of pins cannot be written.

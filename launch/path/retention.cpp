@@ -60,9 +60,7 @@ void retain_latest(const RunFolder& run, int64_t keep) {
 }
 
 void discard_behind(const RunFolder& run, int64_t step) {
-  const FileLock lock = lock_pins(run.folder());
-  check(lock.held(), "file", "{} has been locked for a minute by another process",
-        (run.folder() / "pins.lock").string());
+  const FileLock lock = hold_pins(run.folder());
   std::vector<CheckpointEntry> behind;
   for (auto& entry : list_checkpoints(run.checkpoints())) {
     if (!entry.complete || entry.step <= step) continue;

@@ -35,8 +35,8 @@ void prepare_driver(const Settings& run) {
 }
 
 std::chrono::minutes distributed_timeout(const Settings& run) {
-  const char* name = "distributed-timeout-minutes";
-  return std::chrono::minutes(run.has(name) ? run.integer(name) : 10);
+  return std::chrono::minutes(
+      with_fallbacks(layout_options(), run).integer("distributed-timeout-minutes"));
 }
 
 Device device_of(const Settings& run) {

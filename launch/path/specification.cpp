@@ -47,23 +47,12 @@ TrainingData open_training_data(const PathSpecification& path, int64_t step, int
 }
 
 std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
-                                                     const std::vector<std::string>& prefixes) {
-  auto data =
-      std::make_unique<EvaluationData>(prefixes, path.sequence_length(), path.model.vocabulary);
+                                                     const std::vector<std::string>& prefixes,
+                                                     const std::vector<std::string>& identities) {
+  auto data = std::make_unique<EvaluationData>(prefixes, path.sequence_length(),
+                                               path.model.vocabulary, identities);
   check_tokenizer(path, data->info(), show(prefixes));
   return data;
-}
-
-std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
-                                                      const std::vector<std::string>& values) {
-  const auto given = parse_sources(values, "valid-data-path");
-  std::vector<std::string> prefixes;
-  prefixes.reserve(given.size());
-  for (const DataSource& source : given) prefixes.push_back(source.prefix);
-  const auto data = open_evaluation_data(path, prefixes);
-  std::vector<ValidationSource> sources;
-  for (size_t i = 0; i < given.size(); ++i) sources.push_back(data->source(i, given[i].weight));
-  return sources;
 }
 
 }  // namespace switchyard

@@ -100,12 +100,10 @@ void check_against(PathSpecification& path, const Settings& given, bool is_untra
 TrainingData open_training_data(const PathSpecification& path, int64_t step, int64_t last_step = 0,
                                 SetCheck depth = SetCheck::all);
 
-// Sets to score the path's weights on; throws Error for another tokenizer or a larger vocabulary.
-std::unique_ptr<EvaluationData> open_evaluation_data(const PathSpecification& path,
-                                                     const std::vector<std::string>& prefixes);
-
-// The sets of a --valid-data-path, which may be short of whole windows; throws Error likewise.
-std::vector<ValidationSource> open_validation_sources(const PathSpecification& path,
-                                                      const std::vector<std::string>& values);
+// Sets to score the path's weights on, whose identities may be known (EvaluationData); throws Error
+// for another tokenizer or a larger vocabulary.
+std::unique_ptr<EvaluationData> open_evaluation_data(
+    const PathSpecification& path, const std::vector<std::string>& prefixes,
+    const std::vector<std::string>& identities = {});
 
 }  // namespace switchyard

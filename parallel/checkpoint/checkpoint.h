@@ -88,8 +88,6 @@ class CheckpointStreamWriter {
   std::unique_ptr<State> state_;
 };
 
-class ReadChecks;
-
 // Reads a complete checkpoint. Opening checks that every shard is there, belongs to it and has the
 // extents that the master maps; nothing missing is ever read as a fill value. Errors name the file.
 // However many readers a process has, they share a bounded number of open files.
@@ -105,18 +103,16 @@ class CheckpointReader {
   // Reads a box of a tensor into dense memory of that tensor's own dtype. Reads may run in several
   // threads at once.
   void read(const std::string& name, const Box& box, void* out) const;
-  // Reads the pieces of each tensor, whose dtype and global shape must be as stored, into host or
-  // device memory, which must be at rest.
-  void read(std::span<const ShardedTensor> tensors) const;
   // Compares the checksums of the shards part, part + parts, part + 2 parts, ... with their
   // contents, and for part 0 the master's virtual datasets with the shards; throws Error naming the
   // damaged file and dataset.
   // `verified` hears of the bytes of each piece that was read.
   void verify(int part = 0, int parts = 1,
               const std::function<void(int64_t bytes)>& verified = {}) const;
-  // read() that compares the checksum of every stored piece on the way which it reads whole and in
-  // order; throws as verify() does. Returns 1 for each of those pieces and 0 for the others, in the
-  // order of the index. `progress` hears of bytes that were read.
+  // Reads the pieces of each tensor, whose dtype and global shape must be as stored, into host or
+  // device memory, which must be at rest. Compares the checksum of every stored piece on the way
+  // which it reads whole and in order; throws as verify() does. Returns 1 for each of those pieces
+  // and 0 for the others, in the order of the index. `progress` hears of bytes that were read.
   std::vector<int32_t> read_and_check(
       std::span<const ShardedTensor> tensors,
       const std::function<void(int64_t bytes)>& progress = {}) const;
@@ -127,8 +123,6 @@ class CheckpointReader {
 
  private:
   struct State;
-  void read_checked(std::span<const ShardedTensor> tensors, ReadChecks* checks,
-                    const std::function<void(int64_t bytes)>& progress) const;
   std::unique_ptr<State> state_;
 };
 

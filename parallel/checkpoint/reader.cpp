@@ -128,24 +128,10 @@ void CheckpointReader::read(const std::string& name, const Box& box, void* out) 
   state_->read(state_->entry(name), box, out);
 }
 
-void CheckpointReader::read(std::span<const ShardedTensor> tensors) const {
-  read_checked(tensors, nullptr, {});
-}
-
 std::vector<int32_t> CheckpointReader::read_and_check(
     std::span<const ShardedTensor> tensors,
     const std::function<void(int64_t bytes)>& progress) const {
   ReadChecks checks;
-  read_checked(tensors, &checks, progress);
-  std::vector<int32_t> checked;
-  for (const IndexedTensor& entry : state_->index.tensors) {
-    for (const StoredPiece& piece : entry.pieces) checked.push_back(checks.is_checked(piece));
-  }
-  return checked;
-}
-
-void CheckpointReader::read_checked(std::span<const ShardedTensor> tensors, ReadChecks* checks,
-                                    const std::function<void(int64_t bytes)>& progress) const {
   HostCopy host;
   for (const ShardedTensor& tensor : tensors) {
     const IndexedTensor& entry = state_->entry(tensor.name);
@@ -156,11 +142,16 @@ void CheckpointReader::read_checked(std::span<const ShardedTensor> tensors, Read
     for (const Piece& piece : tensor.pieces) {
       if (piece.box.empty()) continue;
       host.send(tensor, piece, [&](const Box& part, void* out) {
-        state_->read(entry, part, out, checks);
+        state_->read(entry, part, out, &checks);
         if (progress) progress(part.extent.elements() * size_of(tensor.dtype));
       });
     }
   }
+  std::vector<int32_t> checked;
+  for (const IndexedTensor& entry : state_->index.tensors) {
+    for (const StoredPiece& piece : entry.pieces) checked.push_back(checks.is_checked(piece));
+  }
+  return checked;
 }
 
 int64_t CheckpointReader::bytes() const {

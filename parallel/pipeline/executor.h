@@ -31,9 +31,9 @@ class PipelineWorker {
 
 // Runs a list of actions: posts receives as far ahead as buffers are free, hands buffers to the
 // worker, sends asynchronously and reuses a buffer only when its operation has finished. Owns all
-// exchange buffers, allocated once for `slots` live microbatches (peak_live of the longest schedule
-// it will run). A slot is taken at forward and given back after backward, or right after forward
-// where the list has no backward for that microbatch.
+// exchange buffers, allocated once for `slots` live microbatches: the most, over the schedules that
+// it will run, whose forward is begun and backward not done. A slot is taken at forward and given
+// back after backward, or right after forward where the list has no backward for that microbatch.
 class PipelineExecutor {
  public:
   // exchanged: the shape and dtype of what passes between stages, [rows, hidden]; the buffers are

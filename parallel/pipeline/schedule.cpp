@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 #include <string_view>
 #include <utility>
 
@@ -80,27 +79,6 @@ std::vector<Action> schedule_forward_only(int stages, int microbatches, int rank
     list.forward(m);
   }
   return list.take();
-}
-
-int peak_live(const std::vector<Action>& actions) {
-  const auto ends_life = [](const Action& a) {
-    return a.kind == ActionKind::backward || a.kind == ActionKind::backward_weight;
-  };
-  std::set<std::pair<int, int>> with_backward;
-  for (const Action& a : actions) {
-    if (ends_life(a)) with_backward.emplace(a.chunk, a.microbatch);
-  }
-  int live = 0;
-  int peak = 0;
-  for (const Action& a : actions) {
-    if (a.kind == ActionKind::forward) {
-      peak = std::max(peak, live + 1);
-      live += with_backward.contains({a.chunk, a.microbatch}) ? 1 : 0;
-    } else if (ends_life(a)) {
-      --live;
-    }
-  }
-  return peak;
 }
 
 std::string to_string(const Action& action) {

@@ -36,10 +36,6 @@ std::vector<Action> schedule_1f1b(int stages, int microbatches, int rank);
 // Only forwards, for evaluation.
 std::vector<Action> schedule_forward_only(int stages, int microbatches, int rank);
 
-// The most microbatches whose activations live at once: forward begun, backward not done. One
-// without a backward in the list lives during its forward only.
-int peak_live(const std::vector<Action>& actions);
-
 std::string to_string(const Action& action);
 
 // Divides `layers` among stages so that the dearest stage is as cheap as can be; costs are in

@@ -43,7 +43,6 @@ TEST_F(Dataset, ReadsEveryTokenType) {
     ReferenceSet(static_cast<uint8_t>(type), texts).write(prefix());
     const TokenDataset set = TokenDataset::open(prefix(), 101);
     EXPECT_EQ(set.tokens(), 6);
-    EXPECT_EQ(set.documents(), 4);
     EXPECT_EQ(set.info().vocabulary, 101);
     EXPECT_EQ(all_tokens(set), (std::vector<int32_t>{5, 6, 7, 100, 8, 9}));
     std::vector<int32_t> middle(3);
@@ -155,7 +154,6 @@ TEST_F(Dataset, MayBeOpenedByItsHeaderAlone) {
   set.write(prefix());
   const TokenDataset whole = TokenDataset::open(prefix(), 1000);
   const TokenDataset header = TokenDataset::open_checked(prefix(), "its own", 1000);
-  EXPECT_EQ(header.documents(), whole.documents());
   EXPECT_EQ(all_tokens(header), all_tokens(whole));
   EXPECT_EQ(header.identity(), "its own");
   set.lengths.front() += 1;
@@ -178,7 +176,6 @@ TEST_F(Dataset, OpensAnEmptySet) {
   ReferenceSet(8, {}).write(prefix());
   const TokenDataset set = TokenDataset::open(prefix(), 1000);
   EXPECT_EQ(set.tokens(), 0);
-  EXPECT_EQ(set.documents(), 0);
 }
 
 TEST_F(Dataset, NamesMissingFiles) {

@@ -48,7 +48,6 @@ TEST_F(Evaluation, ScoresEveryTokenButTheFirstOfEachSetOnce) {
       for (int64_t i = 1; i < count; ++i) expected.push_back(static_cast<int32_t>(i % 251));
       for (int32_t i = 1; i < 7; ++i) expected.push_back(i);
       EXPECT_EQ(scored(data, length), expected);
-      EXPECT_EQ(data.scored_tokens(), count - 1 + 6);
       const auto span = static_cast<int64_t>(length);
       EXPECT_EQ(data.windows(), (count - 2 + span) / span + (5 + span) / span);
       EXPECT_EQ(data.text_bytes(), count + 7);
@@ -62,6 +61,25 @@ TEST_F(Evaluation, SaysNoBytesWhenOneSetDoesNot) {
   const EvaluationData data({prefix("a"), prefix("bare")}, 10, 257);
   EXPECT_EQ(data.text_bytes(), 0);
   EXPECT_EQ(data.info().tokenizer, "byte");
+}
+
+// Neither the index nor, where the largest token is not known, the tokens are read again.
+TEST_F(Evaluation, SetsThatAnotherProcessChecksAreOpenedByTheirHeaders) {
+  test::ReferenceSet set(8, {{1, 2, 3, 4}, {5, 299}});
+  set.write(prefix("a"));
+  const EvaluationData whole({prefix("a"), prefix("a")}, 4, 300);
+  EXPECT_EQ(whole.identities(), std::vector(2, TokenDataset::open(prefix("a"), 300).identity()));
+  set.lengths.front() += 1;
+  set.write(prefix("a"));
+  EXPECT_THROW(EvaluationData({prefix("a")}, 4, 300), Error);
+  const EvaluationData header({prefix("a"), prefix("a")}, 4, 299, {"one", "another"});
+  EXPECT_THAT(header.identities(), testing::ElementsAre("one", "another"));
+  EXPECT_EQ(header.source(1, 1.0).set->identity(), "another");
+  EXPECT_EQ(header.windows(), whole.windows());
+  EXPECT_THAT(message_of([&] {
+                EvaluationData({prefix("a")}, 4, 300, {"one", "another"});
+              }),
+              HasSubstr("2 identities were given for 1 sets"));
 }
 
 TEST_F(Evaluation, RefusesWhatItCannotScore) {

@@ -5,7 +5,7 @@
 
 #include "core/ops/attention/attention.h"
 #include "core/ops/elementwise.h"
-#include "core/ops/matmul/settings.h"
+#include "core/ops/matmul/state.h"
 #include "core/ops/matmul/tuning.h"
 #include "core/profiler.h"
 #include "tests/core/ops/op_test.h"
@@ -57,14 +57,11 @@ class RefusedMatmul : public testing::TestWithParam<std::string> {
                               bench.zeros({64, 48}, DType::f32),
                               {.transpose_a = true, .row_sums = bench.zeros({64}, DType::f32)}};
   }
-  ~RefusedMatmul() override {
-    use_matmul_tuning(nullptr);
-    set_matmul_settings({});
-  }
+  ~RefusedMatmul() override { use_matmul_tuning(nullptr); }
 
   // All results, with choices made anew; `details` receives what each product became.
   std::vector<std::vector<double>> compute() {
-    set_matmul_settings(matmul_settings());
+    set_matmul_fusion(true);  // which drops what was chosen
     std::vector<std::vector<double>> all;
     for (const auto& [name, one] : cases) {
       if (one.options.row_sums) ops::fill(bench.context(), one.options.row_sums, 0);

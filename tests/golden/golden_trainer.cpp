@@ -6,6 +6,7 @@
 
 #include "core/ops/elementwise.h"
 #include "tests/model/host_elements.h"
+#include "tests/parallel/pipeline/peak_live.h"
 
 namespace switchyard::test {
 

@@ -18,6 +18,7 @@
 #include "optim/gradient_sync.h"
 #include "parallel/comm/scratch_pool.h"
 #include "tests/model/host_elements.h"
+#include "tests/parallel/pipeline/peak_live.h"
 
 namespace switchyard::test {
 

@@ -1,4 +1,5 @@
-// A source that somebody adds: a slow copy of the weights over the shard, beside the optimizer's.
+// A source that somebody adds: a sum of the weights over the shard, beside the optimizer's.
+#include <atomic>
 #include <mutex>
 
 #include "core/error.h"
@@ -17,7 +18,7 @@ using testing::HasSubstr;
 
 constexpr const char* slow_group = "average/slow";
 
-// Half of what it was and half of what the weights are.
+// The sum of what it was and what the weights are.
 StateSource slow_weights(const std::string& when_missing) {
   const auto walk = [](const SavedState& state, const Tensor& own, bool from_weights) {
     const ops::Context& context = state.context();
@@ -27,7 +28,6 @@ StateSource slow_weights(const std::string& when_missing) {
         ops::copy(context, state.master(run), mine);
       } else {
         ops::add(context, mine, state.master(run), mine);
-        ops::scale(context, mine, 0.5f);
       }
     }
   };
@@ -116,7 +116,7 @@ TEST_P(SavedStateTest, ASourceIsWalkedSavedAndLoadedWithoutKnowingItsNeighbours)
       const auto& weights = moved.at(tensor_name(groups::model, name.substr(group.size())));
       const auto& after = moved.at(name);
       for (size_t e = 0; e < before.size(); ++e) {
-        ASSERT_EQ(after[e], 0.5f * (before[e] + weights[e])) << name;
+        ASSERT_EQ(after[e], before[e] + weights[e]) << name;
       }
     }
   }
@@ -146,6 +146,54 @@ TEST_P(SavedStateTest, AMissingGroupStartsFromWhatWasLoadedAndIsSaid) {
     other.stream.synchronize();
     ops::test::expect_error([&] { strict.state.load(reader); }, slow(rank, 0));
   });
+}
+
+// The bytes that a rank still has to read behind load() to know that all of the checkpoint is
+// sound.
+int64_t left_to_verify(const CheckpointReader& reader, std::vector<int32_t> checked,
+                       Communicator& world) {
+  Stream host;
+  world.all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
+  int64_t bytes = 0;
+  reader.verify_rest(checked, world.rank(), world.size(), [&](int64_t part) { bytes += part; });
+  return bytes;
+}
+
+// Ranks whose program has a source more: `saves` says whether those that saved had it, too.
+void resume(const std::filesystem::path& folder, Device device, bool saves,
+            const std::function<void(SavedState& state, Communicator& world)>& body) {
+  const RankSetup setup{.layout = {.tp = 2, .dp = 2}, .device = device};
+  run_thread_ranks(4, {}, [&](Communicator& world) {
+    Rank rank(setup, world);
+    WithSlow mine(rank);
+    rank.stream.synchronize();
+    save(folder, world, (saves ? mine.state : rank.optimizer.state()).tensors(StateUse::save));
+    body(saves ? rank.optimizer.state() : mine.state, world);
+  });
+}
+
+TEST_P(SavedStateTest, ACheckpointWithoutAGroupIsCheckedWholeOnTheWay) {
+  resume(folder_.path(), GetParam(), false, [&](SavedState& state, Communicator& world) {
+    const CheckpointReader reader(checkpoint_folder(folder_.path(), 7));
+    EXPECT_EQ(left_to_verify(reader, state.load(reader), world), 0);
+  });
+}
+
+// The other way round nobody reads the group, which is checked all the same.
+TEST_P(SavedStateTest, AGroupThatNobodyReadsIsVerifiedBehindTheOthers) {
+  std::atomic<int64_t> bytes = 0;
+  resume(folder_.path(), GetParam(), true, [&](SavedState& state, Communicator& world) {
+    const CheckpointReader reader(checkpoint_folder(folder_.path(), 7));
+    bytes += left_to_verify(reader, state.load(reader), world);
+  });
+  int64_t expected = 0;
+  const CheckpointReader reader(checkpoint_folder(folder_.path(), 7));
+  for (const StoredTensor& tensor : reader.tensors()) {
+    if (!tensor.name.starts_with(tensor_name(slow_group) + "/")) continue;
+    expected += tensor.shape.elements() * size_of(tensor.dtype);
+  }
+  EXPECT_EQ(bytes, expected);
+  EXPECT_GT(bytes, 0);
 }
 
 TEST_P(SavedStateTest, WithoutCountersAllStepsWereApplied) {

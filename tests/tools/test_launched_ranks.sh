@@ -46,16 +46,17 @@ SWITCHYARD_RANKS_PER_GPU=2 timeout 300 "$mpirun" -np 2 "$program" train mpi "${o
   --train-iters 4 --tp 2 >log 2>&1 || failed "mpi: $(cat log)"
 expect_as_alone mpi 1e-5
 
-# A file store and torchrun's variables, without any launcher.
-export WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=1 SWITCHYARD_STORE=$folder/store
-export SWITCHYARD_RANKS_PER_GPU=2
-for rank in 1 0; do
-  RANK=$rank LOCAL_RANK=$rank timeout 300 "$program" train files "${options[@]}" \
-    --train-iters 4 --pp 2 >log-$rank 2>&1 &
+# A file store and ranks' numbers, without any launcher or port. Each start needs a folder of its own.
+for run in files again; do
+  for rank in 1 0; do
+    RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 SWITCHYARD_STORE=$folder/store SWITCHYARD_RANKS_PER_GPU=2 \
+      timeout 300 "$program" train $run "${options[@]}" --train-iters 4 --pp 2 >log-$rank 2>&1 &
+  done
+  wait
 done
-wait
-unset WORLD_SIZE MASTER_ADDR MASTER_PORT SWITCHYARD_STORE SWITCHYARD_RANKS_PER_GPU
 expect_as_alone files 1e-5
+grep -q "store/rank.0, as another start was given the folder" log-0 && [ ! -s log-1 ] ||
+  failed "in a used store: $(cat log-0 log-1)"
 
 # Stopped by a signal to the launcher, then continued by one rank fewer. Ctrl-C saves, too.
 stop_launched() { # SIGNAL

@@ -1,8 +1,12 @@
 // The same run in other layouts: losses within 1e-5 and gradient norms within 1e-4 over 100 steps.
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
+
+namespace fs = std::filesystem;
 
 namespace switchyard::test {
 namespace {
@@ -88,6 +92,36 @@ TEST_F(Layouts, validate_on_the_same_sample) {
     EXPECT_FALSE(lines[2].contains("validation_loss"));
     EXPECT_NEAR(metrics_of(cube)[1].at("validation_loss"), mean, 1e-5 * mean);
   }
+}
+
+// One rank of three is given the sets under another name, with an index that holds nothing true
+// behind its header, and goes on by what the first one has found.
+TEST_F(Layouts, check_a_set_on_one_rank_of_a_machine) {
+  const auto valid = make_tokens(folder_.path(), "valid", 20'000, 2);
+  const auto unread = (folder_.path() / "unread").string();
+  for (const char* ending : {".bin", ".idx", ".json"}) {
+    fs::copy_file(valid + ending, unread + ending);
+  }
+  std::fstream(unread + ".idx", std::ios::binary | std::ios::in | std::ios::out).seekp(34)
+      << "\xff\xff\xff\x7f";
+  const auto on_three_ranks = [&](const std::string& line) {
+    auto all = words(line + valid);
+    for (const auto& word : {":", "-np", "1", SWITCHYARD_PROGRAM}) all.emplace_back(word);
+    for (const auto& word : words(line + unread)) all.push_back(word);
+    const auto outcome = run(all, 2);
+    EXPECT_EQ(outcome.exit_code, 0) << line << "\n" << outcome.err;
+    return outcome.out;
+  };
+  const auto path = folder_.path() / "path", reference = folder_.path() / "reference";
+  const std::string options = tiny_path(data_, 6, "--eval-interval 2 --eval-iters 2") +
+                              " --train-iters 2 --valid-data-path ";
+  on_three_ranks("train " + path.string() + " " + options);
+  run_well("train " + reference.string() + " " + options + valid, 3);
+  EXPECT_EQ(metrics_of(path).at(1).at("validation_losses"),
+            metrics_of(reference).at(1).at("validation_losses"));
+  const std::string eval = "eval " + path.string() + " --json --data-path ";
+  EXPECT_EQ(on_three_ranks(eval), run_well(eval + valid, 3));
+  EXPECT_EQ(run(words(eval + unread), 2).exit_code, 2);
 }
 
 TEST_F(Layouts, do_not_depend_on_the_micro_batch) {

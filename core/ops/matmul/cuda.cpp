@@ -19,22 +19,23 @@ using cuda::MatmulWay;
 using cuda::PreparedMatmul;
 
 PreparedMatmul prepare(const MatmulProduct& product, const MatmulState& state) {
-  if (!state.table || !state.settings.fuse) return cuda::prepare_untimed(product, state.settings);
+  if (!state.fuse) return cuda::prepare_untimed(product, Fusion::none);
+  if (!state.table) return cuda::prepare_untimed(product, Fusion::full);
   const MatmulChoice* choice = state.table->find(product);
   if (choice == nullptr) {
     log::info("matmul: the tuning table lacks {}; cuBLASLt's first suggestion is taken",
               product.to_string());
-    return cuda::prepare_untimed(product, state.settings);
+    return cuda::prepare_untimed(product, Fusion::full);
   }
   const MatmulWay way{choice->fusion, choice->algorithm};
-  auto chosen = cuda::prepare_chosen(product, way, state.settings.workspace_bytes);
+  auto chosen = cuda::prepare_chosen(product, way);
   if (chosen) return *std::move(chosen);
   log::warning(
       "matmul: cuBLASLt refuses the tuning table's algorithm for {}; its first suggestion is "
       "taken, "
       "and bits may differ",
       product.to_string());
-  return cuda::prepare_untimed(product, state.settings, std::span(&way, 1));
+  return cuda::prepare_untimed(product, Fusion::full, std::span(&way, 1));
 }
 
 void note(const MatmulPlan& plan) {
@@ -50,7 +51,7 @@ class PreparedProducts {
   void run(const Context& context, const Tensor& a, const Tensor& b, const Tensor& c,
            const MatmulOptions& options) {
     if (generation_ != matmul_state_generation()) renew();
-    const MatmulProduct product = describe_product(a, b, c, options, state_.settings.allow_tf32);
+    const MatmulProduct product = describe_product(a, b, c, options, state_.allow_tf32);
     Known& known = products_[product];
     if (!known.prepared) known.prepared = prepare(product, state_);
     for (;;) {
@@ -59,7 +60,8 @@ class PreparedProducts {
       log::warning("matmul: cuBLASLt refuses {} ({}); the next way is taken",
                    known.prepared->plan().to_string(), cublasLtGetStatusName(status));
       known.refused.push_back(known.prepared->way());
-      known.prepared = cuda::prepare_untimed(product, state_.settings, known.refused);
+      known.prepared =
+          cuda::prepare_untimed(product, state_.fuse ? Fusion::full : Fusion::none, known.refused);
     }
   }
 

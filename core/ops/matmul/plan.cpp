@@ -126,10 +126,12 @@ MatmulPlan plan_matmul(const MatmulProduct& product, Fusion most, int64_t worksp
   return plan;
 }
 
-std::vector<MatmulPlan> plans_of(const MatmulProduct& product, int64_t workspace_bytes) {
+std::vector<MatmulPlan> plans_of(const MatmulProduct& product, int64_t workspace_bytes,
+                                 Fusion most) {
   std::vector<MatmulPlan> plans;
-  for (const Fusion most : {Fusion::full, Fusion::bias, Fusion::none}) {
-    MatmulPlan plan = plan_matmul(product, most, workspace_bytes);
+  for (const Fusion fusion : {Fusion::full, Fusion::bias, Fusion::none}) {
+    if (fusion < most) continue;  // fuses more
+    MatmulPlan plan = plan_matmul(product, fusion, workspace_bytes);
     if (plans.empty() || plans.back().fusion != plan.fusion) plans.push_back(std::move(plan));
   }
   return plans;

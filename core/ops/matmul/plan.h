@@ -63,7 +63,9 @@ struct MatmulPlan {
 // The plan that takes no more fusion than `most`: less of it where a rule of cuBLASLt forbids more.
 MatmulPlan plan_matmul(const MatmulProduct& product, Fusion most, int64_t workspace_bytes);
 
-// The different plans of a product, from the most fused to the least.
-std::vector<MatmulPlan> plans_of(const MatmulProduct& product, int64_t workspace_bytes);
+// The different plans of a product that take no more fusion than `most`, from the most fused to the
+// least.
+std::vector<MatmulPlan> plans_of(const MatmulProduct& product, int64_t workspace_bytes,
+                                 Fusion most = Fusion::full);
 
 }  // namespace switchyard::ops

@@ -7,7 +7,6 @@
 
 #include "core/cuda/runtime.h"
 #include "core/error.h"
-#include "core/logging.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/matmul/behind.h"
 
@@ -66,8 +65,6 @@ std::optional<MatmulCandidate> checked(const MatmulPlan& plan, const MatmulDescr
   if (status == CUBLAS_STATUS_SUCCESS && workspace <= plan.workspace_bytes) {
     return MatmulCandidate{algorithm, workspace};
   }
-  log::debug("matmul: an algorithm for {} is refused: {}, {} bytes of workspace", plan.to_string(),
-             cublasLtGetStatusName(status), workspace);
   return {};
 }
 
@@ -124,10 +121,7 @@ std::vector<MatmulCandidate> matmul_candidates(const MatmulPlan& plan,
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
       matmul_handle(), descriptors.operation(), descriptors.a(), descriptors.b(), descriptors.d(),
       descriptors.d(), preference.get(), most, results.data(), &found);
-  if (is_refusal(status)) {
-    log::debug("matmul: no suggestion for {}: {}", plan.to_string(), cublasLtGetStatusName(status));
-    return {};
-  }
+  if (is_refusal(status)) return {};
   check_cublas(status, "cublasLtMatmulAlgoGetHeuristic");
   results.resize(static_cast<size_t>(found));
   std::vector<MatmulCandidate> candidates;
@@ -183,9 +177,8 @@ cublasStatus_t PreparedMatmul::run(const Context& context, const Tensor& a, cons
   return status;
 }
 
-std::optional<PreparedMatmul> prepare_chosen(const MatmulProduct& product, const MatmulWay& way,
-                                             int64_t workspace_bytes) {
-  const MatmulPlan plan = plan_matmul(product, way.fusion, workspace_bytes);
+std::optional<PreparedMatmul> prepare_chosen(const MatmulProduct& product, const MatmulWay& way) {
+  const MatmulPlan plan = plan_matmul(product, way.fusion, matmul_workspace_bytes);
   MatmulDescriptors descriptors(plan);
   point_at_examples(plan, descriptors);
   const auto native = std::bit_cast<cublasLtMatmulAlgo_t>(way.algorithm);
@@ -194,11 +187,9 @@ std::optional<PreparedMatmul> prepare_chosen(const MatmulProduct& product, const
   return PreparedMatmul(plan, std::move(descriptors), *candidate);
 }
 
-PreparedMatmul prepare_untimed(const MatmulProduct& product, const MatmulSettings& settings,
+PreparedMatmul prepare_untimed(const MatmulProduct& product, Fusion most,
                                std::span<const MatmulWay> refused) {
-  const auto plans =
-      settings.fuse ? plans_of(product, settings.workspace_bytes)
-                    : std::vector{plan_matmul(product, Fusion::none, settings.workspace_bytes)};
+  const auto plans = plans_of(product, matmul_workspace_bytes, most);
   for (const MatmulPlan& plan : plans) {
     const MatmulDescriptors examined(plan);
     for (const auto& candidate : matmul_candidates(plan, examined, most_suggestions)) {

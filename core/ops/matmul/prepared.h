@@ -62,12 +62,12 @@ class PreparedMatmul {
 };
 
 // That way, or nothing where cuBLASLt refuses it.
-std::optional<PreparedMatmul> prepare_chosen(const MatmulProduct& product, const MatmulWay& way,
-                                             int64_t workspace_bytes);
+std::optional<PreparedMatmul> prepare_chosen(const MatmulProduct& product, const MatmulWay& way);
 
-// What ops::matmul takes without timing: the most fused plan that cuBLASLt has an algorithm for,
-// with its first suggestion that is not among those `refused`. Throws Error where none is left.
-PreparedMatmul prepare_untimed(const MatmulProduct& product, const MatmulSettings& settings,
+// What ops::matmul takes without timing: the most fused plan up to `most` that cuBLASLt has an
+// algorithm for, with its first suggestion that is not among those `refused`. Throws Error where
+// none is left.
+PreparedMatmul prepare_untimed(const MatmulProduct& product, Fusion most = Fusion::full,
                                std::span<const MatmulWay> refused = {});
 
 // c [rows, n] += bias [n] in each row; dtypes may differ.

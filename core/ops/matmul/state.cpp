@@ -9,8 +9,6 @@ namespace switchyard::ops {
 
 namespace {
 
-constexpr int64_t most_workspace = int64_t{256} << 20;
-
 std::mutex mutex;
 MatmulState state;
 std::atomic<uint64_t> generation{0};
@@ -31,20 +29,16 @@ MatmulState matmul_state() {
 
 uint64_t matmul_state_generation() { return generation.load(); }
 
-MatmulSettings matmul_settings() { return matmul_state().settings; }
-
-void set_matmul_settings(const MatmulSettings& settings) {
-  check(settings.workspace_bytes >= 0 && settings.workspace_bytes <= most_workspace, "matmul",
-        "a workspace of {} bytes; 0 to {} are allowed", settings.workspace_bytes, most_workspace);
-  change_state([&](MatmulState& s) { s.settings = settings; });
+void set_matmul_fusion(bool fuse) {
+  change_state([&](MatmulState& s) { s.fuse = fuse; });
 }
 
 void set_allow_tf32(bool allow) {
-  change_state([&](MatmulState& s) { s.settings.allow_tf32 = allow; });
+  change_state([&](MatmulState& s) { s.allow_tf32 = allow; });
 }
 
 MatmulProduct under_settings(MatmulProduct product) {
-  product.tf32 = product.inputs == DType::f32 && matmul_settings().allow_tf32;
+  product.tf32 = product.inputs == DType::f32 && matmul_state().allow_tf32;
   return product;
 }
 

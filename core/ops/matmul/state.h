@@ -9,10 +9,13 @@
 namespace switchyard::ops {
 
 struct MatmulState {
-  MatmulSettings settings;
+  bool allow_tf32 = false;
+  // Off: what follows a product is done by kernels of its own, whatever cuBLASLt could fuse.
+  bool fuse = true;
   std::shared_ptr<const MatmulTuning> table;  // null: none
 };
 MatmulState matmul_state();
+void set_matmul_fusion(bool fuse);  // for tests, which compare both
 // Counts changes of the state, so that prepared products of an older one are dropped.
 uint64_t matmul_state_generation();
 

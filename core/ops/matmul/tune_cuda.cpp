@@ -6,7 +6,7 @@
 #include "core/logging.h"
 #include "core/ops/matmul/prepared.h"
 #include "core/ops/matmul/rotation.h"
-#include "core/ops/matmul/state.h"
+#include "core/ops/matmul/settings.h"
 
 // Times the candidates of products as a step runs them: random operands that the cache does not
 // hold, beta and everything behind the product included.
@@ -81,10 +81,7 @@ class Timing {
     for (int64_t i = 0; i < runs; ++i) {
       const MatmulOperands& o = rotation_.next();
       const auto status = product.run(context_, o.a, o.b, o.c, o.options);
-      if (status == CUBLAS_STATUS_SUCCESS) continue;
-      log::debug("matmul tuning: {} is refused: {}", product.plan().to_string(),
-                 cublasLtGetStatusName(status));
-      return std::numeric_limits<double>::infinity();
+      if (status != CUBLAS_STATUS_SUCCESS) return std::numeric_limits<double>::infinity();
     }
     end_.record(context_.stream);
     end_.synchronize();
@@ -100,13 +97,13 @@ class Timing {
 
 // The candidates of all plans that cuBLASLt does not refuse, timed once each.
 std::vector<Contender> time_candidates(const MatmulProduct& product, const MatmulTimer& timer,
-                                       int64_t workspace_bytes, Timing& timing) {
+                                       Timing& timing) {
   std::vector<Contender> contenders;
-  for (const MatmulPlan& plan : plans_of(product, workspace_bytes)) {
+  for (const MatmulPlan& plan : plans_of(product, matmul_workspace_bytes)) {
     const cuda::MatmulDescriptors examined(plan);
     for (const auto& candidate : cuda::matmul_candidates(plan, examined, timer.candidates)) {
       const cuda::MatmulWay way{plan.fusion, cuda::to_words(candidate.algorithm)};
-      auto prepared = cuda::prepare_chosen(product, way, workspace_bytes);
+      auto prepared = cuda::prepare_chosen(product, way);
       if (!prepared) continue;
       const double time = timing.measure(*prepared);
       if (std::isinf(time)) continue;
@@ -141,13 +138,13 @@ MatmulChoice choose(std::vector<Contender> contenders, Timing& timing) {
 }
 
 // What would be taken without a table, so that a resume takes it, too.
-MatmulChoice first_suggestion(const MatmulProduct& product, int64_t workspace_bytes) {
-  const auto way = cuda::prepare_untimed(product, {.workspace_bytes = workspace_bytes}).way();
+MatmulChoice first_suggestion(const MatmulProduct& product) {
+  const auto way = cuda::prepare_untimed(product).way();
   return {way.fusion, way.algorithm, 0, 0, 0};
 }
 
-MatmulChoice time_product(const Context& context, const MatmulProduct& product, MatmulTimer& timer,
-                          int64_t workspace_bytes) {
+MatmulChoice time_product(const Context& context, const MatmulProduct& product,
+                          MatmulTimer& timer) {
   const int64_t bytes = MatmulOperands(product, nullptr).bytes();
   const int64_t room = std::min(describe_gpu().free_bytes - spare_bytes, timer.most_bytes);
   if (bytes > room) {
@@ -155,15 +152,15 @@ MatmulChoice time_product(const Context& context, const MatmulProduct& product, 
         "matmul tuning: {} is not timed: its operands take {} bytes where there is room "
         "for {}; cuBLASLt's first suggestion is taken",
         product.to_string(), bytes, std::max<int64_t>(room, 0));
-    return first_suggestion(product, workspace_bytes);
+    return first_suggestion(product);
   }
   MatmulRotation rotation(context, product, bytes, timer.cold_bytes, room);
   Timing timing(context, rotation, timer);
   if (timer.warm_milliseconds > 0) {
-    timing.warm_up(cuda::prepare_untimed(product, {.workspace_bytes = workspace_bytes}));
+    timing.warm_up(cuda::prepare_untimed(product));
     timer.warm_milliseconds = 0;  // once, before the first
   }
-  auto contenders = time_candidates(product, timer, workspace_bytes, timing);
+  auto contenders = time_candidates(product, timer, timing);
   check(!contenders.empty(), where, "no algorithm computes {}", product.to_string());
   const MatmulChoice best = choose(std::move(contenders), timing);
   log::info("matmul tuning: {}: {:.1f} us, {:.0f} TFLOP/s, fusion {}; the first of {} took {:.1f}",
@@ -177,7 +174,7 @@ MatmulChoice time_product(const Context& context, const MatmulProduct& product, 
 TuningIdentity tuning_identity() {
   const GpuDescription gpu = describe_gpu();
   return {gpu.name, gpu.multiprocessors, static_cast<int64_t>(cublasLtGetVersion()),
-          gpu.runtime_version, matmul_settings().workspace_bytes};
+          gpu.runtime_version, matmul_workspace_bytes};
 }
 
 void tune_matmuls(const Context& context, std::span<const MatmulProduct> products,
@@ -188,7 +185,7 @@ void tune_matmuls(const Context& context, std::span<const MatmulProduct> product
   check(reason.empty(), where, "{}", reason);
   MatmulTimer of_each = timer;
   for (const MatmulProduct& product : table.lacks(products)) {
-    table.set(product, time_product(context, product, of_each, table.identity().workspace_bytes));
+    table.set(product, time_product(context, product, of_each));
   }
 }
 

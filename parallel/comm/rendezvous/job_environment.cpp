@@ -29,6 +29,8 @@ int number_of(const char* variable) {
   return static_cast<int>(number);
 }
 
+std::string store_folder() { return text_of("SWITCHYARD_STORE"); }
+
 // torchrun's own store listens on MASTER_PORT when it says so; the next port is taken then.
 int port_of_rank_variables() {
   const bool taken = text_of("TORCHELASTIC_USE_AGENT_STORE") == "True";
@@ -41,7 +43,8 @@ JobEnvironment from_rank_variables() {
   job.rank = number_of("RANK");
   job.size = number_of("WORLD_SIZE");
   if (job.size == 1) return job;  // which has nobody to find; some clusters set no more then
-  job.local_rank = number_of("LOCAL_RANK");
+  number_of("LOCAL_RANK");        // without it all ranks of a machine would be its first
+  if (!store_folder().empty()) return job;
   job.host = text_of("MASTER_ADDR");
   job.port = port_of_rank_variables();
   return job;
@@ -51,12 +54,12 @@ JobEnvironment from_rank_variables() {
 // interactive shell is 4294967290.
 JobEnvironment from_slurm() {
   const std::string step = text_of("SLURM_STEP_NODELIST");
+  number_of("SLURM_LOCALID");  // likewise
   const int64_t number = long_number_of("SLURM_JOB_ID") * 7 +
                          (text_of("SLURM_STEP_ID").empty() ? 0 : long_number_of("SLURM_STEP_ID"));
   constexpr int first_port = 20'000, ports = 10'000;  // below those that systems hand out
   return {.rank = number_of("SLURM_PROCID"),
           .size = number_of("SLURM_STEP_NUM_TASKS"),
-          .local_rank = number_of("SLURM_LOCALID"),
           .host = first_host(step.empty() ? text_of("SLURM_JOB_NODELIST") : step),
           .port = first_port + static_cast<int>(number % ports),
           .source = "Slurm"};
@@ -78,7 +81,7 @@ std::optional<JobEnvironment> job_environment() {
   }
   check(job.rank < job.size, "launch", "{} say rank {} of {}; ranks are 0 ... {}", job.source,
         job.rank, job.size, job.size - 1);
-  if (job.size == 1) return job;
+  if (job.size == 1 || !store_folder().empty()) return job;
   check(job.port > 0 && job.port <= std::numeric_limits<uint16_t>::max() && !job.host.empty(),
         "launch", "rank 0 is said to be at \"{}\" port {}; a host and a port are needed", job.host,
         job.port);
@@ -89,6 +92,23 @@ int local_rank_of_process() {
   for (const char* variable : {"OMPI_COMM_WORLD_LOCAL_RANK", "LOCAL_RANK", "SLURM_LOCALID"})
     if (is_set(variable)) return number_of(variable);
   return 0;
+}
+
+// A launcher sets both of a pair in each of its ranks; a batch script of Slurm, or a container told
+// its place, has no ranks yet.
+std::optional<int> rank_among_several() {
+  const char* pairs[][2] = {{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
+                            {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},
+                            {"RANK", "WORLD_SIZE"}};
+  const auto number = [](const char* variable) {  // -1: there is none
+    return is_set(variable) ? parse_number<int>(text_of(variable)).value_or(0) : -1;
+  };
+  for (const auto& [its_rank, size] : pairs) {
+    const bool placed = its_rank != std::string("RANK") || number("LOCAL_RANK") >= 0;
+    const int rank = number(its_rank);
+    if (placed && rank >= 0 && number(size) > 1) return rank;
+  }
+  return std::nullopt;
 }
 
 std::string first_host(std::string_view list) {
@@ -117,8 +137,8 @@ std::string first_host(std::string_view list) {
 
 std::unique_ptr<Store> make_store(const JobEnvironment& job, std::chrono::milliseconds timeout) {
   const Store::Options options{.rank = job.rank, .size = job.size, .timeout = timeout};
-  const std::string folder = text_of("SWITCHYARD_STORE");
-  if (!folder.empty()) return make_file_store(folder, options);
+  if (const std::string folder = store_folder(); !folder.empty())
+    return make_file_store(folder, options);
   return make_tcp_store(job.host, job.port, options);
 }
 

@@ -13,8 +13,7 @@ namespace switchyard {
 struct JobEnvironment {
   int rank = 0;
   int size = 1;
-  int local_rank = 0;  // among the ranks of this machine
-  std::string host;    // where rank 0 runs
+  std::string host;    // where rank 0 runs; with SWITCHYARD_STORE it need not be known
   int port = 0;        // on which it can listen
   std::string source;  // who said so, for messages
 };
@@ -26,6 +25,10 @@ std::optional<JobEnvironment> job_environment();
 
 // This process's place among the ranks of its machine, whoever started it: 0 where nobody says.
 int local_rank_of_process();
+
+// This process's rank where a launcher, MPI's or another, started it as one of several. Throws
+// nothing: what fits nowhere is met where ranks are wanted.
+std::optional<int> rank_among_several();
 
 // The first host of Slurm's short form: "gpu-[07-09,12],login" is gpu-07. Throws Error for text
 // that is no such list.

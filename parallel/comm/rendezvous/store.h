@@ -51,7 +51,8 @@ class Store {
   bool stop_ends_waits_ = true;
 };
 
-// In a folder that all ranks see, made where it is missing, which belongs to one start of one job.
+// In a folder that all ranks see, made where it is missing, which belongs to one start of one job:
+// throws Error where another start has had it.
 std::unique_ptr<Store> make_file_store(const std::string& folder, const Store::Options& options);
 // Rank 0 listens on `port` for all others, which find it at `host`. There its end waits for that of
 // the others, up to the timeout. A rank that is gone ends the others' waits.

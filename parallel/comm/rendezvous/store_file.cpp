@@ -18,11 +18,25 @@ using Clock = std::chrono::steady_clock;
 // timeout does.
 class FileStore final : public Store {
  public:
-  FileStore(fs::path folder, const Options& options) : Store(options), folder_(std::move(folder)) {
+  FileStore(fs::path folder, const Options& options) : Store(options), folder_(std::move(folder)) {}
+
+  // What an earlier start has left would be taken for this one's, so each rank makes a folder of
+  // its own in it, once. No key has a dot in its file's name.
+  void begin() const {
     std::error_code code;
+    const auto check_made = [&](const fs::path& folder) {
+      check(!code, ExitCode::storage, "store", "rank {} cannot make the folder {}: {}",
+            options().rank, folder.string(), code.message());
+    };
     fs::create_directories(folder_, code);
-    check(!code, ExitCode::storage, "store", "rank {} cannot make the folder {}: {}", options.rank,
-          folder_.string(), code.message());
+    check_made(folder_);
+    const fs::path mark = folder_ / fmt::format("rank.{}", options().rank);
+    const bool is_new = fs::create_directory(mark, code);
+    check_made(mark);
+    check(is_new, "store",
+          "rank {} finds {}, as another start was given the folder; every start needs a folder of "
+          "its own",
+          options().rank, mark.string());
   }
 
   void set(const std::string& key, std::string_view value) override {
@@ -78,7 +92,9 @@ class FileStore final : public Store {
 }  // namespace
 
 std::unique_ptr<Store> make_file_store(const std::string& folder, const Store::Options& options) {
-  return std::make_unique<FileStore>(folder, options);
+  auto store = std::make_unique<FileStore>(folder, options);
+  store->begin();
+  return store;
 }
 
 }  // namespace switchyard

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "core/ops/matmul/matmul.h"
-#include "core/ops/matmul/settings.h"
 #include "tests/core/ops/op_test.h"
 
 // Matrix products, and what should come of them.
@@ -97,20 +96,6 @@ class MatmulTest : public OpTest {
       expect_product(multiply, bench, p, operands(bench, p, dtype(), output));
     }
   }
-};
-
-// Settings of one test.
-class WithSettings {
- public:
-  explicit WithSettings(const MatmulSettings& settings) : before_(matmul_settings()) {
-    set_matmul_settings(settings);
-  }
-  ~WithSettings() { set_matmul_settings(before_); }
-  WithSettings(const WithSettings&) = delete;
-  WithSettings& operator=(const WithSettings&) = delete;
-
- private:
-  MatmulSettings before_;
 };
 
 }  // namespace switchyard::ops::test::matmul_cases

@@ -1,5 +1,6 @@
 #include <thread>
 
+#include "core/ops/matmul/settings.h"
 #include "core/ops/matmul/widened.h"
 #include "tests/core/ops/matmul_cases.h"
 
@@ -122,13 +123,11 @@ TEST(MatmulThreads, RanksAsThreadsShareThePrimitives) {
   for (const auto& result : results) EXPECT_EQ(result, results[0]);
 }
 
-TEST(MatmulSettings, RefusesAWorkspaceOutOfRange) {
-  expect_error([] { set_matmul_settings({.workspace_bytes = int64_t{1} << 30}); },
-               "a workspace of 1073741824 bytes; 0 to 268435456 are allowed");
-}
-
 // The inputs of TF32 have 10 bits of fraction; without the option they keep all 23.
-class Tf32Test : public OpTest {};
+class Tf32Test : public OpTest {
+ protected:
+  void TearDown() override { set_allow_tf32(false); }
+};
 
 TEST_P(Tf32Test, OnlyWhenAsked) {
   const Tensor a = bench.holding(std::vector<double>(64, 1 + 0x1p-20), {8, 8}, DType::f32);
@@ -136,7 +135,7 @@ TEST_P(Tf32Test, OnlyWhenAsked) {
   matmul(context(), a, a, c);
   bench.wait();
   for (const double x : values(c)) EXPECT_NEAR(x, 8 * (1 + 0x1p-19), 0x1p-19);
-  const WithSettings rounded({.allow_tf32 = true});
+  set_allow_tf32(true);
   matmul(context(), a, a, c);
   bench.wait();
   for (const double x : values(c)) EXPECT_NEAR(x, 8, 0x1p-7);

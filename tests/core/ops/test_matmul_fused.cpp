@@ -1,4 +1,5 @@
 // What follows a product: biases, gelus, bias gradients.
+#include "core/ops/matmul/state.h"
 #include "tests/core/ops/matmul_cases.h"
 
 namespace switchyard::ops::test::matmul_cases {
@@ -103,18 +104,19 @@ class FusedMatmulTest : public MatmulTest {
     }
   }
 
-  bool fuses() const { return device() == Device::cpu || matmul_settings().fuse; }
+  bool fuses() const { return device() == Device::cpu || matmul_state().fuse; }
+  void TearDown() override { set_matmul_fusion(true); }
 };
 
 TEST_P(FusedMatmulTest, EqualsTheFormula) { check_all(); }
 
 TEST_P(FusedMatmulTest, TheTwinEqualsTheFormula) {
-  const WithSettings unfused({.fuse = false});
+  set_matmul_fusion(false);
   check_all();
 }
 
 TEST_P(FusedMatmulTest, ABiasBehindTheProduct) {
-  const WithSettings unfused({.fuse = false});
+  set_matmul_fusion(false);
   for (Problem p : gelu_problems) {
     p.options.transpose_b = true;
     p.options.bias = bench.random({p.n}, dtype());

@@ -40,15 +40,14 @@ TEST_F(Pins, BranchesOfTheSameLastNameHaveAPinEach) {
   EXPECT_THAT(steps_of(run_), ElementsAre(40));
 }
 
-TEST_F(Pins, PinsOfEarlierVersionsCount) {
-  for (const auto& [name, step] : {std::pair("kept", 10), {"gone", 20}}) {
-    const auto file = fmt::format("pins/step-{:08}--{}.pin", step, name);
-    make_folder(folder_.path() / "pins");
-    write_file_atomically(folder_.path() / file, std::string("../branches/") + name + "\n");
+TEST_F(Pins, APinThatMakesNoSenseCounts) {
+  make_folder(folder_.path() / "pins");
+  for (const auto& [step, text] : {std::pair(10, "../v1\n"), {20, ""}}) {
+    write_file_atomically(folder_.path() / fmt::format("pins/step-{:08}--v1.pin", step), text);
   }
-  make_branch("branches/kept", 10);
+  make_branch("v2", 10);
   retain_latest(run_, 1);
-  EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
+  EXPECT_THAT(steps_of(run_), ElementsAre(10, 20, 40));
 }
 
 TEST_F(Pins, APinCountsUntilItsBranchIsKnownToBeGone) {

@@ -29,7 +29,7 @@ void expect_read_by(int ranks, const std::filesystem::path& folder, std::vector<
   for (int rank = 0; rank < ranks; ++rank) {
     LocalPieces pieces(tensors, ranks, rank);
     const CheckpointReader reader(folder);
-    reader.read(pieces.sharded());
+    reader.read_and_check(pieces.sharded());
     EXPECT_EQ(pieces.first_difference(version), "") << "rank " << rank << " of " << ranks;
   }
 }
@@ -304,7 +304,7 @@ TEST(Checkpoint, ReadingNamesWhatDoesNotFit) {
               AllOf(HasSubstr("/w"), HasSubstr("[4, 6]"), HasSubstr("outside")));
   const auto error_of_request = [&](const Shape& shape, DType dtype) {
     const ShardedTensor wanted{"/w", shape, dtype, {}, {}};
-    return error_of([&] { reader.read(std::span(&wanted, 1)); });
+    return error_of([&] { reader.read_and_check(std::span(&wanted, 1)); });
   };
   EXPECT_THAT(error_of_request({6, 4}, DType::f32),
               AllOf(HasSubstr("[4, 6]"), HasSubstr("[6, 4]")));

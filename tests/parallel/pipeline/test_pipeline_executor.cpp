@@ -13,10 +13,12 @@
 #include "parallel/comm/scratch_pool.h"
 #include "parallel/pipeline/executor.h"
 #include "tests/parallel/comm/recording_communicator.h"
+#include "tests/parallel/pipeline/peak_live.h"
 
 namespace switchyard {
 namespace {
 
+using test::peak_live;
 using Values = std::vector<float>;
 
 struct Case {

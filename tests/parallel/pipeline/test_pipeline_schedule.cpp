@@ -10,10 +10,12 @@
 
 #include "core/error.h"
 #include "parallel/pipeline/schedule.h"
+#include "tests/parallel/pipeline/peak_live.h"
 
 namespace switchyard {
 namespace {
 
+using test::peak_live;
 using Schedule = std::vector<Action> (*)(int stages, int microbatches, int rank);
 using Lists = std::vector<std::vector<Action>>;
 

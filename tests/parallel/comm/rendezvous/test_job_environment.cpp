@@ -40,6 +40,7 @@ constexpr const char* names[] = {"RANK",
                                  "MASTER_ADDR",
                                  "MASTER_PORT",
                                  "TORCHELASTIC_USE_AGENT_STORE",
+                                 "SWITCHYARD_STORE",
                                  "SLURM_PROCID",
                                  "SLURM_LOCALID",
                                  "SLURM_STEP_NUM_TASKS",
@@ -47,6 +48,7 @@ constexpr const char* names[] = {"RANK",
                                  "SLURM_JOB_NODELIST",
                                  "SLURM_STEP_ID",
                                  "SLURM_STEP_NODELIST",
+                                 "OMPI_COMM_WORLD_RANK",
                                  "OMPI_COMM_WORLD_SIZE",
                                  "OMPI_COMM_WORLD_LOCAL_RANK"};
 
@@ -81,7 +83,6 @@ TEST(JobEnvironment, ReadsTorchrunsNames) {
   ASSERT_TRUE(job);
   EXPECT_EQ(job->rank, 5);
   EXPECT_EQ(job->size, 16);
-  EXPECT_EQ(job->local_rank, 1);
   EXPECT_EQ(job->host, "gpu-3");
   EXPECT_EQ(job->port, 29500);
   EXPECT_EQ(local_rank_of_process(), 1);
@@ -93,7 +94,17 @@ TEST(JobEnvironment, ARankByItselfNeedsNoPlace) {
   const auto job = job_environment();
   ASSERT_TRUE(job);
   EXPECT_EQ(job->size, 1);
-  EXPECT_EQ(job->local_rank, 0);
+}
+
+TEST(JobEnvironment, RanksThatShareAFolderNeedNoPort) {
+  const Variables variables({{"RANK", "1"},
+                             {"WORLD_SIZE", "2"},
+                             {"LOCAL_RANK", "0"},
+                             {"SWITCHYARD_STORE", "/shared/store"}});
+  const auto job = job_environment();
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->rank, 1);
+  EXPECT_EQ(job->size, 2);
 }
 
 // Its agents listen on MASTER_PORT themselves unless they leave it to the workers.
@@ -129,7 +140,7 @@ TEST(JobEnvironment, ReadsWhatSrunSets) {
     ASSERT_TRUE(job);
     EXPECT_EQ(job->rank, 9);
     EXPECT_EQ(job->size, 16);
-    EXPECT_EQ(job->local_rank, 1);
+    EXPECT_EQ(local_rank_of_process(), 1);
     EXPECT_EQ(job->host, "gpu-04");  // a step may have some of the job's machines only
     EXPECT_GE(job->port, 20'000);
     EXPECT_LT(job->port, 30'000);
@@ -161,6 +172,23 @@ TEST(JobEnvironment, MpirunInsideOfAStepComesFirst) {
   const Variables variables(values);
   EXPECT_FALSE(job_environment());
   EXPECT_EQ(local_rank_of_process(), 3);
+}
+
+TEST(JobEnvironment, TellsWhetherAProcessIsOneOfSeveral) {
+  const auto rank_with = [](const std::map<std::string, std::string>& values) {
+    const Variables variables(values);
+    return rank_among_several();
+  };
+  EXPECT_EQ(rank_with({}), std::nullopt);
+  EXPECT_EQ(rank_with({{"OMPI_COMM_WORLD_RANK", "3"}, {"OMPI_COMM_WORLD_SIZE", "4"}}), 3);
+  EXPECT_EQ(rank_with({{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_SIZE", "1"}}),
+            std::nullopt);
+  EXPECT_EQ(rank_with(of_srun()), 9);
+  EXPECT_EQ(rank_with({{"SLURM_PROCID", "0"}, {"SLURM_JOB_ID", "7"}}), std::nullopt);
+  // A container may be told its place before there are ranks.
+  EXPECT_EQ(rank_with({{"RANK", "1"}, {"WORLD_SIZE", "2"}}), std::nullopt);
+  EXPECT_EQ(rank_with({{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"LOCAL_RANK", "0"}}), 1);
+  EXPECT_EQ(rank_with({{"RANK", "x"}, {"WORLD_SIZE", "2"}, {"LOCAL_RANK", "0"}}), 0);
 }
 
 std::string error_with(const char* name, const char* value) {

@@ -107,8 +107,20 @@ TEST(FileStore, TimeoutNamesKeyAndRank) {
   const test::TemporaryFolder folder;
   const auto store = make_file_store(folder.path().string(), {.size = 2, .timeout = 150ms});
   expect_names(*store, folder.path().string());
-  const auto again = make_file_store(folder.path().string(), {.size = 2, .timeout = 150ms});
-  EXPECT_THAT(error_of([&] { again->take("all"); }), HasSubstr("all"));
+}
+
+// Whose keys would be taken for those of this start.
+TEST(FileStore, AFolderThatAnotherStartHasUsedIsRefusedByEachRank) {
+  const test::TemporaryFolder folder;
+  const auto make = [&](int rank) {
+    return make_file_store((folder.path() / "a" / "store").string(), {.rank = rank, .size = 2});
+  };
+  for (const int rank : {1, 0}) make(rank)->duplicate()->set(std::to_string(rank), "left behind");
+  for (const int rank : {0, 1}) {
+    EXPECT_THAT(error_of([&] { make(rank); }),
+                AllOf(HasSubstr(fmt::format("rank {} finds", rank)), HasSubstr("a/store"),
+                      HasSubstr("a folder of its own")));
+  }
 }
 
 TEST(FileStore, KeepsAnyKeyAndValue) {
