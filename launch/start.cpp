@@ -4,8 +4,9 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/path/goal.h"
 #include "launch/path/specification_checks.h"
-#include "launch/training_loop.h"
+#include "launch/validation.h"
 #include "parallel/comm/control_plane.h"
 #include "parallel/comm/rendezvous/job_environment.h"
 

@@ -11,6 +11,7 @@
 #include "launch/job_peak.h"
 #include "launch/path/obtain_path.h"
 #include "launch/path/retention.h"
+#include "launch/saver.h"
 #include "launch/start.h"
 #include "launch/training_loop.h"
 #include "parallel/comm/control_plane.h"
@@ -92,6 +93,12 @@ void report_start(const PathSpecification& path, const Start& start, const Mesh&
   report_memory(start.options, mesh);
 }
 
+// What was loaded from another path's checkpoint becomes this path's own.
+void save_origin(const Origin& origin, Engine& engine, Saver& saver) {
+  const CheckpointInfo info = CheckpointReader(origin.entry.folder).info();
+  saver.save(info.step, info.samples, info.loss, engine.state().tensors(StateUse::save));
+}
+
 }  // namespace
 
 ExitCode train(const std::string& folder, const Settings& given, Communicator& world) {
@@ -119,10 +126,9 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   world.control().agree([&] {  // steps behind the origin are given up once all else has succeeded
     if (world.rank() == 0 && start->origin) discard_behind(run, start->origin->entry.step);
   });
-  TrainingLoop loop(run, path, start->record.run, mesh, *engine, *start->data, start->validation,
-                    start->record, peak);
-  if (keeps) loop.save_origin(CheckpointReader(start->origin->entry.folder).info());
-  return loop.run();
+  Saver saver(run, path, mesh, start->record.run.integer("keep-checkpoints"));
+  if (keeps) save_origin(*start->origin, *engine, saver);
+  return TrainingLoop(run, path, *start, mesh, peak, *engine, saver).run();
 }
 
 }  // namespace switchyard

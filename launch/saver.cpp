@@ -1,0 +1,55 @@
+#include "launch/saver.h"
+
+#include <chrono>
+
+#include "core/error.h"
+#include "core/logging.h"
+#include "launch/path/retention.h"
+#include "parallel/comm/control_plane.h"
+
+namespace switchyard {
+
+namespace {
+
+std::string lineage_document(const PathSpecification& path) {
+  std::string text = "random start";
+  for (const auto& e : path.lineage) {
+    text += e.step == 0 ? fmt::format("\n{}@0 (weights of seed {})", e.path, path.seeds.initial())
+                        : fmt::format("\n{}@{} (checkpoint {}, {} samples)", e.path, e.step,
+                                      e.checkpoint, e.samples);
+  }
+  return text;
+}
+
+}  // namespace
+
+Saver::Saver(const RunFolder& run, const PathSpecification& path, const Mesh& mesh, int64_t keep)
+    : run_(run),
+      path_(path),
+      mesh_(mesh),
+      keep_(keep),
+      writer_(run.checkpoints(), *mesh.checkpoint) {}
+
+void Saver::save(int64_t step, int64_t samples, double loss, std::span<const ShardedTensor> state) {
+  const auto begin = std::chrono::steady_clock::now();
+  const bool leads = mesh_.world->rank() == 0;
+  CheckpointInfo info;
+  info.step = step;
+  info.samples = samples;
+  info.loss = loss;
+  info.documents = {{"specification", path_.to_json()},
+                    {"lineage", lineage_document(path_)},
+                    {"model", path_.model.to_json()}};
+  ControlPlane& control = mesh_.world->control();
+  const auto retain = [&] {
+    if (leads) retain_latest(run_, keep_);
+  };
+  control.agree(retain);  // of a start that keeps fewer; a disk may be full
+  control.agree([&] { writer_.stage(info, state); });
+  control.agree([&] { writer_.commit(); });
+  control.agree(retain);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  if (leads) log::info("saved step {} in {:.1f} s", step, seconds.count());
+}
+
+}  // namespace switchyard
