@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <thread>
@@ -82,8 +83,11 @@ class StoreControl : public testing::TestWithParam<const char*> {
       }
     });
   }
+  // Keys; each rank's mark is a folder.
   std::ptrdiff_t files() const {
-    return std::distance(std::filesystem::directory_iterator(folder.path()), {});
+    return std::ranges::count_if(
+        std::filesystem::directory_iterator(folder.path()),
+        [](const std::filesystem::directory_entry& entry) { return entry.is_regular_file(); });
   }
 
   const test::TemporaryFolder folder;
