@@ -1,7 +1,7 @@
 #pragma once
 
 #ifndef __CUDACC__  // nvcc cannot evaluate fmt's checks of format strings
-#include <fmt/format.h>
+#include <fmt/core.h>
 #endif
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 #include "model/attention_layer.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cmath>
 

@@ -1,6 +1,6 @@
 #include "model/mlp_layer.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "core/ops/activation.h"
 #include "core/profiler.h"

@@ -1,6 +1,6 @@
 #include "model/products.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace switchyard {
 

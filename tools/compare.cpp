@@ -1,5 +1,7 @@
 #include "launch/path/compare.h"
 
+#include <fmt/ranges.h>
+
 #include <cstdio>
 #include <optional>
 

@@ -1,6 +1,6 @@
 #include "tools/inspect_text.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <set>

@@ -1,6 +1,6 @@
 #include "tools/version.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstdint>
 #include <utility>

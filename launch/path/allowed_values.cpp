@@ -1,6 +1,6 @@
 #include "launch/path/allowed_values.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cstdlib>

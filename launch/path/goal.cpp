@@ -1,6 +1,6 @@
 #include "launch/path/goal.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace switchyard {
 

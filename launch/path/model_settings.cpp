@@ -1,6 +1,6 @@
 #include "launch/path/model_settings.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <initializer_list>

@@ -1,6 +1,6 @@
 #include "launch/path/option_hints.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cctype>

@@ -1,6 +1,6 @@
 #include "launch/path/verify.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "data/progress.h"
 

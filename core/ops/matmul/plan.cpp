@@ -1,6 +1,6 @@
 #include "core/ops/matmul/plan.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "core/error.h"
 
