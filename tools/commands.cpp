@@ -29,6 +29,8 @@ constexpr Subcommand table[] = {
      "switchyard average runs/main --steps 8000:10000:500 --output runs/mean"},
     {"compare", compare_command, "where two runs, or two saved steps, differ: compare A B",
      "switchyard compare runs/main@10000 runs/again@10000 --weights model"},
+    {"replay", replay_command, "make recorded steps again and compare: replay RUN@A:B",
+     "switchyard replay runs/main@9000:9100", true},
     {"bench", bench_command, "time training steps: bench --preset gpt2-124m",
      "switchyard bench --preset gpt2-124m --bf16 --micro-batch-size 16", true},
     {"plan", plan_command, "check a configuration without ranks: plan --preset gpt2-124m ...",

@@ -17,6 +17,7 @@ int inspect_command(Arguments arguments);
 int list_command(Arguments arguments);
 int average_command(Arguments arguments);
 int compare_command(Arguments arguments);
+int replay_command(Arguments arguments);
 int bench_command(Arguments arguments);
 int byte_model_command(Arguments arguments);
 int plan_command(Arguments arguments);

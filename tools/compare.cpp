@@ -1,55 +1,18 @@
 #include "launch/path/compare.h"
 
-#include <fmt/ranges.h>
-
 #include <cstdio>
 #include <optional>
 
 #include "core/error.h"
-#include "core/json.h"
 #include "data/progress.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/weights_option.h"
 #include "tools/command_support.h"
+#include "tools/comparison_text.h"
 
 namespace switchyard {
 
 namespace {
-
-// Numbers as they read back to the same bits.
-Json place_json(const RecordComparison::Place& place) {
-  return {{"step", place.step}, {"name", place.name}, {"a", place.a}, {"b", place.b}};
-}
-
-Json place_json(const CheckpointComparison::Place& place) {
-  return {{"tensor", place.tensor}, {"index", place.index}, {"a", place.a}, {"b", place.b}};
-}
-
-std::string show(const RecordComparison::Place& place) {
-  return fmt::format("step {}: {} {} and {}", place.step, place.name, place.a, place.b);
-}
-
-std::string show(const CheckpointComparison::Place& place) {
-  return fmt::format("{}[{}]: {} and {}", place.tensor, fmt::join(place.index, ", "), place.a,
-                     place.b);
-}
-
-template <class Found>
-void add_places(const Found& found, Json& all) {
-  if (!found.first) return;
-  all["first"] = place_json(*found.first);
-  all["largest"] = place_json(*found.largest);
-  const double largest = relative_difference(found.largest->a, found.largest->b);
-  all["largest"]["relative"] = largest;
-}
-
-template <class Found>
-void print_places(const Found& found) {
-  if (!found.first) return;
-  std::printf("first:   %s\n", show(*found.first).c_str());
-  std::printf("largest: %s (relative %.3g)\n", show(*found.largest).c_str(),
-              relative_difference(found.largest->a, found.largest->b));
-}
 
 struct Request {
   std::string a, b;
@@ -57,6 +20,12 @@ struct Request {
   double tolerance = 0;
   bool json = false;
 };
+
+void print_json(const Request& request, const Json& found) {
+  Json all = {{"a", request.a}, {"b", request.b}};
+  all.update(found);
+  std::printf("%s\n", json_text_replacing(all).c_str());
+}
 
 ExitCode code_of_result(bool agrees) { return agrees ? ExitCode::reached : ExitCode::differs; }
 
@@ -72,16 +41,7 @@ ExitCode compare_runs(const Request& request) {
         "metrics.jsonl, a branch's from its fork point on",
         request.a, request.b);
   if (request.json) {
-    Json all = {{"a", request.a},
-                {"b", request.b},
-                {"common", found.common},
-                {"first_step", found.first_step},
-                {"last_step", found.last_step},
-                {"only_a", found.only_a},
-                {"only_b", found.only_b},
-                {"differing", found.differing}};
-    add_places(found, all);
-    std::printf("%s\n", json_text_replacing(all).c_str());
+    print_json(request, comparison_json(found));
   } else {
     std::printf(
         "%lld steps in common (%lld to %lld), %lld differ; %lld only in %s, %lld only in %s\n",
@@ -120,17 +80,7 @@ ExitCode compare_saved(const Request& request) {
   const auto found = compare_checkpoints(a, b, request.weights, request.tolerance,
                                          [&](int64_t bytes) { progress.add(bytes); });
   if (request.json) {
-    Json all = {{"a", request.a},
-                {"b", request.b},
-                {"tensors", found.tensors},
-                {"elements", found.elements},
-                {"differing_tensors", found.differing_tensors},
-                {"differing_elements", found.differing_elements},
-                {"only_a", found.only_a},
-                {"only_b", found.only_b},
-                {"unlike", found.unlike}};
-    add_places(found, all);
-    std::printf("%s\n", json_text_replacing(all).c_str());
+    print_json(request, comparison_json(found));
   } else {
     print_checkpoints(request, found);
   }

@@ -92,7 +92,32 @@ bool is_start(const std::string& line) {
   return parsed.is_object() && parsed.contains("start") && parsed.at("start").is_number_integer();
 }
 
+std::string conditions_in(const Json& start) {
+  Json some = Json::object();
+  for (const char* name : {"layout", "micro_batch_size", "threads", "instruction_set",
+                           "product_instruction_set", "device", "versions"}) {
+    some[name] = start.value(name, Json());
+  }
+  if (some.at("versions").is_object()) some["versions"].erase("switchyard");
+  return json_text(some);
+}
+
 }  // namespace
+
+std::string conditions_of(const StartRecord& start) { return conditions_in(start_json(start)); }
+
+std::map<int64_t, std::string> recorded_conditions(const fs::path& run) {
+  std::map<int64_t, std::string> all;
+  const fs::path file = run / "starts.jsonl";
+  if (!fs::exists(file)) return all;
+  std::istringstream lines(read_file(file));
+  for (std::string line; std::getline(lines, line);) {
+    if (!is_start(line)) continue;
+    const Json start = parse_json(line);
+    all[start.at("start").get<int64_t>()] = conditions_in(start);
+  }
+  return all;
+}
 
 void append_start(const fs::path& run, const StartRecord& start) {
   const fs::path file = run / "starts.jsonl";

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "core/device.h"
@@ -22,6 +23,12 @@ struct StartRecord {
 // Adds the line of a start, and with it what the next one remembers: called once its first step is
 // done, so that a start that fails before leaves nothing. Replaces the file at once. Throws Error.
 void append_start(const std::filesystem::path& run, const StartRecord& start);
+
+// What of a start decides over the bits of its steps beside the path itself: layout, micro-batch,
+// threads, instruction sets, device and libraries, as one text.
+std::string conditions_of(const StartRecord& start);
+// Those of RUN/starts.jsonl by the start's number. Throws Error where the file cannot be read.
+std::map<int64_t, std::string> recorded_conditions(const std::filesystem::path& run);
 
 // The last whole line of RUN/starts.jsonl; empty where there is none. Throws Error where the file
 // cannot be read.

@@ -20,6 +20,8 @@ std::map<int64_t, StepRecord> read_step_records(const std::filesystem::path& run
     const auto step = parsed.is_object() ? parsed.find("step") : parsed.end();
     if (step == parsed.end() || !step->is_number_integer()) continue;
     StepRecord& record = records[step->get<int64_t>()];
+    const auto start = parsed.find("start");
+    if (start != parsed.end() && start->is_number_integer()) record.start = start->get<int64_t>();
     for (size_t i = 0; i < StepRecord::names.size(); ++i) {
       const auto value = parsed.find(StepRecord::names[i]);
       const bool is_number = value != parsed.end() && value->is_number();

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -13,6 +14,7 @@ namespace switchyard {
 struct StepRecord {
   static constexpr std::array<const char*, 4> names = {"loss", "grad_norm", "learning_rate",
                                                        "validation_loss"};
+  int64_t start = 0;  // the number of the path's start that made it
   std::array<double, names.size()> values{};
 };
 

@@ -41,7 +41,7 @@ TEST(StepRecords, AreRead) {
       folder.path() / "metrics.jsonl",
       "{\"step\":7,\"loss\":0.1,\"grad_norm\":null,\"learning_rate\":1e-3}\n"
       "no line\n[1]\n{\"loss\":3}\n"
-      "{\"step\":8,\"loss\":2,\"grad_norm\":3,\"validation_loss\":4}\n{\"step\":9,");
+      "{\"step\":8,\"start\":5,\"loss\":2,\"grad_norm\":3,\"validation_loss\":4}\n{\"step\":9,");
   const auto records = read_step_records(folder.path());
   ASSERT_EQ(records.size(), 2U);
   EXPECT_THAT(records.at(7).values, ElementsAre(0.1, testing::IsNan(), 1e-3, testing::IsNan()));
@@ -50,7 +50,7 @@ TEST(StepRecords, AreRead) {
 
 TEST(CompareRecords, FindsTheFirstAndTheLargest) {
   std::map<int64_t, StepRecord> a, b;
-  for (int64_t step = 1; step <= 9; ++step) a[step] = {{1.0, 2.0, 3.0, nan}};
+  for (int64_t step = 1; step <= 9; ++step) a[step].values = {1.0, 2.0, 3.0, nan};
   b = a;
   a.erase(1);
   b.erase(9);
