@@ -21,11 +21,34 @@ namespace switchyard {
 
 namespace {
 
-std::unique_ptr<CheckpointReader> open_checkpoint(const CheckpointEntry& entry,
+// Null for the random start.
+std::unique_ptr<CheckpointReader> open_checkpoint(const RunReference& reference,
+                                                  const PathSpecification& path,
                                                   Communicator& world) {
+  if (reference.step == 0 && path.kind == "path" && path.start_step() == 0) return nullptr;
+  const auto entry = RunFolder(reference.folder).checkpoint(reference.step);
   auto reader = std::make_unique<CheckpointReader>(entry.folder);
   verify_with_progress(*reader, world.rank(), world.size());
   return reader;
+}
+
+void take_weights(ModelRunner& model, const PathSpecification& path, const CheckpointReader* reader,
+                  const std::string& group) {
+  if (reader == nullptr) {
+    model.stage().initialize(path.seeds.initial());
+    return;
+  }
+  load_weights(model.stage().parameters(), *reader, model.context().stream, group);
+}
+
+Score score_windows(ModelRunner& model, const EvaluationData& data) {
+  const Mesh& mesh = model.mesh();
+  Progress progress("eval", data.windows(), mesh.world->rank() == 0, {"windows", 1});
+  return score(model, data.windows(),
+               [&](int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) {
+                 data.read(window, tokens, targets);
+                 progress.add(mesh.layout.dp);  // the others are as far
+               });
 }
 
 // Numbers among the prefixes that are no sets: every token counts alike here.
@@ -71,32 +94,17 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
   const auto data = open_evaluation_data_once(path, data_prefixes, world.control());
   std::unique_ptr<CheckpointReader> reader;
   world.control().agree([&] {
-    const bool at_random_start =
-        reference.step == 0 && path.kind == "path" && path.start_step() == 0;
-    if (!at_random_start) {
-      reader = open_checkpoint(RunFolder(reference.folder).checkpoint(reference.step), world);
-    }
+    reader = open_checkpoint(reference, path, world);
     check_weights_option(reader.get(), settings.text("weights"));
   });
   const Mesh mesh = make_mesh(layout, world);
   std::unique_ptr<ModelRunner> model;
   world.control().agree([&] {
     model = std::make_unique<ModelRunner>(engine_options(path, settings, false), mesh);
-    if (reader) {
-      load_weights(model->stage().parameters(), *reader, model->context().stream,
-                   settings.text("weights"));
-    } else {
-      model->stage().initialize(path.seeds.initial());
-    }
+    take_weights(*model, path, reader.get(), settings.text("weights"));
   });
-  Progress progress("eval", data->windows(), world.rank() == 0, {"windows", 1});
   begin_work();
-  const Score all =
-      score(*model, data->windows(),
-            [&](int64_t window, std::span<int32_t> tokens, std::span<int32_t> targets) {
-              data->read(window, tokens, targets);
-              progress.add(layout.dp);  // the others are as far
-            });
+  const Score all = score_windows(*model, *data);
   Evaluation result = summarize(reader ? reader->info() : CheckpointInfo{}, all, *data);
   world.control().agree([&] {
     check(std::isfinite(result.loss), ExitCode::non_finite, "eval",

@@ -22,6 +22,10 @@ shapes and types of tensors follow from it), *with data* (only beside a `--data-
 branch's own), *new* (for new paths alone).
 )";
 
+constexpr auto all_groups = {OptionGroup::model,     OptionGroup::data,      OptionGroup::schedule,
+                             OptionGroup::optimizer, OptionGroup::precision, OptionGroup::layout,
+                             OptionGroup::run};
+
 std::string escaped(const std::string& text) {
   std::string out;
   for (const char c : text) {
@@ -90,29 +94,42 @@ std::string shared_table(OptionGroup group, const std::vector<OptionSpec>& all) 
   return text;
 }
 
-bool is_shared(const OptionSpec& spec, const std::vector<OptionSpec>& shared) {
-  return std::ranges::any_of(shared, [&](const OptionSpec& other) {
-    return other.name == spec.name && other.help == spec.help;
-  });
+// The groups of which a command takes every option.
+std::vector<OptionGroup> whole_groups(const CommandForm& form,
+                                      const std::vector<OptionSpec>& shared) {
+  const auto takes = [&](const OptionSpec& spec) {
+    return std::ranges::count(form.options, spec.name, &OptionSpec::name) > 0;
+  };
+  std::vector<OptionGroup> groups;
+  for (const OptionGroup group : all_groups) {
+    const bool whole = std::ranges::all_of(
+        shared, [&](const OptionSpec& spec) { return spec.group != group || takes(spec); });
+    if (whole) groups.push_back(group);
+  }
+  return groups;
 }
 
 // The groups of which a command takes options, and its own ones.
 std::string command_section(const CommandForm& form, const std::vector<OptionSpec>& shared) {
+  const auto groups = whole_groups(form, shared);
+  const auto is_shared = [&](const OptionSpec& spec) {
+    const auto same = std::ranges::find(shared, spec.name, &OptionSpec::name);
+    return same != shared.end() && std::ranges::count(groups, same->group) > 0;
+  };
+  std::vector<std::string> titles;
+  for (const OptionGroup group : groups) {
+    const std::string title = title_of(group);
+    titles.push_back(title.substr(0, title.find(" (")));
+  }
   std::string own;
-  std::vector<std::string> groups;
   for (const OptionSpec& spec : form.options) {
-    if (is_shared(spec, shared)) {
-      const std::string title = title_of(spec.group);
-      const std::string group = title.substr(0, title.find(" ("));
-      if (std::ranges::count(groups, group) == 0) groups.push_back(group);
-    } else if (spec.name != "config" && spec.name != "help") {
-      own += fmt::format("| {} | {} | {} | {} |\n", name_cell(spec), escaped(values_cell(spec)),
-                         spec.fallback, escaped(spec.help));
-    }
+    if (is_shared(spec) || spec.name == "config" || spec.name == "help") continue;
+    own += fmt::format("| {} | {} | {} | {} |\n", name_cell(spec), escaped(values_cell(spec)),
+                       spec.fallback, escaped(spec.help));
   }
   std::string text = fmt::format("\n### {}\n\n    switchyard {}\n\n", form.name, form.usage);
   if (!form.example.empty()) text += fmt::format("For example `{}`.\n", form.example);
-  if (!groups.empty()) text += fmt::format("Takes options of: {}.\n", fmt::join(groups, "; "));
+  if (!titles.empty()) text += fmt::format("Takes options of: {}.\n", fmt::join(titles, "; "));
   if (!own.empty()) text += "\n| option | values | default | |\n|---|---|---|---|\n" + own;
   return text;
 }
@@ -120,12 +137,11 @@ std::string command_section(const CommandForm& form, const std::vector<OptionSpe
 }  // namespace
 
 std::string options_page(std::span<const CommandForm> forms) {
-  using enum OptionGroup;
   std::vector<OptionSpec> shared = path_options();
   const auto of_runs = run_options();
   shared.insert(shared.end(), of_runs.begin(), of_runs.end());
   std::string page = introduction;
-  for (const auto group : {model, data, schedule, optimizer, precision, layout, run}) {
+  for (const auto group : all_groups) {
     page += shared_table(group, shared);
   }
   page += "\n## Subcommands\n";

@@ -149,6 +149,7 @@ void read_config_file(const std::string& file, std::span<const OptionSpec> specs
     const OptionSpec* spec;
     std::vector<std::string> values;
     int line;
+    std::string typed;
   };
   std::map<std::string, Given> all;
   std::vector<std::string> unknown;
@@ -161,7 +162,8 @@ void read_config_file(const std::string& file, std::span<const OptionSpec> specs
         return;
       }
       auto values = values_of(*spec, line);
-      const auto [known, is_new] = all.try_emplace(long_name(*spec), Given{spec, {}, line.number});
+      const auto [known, is_new] =
+          all.try_emplace(long_name(*spec), Given{spec, {}, line.number, line.name});
       check(is_new || spec->kind == OptionKind::list, "options",
             "{} is given in line {} already; one value is allowed", line.name, known->second.line);
       auto& list = known->second.values;
@@ -172,7 +174,7 @@ void read_config_file(const std::string& file, std::span<const OptionSpec> specs
   for (auto& entry : all) {
     Given& given = entry.second;
     if (to.has(entry.first)) continue;
-    at_line(file, given.line, [&] { to.set(*given.spec, std::move(given.values)); });
+    at_line(file, given.line, [&] { to.set(*given.spec, std::move(given.values), given.typed); });
   }
 }
 

@@ -1,4 +1,8 @@
 #include "launch/path/option_json.h"
+
+#include <limits>
+
+#include "core/error.h"
 #include "core/json.h"
 
 namespace switchyard {
@@ -21,10 +25,23 @@ Json option_json(const OptionSpec& spec, const Settings& settings) {
   return nullptr;
 }
 
+namespace {
+
+// Neither cut nor wrapped.
+std::string whole_number(const OptionSpec& spec, const Json& value) {
+  const bool fits = value.is_number_unsigned()
+                        ? value.get<uint64_t>() <= std::numeric_limits<int64_t>::max()
+                        : value.is_number_integer();
+  check(fits, "options", "'{}' is {}; a whole number is needed", long_name(spec), json_text(value));
+  return std::to_string(value.get<int64_t>());
+}
+
+}  // namespace
+
 std::vector<std::string> option_text(const OptionSpec& spec, const Json& value) {
   switch (spec.kind) {
     case OptionKind::integer:
-      return {std::to_string(value.get<int64_t>())};
+      return {whole_number(spec, value)};
     case OptionKind::real:
       return {canonical_real(value.get<double>())};
     case OptionKind::flag:

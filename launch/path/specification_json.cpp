@@ -46,11 +46,27 @@ Json schedule_json(const Schedule& s, const Settings& settings) {
   return all;
 }
 
+// What is not said is as in `base`.
 Schedule schedule_from(const Json& j, const Schedule& base) {
   Schedule s = base;
-  visit_fields(s, [&](const char* name, auto& field) { field = j.value(name, field); });
+  size_t known = j.contains("style") ? 1 : 0;
+  visit_fields(s, [&](const char* name, auto& field) {
+    known += j.contains(name) ? 1 : 0;
+    field = j.value(name, field);
+  });
+  check(j.is_object() && known == j.size(), "path", "schedule is {}; what is known of it is {}",
+        json_text(j), json_text(schedule_json(s, {})));
   if (j.contains("style")) s.style = decay_style_named(j.at("style").get<std::string>());
   return s;
+}
+
+// The first format said all but what came to it later.
+Schedule whole_schedule_from(const Json& j) {
+  for (const char* name :
+       {"maximum", "minimum", "warmup", "style", "decay_begin", "decay_from", "decay_iters"}) {
+    check(j.contains(name), "path", "schedule has no '{}'", name);
+  }
+  return schedule_from(j, {});
 }
 
 Json stages_json(const std::vector<DataStage>& stages) {
@@ -71,7 +87,13 @@ std::vector<DataStage> stages_from(const Json& j) {
     DataStage made{stage.at("first_sample"), {}};
     for (const auto& s : stage.at("sources")) {
       made.sources.push_back({s.at("prefix"), s.at("weight"), s.at("identity")});
+      check(made.sources.back().weight > 0, "path", "'{}' has the weight {}; above 0 is allowed",
+            made.sources.back().prefix, made.sources.back().weight);
     }
+    check(
+        !made.sources.empty() && made.first_sample >= 0, "path",
+        "a stage of data begins at sample {} and has {} sets; 0 or more and 1 or more are allowed",
+        made.first_sample, made.sources.size());
     stages.push_back(std::move(made));
   }
   return stages;
@@ -114,7 +136,29 @@ Seeds seeds_from(const Json& j, uint64_t own) {
 Settings options_from(const Json& j) {
   Settings settings;
   for (const auto& spec : path_options()) {
-    if (j.contains(spec.name)) settings.set(spec, option_text(spec, j.at(spec.name)));
+    if (!j.contains(spec.name)) continue;
+    try {
+      settings.set(spec, option_text(spec, j.at(spec.name)));
+    } catch (const nlohmann::json::exception&) {
+      fail("path", "'{}' is {}, of another kind than this option", spec.name,
+           json_text(j.at(spec.name)));
+    }
+  }
+  return settings;
+}
+
+// An option that the program does not know is one of a later version. What is missing may be
+// younger than the file, or not have a value, but for what every path has had.
+Settings all_options_from(const Json& j) {
+  Settings settings = options_from(j);
+  for (const auto& [name, value] : j.items()) {
+    check(settings.has(name), "path", "there is no option '{}'; a later version may know it", name);
+  }
+  for (const char* name :
+       {"num-layers", "hidden-size", "num-attention-heads", "vocab-size", "max-position-embeddings",
+        "seq-length", "global-batch-size", "seed", "lr", "weight-decay", "adam-beta1", "adam-beta2",
+        "adam-eps", "clip-grad"}) {
+    check(settings.has(name), "path", "there is no option '{}', which every path has", name);
   }
   return settings;
 }
@@ -131,30 +175,25 @@ void take_first_format(const Json& j, PathSpecification& path) {
   }
   const Settings model = settings_of(path.model);
   for (const auto& [name, values] : model.all()) path.settings.set_text(name, values.front());
-  path.schedule = schedule_from(j.at("schedule"), {});
+  path.schedule = whole_schedule_from(j.at("schedule"));
   path.split = Split::parse(j.at("split").get<std::string>());
 }
 
 void take_format(const Json& j, PathSpecification& path) {
-  path.settings = options_from(j.at("options"));
+  path.settings = all_options_from(j.at("options"));
   path.model = config_of(path.settings);
   path.schedule = schedule_from(j.at("schedule"), base_schedule(path.settings));
   if (path.settings.has("split")) path.split = Split::parse(path.settings.text("split"));
 }
 
-PathSpecification parse(const Json& j, const std::string& origin) {
+PathSpecification parse(const Json& j, bool is_first) {
   PathSpecification path;
-  const auto& said = j.contains("format") ? j.at("format") : j.at("format_version");
-  const bool is_first = said == 1 && !j.contains("format");
-  check(is_first || said == format, "path", "format {}; this program reads 1 to {}",
-        json_text(said), format);
   path.kind = j.at("kind");
-  try {
-    is_first ? take_first_format(j, path) : take_format(j, path);
-  } catch (const Error& problem) {
-    fail(ExitCode::storage, "path", "{} cannot be read: {}", origin, problem.what());
-  }
+  check(path.kind == "path" || path.kind == "average", "path",
+        "kind is '{}'; path and average are known", path.kind);
+  is_first ? take_first_format(j, path) : take_format(j, path);
   path.stages = stages_from(j.at("data_stages"));
+  check(path.kind == "average" || !path.stages.empty(), "path", "data_stages has no stage");
   path.seeds = seeds_from(j, path.seed());
   path.tokenizer = j.at("tokenizer");
   for (const auto& e : j.at("lineage")) {
@@ -164,6 +203,23 @@ PathSpecification parse(const Json& j, const std::string& origin) {
                             e.value("path_as_given", "")});
   }
   return path;
+}
+
+// What `body` gives; its errors name the file.
+template <class Body>
+auto reading(const std::string& origin, const Body& body) {
+  try {
+    return body();
+  } catch (const Error& problem) {
+    fail(ExitCode::storage, "path", "{} cannot be read: {}", origin, problem.what());
+  } catch (const nlohmann::json::parse_error& problem) {
+    fail(ExitCode::storage, "path", "{} cannot be read: damaged at byte {}, where it is not JSON",
+         origin, problem.byte);
+  } catch (const nlohmann::json::exception& problem) {
+    const std::string what = problem.what();  // "[json.exception.out_of_range.403] key 'kind' ..."
+    fail(ExitCode::storage, "path", "{} cannot be read: it is not a path specification: {}", origin,
+         what.substr(what.find(']') + 2));
+  }
 }
 
 }  // namespace
@@ -184,16 +240,13 @@ std::string PathSpecification::to_json() const {
 }
 
 PathSpecification PathSpecification::from_json(const std::string& text, const std::string& origin) {
-  try {
-    return parse(parse_json(text), origin);
-  } catch (const nlohmann::json::parse_error& problem) {
-    fail(ExitCode::storage, "path", "{} cannot be read: damaged at byte {}, where it is not JSON",
-         origin, problem.byte);
-  } catch (const nlohmann::json::exception& problem) {
-    const std::string what = problem.what();  // "[json.exception.out_of_range.403] key 'kind' ..."
-    fail(ExitCode::storage, "path", "{} cannot be read: it is not a path specification: {}", origin,
-         what.substr(what.find(']') + 2));
-  }
+  const Json j = reading(origin, [&] { return parse_json(text); });
+  const Json said = reading(
+      origin, [&] { return j.contains("format") ? j.at("format") : j.at("format_version"); });
+  const bool is_first = said == 1;
+  check(is_first || said == format, "path", "{} has format {}; this program reads 1 to {}", origin,
+        json_text(said), format);
+  return reading(origin, [&] { return parse(j, is_first); });
 }
 
 }  // namespace switchyard

@@ -11,8 +11,8 @@ namespace switchyard {
 
 std::map<int64_t, StepRecord> read_step_records(const std::filesystem::path& run) {
   const auto file = run / "metrics.jsonl";
-  check(std::filesystem::exists(file), "metrics", "'{}' has no metrics.jsonl: no step was made",
-        run.string());
+  check(std::filesystem::exists(file), ExitCode::usage, "metrics",
+        "'{}' has no metrics.jsonl: no step was made", run.string());
   std::istringstream lines(read_file(file));
   std::map<int64_t, StepRecord> records;
   for (std::string line; std::getline(lines, line);) {

@@ -129,7 +129,8 @@ TEST_F(BadPaths, TwoForksOfOneNameAtOnce) {
       const std::string branch = folder.at((same ? "same-" : "other-") + std::to_string(i));
       Program first({"fork", main() + "@2", branch, "--lr", "1e-4"});
       Program second({"fork", main() + (same ? "@2" : "@4"), branch, "--lr", "1e-4"});
-      EXPECT_EQ(first.wait().exit_code + second.wait().exit_code, same ? 0 : 2);
+      const Outcome one = first.wait(), two = second.wait();
+      EXPECT_EQ(one.exit_code + two.exit_code, same ? 0 : 2) << one.err << two.err;
       EXPECT_TRUE(fs::exists(branch + "/path.json"));
       const auto pins = fs::directory_iterator(main() + "/pins");
       const auto names = [&](const fs::path& pin) {

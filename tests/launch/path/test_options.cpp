@@ -294,6 +294,7 @@ TEST_F(ConfigFile, ErrorsNameFileAndLine) {
   expect("data-path =\n", 1, "data-path without values");
   expect("seed = 1\n\nseed = 2\n", 3, "seed is given in line 1");
   expect("tp = 1\ntensor-model-parallel-size = 2\n", 2, "given in line 1");
+  expect("tp = 0\n", 1, "--tp 0;");  // the name as it was typed
   expect("bf16 = yes\n", 1, "true or false");
   EXPECT_THAT(error_of({"--config", folder_.path()}), HasSubstr("cannot be read"));
 }

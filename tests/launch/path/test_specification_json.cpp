@@ -49,6 +49,52 @@ TEST_F(SpecificationTest, TheFirstFormatReadsAsTheSamePath) {
               HasSubstr("format 3; this program reads 1 to 2"));
 }
 
+// What a damaged file lacks, or has too much of, is not made up or left out in silence.
+TEST_F(SpecificationTest, NothingIsMadeUp) {
+  const auto path = new_path(small());
+  const auto refused = [](nlohmann::ordered_json wrong, const std::string& key,
+                          const std::string& words) {
+    EXPECT_THAT(error_of([&] { PathSpecification::from_json(wrong.dump(), "test"); }),
+                testing::AllOf(HasSubstr("test cannot be read"), HasSubstr(key), HasSubstr(words)));
+  };
+  const auto now = nlohmann::ordered_json::parse(path.to_json());
+  const auto first = first_format(path);
+  for (const char* name : {"maximum", "style", "decay_begin", "decay_from", "decay_iters"}) {
+    auto wrong = first;
+    wrong["schedule"].erase(name);
+    refused(wrong, name, "schedule has no");
+  }
+  for (const char* name : {"num-layers", "lr", "seed", "clip-grad", "seq-length"}) {
+    auto wrong = now;
+    wrong["options"].erase(name);
+    refused(wrong, name, "which every path has");
+  }
+  auto wrong = now;
+  wrong["options"]["of-tomorrow"] = 1;
+  refused(wrong, "of-tomorrow", "a later version");
+  wrong = now;
+  wrong["schedule"]["maximun"] = 1;
+  refused(wrong, "maximun", "schedule is");
+  for (const auto& value : {nlohmann::ordered_json(1.5), nlohmann::ordered_json(1e30),
+                            nlohmann::ordered_json(uint64_t{1} << 63)}) {
+    wrong = now;
+    wrong["options"]["global-batch-size"] = value;
+    refused(wrong, "global-batch-size", "a whole number is needed");
+  }
+  wrong = now;
+  wrong["options"]["lr"] = "fast";
+  refused(wrong, "'lr'", "of another kind");
+  wrong = now;
+  wrong["kind"] = "x";
+  refused(wrong, "kind", "path and average");
+  wrong = now;
+  wrong["data_stages"] = nlohmann::ordered_json::array();
+  refused(wrong, "data_stages", "no stage");
+  wrong = now;
+  wrong["data_stages"][0]["sources"][0]["weight"] = -1;
+  refused(wrong, "weight -1", "above 0");
+}
+
 // A schedule that the options do not say, as an older version may have left one, stays.
 TEST_F(SpecificationTest, AScheduleIsWrittenWhereTheOptionsDoNotSayIt) {
   auto path = new_path(small());
