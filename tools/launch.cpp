@@ -34,7 +34,7 @@ constexpr const char* usage =
     "When a rank fails the others are ended, and its exit code is the launcher's; 76 when one was "
     "killed.\n"
     "On several machines start ranks with srun, or with mpirun.\n\n"
-    "For example:\n  switchyard launch -np 8 -- train runs/main --tp 2\n";
+    "For example:\n  switchyard launch -np 8 -- train runs/main\n";
 
 struct Plan {
   int ranks = 0;

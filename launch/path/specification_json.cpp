@@ -193,7 +193,6 @@ PathSpecification parse(const Json& j, bool is_first) {
         "kind is '{}'; path and average are known", path.kind);
   is_first ? take_first_format(j, path) : take_format(j, path);
   path.stages = stages_from(j.at("data_stages"));
-  check(path.kind == "average" || !path.stages.empty(), "path", "data_stages has no stage");
   path.seeds = seeds_from(j, path.seed());
   path.tokenizer = j.at("tokenizer");
   for (const auto& e : j.at("lineage")) {

@@ -30,10 +30,14 @@ class SavedPath : public testing::Test {
  protected:
   std::filesystem::path make_branch(const std::string& name, int64_t step,
                                     const std::string& id = "id") {
-    PathSpecification path;
-    path.model = preset("gpt2-tiny");
-    path.settings.set_text("seq-length", "16");
-    path.settings.set_text("seed", "1234");
+    Settings given;
+    for (const auto& [option, value] : {std::pair{"preset", "gpt2-tiny"},
+                                        {"seq-length", "16"},
+                                        {"global-batch-size", "8"},
+                                        {"seed", "1234"}}) {
+      given.set_text(option, value);
+    }
+    PathSpecification path = path_without_data(given);
     path.stages = {{0, {{"set", 1.0, ""}}}};
     path.lineage = {{"..", id, step, 8 * step}};
     RunFolder(folder_.path() / name).write(path);

@@ -88,9 +88,6 @@ TEST_F(SpecificationTest, NothingIsMadeUp) {
   wrong["kind"] = "x";
   refused(wrong, "kind", "path and average");
   wrong = now;
-  wrong["data_stages"] = nlohmann::ordered_json::array();
-  refused(wrong, "data_stages", "no stage");
-  wrong = now;
   wrong["data_stages"][0]["sources"][0]["weight"] = -1;
   refused(wrong, "weight -1", "above 0");
 }
