@@ -42,6 +42,7 @@ std::vector<ValidationSource> open_validation(const PathSpecification& path,
   });
   if (!validates_behind(path, settings, step)) return {};
   std::vector<std::string> prefixes;
+  prefixes.reserve(given.size());
   for (const DataSource& source : given) prefixes.push_back(source.prefix);
   const auto sets = open_evaluation_data_once(path, prefixes, control, hint);
   std::vector<ValidationSource> sources;

@@ -101,9 +101,11 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   check(reference.step.has_value(), "fork", "'{}'; MAIN@STEP is allowed", parent_at_step);
   const RunFolder parent(reference.folder);
   const RunFolder branch(child);
+  // In this order: a path.json that another fork of the name writes meanwhile is then seen as one.
+  const bool is_taken = branch.taken();
   bool is_there = branch.exists();
   if (!is_there) branch.check_name();
-  check(is_there || !branch.taken(), "fork", "'{}' exists already; a branch needs a new folder",
+  check(is_there || !is_taken, "fork", "'{}' exists already; a branch needs a new folder",
         child);
   const auto specification = parent.read();
   check(specification.kind == "path", "fork",
