@@ -105,8 +105,7 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   const bool is_taken = branch.taken();
   bool is_there = branch.exists();
   if (!is_there) branch.check_name();
-  check(is_there || !is_taken, "fork", "'{}' exists already; a branch needs a new folder",
-        child);
+  check(is_there || !is_taken, "fork", "'{}' exists already; a branch needs a new folder", child);
   const auto specification = parent.read();
   check(specification.kind == "path", "fork",
         "'{}' is an average, which has weights only; fork a "
