@@ -1,7 +1,6 @@
-// Paths that are there: contradicted, forked from nowhere, held, damaged, on a full disk.
+// Paths that are there: contradicted, forked from nowhere, held.
 #include <gmock/gmock.h>
 #include <signal.h>
-#include <sys/mount.h>
 
 #include <algorithm>
 #include <chrono>
@@ -9,44 +8,14 @@
 #include <thread>
 
 #include "launch/path/file_lock.h"
+#include "tests/tools/bad_paths.h"
 #include "tests/tools/paths.h"
 #include "tests/tools/program.h"
-#include "tests/tools/refusal.h"
 
 namespace fs = std::filesystem;
 
 namespace switchyard::test {
 namespace {
-
-class BadPaths : public testing::Test {
- protected:
-  using Parts = std::vector<std::string>;
-
-  BadPaths() { folder.make_path("main", 4); }
-  std::string main() const { return folder.at("main"); }
-  std::string shard(int step) const {
-    return main() + "/checkpoints/step-0000000" + std::to_string(step) + "/shards/rank-00000.h5";
-  }
-  std::string master(int step) const {
-    return main() + "/checkpoints/step-0000000" + std::to_string(step) + "/checkpoint.h5";
-  }
-  // A command that names no new folder, and leaves the path as it was.
-  void refuse(const std::string& line, const Parts& parts, int code = 2) {
-    const auto before = folder.contents("main");
-    expect_refused(line, parts, 1, code);
-    EXPECT_TRUE(folder.contents("main") == before) << line;
-  }
-  void refuse_resume(const std::string& more, const Parts& parts, int code = 2) {
-    refuse("train " + main() + " " + more, parts, code);
-  }
-  void refuse_fork(const std::string& from, const std::string& more, const Parts& parts,
-                   int code = 2) {
-    refuse("fork " + folder.at(from) + " " + folder.at("branch") + " " + more, parts, code);
-    EXPECT_FALSE(fs::exists(folder.at("branch"))) << from << " " << more;
-  }
-
-  RefusalFolder folder;
-};
 
 TEST_F(BadPaths, ContradictionsNameBothValues) {
   refuse_resume("--num-layers 4", {"--num-layers 4", "made with 2"});
@@ -302,99 +271,6 @@ TEST_F(BadPaths, ASecondTrainerIsRefusedAndTheFirstGoesOn) {
   kill(first.pid(), SIGUSR1);
   EXPECT_EQ(first.wait().exit_code, 75);
   run_well("eval " + main() + " --data-path " + folder.at("b"));
-}
-
-void flip_byte(const std::string& file, double place) {
-  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
-  const auto at = static_cast<std::streamoff>(place * static_cast<double>(fs::file_size(file)));
-  stream.seekg(at);
-  const int byte = stream.get();
-  stream.seekp(at);
-  stream.put(static_cast<char>(byte ^ 0xff));
-}
-
-TEST_F(BadPaths, ADamagedCheckpointNamesTheNewestGoodOne) {
-  const Parts good = {"step 4", "--load-step 2"};
-  fs::copy(main(), folder.at("kept"), fs::copy_options::recursive);
-  const auto restore = [&] {
-    fs::remove_all(main());
-    fs::copy(folder.at("kept"), main(), fs::copy_options::recursive);
-  };
-  fs::remove(shard(4));
-  refuse_resume("--train-iters 6", good, 5);
-  restore();
-  fs::resize_file(master(4), 1000);
-  refuse_resume("--train-iters 6", good, 5);
-  refuse_fork("main@4", "", {"step-00000004/checkpoint.h5"}, 5);
-  restore();
-  flip_byte(shard(4), 0.5);
-  refuse_resume("--train-iters 6", good, 5);
-  refuse_fork("main@4", "", {"rank-00000.h5", "damaged", "no branch can start at step 4"}, 5);
-  refuse("eval " + main() + " --data-path " + folder.at("b"), {"rank-00000.h5", "damaged"}, 5);
-  refuse("generate " + main() + " --prompt x", {"rank-00000.h5", "damaged"}, 5);
-  run_well("train " + main() + " --train-iters 6 --load-step 2");
-  EXPECT_EQ(metrics_of(main()).back().at("step"), 6);
-  run_well("inspect " + main() + "@6 --verify");
-}
-
-TEST_F(BadPaths, ABranchNamesItsDamagedParent) {
-  const std::string branch = folder.at("branch");
-  run_well("fork " + main() + "@4 " + branch);
-  flip_byte(shard(4), 0.5);
-  expect_refused("train " + branch + " --train-iters 6",
-                 {"damaged", "branch starts at step 4", main()}, 1, 5);
-}
-
-TEST_F(BadPaths, NoGoodCheckpointIsSaidToo) {
-  fs::remove(shard(4));
-  fs::remove(shard(2));
-  const std::string line =
-      expect_refused("train " + main(), {"step 4", "no older step is good"}, 1, 5);
-}
-
-// A file system of its own, that the test fills.
-class SmallDisk {
- public:
-  explicit SmallDisk(std::string folder) : folder_(std::move(folder)) {
-    fs::create_directory(folder_);
-    mounted_ = mount("none", folder_.c_str(), "tmpfs", 0, "size=2m") == 0;
-  }
-  ~SmallDisk() {
-    if (mounted_) umount(folder_.c_str());
-  }
-  bool mounted() const { return mounted_; }
-  // Leaves `bytes` free.
-  void fill(uintmax_t bytes) {
-    std::ofstream stream(folder_ + "/filler", std::ios::binary);
-    const std::string page(4096, 'x');
-    while (fs::space(folder_).available > bytes && stream.write(page.data(), 4096).flush()) {
-    }
-  }
-  void make_room() { fs::remove(folder_ + "/filler"); }
-
- private:
-  std::string folder_;
-  bool mounted_ = false;
-};
-
-TEST_F(BadPaths, AFullDiskEndsTheRunAndSpoilsNothing) {
-  SmallDisk disk(folder.at("disk"));
-  if (!disk.mounted()) GTEST_SKIP() << "mounting a tmpfs is not permitted here";
-  const std::string run = folder.at("disk/run");
-  folder.make_path("disk/run", 2);
-  for (const uintmax_t room : {100'000, 20'000, 4096}) {
-    disk.fill(room);
-    expect_refused("train " + run + " --train-iters 4", {"step-00000004", "No space left"}, 1, 5);
-    EXPECT_FALSE(fs::exists(run + "/checkpoints/step-00000004/checkpoint.h5"));
-    disk.make_room();
-    run_well("inspect " + run + "@2 --verify");
-  }
-  disk.fill(0);
-  const std::string line = expect_refused(folder.train("disk/new"), {"disk/new"}, 1, 5);
-  EXPECT_TRUE(folder.contents("disk/new").empty()) << line;
-  disk.make_room();
-  run_well("train " + run + " --train-iters 4");
-  EXPECT_EQ(metrics_of(run).size(), 4u);
 }
 
 }  // namespace
