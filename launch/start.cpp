@@ -6,6 +6,7 @@
 #include "core/logging.h"
 #include "launch/path/goal.h"
 #include "launch/path/specification_checks.h"
+#include "launch/replayed_fork.h"
 #include "launch/validation.h"
 #include "parallel/comm/control_plane.h"
 #include "parallel/comm/rendezvous/job_environment.h"
@@ -86,14 +87,23 @@ void report_end(const PathSpecification& path, const Start& start, const Setting
   }
 }
 
+std::string describe_replay(const ReplayPlan& plan) {
+  const std::string origin =
+      plan.origin_run ? fmt::format("step {} ({})", plan.begin(), plan.origin.folder.string())
+                      : "the random start";
+  return fmt::format("makes {} steps of '{}' again, from {} to step {}, and goes on from there",
+                     plan.end() - plan.begin(), plan.segments.back().run, origin, plan.end());
+}
+
 // The first line: where this start goes on from, on which ranks, and what it was not given but
 // takes over from the last one.
 void report_origin(const RunFolder& run, const PathSpecification& path, const Start& start,
                    const std::string& remembered) {
   const std::string from =
-      start.origin ? fmt::format("goes on from step {} ({})", start.step,
-                                 start.origin->entry.folder.string())
-                   : fmt::format("starts from random weights, seed {}", path.seeds.initial());
+      start.replay   ? describe_replay(*start.replay)
+      : start.origin ? fmt::format("goes on from step {} ({})", start.step,
+                                   start.origin->entry.folder.string())
+                     : fmt::format("starts from random weights, seed {}", path.seeds.initial());
   log::info("{}", log::folded(
                       fmt::format("'{}' {} on {}, micro-batch {}{}{}", run.folder().string(), from,
                                   start.record.layout.to_string(), start.options.micro_batch,
@@ -111,8 +121,9 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
       run_options(), with_remembered(given, last.remembered,
                                      path.lineage.empty() && path.split.has_validation_part()));
   Start start;
+  start.replay = replay_due(run, path, world);
   world.control().agree([&] {
-    if (!obtained.is_new) start.origin = find_origin(run, path, given);
+    if (!obtained.is_new && !start.replay) start.origin = find_origin(run, path, given);
     start.step = start.origin ? start.origin->entry.step : path.start_step();
   });
   if (is_reached(run, path, given, settings, start.step, world)) return std::nullopt;

@@ -8,6 +8,7 @@
 #include "launch/engine/engine_options.h"
 #include "launch/origin.h"
 #include "launch/path/obtain_path.h"
+#include "launch/path/replay_plan.h"
 #include "launch/path/run_settings.h"
 #include "launch/path/starts.h"
 
@@ -17,7 +18,8 @@ namespace switchyard {
 struct Start {
   EngineOptions options;
   std::optional<Origin> origin;
-  int64_t step = 0;  // the last one that is done
+  std::optional<ReplayPlan> replay;  // makes the fork point that is gone on from, first of all
+  int64_t step = 0;                  // the last one that is done
   std::unique_ptr<TrainingData> data;
   std::vector<ValidationSource> validation;
   StartRecord record;

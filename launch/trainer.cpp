@@ -11,6 +11,7 @@
 #include "launch/job_peak.h"
 #include "launch/path/obtain_path.h"
 #include "launch/path/retention.h"
+#include "launch/replayed_fork.h"
 #include "launch/saver.h"
 #include "launch/start.h"
 #include "launch/training_loop.h"
@@ -107,13 +108,19 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   const Layout layout = layout_of_start(given, world);
   ObtainedPath obtained = obtain_path(run, given, world);
   const PathSpecification& path = obtained.path;
-  const auto start = prepare_start(run, obtained, given, layout, world);
+  auto start = prepare_start(run, obtained, given, layout, world);
   if (!start) return ExitCode::reached;
   const bool keeps = keeps_fork_point(run, path, start->origin, world);
   const Mesh mesh = make_mesh(layout, world);
   name_thread(mesh);
   const JobPeak peak = job_peak(mesh, start->options);
   const bool was_timed = settle_products(run, *start, mesh);
+  if (start->replay) {
+    if (!make_fork_point(run, obtained.path, *start->replay, start->record.run, mesh)) {
+      return ExitCode::stopped;
+    }
+    start->origin = Origin{run, run.checkpoint(start->step), false};
+  }
   const auto engine = make_engine(*start, mesh, path);
   world.control().agree([&] {
     if (world.rank() != 0) return;

@@ -3,14 +3,12 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/logging.h"
 #include "launch/engine/matmul_choices.h"
-#include "launch/path/fork_point.h"
+#include "launch/path/fork_entry.h"
 #include "launch/path/pins.h"
-#include "launch/path/relative_name.h"
-#include "launch/path/run_folder.h"
 #include "launch/path/specification_checks.h"
-#include "launch/path/verify.h"
 
 namespace fs = std::filesystem;
 
@@ -18,45 +16,14 @@ namespace switchyard {
 
 namespace {
 
-// All of a saved step is read, as the branch's first start will.
-CheckpointInfo read_fork_point(const RunFolder& parent, int64_t step) {
-  const auto entry = parent.checkpoint(step);
-  try {
-    const CheckpointReader reader(entry.folder);
-    verify_with_progress(reader);
-    return reader.info();
-  } catch (const Error& problem) {
-    check(
-        parent.has(step), "fork",
-        "step {} of '{}' was deleted while it was read; a trainer with --keep-checkpoints deletes "
-        "the oldest: fork a step that stays",
-        step, parent.folder().string());
-    throw Error(fmt::format("{}; no branch can start at step {} of '{}'", problem.what(), step,
-                            parent.folder().string()),
-                problem.code());
-  }
-}
-
-// The parent's saved step; step 0 is its random start, of which nothing is saved.
-LineageEntry entry_at(const RunFolder& parent, const PathSpecification& path, int64_t step,
-                      const RelativeName& name, bool is_there) {
-  if (step == 0) {
-    check(path.start_step() == 0, "fork",
-          "'{}' begins at step {}; its random start is step 0 of the path that it was forked from",
-          parent.folder().string(), path.start_step());
-    return {name.real, "", 0, 0, 0, name.given};
-  }
-  const auto info = is_there ? CheckpointReader(parent.checkpoint(step).folder).info()
-                             : read_fork_point(parent, step);
-  return {name.real, info.id, info.step, info.samples, path.tokens_at(info.step), name.given};
-}
-
-// Nothing is saved of a random start: its pin only tells `inspect` of the branch.
-void keep_fork_point(const RunFolder& parent, const LineageEntry& point, const RunFolder& branch) {
-  if (point.step > 0) {
-    pin_fork_point(parent, point.step, point.checkpoint, branch);
+// The checkpoint that the branch needs. Nothing is saved of a random start: its pin only tells
+// `inspect` of the branch.
+void keep_origin(const RunFolder& parent, const ForkEntry& from, const RunFolder& branch) {
+  if (from.origin) {
+    pin_fork_point(from.origin->parent, from.origin->entry.step, from.checkpoint, branch);
     return;
   }
+  if (from.entry.step > 0) return;
   try {
     write_pin(parent.folder(), 0, "", branch.folder());
   } catch (const Error&) {
@@ -72,8 +39,8 @@ void check_same(const RunFolder& branch, const PathSpecification& asked) {
 
 // Writes the branch, of which nothing is left where that fails; false where another process has
 // made the same at this moment.
-bool make_branch(const RunFolder& parent, const RunFolder& branch, const PathSpecification& path) {
-  const auto& point = path.lineage.back();
+bool make_branch(const RunFolder& parent, const RunFolder& branch, const ForkEntry& from,
+                 const PathSpecification& path) {
   std::error_code ignored;
   const bool is_new = !fs::exists(branch.folder(), ignored);
   const PathLock lock(branch, std::chrono::seconds(30));
@@ -82,13 +49,16 @@ bool make_branch(const RunFolder& parent, const RunFolder& branch, const PathSpe
     return false;
   }
   try {
-    keep_fork_point(parent, point, branch);
-    if (point.step > 0) parent.checkpoint(point.step);  // a trainer may have deleted it meanwhile
+    keep_origin(parent, from, branch);
+    // A trainer may have deleted it meanwhile.
+    if (from.origin) from.origin->parent.checkpoint(from.origin->entry.step);
     hand_on_matmul_choices(parent.folder(), branch.folder());
+    if (from.replay) write_file_atomically(branch.folder() / replay_file, to_json(*from.replay));
     branch.write(path);
     return true;
   } catch (const Error&) {
-    remove_pin(parent.folder(), point.step, branch.folder());
+    const auto& kept = from.origin ? from.origin->parent : parent;
+    remove_pin(kept.folder(), from.origin ? from.origin->entry.step : 0, branch.folder());
     if (is_new) fs::remove_all(branch.folder(), ignored);
     throw;
   }
@@ -111,17 +81,19 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
         "'{}' is an average, which has weights only; fork a "
         "path's saved step",
         reference.folder.string());
-  const auto name = relative_name(parent.folder(), branch.folder());
-  const auto entry = entry_at(parent, specification, *reference.step, name, is_there);
-  const auto path = fork_path(specification, entry, given);
+  const auto from = fork_entry(parent, specification, *reference.step, branch, is_there);
+  const auto path = fork_path(specification, from.entry, given);
   if (is_there) {
     check_same(branch, path);
-    keep_fork_point(parent, entry, branch);
+    keep_origin(parent, from, branch);
   } else {
-    is_there = !make_branch(parent, branch, path);
+    is_there = !make_branch(parent, branch, from, path);
   }
-  log::info("'{}' continues from step {} of '{}' ({} samples){}", child, entry.step,
-            parent.folder().string(), entry.samples, is_there ? " already" : "");
+  log::info("'{}' continues from step {} of '{}' ({} samples){}", child, from.entry.step,
+            parent.folder().string(), from.entry.samples, is_there ? " already" : "");
+  if (const auto line = describe_replay(parent, branch, from); !line.empty() && !is_there) {
+    log::info("{}", log::folded(line));
+  }
   for (const auto& line : describe_rates(specification, path)) log::info("{}", line);
   if (const auto line = describe_minimum(path, given); !line.empty()) log::info("{}", line);
 }

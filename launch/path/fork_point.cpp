@@ -54,6 +54,11 @@ ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork) {
   }
 }
 
+std::optional<ForkPoint> find_replay_origin(const RunFolder& branch, const ReplayedFrom& from) {
+  if (from.step == 0) return std::nullopt;
+  return find_fork_point(branch, {from.path, from.checkpoint, from.step, 0, 0, from.path_as_given});
+}
+
 bool pin_fork_point(const RunFolder& parent, int64_t step, const std::string& checkpoint,
                     const RunFolder& branch) {
   try {

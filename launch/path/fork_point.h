@@ -14,6 +14,10 @@ struct ForkPoint {
 // where it is not there.
 ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork);
 
+// The checkpoint that the fork point is made from where the parent had not saved it; nothing at a
+// random start. Throws Error where it is not there.
+std::optional<ForkPoint> find_replay_origin(const RunFolder& branch, const ReplayedFrom& from);
+
 // Pins it for the branch, and returns whether that was possible: a parent that only others may
 // write is forked, too, with a warning.
 bool pin_fork_point(const RunFolder& parent, int64_t step, const std::string& checkpoint,

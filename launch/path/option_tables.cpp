@@ -309,6 +309,13 @@ std::vector<OptionSpec> run_options() {
            .allowed = one_or_more(": 0 is the random start, of which nothing is saved; 'fork RUN@0 "
                                   "NEW' makes a path that starts there anew"),
            .megatron = "ckpt-step"},
+          {.name = "accept-replay",
+           .kind = flag,
+           .group = group,
+           .help =
+               "a branch's first start goes on where steps that it makes again differ from their "
+               "record",
+           .megatron = "-"},
           {.name = "keep-checkpoints",
            .kind = integer,
            .group = group,

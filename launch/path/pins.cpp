@@ -67,14 +67,20 @@ bool may_be_out_of_sight(const fs::path& place) {
 
 enum class Answer : uint8_t { no, unknown, yes };
 
-// Whether the path there was forked at this step of this checkpoint.
+// A fork point that the parent had not saved needs the checkpoint before it until it is saved in
+// the branch.
+bool needs(const fs::path& branch, const LineageEntry& fork, const Pin& pin) {
+  if (!fork.replayed) return fork.step == pin.step && fork.checkpoint == pin.checkpoint;
+  return fork.replayed->step == pin.step && fork.replayed->checkpoint == pin.checkpoint &&
+         !RunFolder(branch).latest();
+}
+
+// Whether the path there was forked at this step of this checkpoint, or is made from it.
 Answer is_branch(const fs::path& place, const Pin& pin) {
   try {
     const auto path = RunFolder(place).read();
-    const bool same = path.kind == "path" && !path.lineage.empty() &&
-                      path.lineage.back().step == pin.step &&
-                      path.lineage.back().checkpoint == pin.checkpoint;
-    return same ? Answer::yes : Answer::no;
+    const bool is_branch = path.kind == "path" && !path.lineage.empty();
+    return is_branch && needs(place, path.lineage.back(), pin) ? Answer::yes : Answer::no;
   } catch (const std::exception&) {
     return Answer::unknown;
   }

@@ -14,6 +14,7 @@
 #include "core/text.h"
 #include "launch/path/paths_near.h"
 #include "launch/path/relative_name.h"
+#include "parallel/checkpoint/state_groups.h"
 
 namespace fs = std::filesystem;
 
@@ -82,7 +83,8 @@ bool RunFolder::taken() const {
   const auto entries = fs::directory_iterator(folder_, ignored);
   return std::any_of(begin(entries), end(entries), [](const fs::directory_entry& entry) {
     const auto name = entry.path().filename();
-    return name != "lock" && name != "matmul.jsonl" && name != "path.json.tmp";
+    return name != "lock" && name != "matmul.jsonl" && name != "path.json.tmp" &&
+           name != replay_file && name != "replay.json.tmp";
   });
 }
 
@@ -170,6 +172,10 @@ std::optional<int64_t> RunFolder::newest_good_below(int64_t step) const {
     }
   }
   return std::nullopt;
+}
+
+bool has_moments(const CheckpointEntry& entry) {
+  return has_group(CheckpointReader(entry.folder), groups::exp_avg);
 }
 
 PathLock::PathLock(const RunFolder& run, std::chrono::milliseconds patience)

@@ -19,6 +19,9 @@ struct RunReference {
 };
 RunReference parse_run_reference(const std::string& text);  // throws Error for a bad step
 
+// In a branch's folder: see replay_plan.h.
+inline constexpr const char* replay_file = "replay.json";
+
 // The folder of a path:
 //   path.json                what the path is made of
 //   metrics.jsonl            one line a step
@@ -52,6 +55,10 @@ class RunFolder {
  private:
   std::filesystem::path folder_;
 };
+
+// Whether a complete checkpoint has what a step needs of the one before beside the weights: Adam's
+// moments. Opens its master alone.
+bool has_moments(const CheckpointEntry& entry);
 
 // Held while a trainer (or extend, or a fork that makes it) works on a path. Throws Error naming
 // the holder that does not end within `patience`.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,20 @@
 
 namespace switchyard {
 
-// A fork point behind a path: which saved step of which path it continues from.
+// How a fork point that the parent had not saved comes to be: the branch's first start makes the
+// steps behind an earlier checkpoint again and saves the last as its own.
+struct ReplayedFrom {
+  std::string path, path_as_given;  // of the folder with that checkpoint, as of LineageEntry
+  int64_t step = 0;                 // of the checkpoint; 0: the random start
+  std::string checkpoint;           // its id; empty at the random start
+  // Empty before the first start. "exact": each step had the bits of the record; "approximate": it
+  // ran under other conditions and kept within the tolerance; "accepted": --accept-replay was
+  // needed.
+  std::string outcome{};
+  std::string difference{};  // the largest from the record, in words
+};
+
+// A fork point behind a path: which step of which path it continues from.
 struct LineageEntry {
   std::string path;        // of the parent's folder, relative to the child's: RelativeName::real
   std::string checkpoint;  // id of the parent's checkpoint; empty at the random start, step 0
@@ -22,6 +36,8 @@ struct LineageEntry {
   int64_t samples = 0;
   int64_t tokens = 0;
   std::string path_as_given{};  // RelativeName::given
+  std::optional<ReplayedFrom>
+      replayed{};  // of a step that was not saved; `checkpoint` is empty then
 };
 
 // What a path is made of. Written once into RUN/path.json and into every checkpoint.

@@ -100,7 +100,8 @@ std::string difference_of_lineage(const PathSpecification& there, const PathSpec
   };
   const bool same = std::ranges::equal(
       there.lineage, asked.lineage, [](const LineageEntry& a, const LineageEntry& b) {
-        return a.step == b.step && a.samples == b.samples && a.checkpoint == b.checkpoint;
+        return a.step == b.step && a.samples == b.samples && a.checkpoint == b.checkpoint &&
+               a.replayed.has_value() == b.replayed.has_value();
       });
   if (same) return "";
   return fmt::format("it begins at {}, not at {}", fork_point(there), fork_point(asked));

@@ -99,6 +99,19 @@ std::vector<DataStage> stages_from(const Json& j) {
   return stages;
 }
 
+Json replayed_json(const ReplayedFrom& from) {
+  Json all = {{"path", from.path}, {"checkpoint", from.checkpoint}, {"step", from.step}};
+  if (!from.path_as_given.empty()) all["path_as_given"] = from.path_as_given;
+  if (!from.outcome.empty()) all["outcome"] = from.outcome;
+  if (!from.difference.empty()) all["difference"] = from.difference;
+  return all;
+}
+
+ReplayedFrom replayed_from(const Json& j) {
+  return {j.at("path"),       j.value("path_as_given", ""), j.at("step"),
+          j.at("checkpoint"), j.value("outcome", ""),       j.value("difference", "")};
+}
+
 Json lineage_json(const std::vector<LineageEntry>& lineage) {
   Json all = Json::array();
   for (const auto& e : lineage) {
@@ -108,6 +121,7 @@ Json lineage_json(const std::vector<LineageEntry>& lineage) {
                    {"samples", e.samples},
                    {"tokens", e.tokens}});
     if (!e.path_as_given.empty()) all.back()["path_as_given"] = e.path_as_given;
+    if (e.replayed) all.back()["replayed"] = replayed_json(*e.replayed);
   }
   return all;
 }
@@ -200,6 +214,7 @@ PathSpecification parse(const Json& j, bool is_first) {
     path.lineage.push_back({e.at("path"), e.at("checkpoint"), e.at("step"), samples,
                             e.value("tokens", samples * path.sequence_length()),
                             e.value("path_as_given", "")});
+    if (e.contains("replayed")) path.lineage.back().replayed = replayed_from(e.at("replayed"));
   }
   return path;
 }

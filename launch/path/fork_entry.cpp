@@ -1,0 +1,131 @@
+#include "launch/path/fork_entry.h"
+
+#include "core/error.h"
+#include "core/logging.h"
+#include "launch/path/relative_name.h"
+#include "launch/path/verify.h"
+
+namespace switchyard {
+
+namespace {
+
+// All of a saved step is read, as the branch's first start will.
+CheckpointInfo read_fork_point(const RunFolder& parent, const CheckpointEntry& entry) {
+  try {
+    const CheckpointReader reader(entry.folder);
+    verify_with_progress(reader);
+    return reader.info();
+  } catch (const Error& problem) {
+    check(
+        parent.has(entry.step), "fork",
+        "step {} of '{}' was deleted while it was read; a trainer with --keep-checkpoints deletes "
+        "the oldest: fork a step that stays",
+        entry.step, parent.folder().string());
+    throw Error(fmt::format("{}; no branch can start at step {} of '{}'", problem.what(),
+                            entry.step, parent.folder().string()),
+                problem.code());
+  }
+}
+
+ForkEntry at_random_start(const RunFolder& parent, const PathSpecification& path,
+                          const RelativeName& name) {
+  check(path.start_step() == 0, "fork",
+        "'{}' begins at step {}; its random start is step 0 of the path that it was forked from",
+        parent.folder().string(), path.start_step());
+  return {.entry = {name.real, "", 0, 0, 0, name.given}};
+}
+
+ForkEntry at_saved(const RunFolder& parent, const PathSpecification& path, int64_t step,
+                   const RelativeName& name, bool is_there) {
+  const auto entry = parent.checkpoint(step);
+  const auto info =
+      is_there ? CheckpointReader(entry.folder).info() : read_fork_point(parent, entry);
+  return {
+      .entry = {name.real, info.id, info.step, info.samples, path.tokens_at(info.step), name.given},
+      .origin = ForkPoint{parent, entry},
+      .checkpoint = info.id};
+}
+
+// Whether the branch was forked at this step of the parent when that was not saved.
+bool is_made_so(const PathSpecification& branch, int64_t step, const RelativeName& name) {
+  if (branch.lineage.empty()) return false;
+  const auto& last = branch.lineage.back();
+  return last.replayed && last.step == step && last.path == name.real;
+}
+
+void check_passed(const RunFolder& parent, const PathSpecification& path, int64_t step) {
+  check(step >= path.start_step(), "fork",
+        "'{}' begins at step {}; step {} is one of the path that it was forked from, '{}'",
+        parent.folder().string(), path.start_step(), step,
+        path.lineage.empty() ? "" : path.lineage.back().path);
+  if (step == path.start_step()) return;
+  const auto records = read_step_records(parent.folder());
+  check(!records.empty() && step <= records.rbegin()->first, "fork",
+        "step {} of '{}' is neither saved nor passed: its last step is {}; the nearest that can be "
+        "forked is that one",
+        step, parent.folder().string(),
+        records.empty() ? path.start_step() : records.rbegin()->first);
+}
+
+// From the newest checkpoint before the step whose contents are right.
+ReplayPlan good_plan(const RunFolder& parent, int64_t step) {
+  for (int64_t begin = step;;) {
+    auto plan = plan_replay(parent, begin, step);
+    if (!plan.origin_run) return plan;
+    try {
+      read_fork_point(*plan.origin_run, plan.origin);
+      return plan;
+    } catch (const Error& problem) {
+      const bool is_own = plan.origin_run->folder() == parent.folder();
+      if (!is_own) throw;
+      log::warning("{}; an earlier one is taken", problem.what());
+      begin = plan.origin.step - 1;
+    }
+  }
+}
+
+ForkEntry at_passed(const RunFolder& parent, const PathSpecification& path, int64_t step,
+                    const RelativeName& name, const RunFolder& branch) {
+  check_passed(parent, path, step);
+  ForkEntry from{.entry = {name.real, "", step, path.samples_at(step), path.tokens_at(step),
+                           name.given, ReplayedFrom{}},
+                 .replay = good_plan(parent, step)};
+  check_recorded(*from.replay, from.replay->begin() + 1, step, "fork");
+  if (!from.replay->origin_run) return from;
+  from.origin = ForkPoint{*from.replay->origin_run, from.replay->origin};
+  from.checkpoint = CheckpointReader(from.origin->entry.folder).info().id;
+  const auto origin = relative_name(from.origin->parent.folder(), branch.folder());
+  from.entry.replayed = {origin.real, origin.given, from.replay->begin(), from.checkpoint};
+  return from;
+}
+
+}  // namespace
+
+ForkEntry fork_entry(const RunFolder& parent, const PathSpecification& path, int64_t step,
+                     const RunFolder& branch, bool is_there) {
+  const auto name = relative_name(parent.folder(), branch.folder());
+  if (step == 0) return at_random_start(parent, path, name);
+  if (is_there) {
+    const auto made = branch.read();
+    if (is_made_so(made, step, name)) return {.entry = made.lineage.back()};
+  }
+  const bool is_saved = parent.has(step) && has_moments(parent.checkpoint(step));
+  return is_saved ? at_saved(parent, path, step, name, is_there)
+                  : at_passed(parent, path, step, name, branch);
+}
+
+std::string describe_replay(const RunFolder& parent, const RunFolder& branch,
+                            const ForkEntry& from) {
+  if (!from.replay) return "";
+  const auto& plan = *from.replay;
+  const std::string origin = plan.origin_run ? fmt::format("step {} of '{}'", plan.begin(),
+                                                           plan.origin_run->folder().string())
+                                             : "the random start";
+  return fmt::format(
+      "step {} of '{}' is not saved: the first 'train {}' goes on from {}, makes {} steps again, "
+      "holds them against the record and saves the last",
+      from.entry.step, parent.folder().string(), branch.folder().string(), origin,
+      plan.end() - plan.begin());
+}
+
+}  // namespace switchyard

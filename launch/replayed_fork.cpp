@@ -1,0 +1,148 @@
+#include "launch/replayed_fork.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/logging.h"
+#include "launch/path/fork_point.h"
+#include "launch/path/pins.h"
+#include "launch/replay_steps.h"
+#include "parallel/comm/control_plane.h"
+
+namespace switchyard {
+
+namespace {
+
+// The checkpoint as every rank finds it.
+void find_origin(ReplayPlan& plan, const RunFolder& run, const ReplayedFrom& from) {
+  plan.origin.step = from.step;
+  const auto point = find_replay_origin(run, from);
+  if (!point) return;
+  plan.origin_run = point->parent;
+  plan.origin = point->entry;
+}
+
+std::string show_both(const StepRecord& made, const StepRecord& recorded, size_t value) {
+  return fmt::format("{} {} here and {} in the record", StepRecord::names[value],
+                     made.values[value], recorded.values[value]);
+}
+
+const std::string& run_of(const ReplayPlan& plan, int64_t step) {
+  return std::ranges::find_if(plan.segments, [&](const auto& s) { return step <= s.last; })->run;
+}
+
+CheckpointInfo info_of(const ReplayPlan& plan, const PathSpecification& path, double loss) {
+  CheckpointInfo info;
+  info.step = path.start_step();
+  info.samples = path.start_samples();
+  info.loss = plan.end() > plan.begin() || !plan.origin_run
+                  ? loss
+                  : CheckpointReader(plan.origin.folder).info().loss;
+  return info;
+}
+
+// The pin of what the fork point was made from.
+void let_go(const ReplayPlan& plan, const RunFolder& run) {
+  if (plan.origin_run) remove_pin(plan.origin_run->folder(), plan.begin(), run.folder());
+}
+
+}  // namespace
+
+std::optional<ReplayPlan> replay_due(const RunFolder& run, const PathSpecification& path,
+                                     Communicator& world) {
+  if (path.lineage.empty() || !path.lineage.back().replayed) return std::nullopt;
+  std::string text;
+  world.control().agree([&] {
+    if (world.rank() == 0 && !run.latest()) text = read_file(run.folder() / replay_file);
+  });
+  text = world.control().broadcast(text, "what is made again");
+  if (text.empty()) return std::nullopt;
+  ReplayPlan plan;
+  world.control().agree([&] {
+    plan = replay_plan_from_json(text, (run.folder() / replay_file).string());
+    find_origin(plan, run, *path.lineage.back().replayed);
+  });
+  return plan;
+}
+
+ReplayJudge::ReplayJudge(const ReplayPlan& plan, const std::string& conditions, bool accepts)
+    : plan_(plan), last_exact_(plan.last_exact(conditions)), accepts_(accepts) {}
+
+void ReplayJudge::judge(int64_t step, const StepRecord& made) {
+  const StepRecord& recorded = plan_.steps.at(step).record;
+  const bool is_exact = step <= last_exact_;
+  const auto difference = [&](size_t value) {
+    return relative_difference(made.values[value], recorded.values[value]);
+  };
+  if (difference(0) > largest_) {
+    largest_ = difference(0);
+    largest_step_ = step;
+  }
+  std::string what;
+  for (size_t value = 0; value < 3; ++value) {  // loss, norm, rate
+    if (!is_exact && value == 1) continue;
+    const bool differs = difference(value) > (is_exact ? 0 : replay_tolerance);
+    if (differs && what.empty()) what = show_both(made, recorded, value);
+  }
+  if (what.empty() || !accepted_.empty()) return;
+  const std::string wanted =
+      is_exact ? "the same bits are allowed, as it ran under the same conditions"
+               : fmt::format(
+                     "it ran under other conditions, and a relative difference of {} is "
+                     "allowed",
+                     replay_tolerance);
+  check(accepts_, ExitCode::differs, "replay",
+        "step {} of '{}' has {}; {} (--accept-replay goes on with what is made here)", step,
+        run_of(plan_, step), what, wanted);
+  accepted_ = fmt::format("step {} has {}", step, what);
+}
+
+void ReplayJudge::conclude(ReplayedFrom& from) const {
+  const bool is_exact = last_exact_ >= plan_.end();
+  from.outcome = !accepted_.empty() ? "accepted" : is_exact ? "exact" : "approximate";
+  from.difference = accepted_;
+  if (!is_exact && accepted_.empty()) {
+    from.difference = fmt::format("loss within {:.2g} (step {})", largest_, largest_step_);
+  }
+}
+
+bool make_fork_point(const RunFolder& run, PathSpecification& path, const ReplayPlan& plan,
+                     const Settings& settings, const Mesh& mesh) {
+  ControlPlane& control = mesh.world->control();
+  std::unique_ptr<StepReplay> steps;
+  control.agree([&] { steps = std::make_unique<StepReplay>(plan, settings, mesh.layout); });
+  std::optional<Origin> origin;
+  if (plan.origin_run) origin = Origin{*plan.origin_run, plan.origin, true};
+  ReplayJudge judge(plan, steps->conditions(), settings.flag("accept-replay"));
+  double loss = 0;
+  const auto engine = steps->run(origin, mesh, [&](int64_t step, const StepRecord& made) {
+    control.agree([&] { judge.judge(step, made); });
+    loss = made.values[0];
+  });
+  const bool leads = mesh.world->rank() == 0;
+  if (!engine) {
+    if (leads) {
+      log::info(
+          "stopping, as a signal asked, before the fork point was made; the next start makes "
+          "it from the beginning");
+    }
+    return false;
+  }
+  ReplayedFrom& from = *path.lineage.back().replayed;
+  judge.conclude(from);
+  if (leads) {
+    log::info("step {} is made again: {}{}{}", path.start_step(), from.outcome,
+              from.difference.empty() ? "" : ", ", from.difference);
+  }
+  control.agree([&] {  // before the checkpoint, which has the same lineage
+    if (leads) run.write(path);
+  });
+  const CheckpointInfo info = info_of(plan, path, loss);
+  Saver(run, path, mesh, 0)
+      .save(info.step, info.samples, info.loss, engine->state().tensors(StateUse::save));
+  if (leads) let_go(plan, run);
+  return true;
+}
+
+}  // namespace switchyard
