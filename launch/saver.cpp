@@ -14,9 +14,11 @@ namespace {
 std::string lineage_document(const PathSpecification& path) {
   std::string text = "random start";
   for (const auto& e : path.lineage) {
-    text += e.step == 0 ? fmt::format("\n{}@0 (weights of seed {})", e.path, path.seeds.initial())
-                        : fmt::format("\n{}@{} (checkpoint {}, {} samples)", e.path, e.step,
-                                      e.checkpoint, e.samples);
+    const std::string what =
+        e.step == 0  ? fmt::format("weights of seed {}", path.seeds.initial())
+        : e.replayed ? fmt::format("{} samples{}", e.samples, describe_replayed(e))
+                     : fmt::format("checkpoint {}, {} samples", e.checkpoint, e.samples);
+    text += fmt::format("\n{}@{} ({})", e.path, e.step, what);
   }
   return text;
 }

@@ -57,8 +57,8 @@ std::vector<std::string> show_lineage(const RunFolder& run, const PathSpecificat
   fs::path child = run.folder();
   for (auto fork = path.lineage.rbegin(); fork != path.lineage.rend(); ++fork) {
     child = place_of({fork->path, fork->path_as_given}, child);
-    lines.push_back(
-        fmt::format("{} to step {}, {} samples", shown(child), fork->step, fork->samples));
+    lines.push_back(fmt::format("{} to step {}, {} samples{}", shown(child), fork->step,
+                                fork->samples, describe_replayed(*fork)));
   }
   lines.emplace_back("random start");
   std::ranges::reverse(lines);

@@ -61,10 +61,8 @@ void check_passed(const RunFolder& parent, const PathSpecification& path, int64_
   if (step == path.start_step()) return;
   const auto records = read_step_records(parent.folder());
   check(!records.empty() && step <= records.rbegin()->first, "fork",
-        "step {} of '{}' is neither saved nor passed: its last step is {}; the nearest that can be "
-        "forked is that one",
-        step, parent.folder().string(),
-        records.empty() ? path.start_step() : records.rbegin()->first);
+        "step {} of '{}' has not been made: its last is {}; a step up to that is allowed", step,
+        parent.folder().string(), records.empty() ? path.start_step() : records.rbegin()->first);
 }
 
 // From the newest checkpoint before the step whose contents are right.

@@ -18,6 +18,16 @@ void check_tokenizer(const PathSpecification& path, const DatasetInfo& data,
 
 }  // namespace
 
+std::string describe_replayed(const LineageEntry& fork) {
+  if (!fork.replayed) return "";
+  const ReplayedFrom& from = *fork.replayed;
+  std::string text = ", made again from ";
+  text += from.step > 0 ? fmt::format("step {}", from.step) : "the random start";
+  if (!from.outcome.empty()) text += ": " + from.outcome;
+  if (!from.difference.empty()) text += ", " + from.difference;
+  return text;
+}
+
 int64_t PathSpecification::samples_at(int64_t step) const {
   const int64_t tokens = lineage.empty() ? 0 : lineage.back().tokens;
   const int64_t room = std::numeric_limits<int64_t>::max() - std::max(tokens, start_samples());

@@ -40,6 +40,9 @@ struct LineageEntry {
       replayed{};  // of a step that was not saved; `checkpoint` is empty then
 };
 
+// ", made again from step N: exact" of a fork point that was not saved; empty for others.
+std::string describe_replayed(const LineageEntry& fork);
+
 // What a path is made of. Written once into RUN/path.json and into every checkpoint.
 struct PathSpecification {
   std::string kind = "path";  // "path", or "average": weights only, never trained on

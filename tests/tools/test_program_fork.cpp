@@ -360,7 +360,7 @@ TEST_F(Fork, refuses_what_would_be_dropped) {
                  "above its minimum");
   expect_refused(make + " --lr-decay-style cosine", "--lr-decay-iters");
   expect_refused(make + " --hidden-size 32", "--hidden-size");
-  expect_refused("fork " + fork_point("main", 7) + " " + at("branch").string(), "nearest");
+  expect_refused("fork " + fork_point("main", 9) + " " + at("branch").string(), "its last is 8");
   expect_refused("train " + at("new").string() + " " + tiny_path(data_, 6) + " --load-step 5",
                  "--load-step");
   EXPECT_FALSE(fs::exists(at("branch")));

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "core/files.h"
+#include "parallel/checkpoint/checkpoint.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
 #include "tests/tools/refusal.h"
@@ -86,6 +87,29 @@ TEST_F(Replay, finds_what_is_not_as_it_was) {
   edit("main/path.json", "\"seed\": 1235", "\"seed\": 1234");
   edit("main/path.json", "\"lr\": 0.001", "\"lr\": 0.00101");
   EXPECT_EQ(replay("main@1:6").exact_differing, 6);
+}
+
+// In a checkpoint whose checksums are right.
+TEST_F(Replay, finds_one_flipped_bit_of_a_weight) {
+  train(at("main"),
+        tiny_path(data_, 4, "--bf16 --micro-batch-size 2 --save-interval 3 --train-iters 6"));
+  const fs::path made = at("made"), saved = checkpoint_of(at("main"), 3);
+  {
+    const CheckpointReader reader(saved);
+    CheckpointStreamWriter writer(made, reader.info());
+    for (const auto& [name, bytes] : tensors_of(saved)) {
+      std::vector<char> copy = bytes;
+      if (name == "/optimizer/master/layers.2.mlp.up.weight") copy[402] ^= 0x40;
+      writer.add(*reader.find(name), copy.data());
+    }
+    writer.finish();
+  }
+  fs::remove_all(saved);
+  fs::rename(checkpoint_folder(made, 3), saved);
+  EXPECT_EQ(replay("main@1:6"), (Counts{0, 0, 6, 0, 0, 0}));
+  const Counts found = replay("main@4:6");
+  EXPECT_EQ(found.code, 4);
+  EXPECT_GT(found.exact_differing, 0);
 }
 
 TEST_F(Replay, refuses_steps_without_a_record) {
