@@ -46,7 +46,7 @@ bool is_prefix(const std::vector<LineageEntry>& parent, const std::vector<Lineag
 RunFolder parent_of(const RunFolder& run, const PathSpecification& path) {
   const LineageEntry& fork = path.lineage.back();
   const fs::path place = place_of({fork.path, fork.path_as_given}, run.folder());
-  const RunFolder parent(place);
+  RunFolder parent(place);
   check(parent.exists(), "replay",
         "no checkpoint of '{}' is left before the step, and its parent '{}' is not there",
         run.folder().string(), place.string());
