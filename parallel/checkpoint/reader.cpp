@@ -90,7 +90,9 @@ struct CheckpointReader::State {
     for (const StoredShard& shard : index.shards) check_shard(folder, shard, info);
   }
   // Whether the moments were taken away since the master was read: what is there now is as whole.
-  bool lost_shards() const { return read_master(folder).second.shards.size() < index.shards.size(); }
+  bool lost_shards() const {
+    return read_master(folder).second.shards.size() < index.shards.size();
+  }
   void verify_mappings() const;
   void verify(int shard, const std::function<bool(const StoredPiece&)>& is_checked,
               const std::function<void(int64_t bytes)>& verified) const;

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "launch/path/run_folder.h"
+
+namespace switchyard {
+
+// Throws Error for a saved step that has lost its moments, naming the nearest steps below and above
+// that have them. One that cannot be read passes: opening it says more.
+void check_resumable(const RunFolder& run, const CheckpointEntry& entry);
+
+}  // namespace switchyard
