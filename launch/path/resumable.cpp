@@ -41,4 +41,13 @@ void check_resumable(const RunFolder& run, const CheckpointEntry& entry) {
                        : fmt::format("the nearest saved steps with moments: {}", nearest));
 }
 
+std::vector<int64_t> steps_without_moments(const RunFolder& run) {
+  std::vector<int64_t> steps;
+  for (const auto& entry : list_checkpoints(run.checkpoints())) {
+    if (entry.complete && !has_moments_if_readable(entry).value_or(true))
+      steps.push_back(entry.step);
+  }
+  return steps;
+}
+
 }  // namespace switchyard

@@ -86,6 +86,15 @@ TEST_P(OldPaths, are_forked_and_averaged) {
   expect_near(nlohmann::json::parse(score).at("loss"), scores_.at("main")[0].at("loss"), "main");
 }
 
+TEST_P(OldPaths, keep_their_moments) {
+  const std::string prune = "prune " + name("main") + " --keep-moments 1 --yes";
+  const auto before = tensors_of(checkpoint_of(at("main"), 4));
+  train(at("main"), "--data-path " + name("sets/text") + " --train-iters 1");
+  train(at("main"), "--data-path " + name("sets/new") + " --train-iters 8 --keep-moments 1");
+  EXPECT_THAT(run_well(prune), testing::HasSubstr("format 1"));
+  EXPECT_TRUE(before == tensors_of(checkpoint_of(at("main"), 4)));
+}
+
 INSTANTIATE_TEST_SUITE_P(of, OldPaths, testing::Values("paths-1"));
 
 }  // namespace
