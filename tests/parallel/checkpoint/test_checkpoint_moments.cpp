@@ -71,9 +71,9 @@ class Moments : public testing::Test {
 };
 
 TEST_F(Moments, LieInFilesOfTheirOwn) {
-  EXPECT_THAT(files(), ElementsAre("rank-00000.h5", "rank-00000.moments.h5", "rank-00001.h5",
-                                   "rank-00001.moments.h5", "rank-00002.h5",
-                                   "rank-00002.moments.h5"));
+  EXPECT_THAT(files(),
+              ElementsAre("rank-00000.h5", "rank-00000.moments.h5", "rank-00001.h5",
+                          "rank-00001.moments.h5", "rank-00002.h5", "rank-00002.moments.h5"));
   expect_whole();
   EXPECT_EQ(CheckpointReader(step()).info().format_version, 2);
 }
