@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "data/progress.h"
 #include "launch/path/fork_point.h"
+#include "launch/path/resumable.h"
 #include "launch/path/verify.h"
 #include "parallel/comm/control_plane.h"
 
@@ -33,9 +34,14 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
       given.has("load-step") ? std::optional(given.integer("load-step")) : std::nullopt;
   const bool at_fork = !path.lineage.empty() && (wanted ? wanted == path.start_step() : true);
   const bool has_own = wanted && at_fork ? run.has(*wanted) : run.latest().has_value();
-  if (has_own || (wanted && !at_fork)) return Origin{run, run.checkpoint(wanted), false};
+  if (has_own || (wanted && !at_fork)) {
+    const auto entry = run.checkpoint(wanted);
+    check_resumable(run, entry);
+    return Origin{run, entry, false};
+  }
   if (path.start_step() == 0) return std::nullopt;
   const auto point = find_fork_point(run, path.lineage.back());
+  check_resumable(point.parent, point.entry);
   return Origin{point.parent, point.entry, true};
 }
 

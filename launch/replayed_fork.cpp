@@ -139,7 +139,7 @@ bool make_fork_point(const RunFolder& run, PathSpecification& path, const Replay
     if (leads) run.write(path);
   });
   const CheckpointInfo info = info_of(plan, path, loss);
-  Saver(run, path, mesh, 0)
+  Saver(run, path, mesh, {})
       .save(info.step, info.samples, info.loss, engine->state().tensors(StateUse::save));
   if (leads) let_go(plan, run);
   return true;

@@ -4,7 +4,6 @@
 
 #include "core/error.h"
 #include "core/logging.h"
-#include "launch/path/retention.h"
 #include "parallel/comm/control_plane.h"
 
 namespace switchyard {
@@ -25,11 +24,11 @@ std::string lineage_document(const PathSpecification& path) {
 
 }  // namespace
 
-Saver::Saver(const RunFolder& run, const PathSpecification& path, const Mesh& mesh, int64_t keep)
-    : run_(run),
-      path_(path),
+Saver::Saver(const RunFolder& run, const PathSpecification& path, const Mesh& mesh,
+             const RetentionOptions& keep)
+    : path_(path),
       mesh_(mesh),
-      keep_(keep),
+      retention_(run, keep),
       writer_(run.checkpoints(), *mesh.checkpoint) {}
 
 void Saver::save(int64_t step, int64_t samples, double loss, std::span<const ShardedTensor> state) {
@@ -44,7 +43,7 @@ void Saver::save(int64_t step, int64_t samples, double loss, std::span<const Sha
                     {"model", path_.model.to_json()}};
   ControlPlane& control = mesh_.world->control();
   const auto retain = [&] {
-    if (leads) retain_latest(run_, keep_);
+    if (leads) retention_.apply();
   };
   control.agree(retain);  // of a start that keeps fewer; a disk may be full
   control.agree([&] { writer_.stage(info, state); });

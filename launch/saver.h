@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include "launch/path/retention.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/specification.h"
 #include "parallel/checkpoint/checkpoint.h"
@@ -12,17 +13,17 @@ namespace switchyard {
 // Saves steps of a path, and deletes those that need not be kept any more.
 class Saver {
  public:
-  // `keep`: so many of the newest steps; 0: all. What is referred to must outlive it.
-  Saver(const RunFolder& run, const PathSpecification& path, const Mesh& mesh, int64_t keep);
+  // What is referred to must outlive it.
+  Saver(const RunFolder& run, const PathSpecification& path, const Mesh& mesh,
+        const RetentionOptions& keep);
   // The state that all ranks have behind the step, at rest; `loss` is of its batch. Collective;
   // errors are agreed on.
   void save(int64_t step, int64_t samples, double loss, std::span<const ShardedTensor> state);
 
  private:
-  const RunFolder& run_;
   const PathSpecification& path_;
   const Mesh& mesh_;
-  int64_t keep_;
+  Retention retention_;
   CheckpointWriter writer_;
 };
 

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/logging.h"
 #include "launch/path/goal.h"
+#include "launch/path/retention.h"
 #include "launch/path/specification_checks.h"
 #include "launch/replayed_fork.h"
 #include "launch/validation.h"
@@ -76,6 +77,8 @@ void report_end(const PathSpecification& path, const Start& start, const Setting
     log::info("behind step {}, the decay's end, the rate stays at {:.6g} (--min-lr)", end,
               path.schedule.minimum);
   }
+  if (const auto vain = describe_vain_retention(settings); given.has("keep-every") && !vain.empty())
+    log::warning("{}", vain);
   if (given.has("eval-iters") && settings.integer("eval-interval") == 0) {
     log::warning("--eval-iters {}, but nothing is validated: --eval-interval is 0",
                  given.text("eval-iters"));

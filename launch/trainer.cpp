@@ -133,7 +133,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   world.control().agree([&] {  // steps behind the origin are given up once all else has succeeded
     if (world.rank() == 0 && start->origin) discard_behind(run, start->origin->entry.step);
   });
-  Saver saver(run, path, mesh, start->record.run.integer("keep-checkpoints"));
+  Saver saver(run, path, mesh, retention_options(start->record.run));
   if (keeps) save_origin(*start->origin, *engine, saver);
   return TrainingLoop(run, path, *start, mesh, peak, *engine, saver).run();
 }

@@ -27,6 +27,8 @@ constexpr Subcommand table[] = {
      "switchyard list runs"},
     {"average", average_command, "mean of weights: average RUN --steps A:B:EVERY --output NEW",
      "switchyard average runs/main --steps 8000:10000:500 --output runs/mean"},
+    {"prune", prune_command, "what of the saved steps may go, and with --yes goes: prune RUN",
+     "switchyard prune runs/main --keep-checkpoints 3 --keep-every 1000 --keep-moments 1"},
     {"compare", compare_command, "where two runs, or two saved steps, differ: compare A B",
      "switchyard compare runs/main@10000 runs/again@10000 --weights model"},
     {"replay", replay_command, "make recorded steps again and compare: replay RUN@A:B",

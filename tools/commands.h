@@ -16,6 +16,7 @@ int generate_command(Arguments arguments);
 int inspect_command(Arguments arguments);
 int list_command(Arguments arguments);
 int average_command(Arguments arguments);
+int prune_command(Arguments arguments);
 int compare_command(Arguments arguments);
 int replay_command(Arguments arguments);
 int bench_command(Arguments arguments);

@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "core/json.h"
+#include "launch/path/resumable.h"
 #include "launch/path/verify.h"
 #include "parallel/checkpoint/state_groups.h"
 #include "tools/command_support.h"
@@ -64,6 +65,8 @@ void describe_path(const RunFolder& run, const PathSpecification& path, const Pa
   all["dtype"] = std::string(name_of(path.dtype()));
   all["learning_rate"] = learning_rate(path.schedule, step);
   all["saved_steps"] = state.saved;
+  all["steps_without_moments"] =
+      path.kind == "path" ? steps_without_moments(run) : std::vector<int64_t>();
   Json branches = Json::array();
   for (const auto& pin : pinned_branches(run)) {
     branches.push_back({{"step", pin.step}, {"branch", pin.branch}});

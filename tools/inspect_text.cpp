@@ -6,6 +6,7 @@
 #include <set>
 
 #include "launch/path/pins.h"
+#include "launch/path/resumable.h"
 #include "parallel/checkpoint/state_groups.h"
 
 namespace fs = std::filesystem;
@@ -141,6 +142,8 @@ Rows summarize(const RunFolder& run, const PathSpecification& path, const PathSt
     add("lineage", show_lineage(run, path, step));
   }
   add("saved steps", {state.saved.empty() ? "none" : show_steps(state.saved)});
+  const auto without = is_average ? std::vector<int64_t>() : steps_without_moments(run);
+  if (!without.empty()) add("no moments", {show_steps(without)});
   add("branches", show_pins(pinned_branches(run)));
   return rows;
 }

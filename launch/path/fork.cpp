@@ -8,6 +8,7 @@
 #include "launch/engine/matmul_choices.h"
 #include "launch/path/fork_entry.h"
 #include "launch/path/pins.h"
+#include "launch/path/resumable.h"
 #include "launch/path/specification_checks.h"
 
 namespace fs = std::filesystem;
@@ -50,8 +51,11 @@ bool make_branch(const RunFolder& parent, const RunFolder& branch, const ForkEnt
   }
   try {
     keep_origin(parent, from, branch);
-    // A trainer may have deleted it meanwhile.
-    if (from.origin) from.origin->parent.checkpoint(from.origin->entry.step);
+    // A trainer may have deleted it, or its moments, meanwhile.
+    if (from.origin) {
+      const RunFolder& run = from.origin->parent;
+      check_resumable(run, run.checkpoint(from.origin->entry.step));
+    }
     hand_on_matmul_choices(parent.folder(), branch.folder());
     if (from.replay) write_file_atomically(branch.folder() / replay_file, to_json(*from.replay));
     branch.write(path);

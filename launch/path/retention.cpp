@@ -1,11 +1,14 @@
 #include "launch/path/retention.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/logging.h"
 #include "launch/path/pins.h"
+#include "launch/path/step_needs.h"
+#include "parallel/checkpoint/moments.h"
 
 namespace fs = std::filesystem;
 
@@ -19,44 +22,129 @@ std::vector<Pin> pins_of(const fs::path& run, int64_t step) {
   return pins;
 }
 
-// What a process that was killed left of a save or a deletion below the newest complete step. One
-// that a branch needs stays: its files may come back.
-void remove_fragments(const fs::path& run, const std::vector<CheckpointEntry>& entries) {
-  const auto newest =
-      std::find_if(entries.rbegin(), entries.rend(), [](const auto& e) { return e.complete; });
-  for (auto entry = newest; entry != entries.rend(); ++entry) {
-    std::error_code problem;
-    if (entry->complete || !fs::is_directory(entry->folder, problem) || problem) continue;
-    if (std::ranges::any_of(pins_of(run, entry->step), &Pin::counts)) continue;
-    log::info("what is left of step {}, which is not complete, goes", entry->step);
-    remove_checkpoint(entry->folder);
+fs::path folder_of(const RunFolder& run, int64_t step) {
+  return checkpoint_folder(run.checkpoints(), step);
+}
+
+// Pins of a step that is gone do no harm.
+void forget_pins(const std::vector<Pin>& pins, int64_t step) {
+  std::error_code ignored;
+  for (const Pin& pin : pins) {
+    if (pin.step != step) continue;
+    log::info("step {} was kept for the branch '{}', which is gone", pin.step,
+              pin.branch.lexically_normal().string());
+    fs::remove(pin.file, ignored);
   }
 }
 
 }  // namespace
 
-void retain_latest(const RunFolder& run, int64_t keep) {
-  if (keep <= 0) return;
-  auto entries = list_checkpoints(run.checkpoints());
-  remove_fragments(run.folder(), entries);
-  std::erase_if(entries, [](const CheckpointEntry& e) { return !e.complete; });
-  const auto excess = static_cast<int64_t>(entries.size()) - keep;
-  if (excess > 0) follow_branches(run.folder());
-  for (int64_t i = 0; i < excess; ++i) {
-    const auto& entry = entries[static_cast<size_t>(i)];
-    const FileLock lock = lock_pins(run.folder());
-    if (!lock.held()) return;  // the next time
-    const auto pins =
-        pins_of(run.folder(), entry.step);  // each time anew: forks may be made meanwhile
-    if (std::ranges::any_of(pins, &Pin::counts)) continue;
-    remove_checkpoint(entry.folder);
-    std::error_code ignored;  // a pin of nothing does no harm
-    for (const Pin& pin : pins) {
-      log::info("step {} was kept for the branch '{}', which is gone", pin.step,
-                pin.branch.lexically_normal().string());
-      fs::remove(pin.file, ignored);
+RetentionOptions retention_options(const Settings& run) {
+  return {run.integer("keep-checkpoints"), run.integer("keep-every"), run.integer("keep-moments")};
+}
+
+std::string describe_vain_retention(const Settings& run) {
+  const auto [checkpoints, every, moments] = retention_options(run);
+  if (every == 0 || checkpoints > 0) return "";
+  return fmt::format("--keep-every {}, but nothing is deleted: --keep-checkpoints is 0", every);
+}
+
+// What a process that was killed left of a save or a deletion below the newest complete step. One
+// that a branch needs stays: its files may come back.
+std::vector<CheckpointEntry> Retention::fragments() const {
+  std::vector<CheckpointEntry> found;
+  if (options_.checkpoints <= 0) return found;
+  const auto entries = list_checkpoints(run_.checkpoints());
+  const auto newest =
+      std::find_if(entries.rbegin(), entries.rend(), [](const auto& e) { return e.complete; });
+  for (auto entry = newest; entry != entries.rend(); ++entry) {
+    std::error_code problem;
+    if (entry->complete || !fs::is_directory(entry->folder, problem) || problem) continue;
+    if (std::ranges::any_of(pins_of(run_.folder(), entry->step), &Pin::counts)) continue;
+    found.push_back(*entry);
+  }
+  return found;
+}
+
+SavedStep Retention::look_at(const CheckpointEntry& entry) {
+  const auto known = known_.find(entry.step);
+  if (known != known_.end()) return known->second;
+  SavedStep step{entry.step};
+  std::error_code ignored;
+  if (fs::is_symlink(entry.folder, ignored)) {
+    step.bound = "a link, whose moments are another one's";
+  } else {
+    try {
+      const StoredMoments found = moments_of(entry.folder);
+      step.has_moments = found != StoredMoments::none;
+      if (found == StoredMoments::mixed) step.bound = "format 1, moments within the weights' files";
+    } catch (const Error& problem) {  // it is not this step that training depends on
+      step.bound = fmt::format("it cannot be read: {}", problem.what());
     }
   }
+  if (!step.has_moments || !step.bound.empty()) known_[entry.step] = step;
+  return step;
+}
+
+// Masters are opened of those steps alone that may have to lose their moments.
+std::vector<SavedStep> Retention::saved_steps() {
+  auto entries = list_checkpoints(run_.checkpoints());
+  std::erase_if(entries, [](const CheckpointEntry& e) { return !e.complete; });
+  std::vector<SavedStep> saved;
+  auto older = std::ssize(entries);
+  for (const CheckpointEntry& entry : entries) {
+    const bool may_lose = options_.moments > 0 && older-- > options_.moments;
+    saved.push_back(may_lose ? look_at(entry) : SavedStep{entry.step});
+  }
+  return saved;
+}
+
+std::vector<StepFate> Retention::plan() {
+  return plan_retention(saved_steps(), step_needs(read_pins(run_.folder())), options_);
+}
+
+bool Retention::apply() {
+  for (const CheckpointEntry& entry : fragments()) {
+    log::info("what is left of step {}, which is not complete, goes", entry.step);
+    remove_checkpoint(entry.folder);
+  }
+  const auto known = known_;
+  const auto saved = saved_steps();
+  for (const auto& [step, found] : known_) {
+    if (!known.contains(step) && !found.has_moments) remove_left_moments(folder_of(run_, step));
+  }
+  // Needs only keep more, so that pins are looked up where something would go.
+  auto fates = plan_retention(saved, {}, options_);
+  report_bound(fates);
+  std::erase_if(fates, [](const StepFate& each) { return each.fate == Fate::stays; });
+  if (!fates.empty()) follow_branches(run_.folder());
+  return std::ranges::all_of(fates,
+                             [&](const StepFate& each) { return carry_out(saved, each.step); });
+}
+
+void Retention::report_bound(std::span<const StepFate> fates) {
+  if (said_) return;
+  for (const StepFate& each : fates) {
+    if (each.is_bound) log::info("step {} keeps its moments: {}", each.step, each.why);
+    said_ |= each.is_bound;
+  }
+}
+
+// With the pins read anew: forks may be made meanwhile.
+bool Retention::carry_out(std::span<const SavedStep> saved, int64_t step) {
+  const FileLock lock = lock_pins(run_.folder());
+  if (!lock.held()) return false;
+  const auto pins = read_pins(run_.folder());
+  const auto fates = plan_retention(saved, step_needs(pins), options_);
+  const auto fate = std::ranges::find(fates, step, &StepFate::step)->fate;
+  if (fate == Fate::goes) {
+    remove_checkpoint(folder_of(run_, step));
+    forget_pins(pins, step);
+  } else if (fate == Fate::loses_moments) {
+    drop_moments(folder_of(run_, step));
+    known_[step] = {step, false};
+  }
+  return true;
 }
 
 void discard_behind(const RunFolder& run, int64_t step) {

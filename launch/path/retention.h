@@ -1,16 +1,49 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
 
+#include "launch/path/options.h"
+#include "launch/path/retention_plan.h"
 #include "launch/path/run_folder.h"
 
 // Which saved steps of a path stay.
 namespace switchyard {
 
+RetentionOptions retention_options(const Settings& run);
+// What these options ask for that will not come about; empty: nothing.
+std::string describe_vain_retention(const Settings& run);
+
+// Deletes saved steps of a path, and moments of such that stay, as plan_retention says. The path's
+// lock is held by whoever lets it.
+class Retention {
+ public:
+  // The run must outlive it.
+  Retention(const RunFolder& run, const RetentionOptions& options) : run_(run), options_(options) {}
+  // False: another process has kept the pins locked; what is left goes the next time. What was
+  // found of a step that is older than those which keep their moments is not looked at again.
+  bool apply();
+  // What apply() would do, with the folders of incomplete saves that it would remove.
+  std::vector<StepFate> plan();
+  std::vector<CheckpointEntry> fragments() const;
+
+ private:
+  std::vector<SavedStep> saved_steps();
+  SavedStep look_at(const CheckpointEntry& entry);
+  void report_bound(std::span<const StepFate> fates);
+  bool carry_out(std::span<const SavedStep> saved, int64_t step);
+
+  const RunFolder& run_;
+  RetentionOptions options_;
+  std::map<int64_t, SavedStep> known_;  // steps whose moments are gone or cannot go
+  bool said_ = false;                   // which steps' moments stay although they should go
+};
+
 // Whether no step was ever logged or saved and no branch pins one: nothing hangs on path.json.
 bool is_untrained(const RunFolder& run);
-// Deletes complete checkpoints but the `keep` latest and the pinned ones.
-void retain_latest(const RunFolder& run, int64_t keep);
 // Going on from `step`: what was saved behind it moves to discarded/, so that its steps can be
 // saved again; throws Error when a fork point is among it.
 void discard_behind(const RunFolder& run, int64_t step);

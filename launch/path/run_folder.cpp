@@ -14,7 +14,7 @@
 #include "core/text.h"
 #include "launch/path/paths_near.h"
 #include "launch/path/relative_name.h"
-#include "parallel/checkpoint/state_groups.h"
+#include "parallel/checkpoint/moments.h"
 
 namespace fs = std::filesystem;
 
@@ -165,6 +165,7 @@ std::optional<int64_t> RunFolder::newest_good_below(int64_t step) const {
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
     if (!entry->complete || entry->step >= step) continue;
     try {
+      if (!has_moments(*entry)) continue;
       CheckpointReader(entry->folder).verify();
       return entry->step;
     } catch (const Error& problem) {
@@ -175,7 +176,7 @@ std::optional<int64_t> RunFolder::newest_good_below(int64_t step) const {
 }
 
 bool has_moments(const CheckpointEntry& entry) {
-  return has_group(CheckpointReader(entry.folder), groups::exp_avg);
+  return entry.complete && moments_of(entry.folder) != StoredMoments::none;
 }
 
 PathLock::PathLock(const RunFolder& run, std::chrono::milliseconds patience)

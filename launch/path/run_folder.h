@@ -49,15 +49,15 @@ class RunFolder {
   CheckpointEntry checkpoint(std::optional<int64_t> step) const;
   std::optional<CheckpointEntry> latest() const;
   bool has(int64_t step) const;  // whether that step is saved
-  // The newest complete checkpoint below `step` whose checksums hold; for error messages.
+  // The newest complete checkpoint below `step` with moments whose checksums hold; for errors.
   std::optional<int64_t> newest_good_below(int64_t step) const;
 
  private:
   std::filesystem::path folder_;
 };
 
-// Whether a complete checkpoint has what a step needs of the one before beside the weights: Adam's
-// moments. Opens its master alone.
+// Whether Adam's moments are there, without which no training goes on from the step. Opens the
+// master alone; throws Error where it cannot be read. An incomplete checkpoint has none.
 bool has_moments(const CheckpointEntry& entry);
 
 // Held while a trainer (or extend, or a fork that makes it) works on a path. Throws Error naming

@@ -16,7 +16,7 @@ namespace switchyard {
 
 // What a checkpoint says of itself, besides its tensors.
 struct CheckpointInfo {
-  int format_version = 1;
+  int format_version = 2;
   std::string id;  // random, 32 hexadecimal digits; also in every shard. Chosen while
                    // saving when it is empty; else the same on every rank
   int64_t step = 0;

@@ -36,7 +36,9 @@ void make(const fs::path& folder) {
 
 }  // namespace
 
-std::string shard_name(int rank) { return fmt::format("rank-{:05}.h5", rank); }
+std::string shard_name(int rank, const std::string& part) {
+  return fmt::format("rank-{:05}{}{}.h5", rank, part.empty() ? "" : ".", part);
+}
 
 void sync_names(const fs::path& folder) {
   require(sync_folder(folder), "write to the disk the folder", folder);

@@ -12,7 +12,8 @@ namespace switchyard {
 // Names inside a checkpoint's folder.
 inline constexpr const char* master_name = "checkpoint.h5";
 inline constexpr const char* shards_name = "shards";
-std::string shard_name(int rank);  // "rank-00003.h5", within shards/
+// Within shards/: "rank-00003.h5"; a part of what the rank holds is "rank-00003.PART.h5".
+std::string shard_name(int rank, const std::string& part = {});
 
 // The steps of writing durably; each throws Error with strerror's text.
 void sync_names(const std::filesystem::path& folder);

@@ -1,5 +1,6 @@
 #include "parallel/checkpoint/index.h"
 
+#include <algorithm>
 #include <map>
 
 #include "core/error.h"
@@ -44,6 +45,13 @@ StoredPiece piece_from(const Json& object) {
           checksum_from(object.at("xxh3_64").get<std::string>())};
 }
 
+// It becomes a part of a file's name.
+std::string part_from(std::string part) {
+  check(std::ranges::all_of(part, [](char c) { return c >= 'a' && c <= 'z'; }), "checkpoint",
+        "the index names a shard's part \"{}\"; lowercase letters are expected", part);
+  return part;
+}
+
 Json json_of(const IndexedTensor& entry) {
   Json pieces = Json::array();
   for (const StoredPiece& piece : entry.pieces) pieces.push_back(json_of(piece));
@@ -84,6 +92,7 @@ std::string to_json(const CheckpointIndex& index) {
   Json shards = Json::array(), tensors = Json::array();
   for (const StoredShard& shard : index.shards) {
     shards.push_back({{"bytes", shard.bytes}, {"rank", shard.rank}});
+    if (!shard.part.empty()) shards.back()["part"] = shard.part;
   }
   for (const IndexedTensor& entry : index.tensors) tensors.push_back(json_of(entry));
   return json_text({{"shards", std::move(shards)}, {"tensors", std::move(tensors)}});
@@ -93,7 +102,8 @@ CheckpointIndex index_from_json(const std::string& text) try {
   const Json object = parse_json(text);
   CheckpointIndex index;
   for (const Json& shard : object.at("shards")) {
-    index.shards.push_back({shard.at("rank").get<int>(), shard.at("bytes").get<int64_t>()});
+    index.shards.push_back({shard.at("rank").get<int>(), shard.at("bytes").get<int64_t>(),
+                            part_from(shard.value("part", ""))});
   }
   for (const Json& tensor : object.at("tensors")) index.tensors.push_back(tensor_from(tensor));
   return index;

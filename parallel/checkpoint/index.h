@@ -19,7 +19,8 @@ struct StoredPiece {
 
 struct StoredShard {
   int rank = 0;
-  int64_t bytes = 0;  // of the file
+  int64_t bytes = 0;      // of the file
+  std::string part = {};  // of what the rank holds (shard_part); empty: the rest
 };
 
 struct IndexedTensor {

@@ -18,10 +18,10 @@ using hdf5::require;
 namespace {
 
 constexpr const char* format_name = "switchyard-checkpoint";
-constexpr int64_t format_version = 1;
+constexpr int64_t format_version = 2;  // 1: a rank's moments lie in the file of its weights
 
 std::string source_file(const StoredShard& shard) {
-  return fmt::format("{}/{}", shards_name, shard_name(shard.rank));
+  return fmt::format("{}/{}", shards_name, shard_name(shard.rank, shard.part));
 }
 
 // What HDF5 shows where a shard is missing: NaN, and for integers the value least likely to be one.
@@ -111,8 +111,10 @@ CheckpointInfo read_info(const Id& file) {
   check(hdf5::read_string_attribute(file, "format") == format_name, "checkpoint",
         "attribute format is not {}", format_name);
   const int64_t version = hdf5::read_int_attribute(file, "format_version");
-  check(version == format_version, "checkpoint",
-        "it has format version {}; this program reads version {}", version, format_version);
+  check(version >= 1 && version <= format_version, "checkpoint",
+        "it has format version {}; this program reads the versions 1 to {}", version,
+        format_version);
+  info.format_version = static_cast<int>(version);
   info.id = hdf5::read_string_attribute(file, "id");
   info.step = hdf5::read_int_attribute(file, "step");
   info.samples = hdf5::read_int_attribute(file, "samples");
@@ -185,15 +187,14 @@ void verify_mapping(const Id& file, const std::string& name, const IndexedTensor
   check(same, "checkpoint", "dataset {} does not map what the index lists", name);
 }
 
-}  // namespace
-
-void write_master(const fs::path& folder, const CheckpointInfo& info,
-                  const CheckpointIndex& index) {
+// Under its temporary name, on disk.
+fs::path write_temporary(const fs::path& folder, const CheckpointInfo& info,
+                         const CheckpointIndex& index) {
   check(info.format_version == format_version, "checkpoint",
         "format version {} was given; this program writes version {}", info.format_version,
         format_version);
   check_index(index);
-  const fs::path path = folder / master_name, temporary = temporary_of(path);
+  const fs::path temporary = temporary_of(folder / master_name);
   naming(temporary, [&] {
     const hdf5::Session session;
     Id file = hdf5::create_file(temporary);
@@ -206,12 +207,31 @@ void write_master(const fs::path& folder, const CheckpointInfo& info,
     }
     hdf5::sync_and_close(file, temporary);
   });
+  return temporary;
+}
+
+}  // namespace
+
+void write_master(const fs::path& folder, const CheckpointInfo& info,
+                  const CheckpointIndex& index) {
+  const fs::path path = folder / master_name, temporary = write_temporary(folder, info, index);
   check(!fs::exists(path), "checkpoint",
         "{} was completed by somebody else meanwhile; it is left as it is", folder.string());
   try {
     publish_file(temporary, path);
   } catch (const Error&) {
     unlink(path.c_str());  // a save that is reported as failed has not happened
+    throw;
+  }
+}
+
+void replace_master(const fs::path& folder, const CheckpointInfo& info,
+                    const CheckpointIndex& index) {
+  try {
+    publish_file(write_temporary(folder, info, index), folder / master_name);
+  } catch (const Error&) {
+    std::error_code ignored;  // a full disk needs the room
+    fs::remove(temporary_of(folder / master_name), ignored);
     throw;
   }
 }

@@ -12,6 +12,10 @@ namespace switchyard {
 void write_master(const std::filesystem::path& folder, const CheckpointInfo& info,
                   const CheckpointIndex& index);
 
+// The same in place of the master that is there, all at once: a complete checkpoint stays one.
+void replace_master(const std::filesystem::path& folder, const CheckpointInfo& info,
+                    const CheckpointIndex& index);
+
 // Throws Error when the file is damaged or of another format.
 std::pair<CheckpointInfo, CheckpointIndex> read_master(const std::filesystem::path& folder);
 

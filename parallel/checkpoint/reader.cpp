@@ -13,6 +13,7 @@
 #include "parallel/checkpoint/host_copy.h"
 #include "parallel/checkpoint/master.h"
 #include "parallel/checkpoint/read_checks.h"
+#include "parallel/checkpoint/state_groups.h"
 #include "parallel/checkpoint/verify.h"
 
 namespace switchyard {
@@ -33,9 +34,10 @@ class OpenShards {
   OpenShards(const OpenShards&) = delete;
   OpenShards& operator=(const OpenShards&) = delete;
 
-  std::shared_ptr<const ReadableFile> get(const fs::path& path, const StoredShard& shard) {
+  std::shared_ptr<const ReadableFile> get(int number, const fs::path& path,
+                                          const StoredShard& shard) {
     const std::lock_guard lock(mutex);
-    const auto key = std::pair(this, shard.rank);
+    const auto key = std::pair(this, number);
     if (const auto known = files.find(key); known != files.end()) return known->second;
     if (files.size() >= most_open()) files.clear();
     auto file = std::make_shared<const ReadableFile>(path);
@@ -51,6 +53,7 @@ class OpenShards {
     return std::clamp<size_t>(limit.rlim_cur / 4, 1, 256);
   }
   static inline std::mutex mutex;
+  // By the reader and the shard's number in its index.
   static inline std::map<std::pair<OpenShards*, int>, std::shared_ptr<const ReadableFile>> files;
 };
 
@@ -66,7 +69,13 @@ struct CheckpointReader::State {
 
   explicit State(fs::path path) : folder(std::move(path)) {
     std::tie(info, index) = read_master(folder);
-    for (const StoredShard& shard : index.shards) check_shard(folder, shard, info);
+    try {
+      check_shards();
+    } catch (const Error&) {
+      if (!lost_shards()) throw;
+      std::tie(info, index) = read_master(folder);
+      check_shards();
+    }
     for (size_t i = 0; i < index.tensors.size(); ++i) {
       entry_of[index.tensors[i].tensor.name] = i;
       for (const std::string& alias : index.tensors[i].aliases) entry_of[alias] = i;
@@ -76,6 +85,17 @@ struct CheckpointReader::State {
       names.push_back({name, tensor.shape, tensor.dtype});
     }
   }
+
+  void check_shards() const {
+    for (const StoredShard& shard : index.shards) check_shard(folder, shard, info);
+  }
+  // Whether the moments were taken away since the master was read: what is there now is as whole.
+  bool lost_shards() const {
+    return read_master(folder).second.shards.size() < index.shards.size();
+  }
+  void verify_mappings() const;
+  void verify(int shard, const std::function<bool(const StoredPiece&)>& is_checked,
+              const std::function<void(int64_t bytes)>& verified) const;
 
   const IndexedTensor& entry(const std::string& name) const {
     const auto known = entry_of.find(name);
@@ -94,7 +114,7 @@ void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, v
   for (const StoredPiece& piece : entry.pieces) {
     if (intersection(piece.box, box).empty()) continue;
     const StoredShard& shard = index.shards[static_cast<size_t>(piece.shard)];
-    const auto file = shards.get(shard_path(folder, shard), shard);
+    const auto file = shards.get(piece.shard, shard_path(folder, shard), shard);
     Seen seen;
     if (checks != nullptr) {
       seen = [&](int64_t begin, const void* data, int64_t bytes) {
@@ -107,6 +127,25 @@ void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, v
   }
   check(elements == box.extent.elements(), "checkpoint", "{} of {} elements of {} are stored in {}",
         elements, box.extent.elements(), entry.tensor.name, folder.string());
+}
+
+void CheckpointReader::State::verify_mappings() const {
+  try {
+    verify_master(folder, index);
+  } catch (const Error&) {
+    if (!lost_shards()) throw;
+    verify_master(folder, read_master(folder).second);
+  }
+}
+
+void CheckpointReader::State::verify(int shard,
+                                     const std::function<bool(const StoredPiece&)>& is_checked,
+                                     const std::function<void(int64_t bytes)>& verified) const {
+  try {
+    verify_shard(folder, index, shard, is_checked, verified);
+  } catch (const Error&) {
+    if (index.shards[static_cast<size_t>(shard)].part != moments_part || !lost_shards()) throw;
+  }
 }
 
 CheckpointReader::CheckpointReader(const fs::path& folder)
@@ -178,10 +217,10 @@ void CheckpointReader::verify_rest(std::span<const int32_t> checked, int part, i
     }
   }
   const auto is_checked = [&](const StoredPiece& piece) { return known.contains(&piece); };
-  if (part == 0) verify_master(state_->folder, state_->index);
+  if (part == 0) state_->verify_mappings();
   for (size_t i = static_cast<size_t>(part); i < state_->index.shards.size();
        i += static_cast<size_t>(parts)) {
-    verify_shard(state_->folder, state_->index, static_cast<int>(i), is_checked, verified);
+    state_->verify(static_cast<int>(i), is_checked, verified);
   }
 }
 

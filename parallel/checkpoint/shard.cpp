@@ -4,9 +4,11 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 
 #include "parallel/checkpoint/files.h"
+#include "parallel/checkpoint/state_groups.h"
 
 namespace switchyard {
 
@@ -46,10 +48,12 @@ int64_t address_of(const Id& dataset) {
 
 }  // namespace
 
-ShardWriter::ShardWriter(const std::filesystem::path& folder, int rank, const CheckpointInfo& info)
-    : final_name_(folder / shards_name / shard_name(rank)),
+ShardWriter::ShardWriter(const std::filesystem::path& folder, int rank, const CheckpointInfo& info,
+                         const std::string& part)
+    : final_name_(folder / shards_name / shard_name(rank, part)),
       temporary_(temporary_of(final_name_)),
-      rank_(rank) {
+      rank_(rank),
+      part_(part) {
   const hdf5::Session session;
   file_ = hdf5::create_file(temporary_);
   links_ = hdf5::intermediate_groups();
@@ -58,6 +62,7 @@ ShardWriter::ShardWriter(const std::filesystem::path& folder, int rank, const Ch
   hdf5::write_attribute(file_, "id", info.id);
   hdf5::write_attribute(file_, "step", info.step);
   hdf5::write_attribute(file_, "rank", int64_t{rank});
+  if (!part.empty()) hdf5::write_attribute(file_, "part", part);
 }
 
 ShardWriter::~ShardWriter() {
@@ -115,7 +120,26 @@ StoredShard ShardWriter::finish() {
   hdf5::sync_and_close(file_, temporary_);
   const int64_t bytes = ReadableFile(temporary_).bytes();
   publish_file(temporary_, final_name_);
-  return {rank_, bytes};
+  return {rank_, bytes, part_};
+}
+
+StoredPiece RankShards::add(const StoredTensor& tensor, int number, const Box& box,
+                            const ShardWriter::Source& source, int64_t part_bytes) {
+  const std::string part = shard_part(tensor.name);
+  auto file = std::ranges::find(files_, part, [](const auto& known) { return known.first; });
+  if (file == files_.end()) {
+    files_.emplace_back(part, std::make_unique<ShardWriter>(folder_, rank_, info_, part));
+    file = std::prev(files_.end());
+  }
+  StoredPiece piece = file->second->add(tensor, number, box, source, part_bytes);
+  piece.shard = static_cast<int>(file - files_.begin());
+  return piece;
+}
+
+std::vector<StoredShard> RankShards::finish() {
+  std::vector<StoredShard> shards;
+  for (const auto& [part, file] : files_) shards.push_back(file->finish());
+  return shards;
 }
 
 }  // namespace switchyard

@@ -4,7 +4,10 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "parallel/checkpoint/hdf5_handles.h"
 #include "parallel/checkpoint/index.h"
@@ -19,7 +22,8 @@ class ShardWriter {
   // come in order and are whole along all axes but the first.
   using Source = std::function<const void*(const Box& part)>;
 
-  ShardWriter(const std::filesystem::path& folder, int rank, const CheckpointInfo& info);
+  ShardWriter(const std::filesystem::path& folder, int rank, const CheckpointInfo& info,
+              const std::string& part = {});
   ~ShardWriter();
   ShardWriter(const ShardWriter&) = delete;
   ShardWriter& operator=(const ShardWriter&) = delete;
@@ -39,9 +43,29 @@ class ShardWriter {
 
   std::filesystem::path final_name_, temporary_;
   int rank_ = 0;
+  std::string part_;
   int64_t written_ = 0;
   hdf5::Id file_;
   hdf5::Id links_, creation_;  // properties of every dataset
+};
+
+// The files of one rank: a shard for each part of its state (shard_part) that it has elements of.
+class RankShards {
+ public:
+  // What is referred to must outlive it.
+  RankShards(const std::filesystem::path& folder, int rank, const CheckpointInfo& info)
+      : folder_(folder), rank_(rank), info_(info) {}
+  // As ShardWriter::add; the piece's shard counts in what finish() gives.
+  StoredPiece add(const StoredTensor& tensor, int number, const Box& box,
+                  const ShardWriter::Source& source,
+                  int64_t part_bytes = std::numeric_limits<int64_t>::max());
+  std::vector<StoredShard> finish();
+
+ private:
+  const std::filesystem::path& folder_;
+  int rank_;
+  const CheckpointInfo& info_;
+  std::vector<std::pair<std::string, std::unique_ptr<ShardWriter>>> files_;
 };
 
 }  // namespace switchyard

@@ -26,6 +26,13 @@ std::string tensor_name(std::string_view group, std::string_view weight) {
   return name;
 }
 
+std::string shard_part(const std::string& tensor) {
+  for (const std::string_view group : {groups::exp_avg, groups::exp_avg_sq}) {
+    if (tensor.starts_with(tensor_name(group) + "/")) return std::string(moments_part);
+  }
+  return {};
+}
+
 std::vector<std::string> weights_in(const CheckpointReader& reader) {
   const std::string begin = tensor_name(groups::model) + "/";
   std::vector<std::string> names;

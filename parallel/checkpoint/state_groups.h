@@ -20,6 +20,11 @@ inline constexpr std::string_view counters = "optimizer/counters";      // i64, 
 inline constexpr std::string_view loss_scale = "optimizer/loss_scale";  // f32 [1]
 }  // namespace groups
 
+// Tensors that can be taken out of a checkpoint lie in shards of their own: the part of a rank's
+// state that this one belongs to, "moments"; empty: the rest.
+inline constexpr std::string_view moments_part = "moments";
+std::string shard_part(const std::string& tensor);
+
 // A weight's tensor in a group; without a weight that of a group which is a single tensor.
 std::string tensor_name(std::string_view group, std::string_view weight = {});
 

@@ -15,7 +15,7 @@ struct CheckpointStreamWriter::State {
   std::filesystem::path folder;
   CheckpointInfo info;
   int64_t part_bytes = 0;
-  std::unique_ptr<ShardWriter> shard;  // opened with the first element
+  std::unique_ptr<RankShards> shards;
   CheckpointIndex index;
   Memory buffer;
   bool finished = false;
@@ -32,8 +32,7 @@ void CheckpointStreamWriter::State::add(const StoredTensor& tensor,
   IndexedTensor entry{tensor, std::move(aliases), {}};
   const Box whole = Box::whole(tensor.shape);
   if (!whole.empty()) {
-    if (!shard) shard = std::make_unique<ShardWriter>(folder, 0, info);
-    entry.pieces.push_back(shard->add(tensor, 0, whole, source, part_bytes));
+    entry.pieces.push_back(shards->add(tensor, 0, whole, source, part_bytes));
   }
   index.tensors.push_back(std::move(entry));
 }
@@ -49,11 +48,12 @@ CheckpointStreamWriter::CheckpointStreamWriter(const std::filesystem::path& chec
                        false}) {
   if (state_->info.id.empty()) state_->info.id = random_checkpoint_id();
   prepare_checkpoint_folder(state_->folder);
+  state_->shards = std::make_unique<RankShards>(state_->folder, 0, state_->info);
 }
 
 CheckpointStreamWriter::~CheckpointStreamWriter() {
   if (!state_ || state_->finished) return;
-  state_->shard.reset();
+  state_->shards.reset();
   discard_incomplete(state_->folder);
 }
 
@@ -83,7 +83,7 @@ void CheckpointStreamWriter::add(const StoredTensor& tensor, const Fill& fill,
 void CheckpointStreamWriter::finish() {
   State& state = *state_;
   check(!state.finished, "checkpoint", "finish() was called twice for {}", state.folder.string());
-  if (state.shard) state.index.shards.push_back(state.shard->finish());
+  state.index.shards = state.shards->finish();
   state.index = merge({std::move(state.index)});  // in the order of names
   write_master(state.folder, state.info, state.index);
   state.finished = true;

@@ -23,6 +23,8 @@ void check_belongs(const Id& file, const StoredShard& shard, const CheckpointInf
   const std::string id = hdf5::read_string_attribute(file, "id");
   const int64_t step = hdf5::read_int_attribute(file, "step");
   const int64_t rank = hdf5::read_int_attribute(file, "rank");
+  check(shard.part.empty() || hdf5::read_string_attribute(file, "part") == shard.part, "checkpoint",
+        "it holds another part of the rank than its {}", shard.part);
   check(id == info.id && step == info.step && rank == shard.rank, "checkpoint",
         "it belongs to rank {} of step {} of checkpoint {}; rank {} of step {} of checkpoint {} is "
         "expected",
@@ -59,7 +61,7 @@ void check_dataset(const Id& shard, const StoredTensor& tensor, const StoredPiec
 }  // namespace
 
 fs::path shard_path(const fs::path& folder, const StoredShard& shard) {
-  return folder / shards_name / shard_name(shard.rank);
+  return folder / shards_name / shard_name(shard.rank, shard.part);
 }
 
 void check_size(const ReadableFile& file, const StoredShard& shard) {

@@ -96,22 +96,21 @@ void CheckpointWriter::State::agree_on_info() {
   info.id = control.broadcast(info.id, "id of the checkpoint");
 }
 
-// This rank's file and what it holds; a rank without elements writes none.
+// This rank's files and what they hold; a rank without elements writes none.
 CheckpointIndex CheckpointWriter::State::write_shard(const fs::path& folder) const {
   CheckpointIndex index;
-  std::unique_ptr<ShardWriter> shard;
+  RankShards shards(folder, control.rank(), info);
   for (const StagedTensor& staged : tensors) {
     IndexedTensor entry{staged.tensor, staged.aliases, {}};
     for (const StagedPiece& piece : staged.pieces) {
-      if (!shard) shard = std::make_unique<ShardWriter>(folder, control.rank(), info);
       const void* data = static_cast<const char*>(buffer.data()) + piece.begin;
       const int number = static_cast<int>(entry.pieces.size());
       entry.pieces.push_back(
-          shard->add(staged.tensor, number, piece.box, [=](const Box&) { return data; }));
+          shards.add(staged.tensor, number, piece.box, [=](const Box&) { return data; }));
     }
     index.tensors.push_back(std::move(entry));
   }
-  if (shard) index.shards.push_back(shard->finish());
+  index.shards = shards.finish();
   return index;
 }
 

@@ -86,6 +86,15 @@ TEST_P(OldPaths, are_forked_and_averaged) {
   expect_near(nlohmann::json::parse(score).at("loss"), scores_.at("main")[0].at("loss"), "main");
 }
 
+TEST_P(OldPaths, keep_their_moments) {
+  const int64_t last = saved_steps(at("plain")).back();
+  const auto before = tensors_of(checkpoint_of(at("plain"), last));
+  train(at("plain"), "--data-path " + name("sets/text") + " --train-iters 5 --keep-moments 1");
+  EXPECT_EQ(saved_steps(at("plain")).back(), 5);
+  EXPECT_THAT(run_well("prune " + name("plain") + " --yes"), testing::HasSubstr("format 1"));
+  EXPECT_TRUE(before == tensors_of(checkpoint_of(at("plain"), last)));
+}
+
 INSTANTIATE_TEST_SUITE_P(of, OldPaths, testing::Values("paths-1"));
 
 }  // namespace

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include "core/files.h"
 #include "launch/path/pins.h"
+#include "launch/path/retention.h"
 #include "launch/path/run_folder.h"
 #include "tests/support/temporary_folder.h"
 
@@ -15,8 +17,14 @@ inline void save(const RunFolder& run, int64_t step) {
   info.step = step;
   CheckpointStreamWriter writer(run.checkpoints(), info);
   const float value = static_cast<float>(step);
-  writer.add({"/model/x", {1}, DType::f32}, &value);
+  for (const char* group : {"model", "optimizer/exp_avg", "optimizer/exp_avg_sq"}) {
+    writer.add({fmt::format("/{}/x", group), {1}, DType::f32}, &value);
+  }
   writer.finish();
+}
+
+inline void retain(const RunFolder& run, const RetentionOptions& options) {
+  Retention(run, options).apply();
 }
 
 inline std::vector<int64_t> steps_of(const RunFolder& run) {

@@ -174,10 +174,11 @@ TEST_F(Averages, AgainChangeNothing) {
   for (const int64_t step : {2, 4, 6}) save(main_, step, 1);
   average_main("2:4:2", "deep/mean/");
   const std::string id = made("deep/mean").info().id;
-  retain_latest(main_, 2);  // step 2 goes, step 4 still tells whose average it is
+  Retention(main_, {.checkpoints = 2})
+      .apply();  // step 2 goes, step 4 still tells whose average it is
   average_main("2:4:2", "deep/mean");
   EXPECT_EQ(made("deep/mean").info().id, id);
-  retain_latest(main_, 1);
+  Retention(main_, {.checkpoints = 1}).apply();
   average_main("2:4:2", "deep/mean");
   EXPECT_EQ(made("deep/mean").info().id, id);
 }
@@ -227,7 +228,7 @@ TEST_F(Averages, NameTheStepThatRetentionTookMeanwhile) {
   try {
     average({at("main"), parse_steps("1:20:1"), at("mean")}, [&](int64_t done, int64_t all) {
       EXPECT_EQ(all, 3);
-      if (done == 1) retain_latest(main_, 19);
+      if (done == 1) Retention(main_, {.checkpoints = 19}).apply();
     });
     FAIL();
   } catch (const Error& error) {

@@ -20,9 +20,9 @@ using testing::ElementsAre;
 
 TEST_F(Pins, RetentionNeverDeletesAForkPoint) {
   pin(20, make_branch("branch", 20));
-  retain_latest(run_, 2);
+  test::retain(run_, {.checkpoints = 2});
   EXPECT_THAT(steps_of(run_), ElementsAre(20, 30, 40));
-  retain_latest(run_, 0);
+  test::retain(run_, {.checkpoints = 0});
   EXPECT_THAT(steps_of(run_), ElementsAre(20, 30, 40));
 }
 
@@ -32,11 +32,11 @@ TEST_F(Pins, BranchesOfTheSameLastNameHaveAPinEach) {
   pin(10, a);
   pin(10, b);
   fs::remove_all(a);
-  retain_latest(run_, 1);
+  test::retain(run_, {.checkpoints = 1});
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
   fs::remove_all(b);
   remove_pin(run_.folder(), 10, b);
-  retain_latest(run_, 1);
+  test::retain(run_, {.checkpoints = 1});
   EXPECT_THAT(steps_of(run_), ElementsAre(40));
 }
 
@@ -46,7 +46,7 @@ TEST_F(Pins, APinThatMakesNoSenseCounts) {
     write_file_atomically(folder_.path() / fmt::format("pins/step-{:08}--v1.pin", step), text);
   }
   make_branch("v2", 10);
-  retain_latest(run_, 1);
+  test::retain(run_, {.checkpoints = 1});
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 20, 40));
 }
 
@@ -86,7 +86,7 @@ TEST_F(Pins, ALinkThatLeadsNowhereMayLeadToABranch) {
   fs::rename(branch, folder_.path() / "disk/far/away/v1");
   fs::create_directory_symlink(folder_.path() / "disk/far/away/v1", branch);
   fs::rename(folder_.path() / "disk/far/away", folder_.path() / "disk/far/unmounted");
-  retain_latest(run_, 1);
+  test::retain(run_, {.checkpoints = 1});
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
 }
 
@@ -95,7 +95,7 @@ TEST_F(Pins, FragmentsThatABranchNeedsStay) {
   const auto needed = run_.checkpoint(20).folder, other = run_.checkpoint(30).folder;
   fs::remove(needed / "checkpoint.h5");
   fs::create_directory_symlink(other, checkpoint_folder(run_.checkpoints(), 5));
-  retain_latest(run_, 2);
+  test::retain(run_, {.checkpoints = 2});
   EXPECT_TRUE(fs::exists(needed));
   EXPECT_THAT(steps_of(run_),
               ElementsAre(20, 30, 40));  // what a link leads to is not deleted by it
@@ -127,7 +127,7 @@ TEST_F(Pins, APinFollowsABranchThatIsMovedNearby) {
     make_folder((folder.path() / to).parent_path());
     fs::rename(folder.path() / "br/v1", folder.path() / to);
     for (int i = 0; i < 2; ++i) {
-      retain_latest(run, 1);
+      test::retain(run, {.checkpoints = 1});
       EXPECT_THAT(steps_of(run), ElementsAre(10, 30)) << to;
       const auto pins = read_pins(run.folder());
       ASSERT_EQ(pins.size(), 1u) << to;
@@ -136,7 +136,7 @@ TEST_F(Pins, APinFollowsABranchThatIsMovedNearby) {
     }
     fs::remove_all(folder.path() / to);
     write_file_atomically((folder.path() / to).parent_path() / "other", "");
-    retain_latest(run, 1);
+    test::retain(run, {.checkpoints = 1});
     EXPECT_THAT(steps_of(run), ElementsAre(30)) << to;
   }
 }
@@ -154,13 +154,13 @@ TEST_F(Pins, EveryRenamedBranchOfAForkPointKeepsIt) {
   mean.kind = "average";  // needs no fork point, though it has its path's lineage
   mean.lineage.back().step = 20;
   RunFolder(folder_.path() / "br/mean").write(mean);
-  retain_latest(run_, 1);
+  test::retain(run_, {.checkpoints = 1});
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
   fs::remove_all(folder_.path() / "br/w1");
-  retain_latest(run_, 1);
+  test::retain(run_, {.checkpoints = 1});
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
   fs::remove_all(folder_.path() / "br/w2");
-  retain_latest(run_, 1);
+  test::retain(run_, {.checkpoints = 1});
   EXPECT_THAT(steps_of(run_), ElementsAre(40));
 }
 
@@ -168,7 +168,7 @@ TEST_F(Pins, WhatCannotBeReadWhereABranchLayMayBeIt) {
   pin(10, make_branch("br/v1", 10));
   fs::rename(folder_.path() / "br/v1", folder_.path() / "br/v2");
   write_file_atomically(folder_.path() / "br/v2/path.json", "{");
-  retain_latest(run_, 1);
+  test::retain(run_, {.checkpoints = 1});
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 40));
 }
 
@@ -182,7 +182,7 @@ TEST_F(Pins, APinFindsItsBranchWhenTheRunMovedAway) {
   make_folder(disk.path() / "a/full");
   fs::rename(folder_.path(), disk.path() / "a/main");
   const RunFolder moved(disk.path() / "a/main");
-  retain_latest(moved, 1);
+  test::retain(moved, {.checkpoints = 1});
   EXPECT_THAT(steps_of(moved), ElementsAre(10, 40));
   fs::rename(disk.path() / "a/main", folder_.path());
   fs::remove_all(branch);

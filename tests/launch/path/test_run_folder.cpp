@@ -61,7 +61,7 @@ TEST_F(RunFolderTest, NamesTheNearestSavedStep) {
 
 TEST_F(RunFolderTest, FragmentsOfADeletionGoWithTheNextOne) {
   fs::remove(run_.checkpoint(20).folder / "checkpoint.h5");
-  retain_latest(run_, 3);
+  test::retain(run_, {.checkpoints = 3});
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 30, 40));
   EXPECT_FALSE(fs::exists(checkpoint_folder(run_.checkpoints(), 20)));
 }
