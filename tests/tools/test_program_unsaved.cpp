@@ -50,9 +50,9 @@ class Unsaved : public ::testing::Test {
     for (const std::string name : {"every", "main"}) {
       const std::string base = name + "-base", saves = name == "main" ? "4" : "1";
       train(at(base),
-            tiny_path(
-                data_, 4,
-                precision + " --micro-batch-size 2 --save-interval " + saves + " --train-iters 6"),
+            tiny_path(data_, 4,
+                      precision + " --num-layers 2 --micro-batch-size 2 --save-interval " + saves +
+                          " --train-iters 6"),
             tp);
       fork(base, 4, name, "--lr 2e-3 --seed 77 --global-batch-size 6");
       run_well("extend " + at(name) + " --at-step 8 --data-path " + more_);
@@ -60,6 +60,38 @@ class Unsaved : public ::testing::Test {
       train(at(name), go + "18", tp);
       train(at(name), go + "30", pp);
     }
+  }
+
+  // From the random start through two forks, over other batches, seeds and rates: nothing is left
+  // saved.
+  void expect_reached_through_the_lineage() const {
+    for (const char* name : {"main", "main-base"}) fs::remove_all(at(name) + "/checkpoints");
+    const auto said = fork("main", 9, "child");
+    EXPECT_NE(said.find("the random start, makes 9 steps again"), std::string::npos) << said;
+    EXPECT_EQ(fork("main", 9, "child").find("makes"), std::string::npos);  // already so
+    fs::rename(at("main-base"), at("elsewhere"));  // it is not needed any more
+    train(at("child"), "--micro-batch-size 2 --train-iters 10", tp);
+    EXPECT_EQ(replayed("child").outcome, "exact");
+    expect_same("every", "child", 9);
+    expect_same("every", "child", 10);
+    fork("child", 9, "grandchild");
+    train(at("grandchild"), "--micro-batch-size 2 --train-iters 10", tp);
+    expect_same("every", "grandchild", 10);
+  }
+
+  void expect_close_on_another_layout() const {
+    fork("main", 26, "child");
+    train(at("child"), "--micro-batch-size 1 --train-iters 27", {.dp = 2});
+    EXPECT_EQ(replayed("child").outcome, "approximate");
+    EXPECT_NE(replayed("child").difference.find("loss within"), std::string::npos);
+    const auto shown = run_well("inspect " + at("child@27"));
+    EXPECT_NE(shown.find("approximate"), std::string::npos) << shown;
+    // Behind a change of layout that was not saved nothing is exact.
+    fs::remove_all(at("main") + "/checkpoints/step-00000018");
+    fs::remove_all(at("main") + "/checkpoints/step-00000020");
+    fork("main", 19, "behind");
+    train(at("behind"), "--micro-batch-size 2 --train-iters 20", pp);
+    EXPECT_EQ(replayed("behind").outcome, "approximate");
   }
 
   const TemporaryFolder folder_;
@@ -90,42 +122,11 @@ TEST_F(Unsaved, steps_drawn_at_random_have_the_bits_of_saved_ones) {
       EXPECT_TRUE(read_pins(at("main")).empty());
       fs::remove_all(at(child));
     }
-    for (const char* name : {"every", "main", "every-base", "main-base"}) fs::remove_all(at(name));
+    precision.empty() ? expect_close_on_another_layout() : expect_reached_through_the_lineage();
+    for (const char* name : {"every", "main", "every-base", "main-base", "child", "behind"}) {
+      fs::remove_all(at(name));
+    }
   }
-}
-
-// Through two forks to the random start, over other batches, seeds and rates; nothing is left
-// saved.
-TEST_F(Unsaved, steps_are_reached_through_the_lineage) {
-  make_lineages("--bf16");
-  for (const char* name : {"main", "main-base"}) fs::remove_all(at(name) + "/checkpoints");
-  const auto said = fork("main", 9, "child");
-  EXPECT_NE(said.find("the random start, makes 9 steps again"), std::string::npos) << said;
-  EXPECT_EQ(fork("main", 9, "child").find("makes"), std::string::npos);  // already so
-  fs::rename(at("main-base"), at("elsewhere"));  // it is not needed any more
-  train(at("child"), "--micro-batch-size 2 --train-iters 10", tp);
-  EXPECT_EQ(replayed("child").outcome, "exact");
-  expect_same("every", "child", 9);
-  expect_same("every", "child", 10);
-  fork("child", 9, "grandchild");
-  train(at("grandchild"), "--micro-batch-size 2 --train-iters 10", tp);
-  expect_same("every", "grandchild", 10);
-}
-
-TEST_F(Unsaved, steps_come_out_close_on_another_layout) {
-  make_lineages("");
-  fork("main", 26, "child");
-  train(at("child"), "--micro-batch-size 1 --train-iters 27", {.dp = 2});
-  EXPECT_EQ(replayed("child").outcome, "approximate");
-  EXPECT_NE(replayed("child").difference.find("loss within"), std::string::npos);
-  const auto shown = run_well("inspect " + at("child@27"));
-  EXPECT_NE(shown.find("approximate"), std::string::npos) << shown;
-  // Behind a change of layout that was not saved nothing is exact.
-  fs::remove_all(at("main") + "/checkpoints/step-00000018");
-  fs::remove_all(at("main") + "/checkpoints/step-00000020");
-  fork("main", 19, "behind");
-  train(at("behind"), "--micro-batch-size 2 --train-iters 20", pp);
-  EXPECT_EQ(replayed("behind").outcome, "approximate");
 }
 
 TEST_F(Unsaved, steps_that_differ_stop_unless_accepted) {
