@@ -1,7 +1,6 @@
 #pragma once
 
-#include <span>
-
+#include "launch/engine/engine.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/specification.h"
 #include "parallel/checkpoint/checkpoint.h"
@@ -14,9 +13,9 @@ class Saver {
  public:
   // `keep`: so many of the newest steps; 0: all. What is referred to must outlive it.
   Saver(const RunFolder& run, const PathSpecification& path, const Mesh& mesh, int64_t keep);
-  // The state that all ranks have behind the step, at rest; `loss` is of its batch. Collective;
+  // What the engines of all ranks have behind the step, whose batch has the `loss`. Collective;
   // errors are agreed on.
-  void save(int64_t step, int64_t samples, double loss, std::span<const ShardedTensor> state);
+  void save(int64_t step, int64_t samples, double loss, Engine& engine);
 
  private:
   const RunFolder& run_;

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/logging.h"
+#include "launch/path/average_document.h"
 #include "launch/path/pins.h"
 
 namespace fs = std::filesystem;
@@ -33,6 +34,18 @@ void remove_fragments(const fs::path& run, const std::vector<CheckpointEntry>& e
   }
 }
 
+// The newest ones and fork points.
+std::vector<int64_t> steps_that_stay(const RunFolder& run,
+                                     const std::vector<CheckpointEntry>& entries, int64_t excess) {
+  std::vector<int64_t> steps;
+  for (const auto& entry : entries) {
+    if (excess-- <= 0 || std::ranges::any_of(pins_of(run.folder(), entry.step), &Pin::counts)) {
+      steps.push_back(entry.step);
+    }
+  }
+  return steps;
+}
+
 }  // namespace
 
 void retain_latest(const RunFolder& run, int64_t keep) {
@@ -41,9 +54,12 @@ void retain_latest(const RunFolder& run, int64_t keep) {
   remove_fragments(run.folder(), entries);
   std::erase_if(entries, [](const CheckpointEntry& e) { return !e.complete; });
   const auto excess = static_cast<int64_t>(entries.size()) - keep;
-  if (excess > 0) follow_branches(run.folder());
+  if (excess <= 0) return;
+  follow_branches(run.folder());
+  const auto members = steps_needed_by_averages(run, steps_that_stay(run, entries, excess));
   for (int64_t i = 0; i < excess; ++i) {
     const auto& entry = entries[static_cast<size_t>(i)];
+    if (std::ranges::find(members, entry.step) != members.end()) continue;
     const FileLock lock = lock_pins(run.folder());
     if (!lock.held()) return;  // the next time
     const auto pins =
