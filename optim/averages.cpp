@@ -47,12 +47,22 @@ int64_t Averages::bytes_needed(std::span<const AverageRecord> records, DType wei
 }
 
 Averages::Averages(std::vector<AverageRecord> records, const SavedState& state,
-                   const FlatBuffers& buffers)
-    : state_(state) {
+                   const FlatBuffers& buffers, Device where)
+    : state_(state), weights_device_(buffers.options().device) {
   if (records.empty()) return;
   const int64_t elements = buffers.shard_elements();
-  arena_ = Arena("averages", bytes_needed(records, buffers.options().dtype, elements),
-                 buffers.options().device);
+  const DType type = buffers.options().dtype;
+  const int64_t bytes = bytes_needed(records, type, elements);
+  if (where == weights_device_) {
+    arena_ = Arena("averages", bytes, where);
+  } else {
+    check(where == Device::cpu, "averages", "averages on {} of weights on {}", name_of(where),
+          name_of(weights_device_));
+    arena_ = Arena::pinned("averages", bytes + Arena::footprint({elements}, DType::f32) +
+                                           Arena::footprint({elements}, type));
+    staged_ = arena_.allocate({elements}, DType::f32, "weights");
+    rounded_ = arena_.allocate({elements}, type, "a mean");
+  }
   if (!state.has_own_master()) kept_ = arena_.allocate({elements}, DType::f32, "raw weights");
   for (AverageRecord& record : records) {
     Held held;
@@ -77,32 +87,49 @@ Tensor Averages::row(const Held& held, size_t member) const {
   return held.ring.slice(0, at, at + 1).view({held.mean.elements()});
 }
 
-void Averages::take(Held& held, const ShardRun& run) const {
+bool Averages::apart() const { return static_cast<bool>(staged_); }
+
+ops::Context Averages::context() {
+  return apart() ? ops::Context{host_, host_scratch_} : state_.context();
+}
+
+Tensor Averages::arrived(const ShardRun& run) {
   const Tensor weights = state_.master(run);
-  const ops::Context& context = state_.context();
+  if (!apart()) return weights;
+  const Tensor here = run.in_shard(staged_);
+  copy_bytes(here.data, weights.data, weights.bytes(), state_.context().stream);
+  return here;
+}
+
+void Averages::take(Held& held, const ShardRun& run, const Tensor& weights) {
   const AverageRecord& record = held.record;
   switch (record.spec.kind) {
     case Kind::ema:
-      ops::move_towards(context, weights, record.count == 1 ? 1.0 : 1.0 - record.spec.beta,
+      ops::move_towards(context(), weights, record.count == 1 ? 1.0 : 1.0 - record.spec.beta,
                         run.in_shard(held.mean));
       break;
     case Kind::swa:
-      ops::move_towards(context, weights, 1.0 / static_cast<double>(record.count),
+      ops::move_towards(context(), weights, 1.0 / static_cast<double>(record.count),
                         run.in_shard(held.mean));
       break;
     case Kind::lawa:
-      ops::copy(context, weights, run.in_shard(row(held, record.members.size() - 1)));
+      ops::copy(context(), weights, run.in_shard(row(held, record.members.size() - 1)));
       break;
     case Kind::running:
-      ops::add_to_sum(context, weights, run.in_shard(held.sum));
+      ops::add_to_sum(context(), weights, run.in_shard(held.sum));
       break;
   }
 }
 
 void Averages::take(int64_t step) {
+  std::vector<Tensor> weights;
   for (Held& held : held_) {
     AverageRecord& record = held.record;
     if (!record.takes(step)) continue;
+    if (weights.empty()) {
+      for (const ShardRun& run : state_.runs().all) weights.push_back(arrived(run));
+      if (apart()) state_.context().stream.synchronize();
+    }
     ++record.count;
     if (record.spec.kind == Kind::lawa) {
       if (std::ssize(record.members) == record.spec.k) {
@@ -111,34 +138,46 @@ void Averages::take(int64_t step) {
       }
       record.members.push_back(step);
     }
-    for (const ShardRun& run : state_.runs().all) take(held, run);
+    for (size_t i = 0; i < weights.size(); ++i) take(held, state_.runs().all[i], weights[i]);
   }
 }
 
-void Averages::settle(Held& held) const {
+void Averages::settle(Held& held) {
   const AverageRecord& record = held.record;
   if (record.spec.kind == Kind::lawa) {
-    ops::mean_of_ring(state_.context(), held.ring, held.first, std::ssize(record.members),
-                      held.mean);
+    ops::mean_of_ring(context(), held.ring, held.first, std::ssize(record.members), held.mean);
   }
   if (record.spec.kind == Kind::running) {
-    ops::mean_of_sum(state_.context(), held.sum, record.count, held.mean);
+    ops::mean_of_sum(context(), held.sum, record.count, held.mean);
   }
 }
 
 void Averages::show(size_t i) {
   settle(held_[i]);
+  if (apart()) state_.context().stream.synchronize();  // for the mean shown before
   for (const ShardRun& run : state_.runs().all) {
     const Tensor weights = state_.weights(run);
-    if (kept_) ops::copy(state_.context(), weights, run.in_shard(kept_));
-    ops::cast(state_.context(), run.in_shard(held_[i].mean), weights);
+    const Tensor mean = run.in_shard(held_[i].mean);
+    Stream& stream = state_.context().stream;
+    if (kept_) copy_bytes(run.in_shard(kept_).data, weights.data, weights.bytes(), stream);
+    if (!apart()) {
+      ops::cast(state_.context(), mean, weights);
+      continue;
+    }
+    const Tensor rounded = run.in_shard(rounded_);
+    ops::cast(context(), mean, rounded);
+    copy_bytes(weights.data, rounded.data, rounded.bytes(), stream);
   }
 }
 
 void Averages::restore() {
   for (const ShardRun& run : state_.runs().all) {
-    const Tensor raw = kept_ ? run.in_shard(kept_) : state_.master(run);
-    ops::cast(state_.context(), raw, state_.weights(run));
+    const Tensor weights = state_.weights(run);
+    if (kept_) {
+      copy_bytes(weights.data, run.in_shard(kept_).data, weights.bytes(), state_.context().stream);
+    } else {
+      ops::cast(state_.context(), state_.master(run), weights);
+    }
   }
 }
 

@@ -40,8 +40,13 @@ struct AverageRecord {
 //   running  sum / n
 class Averages {
  public:
-  // `state` gives the weights; it and the buffers must outlive this object.
-  Averages(std::vector<AverageRecord> records, const SavedState& state, const FlatBuffers& buffers);
+  // `state` gives the weights; it and the buffers must outlive this object. In the memory of
+  // `where`: in the host's, weights on a GPU are waited for and copied at steps that are taken, and
+  // the CPU computes.
+  Averages(std::vector<AverageRecord> records, const SavedState& state, const FlatBuffers& buffers,
+           Device where);
+  // With a copy of the raw weights where they are the master; on the host of a GPU not this, but
+  // what is copied.
   static int64_t bytes_needed(std::span<const AverageRecord> records, DType weights,
                               int64_t shard_elements);
 
@@ -75,8 +80,11 @@ class Averages {
     Tensor sum;         // running: f64 [shard]
     int64_t first = 0;  // lawa: the row of its oldest member
   };
-  void take(Held& held, const ShardRun& run) const;
-  void settle(Held& held) const;  // the mean is that of the members or the sum
+  bool apart() const;  // on the host of a GPU
+  ops::Context context();
+  Tensor arrived(const ShardRun& run);  // the master weights, where the averages are
+  void take(Held& held, const ShardRun& run, const Tensor& weights);
+  void settle(Held& held);  // the mean is that of the members or the sum
   Tensor row(const Held& held, size_t member) const;
   void add(std::vector<ShardedTensor>& all, const std::string& group, const Tensor& shard,
            StateUse use) const;
@@ -85,7 +93,12 @@ class Averages {
   const SavedState& state_;
   Arena arena_;
   std::vector<Held> held_;
-  Tensor kept_;  // f32 [shard]: the raw weights while a mean is shown, where they are the master
+  Device weights_device_;
+  Stream host_;
+  Scratch host_scratch_;
+  Tensor staged_;   // apart: f32 [shard], weights on their way from the GPU
+  Tensor rounded_;  // apart: [shard] in the weights' type, a mean on its way to the GPU
+  Tensor kept_;     // f32 [shard]: the raw weights while a mean is shown, where they are the master
 };
 
 }  // namespace switchyard

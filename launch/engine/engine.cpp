@@ -29,7 +29,8 @@ Engine::Engine(const EngineOptions& options, const Mesh& mesh)
       optimizer_options_(optimizer_options(options)),
       sync_(model_.buffers(), mesh, context()),
       optimizer_(model_.buffers(), mesh, optimizer_options_, context()),
-      averages_(options.averages, optimizer_.state(), model_.buffers()),
+      averages_(options.averages, optimizer_.state(), model_.buffers(),
+                options.averages_on_host ? Device::cpu : options.device),
       outcomes_(options.device,
                 options.cuda_graph ? options.step_limit : std::chrono::milliseconds(0)),
       remarks_(mesh.world->control()) {}

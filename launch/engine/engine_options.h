@@ -22,6 +22,7 @@ struct EngineOptions {
   uint64_t seed = 0;
   DistributedOptimizer::Options optimizer;
   std::vector<AverageRecord> averages;  // of a training's weights
+  bool averages_on_host = false;        // on a GPU
   bool training = true;                 // false: weights and forward passes only
   Device device = Device::cpu;          // of everything that the engine holds
   int64_t head_chunk = 0;               // rows whose logits live at once; 0: all of a microbatch

@@ -351,6 +351,12 @@ std::vector<OptionSpec> run_options() {
            .help = "averages of the weights while training: ema:beta=B,every=N lawa:k=K,every=N "
                    "swa:from=STEP,every=N running, each also as NAME=...; kept until dropped",
            .megatron = "-"},
+          {.name = "average-device",
+           .kind = text,
+           .group = group,
+           .help = "on a GPU: the memory that averages are in, gpu (the usual one) or host",
+           .allowed = one_of({"gpu", "host"}),
+           .megatron = "-"},
           {.name = "drop-average",
            .kind = list,
            .group = group,

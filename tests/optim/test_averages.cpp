@@ -2,6 +2,8 @@
 // tested with the whole program.
 #include "optim/averages.h"
 
+#include <fmt/core.h>
+
 #include <mutex>
 
 #include "tests/optim/optimizer_rank.h"
@@ -21,19 +23,34 @@ std::vector<AverageRecord> all_kinds() {
           {.spec = {.name = "running", .kind = Kind::running}, .since = 1}};
 }
 
-class AveragesTest : public testing::TestWithParam<Device> {};
-INSTANTIATE_TEST_SUITE_P(All, AveragesTest, testing::ValuesIn(devices()), test::device_name);
+// On each device, and of a GPU's weights in the host's memory.
+class AveragesTest : public testing::TestWithParam<std::pair<Device, Device>> {
+ protected:
+  static Device device() { return GetParam().first; }
+  static Device where() { return GetParam().second; }
+};
+std::vector<std::pair<Device, Device>> places() {
+  std::vector<std::pair<Device, Device>> all;
+  for (const Device device : devices()) {
+    all.emplace_back(device, device);
+    if (device != Device::cpu) all.emplace_back(device, Device::cpu);
+  }
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(All, AveragesTest, testing::ValuesIn(places()), [](const auto& place) {
+  return fmt::format("{}_in_{}", name_of(place.param.first), name_of(place.param.second));
+});
 
 // What is shown is the mean, gathered; what comes back is the raw weights with their bits.
 TEST_P(AveragesTest, AreSavedShownAndTakenAway) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    const RankSetup setup{.layout = {.tp = 2, .dp = 2}, .dtype = dtype, .device = GetParam()};
+    const RankSetup setup{.layout = {.tp = 2, .dp = 2}, .dtype = dtype, .device = device()};
     std::vector<State> steps(7);
     State saved, before, after;
     std::mutex mutex;
     run_thread_ranks(4, delayed(3), [&](Communicator& world) {
       Rank rank(setup, world);
-      Averages averages(all_kinds(), rank.optimizer.state(), rank.buffers);
+      Averages averages(all_kinds(), rank.optimizer.state(), rank.buffers, where());
       const auto keep = [&](State& all, const std::vector<ShardedTensor>& tensors) {
         rank.stream.synchronize();
         const std::lock_guard lock(mutex);
@@ -87,8 +104,8 @@ TEST_P(AveragesTest, AreSavedShownAndTakenAway) {
 TEST_P(AveragesTest, GoOnFromWhatWasSaved) {
   const test::TemporaryFolder folder;
   run_thread_ranks(1, {}, [&](Communicator& world) {
-    Rank rank({.device = GetParam()}, world);
-    Averages first(all_kinds(), rank.optimizer.state(), rank.buffers);
+    Rank rank({.device = device()}, world);
+    Averages first(all_kinds(), rank.optimizer.state(), rank.buffers, where());
     for (int step = 1; step <= 5; ++step) {
       rank.step(step);
       first.take(step);
@@ -103,7 +120,7 @@ TEST_P(AveragesTest, GoOnFromWhatWasSaved) {
     rank.stream.synchronize();
     writer.stage(info, tensors);
     writer.commit();
-    Averages second(records, rank.optimizer.state(), rank.buffers);
+    Averages second(records, rank.optimizer.state(), rank.buffers, where());
     CheckpointReader(checkpoint_folder(folder.path(), 5)).read_and_check(second.to_load({}));
     for (int step = 6; step <= 9; ++step) {
       rank.step(step);
