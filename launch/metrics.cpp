@@ -74,6 +74,11 @@ void MetricsLog::write(const StepMetrics& m) {
   }
   if (m.validation_loss) line["validation_loss"] = *m.validation_loss;
   for (const auto& each : m.validation_losses) line["validation_losses"][each.set] = each.loss;
+  for (const auto& each : m.validation_averages) {
+    Json& average = line["validation_averages"][each.average];
+    average["loss"] = each.loss;
+    for (const auto& set : each.sets) average["losses"][set.set] = set.loss;
+  }
   if (m.loss_scale) {
     line["loss_scale"] = m.loss_scale->scale;
     line["skipped"] = m.loss_scale->skipped;
@@ -132,6 +137,16 @@ std::string validation_line(const StepMetrics& m) {
   for (const auto& each : m.validation_losses) {
     line += fmt::format("{} {} {} ({} samples)", &each == &m.validation_losses[0] ? ":" : ",",
                         each.set, show_loss(each.loss), each.samples);
+  }
+  return line;
+}
+
+std::string averages_line(const StepMetrics& m) {
+  if (m.validation_averages.empty()) return "";
+  std::string line = fmt::format("step {}: validation loss of averages:", m.step);
+  for (const auto& each : m.validation_averages) {
+    line += fmt::format("{} {} {}", &each == &m.validation_averages[0] ? "" : ",", each.average,
+                        show_loss(each.loss));
   }
   return line;
 }

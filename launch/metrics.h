@@ -33,6 +33,13 @@ struct StepMetrics {
     double loss = 0;
   };
   std::vector<SetLoss> validation_losses;
+  // With the weights of each average that has a value, on the same sample.
+  struct AverageLoss {
+    std::string average;
+    double loss = 0;
+    std::vector<SetLoss> sets;
+  };
+  std::vector<AverageLoss> validation_averages;
   // In fp16: the scale of this step's backward, whether it overflowed so that nothing was changed,
   // and how many steps of the path's lineage have.
   struct LossScale {
@@ -63,6 +70,7 @@ std::string console_line(const StepMetrics& metrics, int64_t last_step, double s
 
 // Lines of their own, whatever the interval: a validation; in fp16 an overflow. Empty: nothing.
 std::string validation_line(const StepMetrics& metrics);
+std::string averages_line(const StepMetrics& metrics);
 std::string loss_scale_line(const StepMetrics& metrics);
 
 }  // namespace switchyard

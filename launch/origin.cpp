@@ -1,5 +1,7 @@
 #include "launch/origin.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "data/progress.h"
 #include "launch/path/fork_point.h"
@@ -45,7 +47,30 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
   return Origin{point.parent, point.entry, true};
 }
 
-void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
+SavedAverages find_averages(const std::optional<Origin>& origin, Communicator& world) {
+  if (!origin || origin->is_parent) return {};
+  constexpr const char* document = "averages";
+  CheckpointInfo info;
+  world.control().agree([&] {
+    if (world.rank() != 0) return;
+    try {
+      info = CheckpointReader(origin->entry.folder).info();
+    } catch (const Error& problem) {
+      refuse_damaged(*origin, problem);
+    }
+  });
+  const std::string text = world.control().broadcast(info.documents[document], document);
+  SavedAverages found;
+  world.control().agree([&] {
+    info.step = origin->entry.step;
+    info.documents.erase(document);
+    if (!text.empty()) info.documents[document] = text;
+    found = averages_in(info);
+  });
+  return found;
+}
+
+void load(const Origin& origin, const Mesh& mesh, Engine& engine, const SavedAverages& averages) {
   const int rank = mesh.world->rank(), ranks = mesh.world->size();
   std::optional<CheckpointReader> reader;
   std::vector<int32_t> checked;
@@ -63,10 +88,13 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine) {
     Progress progress(fmt::format("reading step {}", reader->info().step), reader->bytes() / ranks,
                       rank == 0);
     checked = engine.state().load(*reader, [&](int64_t bytes) { progress.add(bytes); });
+    const auto more = load_averages(*reader, averages, engine);
+    for (size_t i = 0; i < checked.size(); ++i) checked[i] = std::max(checked[i], more[i]);
   });
   Stream host;
   mesh.world->all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
   attempt([&] { verify_rest_with_progress(*reader, checked, rank, ranks); });
+  load_left_out_members(origin.folder, origin.entry.step, averages, mesh, engine);
   engine.gather_after_load();
 }
 

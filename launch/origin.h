@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "launch/average_state.h"
 #include "launch/engine/engine.h"
 #include "launch/path/run_folder.h"
 #include "parallel/mesh.h"
@@ -21,10 +22,15 @@ struct Origin {
 std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification& path,
                                   const Settings& given);
 
-// Reads weights, moments and counters. Collective; errors, which say what else there is to go on
-// from, are agreed on. What a rank reads is checked on the way; what nobody has read whole, each
-// then checks a part of.
-void load(const Origin& origin, const Mesh& mesh, Engine& engine);
+// The averages in a path's own checkpoint; none at a random start or a fork point, as a branch
+// inherits none. Rank 0 reads for all. Collective; errors are agreed on.
+SavedAverages find_averages(const std::optional<Origin>& origin, Communicator& world);
+
+// Reads weights, moments and counters, and of the averages those that the engine has. Collective;
+// errors, which say what else there is to go on from, are agreed on. What a rank reads is checked
+// on the way; what nobody has read whole, each then checks a part of.
+void load(const Origin& origin, const Mesh& mesh, Engine& engine,
+          const SavedAverages& averages = {});
 
 // At a branch's start from its parent: whether it has to keep the fork point itself, as nothing can
 // be written into the parent. Otherwise the parent keeps it from here on. Collective.

@@ -139,8 +139,7 @@ bool make_fork_point(const RunFolder& run, PathSpecification& path, const Replay
     if (leads) run.write(path);
   });
   const CheckpointInfo info = info_of(plan, path, loss);
-  Saver(run, path, mesh, {})
-      .save(info.step, info.samples, info.loss, engine->state().tensors(StateUse::save));
+  Saver(run, path, mesh, {}).save(info.step, info.samples, info.loss, *engine);
   if (leads) let_go(plan, run);
   return true;
 }

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/average_state.h"
 #include "parallel/comm/control_plane.h"
 
 namespace switchyard {
@@ -26,12 +27,13 @@ std::string lineage_document(const PathSpecification& path) {
 
 Saver::Saver(const RunFolder& run, const PathSpecification& path, const Mesh& mesh,
              const RetentionOptions& keep)
-    : path_(path),
+    : run_(run),
+      path_(path),
       mesh_(mesh),
       retention_(run, keep),
       writer_(run.checkpoints(), *mesh.checkpoint) {}
 
-void Saver::save(int64_t step, int64_t samples, double loss, std::span<const ShardedTensor> state) {
+void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
   const auto begin = std::chrono::steady_clock::now();
   const bool leads = mesh_.world->rank() == 0;
   CheckpointInfo info;
@@ -46,6 +48,8 @@ void Saver::save(int64_t step, int64_t samples, double loss, std::span<const Sha
     if (leads) retention_.apply();
   };
   control.agree(retain);  // of a start that keeps fewer; a disk may be full
+  auto state = engine.state().tensors(StateUse::save);
+  add_averages(run_, step, engine, mesh_, state, info.documents);  // whose members stay from now on
   control.agree([&] { writer_.stage(info, state); });
   control.agree([&] { writer_.commit(); });
   control.agree(retain);

@@ -1,7 +1,6 @@
 #pragma once
 
-#include <span>
-
+#include "launch/engine/engine.h"
 #include "launch/path/retention.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/specification.h"
@@ -16,11 +15,12 @@ class Saver {
   // What is referred to must outlive it.
   Saver(const RunFolder& run, const PathSpecification& path, const Mesh& mesh,
         const RetentionOptions& keep);
-  // The state that all ranks have behind the step, at rest; `loss` is of its batch. Collective;
+  // What the engines of all ranks have behind the step, whose batch has the `loss`. Collective;
   // errors are agreed on.
-  void save(int64_t step, int64_t samples, double loss, std::span<const ShardedTensor> state);
+  void save(int64_t step, int64_t samples, double loss, Engine& engine);
 
  private:
+  const RunFolder& run_;
   const PathSpecification& path_;
   const Mesh& mesh_;
   Retention retention_;

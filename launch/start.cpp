@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/path/average_option.h"
 #include "launch/path/goal.h"
 #include "launch/path/retention.h"
 #include "launch/path/specification_checks.h"
@@ -113,6 +114,16 @@ void report_origin(const RunFolder& run, const PathSpecification& path, const St
                                   remembered.empty() ? "" : "; as before: ", remembered)));
 }
 
+void report_averages(const Start& start) {
+  for (const AverageRecord& record : start.options.averages) {
+    log::info("average {} {} behind step {}", show(record.spec),
+              std::ranges::count(start.averages.records, record.spec, &AverageRecord::spec) > 0
+                  ? "goes on; it began"
+                  : "begins",
+              record.since);
+  }
+}
+
 }  // namespace
 
 std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obtained,
@@ -129,9 +140,12 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
     if (!obtained.is_new && !start.replay) start.origin = find_origin(run, path, given);
     start.step = start.origin ? start.origin->entry.step : path.start_step();
   });
+  world.control().agree([&] { averages_given(given); });
   if (is_reached(run, path, given, settings, start.step, world)) return std::nullopt;
+  start.averages = find_averages(start.origin, world);
   world.control().agree([&] {
     start.options = engine_options(path, settings, true);
+    start.options.averages = settle_averages(start.averages.records, given, start.step);
     check_engine(start.options, layout);
     check_learns(path, settings, start.step);
   });
@@ -141,6 +155,7 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
     start.record = {last.number + 1, start.step, layout, start.options.device, settings};
     if (world.rank() != 0) return;
     report_origin(run, path, start, show_remembered(given, last.remembered));
+    report_averages(start);
     report_end(path, start, given);
   });
   return start;

@@ -23,6 +23,7 @@ struct Start {
   std::unique_ptr<TrainingData> data;
   std::vector<ValidationSource> validation;
   StartRecord record;
+  SavedAverages averages;  // of its checkpoint; options.averages are those that it goes on with
 };
 
 // Looks up where the path stands, checks what the options given ask for, opens what will be read

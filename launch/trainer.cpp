@@ -97,7 +97,7 @@ void report_start(const PathSpecification& path, const Start& start, const Mesh&
 // What was loaded from another path's checkpoint becomes this path's own.
 void save_origin(const Origin& origin, Engine& engine, Saver& saver) {
   const CheckpointInfo info = CheckpointReader(origin.entry.folder).info();
-  saver.save(info.step, info.samples, info.loss, engine.state().tensors(StateUse::save));
+  saver.save(info.step, info.samples, info.loss, engine);
 }
 
 }  // namespace
@@ -127,7 +127,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
     if (obtained.is_new) settle_new(run, obtained);
     if (was_timed) keep_matmul_choices(run.folder());
   });
-  if (start->origin) load(*start->origin, mesh, *engine);
+  if (start->origin) load(*start->origin, mesh, *engine, start->averages);
   report_start(path, *start, mesh, *engine);
   engine->rehearse();
   world.control().agree([&] {  // steps behind the origin are given up once all else has succeeded

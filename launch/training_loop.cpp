@@ -109,10 +109,19 @@ void TrainingLoop::measure_memory() {
 }
 
 void TrainingLoop::add_validation(StepMetrics& m) {
-  auto losses =
-      validate(path_, settings_, *start_.data, start_.validation, m.step, engine_.model());
+  const auto losses_of = [&](ModelRunner& model) {
+    return validate(path_, settings_, *start_.data, start_.validation, m.step, model);
+  };
+  auto losses = losses_of(engine_.model());
   m.validation_loss = losses.mean;
   m.validation_losses = std::move(losses.sets);
+  const Averages& averages = engine_.averages();
+  for (size_t i = 0; i < averages.size(); ++i) {
+    if (!averages.has_value(i)) continue;
+    engine_.with_average(i, [&](ModelRunner& model) { losses = losses_of(model); });
+    m.validation_averages.push_back(
+        {averages.record(i).spec.name, losses.mean, std::move(losses.sets)});
+  }
 }
 
 // A record or log that cannot be written is told to the other ranks with the next step.
@@ -132,7 +141,7 @@ void TrainingLoop::show(const StepMetrics& m) {
     const double each = seconds_since(begin_) / static_cast<double>(m.step - first_step_);
     log::info("{}", console_line(m, last_step_, each * static_cast<double>(last_step_ - m.step)));
   }
-  for (const auto& line : {loss_scale_line(m), validation_line(m)}) {
+  for (const auto& line : {loss_scale_line(m), validation_line(m), averages_line(m)}) {
     if (!line.empty()) log::info("{}", line);
   }
 }
@@ -176,7 +185,7 @@ ExitCode TrainingLoop::run_steps(int64_t step) {
     if (!ends && !is_pause(step)) continue;
     engine_.remarks().agree_on_failures();
     if (ends || is_due("save-interval", step)) {
-      saver_.save(step, last.samples, last.loss, engine_.state().tensors(StateUse::save));
+      saver_.save(step, last.samples, last.loss, engine_);
     }
     if (step == last_step_) return ExitCode::reached;
     if (stop_ && leads) log::info("stopping after step {}, as a signal asked", step);

@@ -113,6 +113,16 @@ std::vector<ShardedTensor> SavedState::list(StateUse use, const Chosen& chosen) 
   return tensors;
 }
 
+std::vector<ShardedTensor> SavedState::shard_tensors(std::string_view group, const Tensor& shard,
+                                                     StateUse use) const {
+  const Held held{{.group = std::string(group)}, shard};
+  std::vector<ShardedTensor> tensors;
+  for (size_t i = 0; i < buffers_.parameters().size(); ++i) {
+    tensors.push_back(of_parameter(held, static_cast<int>(i), use));
+  }
+  return tensors;
+}
+
 std::vector<ShardedTensor> SavedState::tensors(StateUse use) const {
   return list(use, [](const Held&) { return true; });
 }

@@ -56,6 +56,9 @@ class SavedState {
   void updated(const Tensor& scalars);  // an update has been queued
   // All names of this rank's parameters are listed, also those it has no pieces of.
   std::vector<ShardedTensor> tensors(StateUse use) const;
+  // A tensor of [shard elements] that is not among the sources, as a group beside theirs.
+  std::vector<ShardedTensor> shard_tensors(std::string_view group, const Tensor& shard,
+                                           StateUse use) const;
   // Memory must be at rest. Throws Error naming the first tensor that is not there and should be,
   // or a damaged one. Returns which stored pieces were checked: CheckpointReader::read_and_check.
   std::vector<int32_t> load(const CheckpointReader& reader,

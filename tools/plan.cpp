@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "launch/engine/gpu_models.h"
+#include "launch/path/average_option.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/run_settings.h"
 #include "tools/command_support.h"
@@ -107,6 +108,7 @@ Planned plan(const Command& command) {
   if (!run.has("device") || device_named(run.text("device")) == Device::cuda) {
     p.engine.device = Device::cuda;
   }
+  p.engine.averages = settle_averages({}, command.given, 0);
   check_engine(p.engine, p.layout);
   return p;
 }

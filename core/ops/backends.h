@@ -87,6 +87,11 @@ auto on_device(Device device, void (*cpu)(Parameters...), void (*cuda)(Parameter
   void cross_entropy(const Context&, const Tensor& logits, const Tensor& targets,                  \
                      const VocabularyPart&, const Tensor& loss, const GradientScale&);             \
   void adamw(const Context&, const AdamWTensors&, const Tensor& scalars, const AdamWOptions&);     \
+  void move_towards(const Context&, const Tensor& x, double share, const Tensor& mean);            \
+  void add_to_sum(const Context&, const Tensor& x, const Tensor& sum);                             \
+  void mean_of_sum(const Context&, const Tensor& sum, int64_t count, const Tensor& mean);          \
+  void mean_of_ring(const Context&, const Tensor& ring, int64_t first, int64_t count,              \
+                    const Tensor& mean);                                                           \
   void fill(const Context&, const Tensor& x, float value);                                         \
   void copy(const Context&, const Tensor& from, const Tensor& to);                                 \
   void cast(const Context&, const Tensor& from, const Tensor& to);                                 \

@@ -93,6 +93,16 @@ void adamw(const Context&, const AdamWTensors&, const Tensor&, const AdamWOption
   missing("adamw");
 }
 
+void move_towards(const Context&, const Tensor&, double, const Tensor&) { missing("move_towards"); }
+
+void add_to_sum(const Context&, const Tensor&, const Tensor&) { missing("add_to_sum"); }
+
+void mean_of_sum(const Context&, const Tensor&, int64_t, const Tensor&) { missing("mean_of_sum"); }
+
+void mean_of_ring(const Context&, const Tensor&, int64_t, int64_t, const Tensor&) {
+  missing("mean_of_ring");
+}
+
 void fill(const Context&, const Tensor&, float) { missing("fill"); }
 
 void copy(const Context&, const Tensor&, const Tensor&) { missing("copy"); }

@@ -29,6 +29,8 @@ Engine::Engine(const EngineOptions& options, const Mesh& mesh)
       optimizer_options_(optimizer_options(options)),
       sync_(model_.buffers(), mesh, context()),
       optimizer_(model_.buffers(), mesh, optimizer_options_, context()),
+      averages_(options.averages, optimizer_.state(), model_.buffers(),
+                options.averages_on_host ? Device::cpu : options.device),
       outcomes_(options.device,
                 options.cuda_graph ? options.step_limit : std::chrono::milliseconds(0)),
       remarks_(mesh.world->control()) {}
@@ -100,9 +102,12 @@ void Engine::queue_step(int64_t step, double learning_rate, const ReadSample& re
   };
   if (graph_.takes_next_step()) {
     replay_step(batches, step, send_numbers());
+    averages_.take(step);
   } else {
     backward_step(batches, step);
     update(send_numbers());
+    averages_.take(step);
+    sync_.start_gathering_weights();
   }
   outcomes_.push(step, optimizer_.outcome(), stream);
 }
@@ -115,6 +120,7 @@ void Engine::replay_step(std::span<const TokenBatch> batches, int64_t step,
   graph_.launch(step, context().stream, [&] {
     backward_step(batches, step);
     update(numbers);
+    sync_.start_gathering_weights();
     sync_.wait_for_weights();
   });
 }
@@ -124,7 +130,6 @@ void Engine::update(const InputRing::DeviceNumbers& numbers) {
                    .tokens = model_.counts() ? numbers.tokens : Tensor(),
                    .remarks = numbers.remarks},
                   numbers.learning_rate);
-  sync_.start_gathering_weights();
 }
 
 Engine::StepResult Engine::finish_step() {
@@ -166,6 +171,21 @@ SavedState& Engine::state() {
   sync_.wait_for_weights();
   context().stream.synchronize();
   return optimizer_.state();
+}
+
+Averages& Engine::averages() {
+  sync_.wait_for_weights();
+  context().stream.synchronize();
+  return averages_;
+}
+
+void Engine::with_average(size_t average, const std::function<void(ModelRunner& model)>& body) {
+  sync_.wait_for_weights();
+  averages_.show(average);
+  sync_.gather_weights();
+  body(model_);
+  averages_.restore();
+  sync_.gather_weights();
 }
 
 void Engine::gather_after_load() {

@@ -9,6 +9,7 @@
 #include "launch/engine/outcome_queue.h"
 #include "launch/engine/step_graph.h"
 #include "launch/engine/step_remarks.h"
+#include "optim/averages.h"
 #include "optim/distributed_optimizer.h"
 #include "optim/gradient_sync.h"
 
@@ -58,6 +59,11 @@ class Engine {
   // all then call gather_after_load(), which brings the weights to every rank.
   SavedState& state();
   void gather_after_load();
+  // At rest, too: to save, or to load beside the state.
+  Averages& averages();
+  // Calls the body with the model's weights being an average that has a value; behind it they are
+  // the raw ones again, bit for bit. Collective. Not where the body throws.
+  void with_average(size_t average, const std::function<void(ModelRunner& model)>& body);
   ops::Context context() { return model_.context(); }        // that steps are queued with
   Device device() const { return model_.options().device; }  // of everything that it holds
 
@@ -74,6 +80,7 @@ class Engine {
   DistributedOptimizer::Options optimizer_options_;
   GradientSync sync_;
   DistributedOptimizer optimizer_;
+  Averages averages_;
   OutcomeQueue outcomes_;
   StepRemarks remarks_;
   int exceptions_ = std::uncaught_exceptions();

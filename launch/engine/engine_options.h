@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/gpt_stage.h"
+#include "optim/averages.h"
 #include "optim/distributed_optimizer.h"
 #include "optim/flat_buffers.h"
 #include "parallel/mesh.h"
@@ -20,9 +21,11 @@ struct EngineOptions {
   std::vector<int> pipeline_layers;  // of each stage; empty: balanced
   uint64_t seed = 0;
   DistributedOptimizer::Options optimizer;
-  bool training = true;         // false: weights and forward passes only
-  Device device = Device::cpu;  // of everything that the engine holds
-  int64_t head_chunk = 0;       // rows whose logits live at once; 0: all of a microbatch
+  std::vector<AverageRecord> averages;  // of a training's weights
+  bool averages_on_host = false;        // on a GPU
+  bool training = true;                 // false: weights and forward passes only
+  Device device = Device::cpu;          // of everything that the engine holds
+  int64_t head_chunk = 0;               // rows whose logits live at once; 0: all of a microbatch
   bool deterministic = true;
   bool cuda_graph = false;  // capture a training step and replay it; one rank on a GPU
   // With cuda_graph: waiting longer for a step is an error; 0: never.

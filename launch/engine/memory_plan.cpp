@@ -32,6 +32,10 @@ void add_parameters(MemoryPlan& plan, const EngineOptions& o, const Layout& layo
   const int64_t elements = weights / size_of(o.dtype);  // a multiple of dp in each bucket
   plan.ours.push_back({"optimizer", DistributedOptimizer::bytes_needed(
                                         o.dtype, elements / layout.dp, o.optimizer)});
+  const bool on_gpu = !o.averages_on_host || o.device == Device::cpu;
+  if (!on_gpu) return;
+  plan.ours.push_back(
+      {"averages", Averages::bytes_needed(o.averages, o.dtype, elements / layout.dp)});
 }
 
 // Deterministic attention through cuDNN keeps the scores' gradients apart, in tiles of 128, and

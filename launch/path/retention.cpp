@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/logging.h"
+#include "launch/path/average_document.h"
 #include "launch/path/pins.h"
 #include "launch/path/step_needs.h"
 #include "parallel/checkpoint/moments.h"
@@ -99,8 +100,34 @@ std::vector<SavedStep> Retention::saved_steps() {
   return saved;
 }
 
+// A step that cannot be read is not gone on from, and needs nothing.
+std::vector<int64_t> Retention::members_of(int64_t step) {
+  const auto known = members_.find(step);
+  if (known != members_.end()) return known->second;
+  std::vector<int64_t> members;
+  try {
+    members = members_left_out(CheckpointReader(folder_of(run_, step)).info());
+  } catch (const Error&) {
+    return {};
+  }
+  return members_[step] = members;
+}
+
+std::vector<StepNeed> Retention::needs_of(std::span<const SavedStep> saved,
+                                          std::span<const Pin> pins) {
+  auto needs = step_needs(pins);
+  for (const SavedStep& each : saved) {
+    for (const int64_t member : members_of(each.step)) {
+      needs.push_back(
+          {member, false, fmt::format("a member of an average of step {}", each.step), each.step});
+    }
+  }
+  return needs;
+}
+
 std::vector<StepFate> Retention::plan() {
-  return plan_retention(saved_steps(), step_needs(read_pins(run_.folder())), options_);
+  const auto saved = saved_steps();
+  return plan_retention(saved, needs_of(saved, read_pins(run_.folder())), options_);
 }
 
 bool Retention::apply() {
@@ -135,7 +162,7 @@ bool Retention::carry_out(std::span<const SavedStep> saved, int64_t step) {
   const FileLock lock = lock_pins(run_.folder());
   if (!lock.held()) return false;
   const auto pins = read_pins(run_.folder());
-  const auto fates = plan_retention(saved, step_needs(pins), options_);
+  const auto fates = plan_retention(saved, needs_of(saved, pins), options_);
   const auto fate = std::ranges::find(fates, step, &StepFate::step)->fate;
   if (fate == Fate::goes) {
     remove_checkpoint(folder_of(run_, step));

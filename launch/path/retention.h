@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "launch/path/options.h"
+#include "launch/path/pins.h"
 #include "launch/path/retention_plan.h"
 #include "launch/path/run_folder.h"
 
@@ -33,13 +34,16 @@ class Retention {
  private:
   std::vector<SavedStep> saved_steps();
   SavedStep look_at(const CheckpointEntry& entry);
+  std::vector<int64_t> members_of(int64_t step);
+  std::vector<StepNeed> needs_of(std::span<const SavedStep> saved, std::span<const Pin> pins);
   void report_bound(std::span<const StepFate> fates);
   bool carry_out(std::span<const SavedStep> saved, int64_t step);
 
   const RunFolder& run_;
   RetentionOptions options_;
-  std::map<int64_t, SavedStep> known_;  // steps whose moments are gone or cannot go
-  bool said_ = false;                   // which steps' moments stay although they should go
+  std::map<int64_t, SavedStep> known_;               // steps whose moments are gone or cannot go
+  std::map<int64_t, std::vector<int64_t>> members_;  // that a step's averages leave out
+  bool said_ = false;  // which steps' moments stay although they should go
 };
 
 // Whether no step was ever logged or saved and no branch pins one: nothing hangs on path.json.

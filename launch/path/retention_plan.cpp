@@ -29,6 +29,26 @@ std::vector<std::string> reasons_to_stay(int64_t step, int64_t newer,
   return reasons;
 }
 
+// Those of other saved steps only where these stay for reasons of their own.
+std::vector<StepNeed> needs_that_count(std::span<const SavedStep> saved,
+                                       std::span<const StepNeed> needs,
+                                       const RetentionOptions& options) {
+  std::vector<StepNeed> count, of_steps;
+  for (const StepNeed& need : needs) (need.user ? of_steps : count).push_back(need);
+  std::vector<int64_t> staying;
+  for (size_t i = 0; i < saved.size(); ++i) {
+    const auto newer = std::ssize(saved) - 1 - static_cast<int64_t>(i);
+    if (!reasons_to_stay(saved[i].step, newer, count, options).empty()) {
+      staying.push_back(saved[i].step);
+    }
+  }
+  std::erase_if(of_steps, [&](const StepNeed& need) {
+    return std::ranges::find(staying, *need.user) == staying.end();
+  });
+  count.insert(count.end(), of_steps.begin(), of_steps.end());
+  return count;
+}
+
 bool needs_moments(int64_t step, std::span<const StepNeed> needs) {
   return std::ranges::any_of(
       needs, [&](const StepNeed& need) { return need.step == step && need.moments; });
@@ -37,8 +57,9 @@ bool needs_moments(int64_t step, std::span<const StepNeed> needs) {
 }  // namespace
 
 std::vector<StepFate> plan_retention(std::span<const SavedStep> saved,
-                                     std::span<const StepNeed> needs,
+                                     std::span<const StepNeed> all_needs,
                                      const RetentionOptions& options) {
+  const auto needs = needs_that_count(saved, all_needs, options);
   std::vector<StepFate> fates;
   int64_t newer = 0, newer_staying = 0;
   for (auto each = saved.rbegin(); each != saved.rend(); ++each, ++newer) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,6 +25,8 @@ struct StepNeed {
   int64_t step = 0;
   bool moments = false;  // or the weights alone
   std::string why;       // "the fork point of 'runs/v1'"
+  // Another saved step has the need, for as long as it stays for a reason of its own.
+  std::optional<int64_t> user = {};
 };
 
 enum class Fate : uint8_t { stays, loses_moments, goes };

@@ -64,6 +64,7 @@ EngineOptions engine_options(const PathSpecification& path, const Settings& run,
   o.training = training;
   o.device = device_of(run);
   o.head_chunk = run.integer("head-chunk-size");
+  o.averages_on_host = run.has("average-device") && run.text("average-device") == "host";
   o.deterministic = !run.flag("no-deterministic");
   o.cuda_graph = training && run.flag("cuda-graph");
   if (o.cuda_graph) o.step_limit = distributed_timeout(run);

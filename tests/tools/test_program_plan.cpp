@@ -35,6 +35,17 @@ TEST(Plan, ListsEveryStageOfALargeLayout) {
   for (const auto& stage : all.at("stages")) EXPECT_GT(stage.at("memory_bytes"), 0);
 }
 
+TEST(Plan, CountsTheMemoryOfAverages) {
+  const std::string options = "--preset gpt2-124m --bf16 --world-size 2 --average ";
+  const auto bytes = [&](const std::string& averages) {
+    const auto all = plan(options + averages);
+    return all.at("stages")[0].at("memory").at("averages").get<double>() / 124'439'808;
+  };
+  EXPECT_NEAR(bytes("ema:beta=0.9,every=9"), 4 / 2.0, 0.01);
+  EXPECT_NEAR(bytes("lawa:k=5,every=9 running"), (4 + 4 * 5 + 4 + 8) / 2.0, 0.1);
+  EXPECT_THAT(refused("--preset gpt2-124m --average mean").err, HasSubstr("'mean' is no kind"));
+}
+
 TEST(Plan, SaysWhatCublasLtIsAskedForEveryProduct) {
   for (const char* model : {"gpt2-124m", "gpt3-1.3b", "llama-7b"}) {
     const auto all = plan(std::string("--global-batch-size 8 --bf16 --preset ") + model);
