@@ -58,6 +58,9 @@ TEST(RetentionPlan, SaysWhatBecomesOfEachStep) {
       {{.checkpoints = 1, .moments = 1}, pin, ".S...S"},
       {{.checkpoints = 1}, mean, ".S...S"},
       {{.checkpoints = 1, .moments = 1}, mean, ".m...S"},
+      {{.checkpoints = 1}, {{20, false, "a member", 60}}, ".S...S"},
+      {{.checkpoints = 1}, {{20, false, "a member", 50}}, ".....S"},  // which goes itself
+      {{.checkpoints = 1}, {{10, false, "a", 20}, {20, false, "b", 60}}, ".S...S"},
       {{.checkpoints = 1, .moments = 1}, {mean[0], pin[0]}, ".S...S"},
       {{.checkpoints = 1, .moments = 1}, {{70, true, "a step that is not saved"}}, ".....S"},
   };
