@@ -84,7 +84,8 @@ std::vector<AverageMember> parse_members(const std::vector<std::string>& names,
           "'{}' without --steps; RUN --steps A:B:EVERY, or RUN@STEP RUN@STEP ... is allowed", name);
     members.push_back({reference.folder.string(), *reference.step});
     std::error_code ignored;
-    auto& before = newest[std::filesystem::weakly_canonical(reference.folder, ignored).string()];
+    const auto real = std::filesystem::absolute(reference.folder);
+    auto& before = newest[std::filesystem::weakly_canonical(real, ignored).string()];
     check(*reference.step > before, "average",
           "'{}'{}; saved steps that rise along a path are allowed", name,
           before > 0 ? fmt::format(" behind step {}", before) : "");
