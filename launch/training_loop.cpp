@@ -94,7 +94,8 @@ StepMetrics TrainingLoop::finish_step() {
   m.peak = peak_;
   m.memory_bytes = memory_bytes_;
   if (path_.dtype() == DType::f16) {
-    m.loss_scale = {result.loss_scale, result.skipped, m.step - result.applied};
+    m.loss_scale = {result.loss_scale, result.skipped,
+                    m.step - path_.counted_from() - result.applied};
   }
   return m;
 }

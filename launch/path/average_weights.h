@@ -14,8 +14,8 @@ namespace switchyard {
 //                       the decay f of optim/schedule.h over n steps, so c_0 = 1 - w_1,
 //                       c_j = w_j - w_(j+1) and c_(n-1) = w_(n-1). Linear is uniform.
 //   0.2,0.3,0.5         as given; they must add up to 1 within 1e-6 and are divided by their sum
-// steps: of the checkpoints; an ema and a decay follow one path, a decay in even steps. Throws Error
-// naming --weights-of.
+// steps: of the checkpoints; an ema and a decay follow one path, a decay in even steps. Throws
+// Error naming --weights-of.
 struct AverageSteps {
   std::vector<int64_t> steps;
   bool of_one_path = true;

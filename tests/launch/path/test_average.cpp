@@ -225,10 +225,11 @@ TEST_F(Averages, NameTheStepThatRetentionTookMeanwhile) {
   for (int64_t step = 1; step <= 20; ++step) save(main_, step, 1, 3);
   const OpenFiles few(32);  // shards are opened again for each tensor
   try {
-    average({members_of(at("main"), parse_steps("1:20:1")), at("mean")}, [&](int64_t done, int64_t all) {
-      EXPECT_EQ(all, 3);
-      if (done == 1) retain_latest(main_, 19);
-    });
+    average({members_of(at("main"), parse_steps("1:20:1")), at("mean")},
+            [&](int64_t done, int64_t all) {
+              EXPECT_EQ(all, 3);
+              if (done == 1) retain_latest(main_, 19);
+            });
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.what(),

@@ -47,12 +47,11 @@ TEST(AverageCoefficients, AreThoseOfTheFormulas) {
   };
   EXPECT_THAT(of("uniform", {1, 2, 9, 10}), ElementsAre(0.25, 0.25, 0.25, 0.25));
   EXPECT_THAT(of("linear", {10, 20, 30, 40}), near({0.25, 0.25, 0.25, 0.25}));
-  EXPECT_THAT(of("1-sqrt", {10, 20, 30, 40}),
-              near({0.5, std::sqrt(0.5) - 0.5, std::sqrt(0.75) - std::sqrt(0.5),
-                    1 - std::sqrt(0.75)}));
-  EXPECT_THAT(of("cosine", {10, 20, 30, 40}),
-              near({0.5 - std::sqrt(0.125), std::sqrt(0.125), std::sqrt(0.125),
-                    0.5 - std::sqrt(0.125)}));
+  EXPECT_THAT(
+      of("1-sqrt", {10, 20, 30, 40}),
+      near({0.5, std::sqrt(0.5) - 0.5, std::sqrt(0.75) - std::sqrt(0.5), 1 - std::sqrt(0.75)}));
+  EXPECT_THAT(of("cosine", {10, 20, 30, 40}), near({0.5 - std::sqrt(0.125), std::sqrt(0.125),
+                                                    std::sqrt(0.125), 0.5 - std::sqrt(0.125)}));
   EXPECT_THAT(of("ema:0.9", {1, 5, 6}), near({0.81, 0.09, 0.1}));
   EXPECT_THAT(of("ema:0", {1, 5, 6}), ElementsAre(0, 0, 1));
   EXPECT_THAT(of("0.2,0.3,0.5", {1, 5, 6}), near({0.2, 0.3, 0.5}));
@@ -70,8 +69,8 @@ TEST(AverageCoefficients, AreThoseOfTheFormulas) {
 
 TEST(AverageCoefficients, OfBadInputAreRefused) {
   for (const char* bad : {"mean", "", "ema:", "ema:1", "ema:-0.1", "ema:x", "0.5,x", "nan,1"}) {
-    EXPECT_THAT(refusal(bad, {1, 2}), AllOf(HasSubstr("--weights-of " + std::string(bad)),
-                                            HasSubstr("is allowed")));
+    EXPECT_THAT(refusal(bad, {1, 2}),
+                AllOf(HasSubstr("--weights-of " + std::string(bad)), HasSubstr("is allowed")));
   }
   EXPECT_THAT(refusal("0.5,0.5", {1, 2, 3}), HasSubstr("2 numbers for 3 checkpoints"));
   EXPECT_THAT(refusal("0.5,0.4", {1, 2}), HasSubstr("adds up to 0.9; 1 (within 1e-6)"));
@@ -84,9 +83,9 @@ constexpr int64_t rows = 48;
 
 PathSpecification specification(const std::string& heads = "4", const std::string& tokenizer = "") {
   Settings given;
-  for (const auto& [name, value] :
-       {std::pair{"preset", std::string("gpt2-tiny")}, {"global-batch-size", "1"},
-        {"num-attention-heads", heads}}) {
+  for (const auto& [name, value] : {std::pair{"preset", std::string("gpt2-tiny")},
+                                    {"global-batch-size", "1"},
+                                    {"num-attention-heads", heads}}) {
     given.set_text(name, value);
   }
   auto path = path_without_data(given);
