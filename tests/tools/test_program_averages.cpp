@@ -1,6 +1,9 @@
 // Branches of averages and branches that leave samples out, as a user makes them.
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sstream>
+
 #include "launch/path/run_folder.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
@@ -17,8 +20,10 @@ class AverageForks : public ::testing::TestWithParam<const char*> {
     train(at(name), "--train-iters " + std::to_string(last), layout);
   }
   void make_main(const std::string& name, int64_t last, const std::string& more) const {
-    train(at(name), tiny_path(data_, 4, "--num-layers 2 --hidden-size 32 --num-attention-heads 2 "
-                                        "--save-interval 2 " + more + " --train-iters ") +
+    train(at(name), tiny_path(data_, 4,
+                              "--num-layers 2 --hidden-size 32 --num-attention-heads 2 "
+                              "--save-interval 2 " +
+                                  more + " --train-iters ") +
                         std::to_string(last));
   }
   void average(const std::string& what, const std::string& to) const {
@@ -109,6 +114,42 @@ TEST_F(Rescue, SkippedSamplesAreNeverRead) {
   refuse("extend " + at("branch") + " --skip-samples 8:12", "no option of extend");
   refuse("fork " + at("main") + "@2 " + at("x") + " --moments newest", "over an average");
   EXPECT_FALSE(fs::exists(at("x")));
+}
+
+// Every loss that the log has is 5 lower than it was, so the next one spikes.
+void lower_recorded_losses(const std::string& run) {
+  std::string text;
+  for (auto line : metrics_of(run)) {
+    line["loss"] = line.at("loss").get<double>() - 5;
+    text += line.dump() + "\n";
+  }
+  std::ofstream(run + "/metrics.jsonl") << text;
+}
+
+TEST_F(Rescue, ASpikeStopsUnsavedAndThePrintedCommandsLeadPastIt) {
+  make_main("main", 34, "");
+  lower_recorded_losses(at("main"));
+  const std::string go = at("main") + " --train-iters 36 --on-spike ";
+  for (const char* more : {"stop", "stop"}) {  // a start alone does not lead past it
+    const auto outcome = run(words("train " + go + more));
+    EXPECT_EQ(outcome.exit_code, 3) << outcome.err;
+    EXPECT_NE(outcome.err.find("loss of step 35"), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find("samples 136:140"), std::string::npos) << outcome.err;
+    std::istringstream lines(outcome.err);
+    int commands = 0;
+    for (std::string line; std::getline(lines, line);) {
+      if (!line.starts_with("  switchyard ")) continue;
+      run_well(line.substr(std::string("  switchyard ").size()));
+      ++commands;
+    }
+    EXPECT_EQ(commands, 2) << outcome.err;
+  }
+  EXPECT_EQ(saved_steps(at("main")).back(), 34);
+  EXPECT_EQ(saved_steps(at("main-mean-35")), std::vector<int64_t>{34});  // of 30, 32 and 34
+  train(at("main-past-35"), "--train-iters 36");
+  train(at("main"), "--train-iters 36 --on-spike warn");
+  EXPECT_EQ(metrics_of(at("main")).back().at("spike"), true);
+  EXPECT_FALSE(metrics_of(at("main")).front().contains("spike"));
 }
 
 }  // namespace
