@@ -65,6 +65,7 @@ TEST_P(AverageForks, WithFreshMomentsBeginAsANewPathDoes) {
   EXPECT_EQ(line.at("step"), 7);
   EXPECT_EQ(line.at("samples"), 28);
   EXPECT_EQ(line.at("learning_rate"), 1e-3);
+  run_well("replay " + at("fresh") + "@7");
 }
 
 INSTANTIATE_TEST_SUITE_P(Precisions, AverageForks, testing::Values("", "--bf16"),
@@ -82,6 +83,7 @@ TEST_F(Rescue, TheNewestMemberStaysAndIsFoundWhereItIsMoved) {
   fs::rename(at("other"), at("moved"));
   go_on("branch", 3);
   EXPECT_EQ(metrics_of(at("branch")).front().at("samples"), 12);
+  run_well("replay " + at("branch") + "@3");
   fs::remove_all(at("moved"));
   refuse("fork " + at("soup") + " " + at("late"), "--moments fresh is allowed");
   run_well("fork " + at("soup") + " " + at("late") + " --moments fresh");
