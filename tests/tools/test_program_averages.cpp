@@ -78,6 +78,9 @@ TEST_F(Rescue, TheNewestMemberStaysAndIsFoundWhereItIsMoved) {
   make_main("other", 4, "--seed 5");
   average(at("main") + "@2 " + at("other") + "@2", "soup");
   run_well("fork " + at("soup") + " " + at("branch"));
+  const auto other = at("main") + "@2";
+  EXPECT_NE(run_well("inspect " + at("soup")).find("and of " + other), std::string::npos);
+  EXPECT_NE(run_well("list " + at("")).find("of 2 and " + other), std::string::npos);
   train(at("other"), "--train-iters 8 --keep-checkpoints 1");
   EXPECT_EQ(saved_steps(at("other")), (std::vector<int64_t>{2, 8}));
   fs::rename(at("other"), at("moved"));
