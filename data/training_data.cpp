@@ -65,6 +65,13 @@ void check_identity(const DataSource& source, const TokenDataset& set) {
 
 }  // namespace
 
+int64_t DataStage::without_skips(int64_t sample) const {
+  for (auto skip = skips.rbegin(); skip != skips.rend(); ++skip) {
+    if (sample >= skip->first_sample) sample += skip->samples;
+  }
+  return sample;
+}
+
 struct TrainingData::State {
   std::vector<DataStage> specification;
   std::vector<Stage> stages;
@@ -130,8 +137,13 @@ void TrainingData::State::make_stage(const Seeds& seeds, size_t index, int64_t v
   const int64_t begin = specification[index].first_sample;
   const int64_t end = index + 1 < specification.size() ? specification[index + 1].first_sample
                                                        : std::numeric_limits<int64_t>::max();
-  stage.order.emplace(seeds.within(begin, end), static_cast<int>(index), std::move(weights),
-                      std::move(windows));
+  // A seed holds from the sample on that is read there: what was left out before it stays so.
+  Seeds own = seeds.within(begin, end);
+  for (SeedChange& change : own.changes) {
+    if (change.first_sample == 0) continue;
+    change.first_sample = specification[index].without_skips(begin + change.first_sample) - begin;
+  }
+  stage.order.emplace(own, static_cast<int>(index), std::move(weights), std::move(windows));
 }
 
 bool TrainingData::State::is_read(size_t stage, int64_t first_sample, int64_t end_sample) const {
@@ -158,7 +170,8 @@ SamplePlace TrainingData::State::place_in(size_t stage, int64_t sample) const {
   check(stages[stage].order.has_value(), "data",
         "sample {} was asked for; it lies in stage {} of the data, which was not opened", sample,
         stage);
-  return stages[stage].order->at(sample - specification[stage].first_sample);
+  const DataStage& read = specification[stage];
+  return stages[stage].order->at(read.without_skips(sample) - read.first_sample);
 }
 
 // Samples are not always read in order (microbatches, validation), so only a new highest epoch is

@@ -20,11 +20,21 @@ struct DataSource {
   std::string identity;  // TokenDataset::identity; empty: not yet known
 };
 
+// What a stage leaves out: sample p >= first_sample is what sample p + samples would have been.
+struct SampleSkip {
+  int64_t first_sample = 0;
+  int64_t samples = 0;
+  friend bool operator==(const SampleSkip&, const SampleSkip&) = default;
+};
+
 // A stage of data: what a path reads from sample first_sample (samples consumed along the lineage)
-// until the next stage begins.
+// until the next stage begins. Each skip holds over the stage as the skips before it leave it.
 struct DataStage {
   int64_t first_sample = 0;
   std::vector<DataSource> sources;
+  std::vector<SampleSkip> skips{};
+  // The sample that would be read as number `sample` of the lineage if nothing were left out.
+  int64_t without_skips(int64_t sample) const;
 };
 
 // `--split 99,1`: the row of windows of each set is divided, the first part for training, the
@@ -63,7 +73,8 @@ class TrainingData {
   // From now on read() logs a line when it meets a new epoch of a set; off at first, as one rank's
   // line is enough.
   void log_epochs(bool wanted);
-  // Where a sample lies: its stage and the set, epoch and training window there.
+  // Where a sample lies, which skips have moved: its stage and the set, epoch and training window
+  // there.
   std::pair<int, SamplePlace> place(int64_t sample) const;
   // The split's second part of the sets of the stage that holds `sample`, but for sets without a
   // window in it; none when the split has one part.

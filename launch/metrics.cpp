@@ -84,6 +84,7 @@ void MetricsLog::write(const StepMetrics& m) {
     line["skipped"] = m.loss_scale->skipped;
     line["skipped_steps"] = m.loss_scale->skipped_steps;
   }
+  if (m.spike) line["spike"] = true;
   stream_ << json_text(line) << '\n' << std::flush;
   check(stream_.good(), "metrics", "{} cannot be written", file_.string());
 }

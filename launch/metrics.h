@@ -48,6 +48,7 @@ struct StepMetrics {
     int64_t skipped_steps = 0;
   };
   std::optional<LossScale> loss_scale;
+  bool spike = false;  // of the loss (spike.h)
 };
 
 // RUN/metrics.jsonl: one line a step, numbers that read back to the same bits.

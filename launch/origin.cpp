@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "data/progress.h"
+#include "launch/path/average_fork.h"
 #include "launch/path/fork_point.h"
 #include "launch/path/resumable.h"
 #include "launch/path/verify.h"
@@ -30,6 +31,20 @@ namespace {
 
 }  // namespace
 
+Origin origin_at_fork(const RunFolder& branch, const PathSpecification& path) {
+  const LineageEntry& fork = path.lineage.back();
+  const auto point = find_fork_point(branch, fork);
+  Origin origin{point.parent, point.entry, true};
+  origin.is_mean = fork.average.has_value();
+  if (!origin.is_mean) check_resumable(point.parent, point.entry);
+  if (const auto member = member_with_moments(fork)) {
+    const auto with_moments = find_fork_point(branch, *member);
+    check_resumable(with_moments.parent, with_moments.entry);
+    origin.moments = with_moments.entry;
+  }
+  return origin;
+}
+
 std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification& path,
                                   const Settings& given) {
   const std::optional<int64_t> wanted =
@@ -42,9 +57,7 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
     return Origin{run, entry, false};
   }
   if (path.start_step() == 0) return std::nullopt;
-  const auto point = find_fork_point(run, path.lineage.back());
-  check_resumable(point.parent, point.entry);
-  return Origin{point.parent, point.entry, true};
+  return origin_at_fork(run, path);
 }
 
 SavedAverages find_averages(const std::optional<Origin>& origin, Communicator& world) {
@@ -83,17 +96,27 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine, const SavedAve
       }
     });
   };
-  attempt([&] {
-    reader.emplace(origin.entry.folder);
-    Progress progress(fmt::format("reading step {}", reader->info().step), reader->bytes() / ranks,
-                      rank == 0);
-    checked = engine.state().load(*reader, [&](int64_t bytes) { progress.add(bytes); });
-    const auto more = load_averages(*reader, averages, engine);
-    for (size_t i = 0; i < checked.size(); ++i) checked[i] = std::max(checked[i], more[i]);
-  });
-  Stream host;
-  mesh.world->all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
-  attempt([&] { verify_rest_with_progress(*reader, checked, rank, ranks); });
+  using Load = std::vector<int32_t> (SavedState::*)(const CheckpointReader&,
+                                                    const std::function<void(int64_t)>&);
+  const auto read = [&](const std::filesystem::path& folder, Load part) {
+    attempt([&] {
+      reader.emplace(folder);
+      Progress progress(fmt::format("reading step {}", reader->info().step),
+                        reader->bytes() / ranks, rank == 0);
+      checked = (engine.state().*part)(*reader, [&](int64_t bytes) { progress.add(bytes); });
+      const auto more = load_averages(*reader, averages, engine);
+      for (size_t i = 0; i < checked.size(); ++i) checked[i] = std::max(checked[i], more[i]);
+    });
+    Stream host;
+    mesh.world->all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
+    attempt([&] { verify_rest_with_progress(*reader, checked, rank, ranks); });
+  };
+  read(origin.entry.folder, origin.is_mean ? &SavedState::load_mean : &SavedState::load);
+  if (origin.moments) {
+    read(origin.moments->folder, &SavedState::load_rest);
+  } else if (origin.is_mean) {
+    engine.state().start_rest();
+  }
   load_left_out_members(origin.folder, origin.entry.step, averages, mesh, engine);
   engine.gather_after_load();
 }
@@ -105,7 +128,9 @@ bool keeps_fork_point(const RunFolder& run, const PathSpecification& path,
   world.control().agree([&] {
     if (world.rank() != 0) return;
     const auto& fork = path.lineage.back();
-    if (!pin_fork_point(origin->folder, fork.step, fork.checkpoint, run)) own = "own";
+    bool pinned = pin_fork_point(origin->folder, fork.step, fork.checkpoint, run);
+    if (origin->moments) pinned &= pin_moments(run, fork);
+    if (!pinned) own = "own";
   });
   return !world.control().broadcast(own, "what is kept").empty();
 }

@@ -13,8 +13,13 @@ namespace switchyard {
 struct Origin {
   RunFolder folder;
   CheckpointEntry entry;
-  bool is_parent = false;  // a fork point in the folder of the branch's parent
+  bool is_parent = false;                       // a fork point in the folder of the branch's parent
+  bool is_mean = false;                         // of an average: weights alone
+  std::optional<CheckpointEntry> moments = {};  // beside a mean; none: fresh ones
 };
+
+// The fork point of a branch, in its parent's folder, and beside a mean whose moments go with it.
+Origin origin_at_fork(const RunFolder& branch, const PathSpecification& path);
 
 // The newest checkpoint of the path, or that of --load-step; for a branch without one its fork
 // point, of which its own copy is taken before its parent's. Nothing for a random start. Throws

@@ -59,6 +59,20 @@ Replay held_against_record(const ReplayPlan& plan, const StepRange& range,
 
 }  // namespace
 
+namespace {
+
+// A mean has its moments elsewhere.
+std::optional<Origin> origin_of(const ReplayPlan& plan) {
+  if (!plan.origin_run) return std::nullopt;
+  const auto& first = plan.segments.front();
+  const bool is_own = plan.origin_run->folder() == RunFolder(first.run).folder();
+  const bool is_mean = !is_own && first.path.lineage.back().average.has_value();
+  if (is_mean) return origin_at_fork(RunFolder(first.run), first.path);
+  return Origin{*plan.origin_run, plan.origin, false};
+}
+
+}  // namespace
+
 StepRange parse_step_range(const std::string& text) {
   const size_t at = text.rfind('@');
   const std::string_view steps =
@@ -90,7 +104,7 @@ Replay replay(const StepRange& range, const Settings& settings, double tolerance
     settle_matmul_choices(run.folder(), steps->options(), mesh, true);
   }
   std::optional<Origin> origin;
-  if (plan.origin_run) origin = Origin{*plan.origin_run, plan.origin, false};
+  world.control().agree([&] { origin = origin_of(plan); });
   Records made;
   const auto engine = steps->run(
       origin, mesh, [&](int64_t step, const StepRecord& record) { made[step] = record; });

@@ -32,7 +32,8 @@ TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path, 
       peak_(peak),
       engine_(engine),
       saver_(saver),
-      last_step_(last_step(path, settings_)) {}
+      last_step_(last_step(path, settings_)),
+      watch_(path) {}
 
 TrainingLoop::~TrainingLoop() = default;
 
@@ -73,6 +74,7 @@ Engine::StepResult TrainingLoop::outcome_in_time() {
 
 // Steps follow each other without a gap, so one lasts from the end of the step before to its own.
 StepMetrics TrainingLoop::finish_step() {
+  ++judged_step_;
   const auto result = outcome_in_time();
   stop_ = stop_ || result.stop;
   const double seconds = seconds_since(last_event_);
@@ -94,7 +96,8 @@ StepMetrics TrainingLoop::finish_step() {
   m.peak = peak_;
   m.memory_bytes = memory_bytes_;
   if (path_.dtype() == DType::f16) {
-    m.loss_scale = {result.loss_scale, result.skipped, m.step - result.applied};
+    m.loss_scale = {result.loss_scale, result.skipped,
+                    m.step - path_.counted_from() - result.applied};
   }
   return m;
 }
@@ -135,6 +138,25 @@ void TrainingLoop::report(const StepMetrics& m) {
   if (mesh_.world->rank() == 0) show(m);
 }
 
+// The step has changed the weights, so that it must not be saved; every rank sees the same losses.
+void TrainingLoop::stop_at_spike(int64_t step, const Spike& spike) {
+  const std::string what = describe(path_, step, spike);
+  if (settings_.text("on-spike") == "warn") {
+    if (mesh_.world->rank() == 0) log::warning("{}", what);
+    return;
+  }
+  mesh_.world->control().agree([&] {
+    fail(ExitCode::non_finite, "train",
+         "{}; nothing of this step was saved (--on-spike stop; 'warn' goes on)", what);
+  });
+}
+
+// What helps where a step came to nothing good.
+void TrainingLoop::show_rescue() const {
+  const auto commands = rescue_commands(folder_, path_, judged_step_);
+  if (!commands.empty()) log::info("{}", commands);
+}
+
 void TrainingLoop::show(const StepMetrics& m) {
   if (is_line_due(m.step) || m.validation_loss) {
     last_line_ = Clock::now();
@@ -156,13 +178,19 @@ ExitCode TrainingLoop::run() {
     if (leads) log::info("{}", reached);
     return ExitCode::reached;
   }
+  std::string losses;
+  mesh_.world->control().agree([&] {
+    if (leads) losses = recorded_losses(folder_, step);
+  });
+  add_recorded(watch_, mesh_.world->control().broadcast(losses, "the losses so far"));
   begin_ = last_event_ = Clock::now();
-  first_step_ = step;
+  first_step_ = judged_step_ = step;
   try {
     begin_work();
     return run_steps(step);
-  } catch (const AgreedError&) {
+  } catch (const AgreedError& problem) {
     engine_.settle();  // every rank is here, and none may free weights that another still reads
+    if (leads && problem.code() == ExitCode::non_finite) show_rescue();
     throw;
   }
 }
@@ -175,8 +203,11 @@ ExitCode TrainingLoop::run_steps(int64_t step) {
     StepMetrics last;
     while (engine_.unfinished_steps() > (stop_ || is_pause(step) ? 0 : run_ahead)) {
       last = finish_step();
+      const auto spike = watch_.add(last.step, last.loss);
+      last.spike = spike.has_value();
       if (last.step == step && is_due("eval-interval", step)) add_validation(last);
       report(last);
+      if (spike) stop_at_spike(last.step, *spike);
       stop_unless_finite("validation loss", last.step, last.validation_loss.value_or(0),
                          mesh_.world->control());
     }

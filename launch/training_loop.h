@@ -8,6 +8,7 @@
 #include "launch/metrics.h"
 #include "launch/path/run_folder.h"
 #include "launch/saver.h"
+#include "launch/spike.h"
 #include "launch/start.h"
 
 namespace switchyard {
@@ -33,6 +34,8 @@ class TrainingLoop {
   void measure_memory();
   void add_validation(StepMetrics& metrics);
   void report(const StepMetrics& metrics);
+  void stop_at_spike(int64_t step, const Spike& spike);
+  void show_rescue() const;
   void show(const StepMetrics& metrics);
   bool is_due(const char* interval, int64_t step) const;
   bool is_line_due(int64_t step) const;
@@ -52,6 +55,8 @@ class TrainingLoop {
   std::chrono::steady_clock::time_point last_event_;  // the last step's end, or a pause's
   std::chrono::steady_clock::time_point last_line_;   // on the console
   int64_t first_step_ = 0;
+  int64_t judged_step_ = 0;   // whose outcome came last
+  SpikeWatch watch_;          // of losses
   int64_t memory_bytes_ = 0;  // the most that a rank has held
   bool stop_ = false;         // a rank has asked to stop
 };

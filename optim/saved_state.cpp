@@ -127,16 +127,53 @@ std::vector<ShardedTensor> SavedState::tensors(StateUse use) const {
   return list(use, [](const Held&) { return true; });
 }
 
+namespace {
+
+bool is_weights(const StateSource& source) {
+  return source.extent == StateExtent::weights || source.group == groups::master;
+}
+
+}  // namespace
+
 std::vector<int32_t> SavedState::load(const CheckpointReader& reader,
                                       const std::function<void(int64_t bytes)>& progress) {
+  return load_chosen(reader, progress, [](const Held&) { return true; });
+}
+
+// Own weights follow from the master (DistributedOptimizer::weights_from_master).
+std::vector<int32_t> SavedState::load_mean(const CheckpointReader& reader,
+                                           const std::function<void(int64_t bytes)>& progress) {
+  const std::string_view group = has_own_master() ? groups::master : groups::model;
+  auto tensors = list(StateUse::load, [&](const Held& h) { return h.source.group == group; });
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    tensors[i].name = tensor_name(groups::model, buffers_.parameters()[i].name);
+  }
+  return reader.read_and_check(tensors, progress);
+}
+
+std::vector<int32_t> SavedState::load_rest(const CheckpointReader& reader,
+                                           const std::function<void(int64_t bytes)>& progress) {
+  return load_chosen(reader, progress, [](const Held& held) { return !is_weights(held.source); });
+}
+
+void SavedState::start_rest() {
+  for (const Held& held : held_) {
+    if (!is_weights(held.source)) start(held, 0);
+  }
+}
+
+std::vector<int32_t> SavedState::load_chosen(const CheckpointReader& reader,
+                                             const std::function<void(int64_t bytes)>& progress,
+                                             const Chosen& chosen) {
   const auto is_missing = [&](const Held& held) {
     return !held.source.when_missing.empty() && !has_group(reader, held.source.group);
   };
   auto checked = reader.read_and_check(
-      list(StateUse::load, [&](const Held& held) { return !is_missing(held); }), progress);
+      list(StateUse::load, [&](const Held& held) { return chosen(held) && !is_missing(held); }),
+      progress);
   const int64_t step = reader.info().step;
   for (const Held& held : held_) {
-    if (!is_missing(held)) continue;
+    if (!chosen(held) || !is_missing(held)) continue;
     if (mesh_.world->rank() == 0) {
       log::info("step {} has no {}: {}", step, held.source.group, held.source.when_missing);
     }

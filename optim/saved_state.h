@@ -63,6 +63,14 @@ class SavedState {
   // or a damaged one. Returns which stored pieces were checked: CheckpointReader::read_and_check.
   std::vector<int32_t> load(const CheckpointReader& reader,
                             const std::function<void(int64_t bytes)>& progress = {});
+  // The same in two parts, for a branch of an average: the weights, from the mean that is the
+  // checkpoint's f32 model; all else, from another checkpoint or as at a new start. The latter
+  // expects tensors that are still zero.
+  std::vector<int32_t> load_mean(const CheckpointReader& reader,
+                                 const std::function<void(int64_t bytes)>& progress = {});
+  std::vector<int32_t> load_rest(const CheckpointReader& reader,
+                                 const std::function<void(int64_t bytes)>& progress = {});
+  void start_rest();
 
   const Tensor& tensor(std::string_view group) const;
   const ShardRuns& runs() const { return runs_; }
@@ -81,6 +89,9 @@ class SavedState {
   ShardedTensor of_parameter(const Held& held, int parameter, StateUse use) const;
   ShardedTensor of_all(const Held& held, StateUse use) const;
   void start(const Held& held, int64_t step) const;
+  std::vector<int32_t> load_chosen(const CheckpointReader& reader,
+                                   const std::function<void(int64_t bytes)>& progress,
+                                   const Chosen& chosen);
 
   const FlatBuffers& buffers_;
   const Mesh& mesh_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "launch/path/average_members.h"
 #include "launch/path/pins.h"
 #include "launch/path/resumable.h"
 #include "parallel/checkpoint/state_groups.h"
@@ -80,9 +81,13 @@ std::vector<std::string> show_mean(const RunFolder& run, const CheckpointReader&
   const auto source = source_of_average(run, checkpoint);
   if (source.steps.empty()) return {};
   const std::string weights = weights_of_average(checkpoint.info());
-  return {fmt::format("the mean of {}{} at the steps {}",
-                      weights == groups::model ? "" : weights + " of ", shown(source.run),
-                      show_steps(source.steps))};
+  std::vector<std::string> lines = {fmt::format("the mean of {}{} at the steps {}",
+                                                weights == groups::model ? "" : weights + " of ",
+                                                shown(source.run), show_steps(source.steps))};
+  for (const auto& other : source.others) lines.push_back("and of " + other);
+  const std::string weights_of = weights_of_in(checkpoint.info());
+  if (weights_of != "uniform") lines.push_back("--weights-of " + weights_of);
+  return lines;
 }
 
 // Those that --weights takes; in a line of their own the others.

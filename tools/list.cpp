@@ -29,7 +29,10 @@ std::string row_name(const ListedPath& p, const fs::path& root) {
 std::string origin_of(const ListedPath& p) {
   if (p.origin.empty()) return "";
   if (is_average(p)) {
-    return fmt::format("of {}{}", p.parent ? "" : p.origin + " at ", show_steps(p.origin_steps));
+    std::string text =
+        fmt::format("of {}{}", p.parent ? "" : p.origin + " at ", show_steps(p.origin_steps));
+    for (const auto& other : p.origin_others) text += " and " + other;
+    return text;
   }
   return p.parent ? "" : fmt::format("from {}@{}", p.origin, p.origin_steps.front());
 }
@@ -61,6 +64,7 @@ Json row_json(const ListedPath& p, const std::vector<ListedPath>& all) {
   if (!p.origin.empty()) {
     row["origin"] = p.origin;
     row["origin_steps"] = p.origin_steps;
+    if (!p.origin_others.empty()) row["origin_others"] = p.origin_others;
   }
   row["parent"] = p.parent ? Json(all[*p.parent].folder.string()) : Json(nullptr);
   return row;

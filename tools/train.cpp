@@ -16,8 +16,26 @@ int train_command(Arguments arguments) {
                           });
 }
 
+namespace {
+
+// What a fork takes beside a path's own options; path.json says it in lineage and stages.
+std::vector<OptionSpec> fork_options() {
+  return {
+      {.name = "moments",
+       .kind = OptionKind::text,
+       .group = OptionGroup::run,
+       .help = "of a fork of an average: newest (its newest member's, and the default) or fresh",
+       .allowed = one_of({"newest", "fresh"})},
+      {.name = "skip-samples",
+       .kind = OptionKind::text,
+       .group = OptionGroup::run,
+       .help = "A:B, samples along the lineage that are not read: A and up to before B"}};
+}
+
+}  // namespace
+
 int fork_command(Arguments arguments) {
-  const auto specs = path_options();
+  const auto specs = joined({path_options(), fork_options()});
   auto command = parse_or_help(specs, arguments, "fork MAIN@STEP NEW [options]");
   if (!command) return 0;
   const auto names = take_names(*command, 2, "MAIN@STEP and NEW");

@@ -6,6 +6,7 @@
 #include "core/files.h"
 #include "core/logging.h"
 #include "launch/engine/matmul_choices.h"
+#include "launch/path/average_fork.h"
 #include "launch/path/fork_entry.h"
 #include "launch/path/pins.h"
 #include "launch/path/resumable.h"
@@ -17,11 +18,12 @@ namespace switchyard {
 
 namespace {
 
-// The checkpoint that the branch needs. Nothing is saved of a random start: its pin only tells
-// `inspect` of the branch.
+// The checkpoint that the branch needs, and beside a mean its moments'. Nothing is saved of a
+// random start: its pin only tells `inspect` of the branch.
 void keep_origin(const RunFolder& parent, const ForkEntry& from, const RunFolder& branch) {
   if (from.origin) {
     pin_fork_point(from.origin->parent, from.origin->entry.step, from.checkpoint, branch);
+    pin_moments(branch, from.entry);
     return;
   }
   if (from.entry.step > 0) return;
@@ -63,6 +65,7 @@ bool make_branch(const RunFolder& parent, const RunFolder& branch, const ForkEnt
   } catch (const Error&) {
     const auto& kept = from.origin ? from.origin->parent : parent;
     remove_pin(kept.folder(), from.origin ? from.origin->entry.step : 0, branch.folder());
+    unpin_moments(branch, from.entry);
     if (is_new) fs::remove_all(branch.folder(), ignored);
     throw;
   }
@@ -72,7 +75,6 @@ bool make_branch(const RunFolder& parent, const RunFolder& branch, const ForkEnt
 
 void fork(const std::string& parent_at_step, const std::string& child, const Settings& given) {
   const auto reference = parse_run_reference(parent_at_step);
-  check(reference.step.has_value(), "fork", "'{}'; MAIN@STEP is allowed", parent_at_step);
   const RunFolder parent(reference.folder);
   const RunFolder branch(child);
   // In this order: a path.json that another fork of the name writes meanwhile is then seen as one.
@@ -81,11 +83,19 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   if (!is_there) branch.check_name();
   check(is_there || !is_taken, "fork", "'{}' exists already; a branch needs a new folder", child);
   const auto specification = parent.read();
-  check(specification.kind == "path", "fork",
-        "'{}' is an average, which has weights only; fork a "
-        "path's saved step",
-        reference.folder.string());
-  const auto from = fork_entry(parent, specification, *reference.step, branch, is_there);
+  const bool is_average = specification.kind == "average";
+  check(reference.step || is_average, "fork", "'{}'; MAIN@STEP is allowed", parent_at_step);
+  check(is_average || !given.has("moments"), "fork",
+        "--moments {} over a path's saved step, whose moments go with it; it is allowed over an "
+        "average",
+        given.has("moments") ? given.text("moments") : "");
+  const int64_t step = reference.step ? *reference.step : parent.checkpoint(std::nullopt).step;
+  auto from = fork_entry(parent, specification, step, branch, is_there);
+  if (is_average) {
+    const auto info = CheckpointReader(parent.checkpoint(step).folder).info();
+    from.entry.average =
+        average_fork(parent, info, branch, given.has("moments") ? given.text("moments") : "newest");
+  }
   const auto path = fork_path(specification, from.entry, given);
   if (is_there) {
     check_same(branch, path);
@@ -93,8 +103,9 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   } else {
     is_there = !make_branch(parent, branch, from, path);
   }
-  log::info("'{}' continues from step {} of '{}' ({} samples){}", child, from.entry.step,
-            parent.folder().string(), from.entry.samples, is_there ? " already" : "");
+  log::info("'{}' continues from step {} of '{}' ({} samples){}{}", child, from.entry.step,
+            parent.folder().string(), from.entry.samples, describe_moments(from.entry),
+            is_there ? " already" : "");
   if (const auto line = describe_replay(parent, branch, from); !line.empty() && !is_there) {
     log::info("{}", log::folded(line));
   }

@@ -88,6 +88,10 @@ ForkEntry at_passed(const RunFolder& parent, const PathSpecification& path, int6
   ForkEntry from{.entry = {name.real, "", step, path.samples_at(step), path.tokens_at(step),
                            name.given, ReplayedFrom{}},
                  .replay = good_plan(parent, step)};
+  check(!from.replay->origin_run || from.replay->origin_run->read().kind == "path", "fork",
+        "step {} of '{}' is not saved, nor any before it, and the path begins with the weights of "
+        "an average, step {}; a step that is saved is allowed",
+        step, parent.folder().string(), path.start_step());
   check_recorded(*from.replay, from.replay->begin() + 1, step, "fork");
   if (!from.replay->origin_run) return from;
   from.origin = ForkPoint{*from.replay->origin_run, from.replay->origin};
@@ -107,7 +111,8 @@ ForkEntry fork_entry(const RunFolder& parent, const PathSpecification& path, int
     const auto made = branch.read();
     if (is_made_so(made, step, name)) return {.entry = made.lineage.back()};
   }
-  const bool is_saved = parent.has(step) && has_moments(parent.checkpoint(step));
+  const bool is_saved =
+      path.kind == "average" || (parent.has(step) && has_moments(parent.checkpoint(step)));
   return is_saved ? at_saved(parent, path, step, name, is_there)
                   : at_passed(parent, path, step, name, branch);
 }

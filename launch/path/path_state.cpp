@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "launch/path/average_members.h"
 #include "launch/path/paths_near.h"
 #include "parallel/checkpoint/state_groups.h"
 
@@ -114,18 +115,15 @@ std::string weights_of_average(const CheckpointInfo& info) {
 AverageSource source_of_average(const RunFolder& average, const CheckpointReader& checkpoint) {
   AverageSource source;
   std::map<int64_t, std::string> ids;
-  const auto& documents = checkpoint.info().documents;
-  const auto lineage = documents.find("lineage");
-  std::istringstream lines(lineage == documents.end() ? "" : lineage->second);
-  for (std::string line; std::getline(lines, line);) {
-    const std::string before_id = " (checkpoint ";
-    const size_t id = line.rfind(before_id);
-    if (id == std::string::npos || !line.ends_with(')')) continue;
-    const auto reference = parse_run_reference(line.substr(0, id));
-    source.run = reference.folder.string();
-    source.steps.push_back(reference.step.value_or(0));
-    const size_t begin = id + before_id.size();
-    ids[source.steps.back()] = line.substr(begin, line.size() - begin - 1);
+  const auto members = members_in(checkpoint.info());
+  for (const auto& member : members) {
+    source.run = members.back().run;
+    if (member.run != source.run) {
+      source.others.push_back(fmt::format("{}@{}", member.run, member.step));
+      continue;
+    }
+    source.steps.push_back(member.step);
+    ids[member.step] = member.checkpoint;
   }
   if (source.run.empty()) return source;
   const auto named = places_of_source(average, checkpoint.info());

@@ -25,8 +25,9 @@ std::string word_of(const PathState& state, const PathSpecification& path);
 
 // What an average is the mean of, as its checkpoint says; no steps where it does not.
 struct AverageSource {
-  std::string run;  // where it lies now; as it was given where it is not found
-  std::vector<int64_t> steps;
+  std::string run;  // of the last member: where it lies now; as it was given where it is not found
+  std::vector<int64_t> steps;       // of that path
+  std::vector<std::string> others;  // of other paths: RUN@STEP, as given
 };
 AverageSource source_of_average(const RunFolder& average, const CheckpointReader& checkpoint);
 // The group that an average is the mean of; an average of the model's weights does not say it.

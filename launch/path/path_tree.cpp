@@ -70,6 +70,7 @@ ListedPath read_path(const fs::path& folder) {
           source_of_average(run, CheckpointReader(run.checkpoint(std::nullopt).folder));
       listed.origin = source.run;
       listed.origin_steps = source.steps;
+      listed.origin_others = source.others;
     } else if (!listed.path->lineage.empty()) {
       const auto& fork = listed.path->lineage.back();
       listed.origin = parent_of(run, fork).string();

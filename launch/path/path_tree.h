@@ -19,8 +19,9 @@ struct ListedPath {
   PathState state;
   std::optional<size_t> parent;  // its place in the list, when it was found, too
   std::string origin;  // what it comes from: a fork's parent, or the path that it averages
-  std::vector<int64_t> origin_steps;  // of that: one, or those averaged
-  int depth = 0;                      // in the tree of forks
+  std::vector<int64_t> origin_steps;       // of that: one, or those averaged
+  std::vector<std::string> origin_others;  // of an average, from other paths: RUN@STEP
+  int depth = 0;                           // in the tree of forks
 };
 
 // All paths in and below `folder`, each behind the one that it comes from. Links are followed, each

@@ -68,11 +68,16 @@ bool may_be_out_of_sight(const fs::path& place) {
 enum class Answer : uint8_t { no, unknown, yes };
 
 // A fork point that the parent had not saved needs the checkpoint before it until it is saved in
-// the branch.
+// the branch; a fork of an average may need its newest member's moments, too.
 bool needs(const fs::path& branch, const LineageEntry& fork, const Pin& pin) {
-  if (!fork.replayed) return fork.step == pin.step && fork.checkpoint == pin.checkpoint;
-  return fork.replayed->step == pin.step && fork.replayed->checkpoint == pin.checkpoint &&
-         !RunFolder(branch).latest();
+  if (fork.replayed) {
+    return fork.replayed->step == pin.step && fork.replayed->checkpoint == pin.checkpoint &&
+           !RunFolder(branch).latest();
+  }
+  if (fork.step != pin.step) return false;
+  const bool of_moments =
+      fork.average && !pin.checkpoint.empty() && fork.average->checkpoint == pin.checkpoint;
+  return fork.checkpoint == pin.checkpoint || of_moments;
 }
 
 // Whether the path there was forked at this step of this checkpoint, or is made from it.

@@ -27,7 +27,7 @@ std::optional<ForkPoint> saved_fork_point(const RunFolder& run, const LineageEnt
   if (fork.replayed) return std::nullopt;
   try {
     auto point = find_fork_point(run, fork);
-    if (has_moments(point.entry)) return point;
+    if (fork.average || has_moments(point.entry)) return point;
   } catch (const Error&) {  // it is looked for further back
   }
   return std::nullopt;

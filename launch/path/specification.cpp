@@ -38,6 +38,13 @@ int64_t PathSpecification::samples_at(int64_t step) const {
   return start_samples() + (step - start_step()) * global_batch();
 }
 
+int64_t PathSpecification::counted_from() const {
+  for (auto entry = lineage.rbegin(); entry != lineage.rend(); ++entry) {
+    if (entry->average && entry->average->moments == "fresh") return entry->step;
+  }
+  return 0;
+}
+
 int64_t PathSpecification::decay_end() const {
   return schedule.style == DecayStyle::constant ? 0 : schedule.decay_begin + schedule.decay_iters;
 }

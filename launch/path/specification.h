@@ -15,6 +15,15 @@
 
 namespace switchyard {
 
+// Of a fork of an average: whose moments, counters and loss scale go with its weights.
+struct AverageFork {
+  std::string moments;          // "newest", of the average's last member; or "fresh", a new start's
+  std::string path{};           // of that member's folder: RelativeName::real; empty: fresh
+  std::string checkpoint{};     // its id
+  std::string path_as_given{};  // RelativeName::given
+  friend bool operator==(const AverageFork&, const AverageFork&) = default;
+};
+
 // How a fork point that the parent had not saved comes to be: the branch's first start makes the
 // steps behind an earlier checkpoint again and saves the last as its own.
 struct ReplayedFrom {
@@ -38,6 +47,7 @@ struct LineageEntry {
   std::string path_as_given{};  // RelativeName::given
   std::optional<ReplayedFrom>
       replayed{};  // of a step that was not saved; `checkpoint` is empty then
+  std::optional<AverageFork> average{};
 };
 
 // ", made again from step N: exact" of a fork point that was not saved; empty for others.
@@ -45,7 +55,7 @@ std::string describe_replayed(const LineageEntry& fork);
 
 // What a path is made of. Written once into RUN/path.json and into every checkpoint.
 struct PathSpecification {
-  std::string kind = "path";  // "path", or "average": weights only, never trained on
+  std::string kind = "path";  // "path", or "average": weights only, which a branch trains
   Settings settings;          // every model and training option that has a value
   GptConfig model;
   Schedule schedule;
@@ -64,6 +74,8 @@ struct PathSpecification {
   }
   int64_t start_step() const { return lineage.empty() ? 0 : lineage.back().step; }
   int64_t start_samples() const { return lineage.empty() ? 0 : lineage.back().samples; }
+  // The step from which on updates are counted: the last fork with fresh moments, or the start.
+  int64_t counted_from() const;
   int64_t samples_at(int64_t step) const;  // throws Error where they cannot be counted
   // A sample's tokens are this path's behind its fork; a parent may have had another seq-length.
   int64_t tokens_at(int64_t step) const {
@@ -93,8 +105,9 @@ std::string missing_for_new_path(const Settings& given);
 // --vocab-size) and --lr, too. Never trained on.
 PathSpecification path_without_data(Settings given);
 
-// The specification of a branch of `parent` forked at `entry`, whose settings change to those
-// given. Options that change a tensor's shape or name are refused.
+// The specification of a branch of `parent` (of an average: of its last member's path) forked at
+// `entry`, whose settings change to those given. Options that change a tensor's shape or name are
+// refused.
 PathSpecification fork_path(const PathSpecification& parent, const LineageEntry& entry,
                             const Settings& given);
 

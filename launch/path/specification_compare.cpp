@@ -103,8 +103,15 @@ std::string difference_of_lineage(const PathSpecification& there, const PathSpec
         return a.step == b.step && a.samples == b.samples && a.checkpoint == b.checkpoint &&
                a.replayed.has_value() == b.replayed.has_value();
       });
-  if (same) return "";
-  return fmt::format("it begins at {}, not at {}", fork_point(there), fork_point(asked));
+  if (!same) {
+    return fmt::format("it begins at {}, not at {}", fork_point(there), fork_point(asked));
+  }
+  const auto moments = [](const PathSpecification& path) -> std::string {
+    if (path.lineage.empty() || !path.lineage.back().average) return "";
+    return path.lineage.back().average->moments;
+  };
+  if (moments(there) == moments(asked)) return "";
+  return fmt::format("it was made with --moments {}, not {}", moments(there), moments(asked));
 }
 
 std::string difference_of_data(const PathSpecification& there, const PathSpecification& asked) {
@@ -118,6 +125,9 @@ std::string difference_of_data(const PathSpecification& there, const PathSpecifi
   const bool same = std::ranges::equal(mine, others, [](const DataStage& a, const DataStage& b) {
     return a.first_sample == b.first_sample && is_same_blend(a.sources, b.sources);
   });
+  if (same && !std::ranges::equal(mine, others, {}, &DataStage::skips, &DataStage::skips)) {
+    return "it was made with other --skip-samples";
+  }
   if (same || mine.empty() || others.empty()) return "";
   return fmt::format("it begins with --data-path {}, not {}", describe(mine.back().sources),
                      describe(others.back().sources));

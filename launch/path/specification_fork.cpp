@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/path/skip_samples.h"
 #include "launch/path/specification_checks.h"
 
 namespace switchyard {
@@ -92,8 +93,11 @@ void fork_schedule(PathSpecification& path, const LineageEntry& entry, const Set
 PathSpecification fork_path(const PathSpecification& parent, const LineageEntry& entry,
                             const Settings& given) {
   PathSpecification path = parent;
-  check(parent.kind == "path", "fork", "an average has weights only; fork a path's saved step");
+  path.kind = "path";
   fork_data(path, entry.samples, given);
+  if (given.has("skip-samples")) {
+    skip_samples(given.text("skip-samples"), entry.samples, path.stages);
+  }
   fork_settings(path, given);
   path.settings.erase("data-path");
   check_precision(path.settings);

@@ -77,6 +77,10 @@ Json stages_json(const std::vector<DataStage>& stages) {
       sources.push_back({{"prefix", s.prefix}, {"weight", s.weight}, {"identity", s.identity}});
     }
     all.push_back({{"first_sample", stage.first_sample}, {"sources", sources}});
+    for (const auto& skip : stage.skips) {
+      all.back()["skips"].push_back(
+          {{"first_sample", skip.first_sample}, {"samples", skip.samples}});
+    }
   }
   return all;
 }
@@ -94,6 +98,14 @@ std::vector<DataStage> stages_from(const Json& j) {
         !made.sources.empty() && made.first_sample >= 0, "path",
         "a stage of data begins at sample {} and has {} sets; 0 or more and 1 or more are allowed",
         made.first_sample, made.sources.size());
+    for (const auto& skip : stage.value("skips", Json::array())) {
+      made.skips.push_back({skip.at("first_sample"), skip.at("samples")});
+      check(made.skips.back().samples > 0 && made.skips.back().first_sample >= made.first_sample,
+            "path",
+            "a stage of data from sample {} on skips {} samples at {}; 1 or more within it "
+            "are allowed",
+            made.first_sample, made.skips.back().samples, made.skips.back().first_sample);
+    }
     stages.push_back(std::move(made));
   }
   return stages;
@@ -112,6 +124,28 @@ ReplayedFrom replayed_from(const Json& j) {
           j.at("checkpoint"), j.value("outcome", ""),       j.value("difference", "")};
 }
 
+Json average_json(const AverageFork& fork) {
+  Json all = {{"moments", fork.moments}};
+  if (fork.path.empty()) return all;
+  all["path"] = fork.path;
+  all["checkpoint"] = fork.checkpoint;
+  if (!fork.path_as_given.empty()) all["path_as_given"] = fork.path_as_given;
+  return all;
+}
+
+std::optional<AverageFork> average_from(const Json& entry) {
+  if (!entry.contains("average")) return std::nullopt;
+  const Json& j = entry.at("average");
+  AverageFork fork{j.at("moments")};
+  check(fork.moments == "newest" || fork.moments == "fresh", "path",
+        "moments are '{}'; newest and fresh are known", fork.moments);
+  if (fork.moments == "fresh") return fork;
+  fork.path = j.at("path");
+  fork.checkpoint = j.at("checkpoint");
+  fork.path_as_given = j.value("path_as_given", "");
+  return fork;
+}
+
 Json lineage_json(const std::vector<LineageEntry>& lineage) {
   Json all = Json::array();
   for (const auto& e : lineage) {
@@ -122,6 +156,7 @@ Json lineage_json(const std::vector<LineageEntry>& lineage) {
                    {"tokens", e.tokens}});
     if (!e.path_as_given.empty()) all.back()["path_as_given"] = e.path_as_given;
     if (e.replayed) all.back()["replayed"] = replayed_json(*e.replayed);
+    if (e.average) all.back()["average"] = average_json(*e.average);
   }
   return all;
 }
@@ -213,7 +248,7 @@ PathSpecification parse(const Json& j, bool is_first) {
     const int64_t samples = e.at("samples");
     path.lineage.push_back({e.at("path"), e.at("checkpoint"), e.at("step"), samples,
                             e.value("tokens", samples * path.sequence_length()),
-                            e.value("path_as_given", "")});
+                            e.value("path_as_given", ""), std::nullopt, average_from(e)});
     if (e.contains("replayed")) path.lineage.back().replayed = replayed_from(e.at("replayed"));
   }
   return path;

@@ -77,6 +77,39 @@ TEST_F(Training, ASeedHoldsFromItsSampleOn) {
   EXPECT_EQ(read.size(), 64u);
 }
 
+TEST_F(Training, SkipsMoveWhatIsReadBehindThem) {
+  const TrainingData all({stage(0, {"a", "b"})}, 10, 42, {}, 0);
+  auto once = stage(0, {"a", "b"});
+  once.skips = {{20, 8}};
+  auto twice = once;
+  twice.skips.push_back({25, 3});
+  const TrainingData without({once}, 10, 42, {}, 0), less({twice}, 10, 42, {}, 0);
+  for (int64_t sample = 0; sample < 60; ++sample) {
+    const int64_t moved = sample < 20 ? sample : sample + 8;
+    EXPECT_EQ(read(without, sample), read(all, moved));
+    EXPECT_EQ(read(less, sample), read(all, sample < 25 ? moved : moved + 3));
+  }
+}
+
+TEST_F(Training, ASeedBehindASkipPermutesWhatIsLeft) {
+  auto skipping = stage(0, {"a"});  // 100 windows
+  skipping.skips = {{20, 8}};
+  Seeds seeds(42);
+  seeds.changes.push_back({30, 7});
+  const TrainingData before({skipping}, 10, 42, {}, 0), after({skipping}, 10, seeds, {}, 0);
+  std::set<int64_t> seen;
+  for (int64_t sample = 0; sample < 92; ++sample) {
+    if (sample < 30) {
+      EXPECT_EQ(read(after, sample), read(before, sample));
+    }
+    seen.insert(after.place(sample).second.window);
+  }
+  EXPECT_EQ(seen.size(), 92u);  // none twice
+  for (int64_t sample = 20; sample < 28; ++sample) {
+    EXPECT_FALSE(seen.contains(SampleOrder(42, 0, {1}, {100}).at(sample).window));
+  }
+}
+
 TEST_F(Training, AStageBeginsAtItsFirstSample) {
   const TrainingData data({stage(0, {"a"}), stage(64, {"b"}), stage(100, {"a", "b"})}, 10, 42, {},
                           0);

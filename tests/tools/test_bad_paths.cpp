@@ -171,7 +171,8 @@ TEST_F(BadPaths, ExtensionsAndAverages) {
   average("1:9000000000000000000:1", {"9000000000000000000 steps"});
   run_well("average " + main() + " --steps 2:4:2 --output " + folder.at("mean"));
   refuse("train " + folder.at("mean"), {"average"});
-  refuse("fork " + folder.at("mean") + "@4 " + folder.at("x"), {"average"});
+  refuse("fork " + folder.at("mean") + "@3 " + folder.at("x"), {"step 3", "is 4"});
+  refuse("fork " + main() + "@4 " + folder.at("x") + " --moments fresh", {"over an average"});
 }
 
 TEST_F(BadPaths, SpecificationsThatCannotBeRead) {

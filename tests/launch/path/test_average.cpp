@@ -73,7 +73,7 @@ class Averages : public testing::Test {
   Averages() { main_.write(specification()); }
   std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
   void average_main(const std::string& steps, const std::string& to = "mean") const {
-    average({at("main"), parse_steps(steps), at(to)});
+    average({members_of(at("main"), parse_steps(steps)), at(to)});
   }
   std::string refusal(const std::string& steps, const std::string& to = "mean") const {
     try {
@@ -137,7 +137,7 @@ void save_groups(const RunFolder& run, int64_t step) {
 TEST_F(Averages, AreOfTheGroupThatIsNamed) {
   for (const int64_t step : {2, 4}) save_groups(main_, step);
   const auto of = [&](const std::string& weights, const std::string& to) {
-    average({at("main"), {2, 4}, at(to), weights});
+    average({members_of(at("main"), {2, 4}), at(to), weights});
     std::vector<float> values(rows);
     EXPECT_THAT(weights_in(made(to)), testing::ElementsAre("w0", "w1"));
     made(to).read("/model/w1", Box::whole({rows}), values.data());
@@ -163,7 +163,7 @@ TEST_F(Averages, AreOfTheGroupThatIsNamed) {
   EXPECT_FALSE(fs::exists(at("none")));
   save(main_, 6, 1);  // without the group
   try {
-    average({at("main"), {4, 6}, at("none"), "average/slow"});
+    average({members_of(at("main"), {4, 6}), at("none"), "average/slow"});
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("--weights average/slow; the weights in step 6 are model"));
@@ -196,7 +196,7 @@ TEST_F(Averages, OfOtherThingsAreRefusedNamingTheDifference) {
   other.write(specification());
   for (const int64_t step : {2, 4}) save(other, step, 1);
   try {
-    average({at("other"), parse_steps("2:4:2"), at("mean")});
+    average({members_of(at("other"), parse_steps("2:4:2")), at("mean")});
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), AllOf(HasSubstr(at("main") + "@2"), HasSubstr("other")));
@@ -226,10 +226,11 @@ TEST_F(Averages, NameTheStepThatRetentionTookMeanwhile) {
   for (int64_t step = 1; step <= 20; ++step) save(main_, step, 1, 3);
   const OpenFiles few(32);  // shards are opened again for each tensor
   try {
-    average({at("main"), parse_steps("1:20:1"), at("mean")}, [&](int64_t done, int64_t all) {
-      EXPECT_EQ(all, 3);
-      if (done == 1) Retention(main_, {.checkpoints = 19}).apply();
-    });
+    average({members_of(at("main"), parse_steps("1:20:1")), at("mean")},
+            [&](int64_t done, int64_t all) {
+              EXPECT_EQ(all, 3);
+              if (done == 1) Retention(main_, {.checkpoints = 19}).apply();
+            });
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.what(),

@@ -187,7 +187,7 @@ TEST_F(RunFolderTest, AnAverageFindsItsSourceByPlaceAndCheckpoint) {
   for (const int64_t step : {10, 20}) save(RunFolder(top.path() / "main"), step);
   const fs::path before = fs::current_path();
   fs::current_path(top.path());
-  average({.run = "main", .steps = {10, 20}, .output = "mean"});
+  average({.members = members_of("main", {10, 20}), .output = "mean"});
   fs::current_path(before);
   const RunFolder mean(top.path() / "mean");
   const CheckpointReader checkpoint(mean.checkpoint(std::nullopt).folder);
@@ -219,7 +219,9 @@ TEST_F(RunFolderTest, ABranchIsListedBelowItsRenamedParent) {
 TEST(AverageSteps, MeetTheirEnd) {
   EXPECT_THAT(parse_steps("10:30:10"), ElementsAre(10, 20, 30));
   EXPECT_THAT(parse_steps("10:10:1"), ElementsAre(10));
-  for (const char* bad : {"10:30", "30:10:10", "10:35:10", "a:b:c", "10:30:0", "10:30:10:5", ""}) {
+  EXPECT_THAT(parse_steps("10,25,40"), ElementsAre(10, 25, 40));
+  for (const char* bad : {"10:30", "30:10:10", "10:35:10", "a:b:c", "10:30:0", "10:30:10:5", "",
+                          "10,5", "10,10", "0,10", "10,"}) {
     EXPECT_THROW(parse_steps(bad), Error) << bad;
   }
 }
