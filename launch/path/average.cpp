@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <type_traits>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -101,8 +102,10 @@ class PartSum {
         return add_as<bf16>(member, tensor);
       case DType::f16:
         return add_as<f16>(member, tensor);
+      case DType::f64:
+        return add_as<double>(member, tensor);
       default:
-        fail("average", "'{}' is of {}; f32, bf16 and f16 are allowed", tensor.name,
+        fail("average", "'{}' is of {}; f32, bf16, f16 and f64 are allowed", tensor.name,
              name_of(tensor.dtype));
     }
   }
@@ -117,7 +120,13 @@ class PartSum {
     std::vector<T> values(sums_.size());
     member.reader.read(tensor.name, part_, values.data());
     const double factor = uniform_ ? 1 : member.coefficient;
-    for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += factor * static_cast<float>(values[i]);
+    for (size_t i = 0; i < sums_.size(); ++i) {
+      if constexpr (std::is_same_v<T, double>) {
+        sums_[i] += factor * values[i];
+      } else {
+        sums_[i] += factor * static_cast<float>(values[i]);
+      }
+    }
   }
 
   const Box& part_;
@@ -278,10 +287,40 @@ void check_not_deleted(const AverageRequest& request) {
 
 }  // namespace
 
-void average(const AverageRequest& request, const AverageProgress& progress) {
-  for (const auto& run : runs_of(request.members)) RunFolder(run).read();
-  const auto coefficients = average_coefficients(
-      request.weights_of, {steps_of(request.members), runs_of(request.members).size() == 1});
+namespace {
+
+// The same with the members that the window's checkpoints are; those of an average that is there
+// may be gone.
+AverageRequest resolved(const AverageRequest& request, std::vector<double>& coefficients) {
+  AverageRequest all = request;
+  if (!request.window) {
+    coefficients = average_coefficients(
+        request.weights_of, {steps_of(request.members), runs_of(request.members).size() == 1});
+    return all;
+  }
+  all.weights_of = show(*request.window);
+  const std::string& run = request.members.front().run;
+  const RunFolder there(request.output);
+  if (there.taken() && there.exists() && there.read().kind == "average") {
+    const auto info = CheckpointReader(there.checkpoint(std::nullopt).folder).info();
+    all.members = members_in(info);
+    for (auto& member : all.members) member.run = run;
+    all.weights = request.weights + "/sum";
+    return all;
+  }
+  auto sums = window_sums(run, *request.window, request.weights);
+  all.members = std::move(sums.members);
+  all.weights = std::move(sums.group);
+  coefficients = std::move(sums.coefficients);
+  return all;
+}
+
+}  // namespace
+
+void average(const AverageRequest& asked, const AverageProgress& progress) {
+  for (const auto& run : runs_of(asked.members)) RunFolder(run).read();
+  std::vector<double> coefficients;
+  const AverageRequest request = resolved(asked, coefficients);
   const RunFolder there(request.output);
   if (there.taken()) {
     check_already_made(there, request);

@@ -56,7 +56,8 @@ bool make_branch(const RunFolder& parent, const RunFolder& branch, const ForkEnt
     // A trainer may have deleted it, or its moments, meanwhile.
     if (from.origin) {
       const RunFolder& run = from.origin->parent;
-      check_resumable(run, run.checkpoint(from.origin->entry.step));
+      const auto entry = run.checkpoint(from.origin->entry.step);
+      if (!from.entry.average) check_resumable(run, entry);
     }
     hand_on_matmul_choices(parent.folder(), branch.folder());
     if (from.replay) write_file_atomically(branch.folder() / replay_file, to_json(*from.replay));

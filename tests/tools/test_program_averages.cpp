@@ -191,6 +191,24 @@ TEST_F(ProgramAverages, GoOnWhereAStartStopped) {
   }
 }
 
+// Members that lie in steps of their own keep these, but not those that they are the mean of.
+TEST_F(ProgramAverages, KeepTheStepsThatHoldTheirMembers) {
+  const auto options =
+      words_of("--save-interval 1 --keep-checkpoints 1 --keep-moments 1 --train-iters ");
+  train(at("run"), options + "7 --average lawa:k=3,every=1");
+  EXPECT_EQ(saved_steps(at("run")), (std::vector<int64_t>{5, 6, 7}));
+  EXPECT_FALSE(saved("run", 6).contains("/optimizer/exp_avg/final_norm.weight"));
+  train(at("run"), options + "8", {.tp = 2});
+  EXPECT_EQ(saved_steps(at("run")), (std::vector<int64_t>{6, 7, 8}));
+  run_well("average " + at("run").string() + " --steps 6:8:1 --output " + at("mean").string());
+  const auto mean = tensors_of(checkpoint_of(at("mean"), 8)), last = saved("run", 8);
+  for (const std::string& weight : weights_of(last)) {
+    EXPECT_EQ(last.at("/average/lawa/" + weight), mean.at("/model/" + weight)) << weight;
+  }
+  go_on("run", "--train-iters 9 --drop-average lawa");
+  EXPECT_EQ(saved_steps(at("run")), (std::vector<int64_t>{9}));
+}
+
 TEST_F(ProgramAverages, AMemberThatIsGoneIsNamed) {
   train(at("run"), words_of("--save-interval 2 --train-iters 6 --average lawa:k=3,every=2"));
   fs::remove_all(checkpoint_of(at("run"), 4));
