@@ -119,6 +119,30 @@ void expect_formulas(const fs::path& run) {
   }
 }
 
+// `average --window` of two checkpoints, also of all steps since the mean began.
+void expect_windows(const fs::path& run, const fs::path& folder) {
+  const Steps steps(run, 8);
+  const std::string line = "average " + run.string() + " --window ";
+  const std::string some = " --output " + (folder / "some").string();
+  run_well(line + "5:8" + some);
+  run_well(line + "0:8 --weights average/running --output " + (folder / "all").string());
+  run_well(line + "5:8" + some);  // already so
+  expect_refused(line + "4:8" + some, {"window 5:8", "window 4:8"});
+  const auto window = tensors_of(checkpoint_of(folder / "some", 8));
+  const auto whole = tensors_of(checkpoint_of(folder / "all", 8));
+  for (const std::string& weight : weights_of(window)) {
+    expect_close(numbers_in<float>(window.at("/model/" + weight)), steps.mean({6, 7, 8}, weight),
+                 1e-6, weight);
+    expect_close(numbers_in<float>(whole.at("/model/" + weight)),
+                 steps.mean({1, 2, 3, 4, 5, 6, 7, 8}, weight), 1e-6, weight);
+  }
+  const std::string to = " --output " + (folder / "none").string();
+  expect_refused(line + "8:5" + to, {"--window 8:5", "0 <= A < B"});
+  expect_refused(line + "5:8 --weights average/ema" + to, {"average/ema", "average/running"});
+  expect_refused(line + "5:9" + to, {"step 9"});
+  expect_refused(line + "5:8 --weights-of linear" + to, {"--window 5:8", "--weights-of linear"});
+}
+
 // `average` of the saved steps has the same bits; all members lie in checkpoints of their own.
 void expect_lawa_as_average(const fs::path& run, const fs::path& mean) {
   run_well("average " + run.string() + " --steps 4:8:2 --output " + mean.string());
@@ -158,6 +182,7 @@ TEST_F(ProgramAverages, AreWhatSavedCheckpointsSayAndLeaveTheRunAlone) {
     expect_raw(with, without);
     expect_formulas(with);
     expect_lawa_as_average(with, at("mean" + dtype));
+    if (!dtype.empty()) expect_windows(with, folder_.path());
   }
   const auto metrics = metrics_of(at("with"));
   EXPECT_FALSE(metrics[2].contains("validation_averages"));

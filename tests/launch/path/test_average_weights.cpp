@@ -40,7 +40,7 @@ std::string refusal(const std::string& weights_of, std::vector<int64_t> steps, b
   return error_of([&] { average_coefficients(weights_of, {std::move(steps), one}); });
 }
 
-// docs/averages-afterwards.md: c_0 = 1 - w_1, c_j = w_j - w_(j+1), c_(n-1) = w_(n-1), w_j = f(j/n).
+// docs/averages.md: c_0 = 1 - w_1, c_j = w_j - w_(j+1), c_(n-1) = w_(n-1), w_j = f(j/n).
 TEST(AverageCoefficients, AreThoseOfTheFormulas) {
   const auto near = [](std::vector<double> expected) {
     return Pointwise(DoubleNear(1e-15), expected);
