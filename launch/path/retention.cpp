@@ -117,6 +117,7 @@ std::vector<StepNeed> Retention::needs_of(std::span<const SavedStep> saved,
                                           std::span<const Pin> pins) {
   auto needs = step_needs(pins);
   for (const SavedStep& each : saved) {
+    if (!each.has_moments) continue;  // nothing goes on from it, nor do its averages
     for (const int64_t member : members_of(each.step)) {
       needs.push_back(
           {member, false, fmt::format("a member of an average of step {}", each.step), each.step});
