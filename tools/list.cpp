@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "launch/path/average_members.h"
 #include "launch/path/path_tree.h"
 #include "tools/command_support.h"
 

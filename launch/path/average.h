@@ -13,13 +13,13 @@
 namespace switchyard {
 
 struct AverageRequest {
-  std::vector<AverageMember> members;     // the last one gives step, samples, path and moments
+  std::vector<AverageMember> members;  // the last one gives step, samples, path and moments
   std::string output;
   // The group that is averaged; of a window the running mean's, "average/NAME".
   std::string weights = std::string(groups::model);
   std::string weights_of = "uniform";         // average_weights.h
   int64_t memory_bytes = int64_t{256} << 20;  // of the tensors' parts that are at hand
-  std::optional<AverageWindow> window{};  // then one member, whose step does not count
+  std::optional<AverageWindow> window{};      // then one member, whose step does not count
 };
 
 // The mean of the weights of saved steps, of one path (uniform: LAWA, arXiv 2306.03241) or of

@@ -9,7 +9,6 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/text.h"
-#include "launch/path/path_state.h"
 #include "launch/path/run_folder.h"
 
 namespace switchyard {
@@ -109,6 +108,21 @@ std::vector<std::string> runs_of(const std::vector<AverageMember>& members) {
     if (std::ranges::count(runs, member.run) == 0) runs.push_back(member.run);
   }
   return runs;
+}
+
+// Four or more at one distance are given by their first two and their last.
+std::string show_steps(const std::vector<int64_t>& steps) {
+  std::vector<std::string> words;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    size_t end = i + 1;
+    while (end + 1 < steps.size() && steps[end + 1] - steps[end] == steps[i + 1] - steps[i]) ++end;
+    words.push_back(fmt::format("{}", steps[i]));
+    if (end >= steps.size() || end - i < 3) continue;
+    words.push_back(fmt::format("{}", steps[i + 1]));
+    words.push_back(fmt::format("... {}", steps[end]));
+    i = end;
+  }
+  return fmt::format("{}", fmt::join(words, ", "));
 }
 
 std::string describe(const std::vector<AverageMember>& members) {

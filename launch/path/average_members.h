@@ -27,6 +27,8 @@ std::vector<AverageMember> parse_members(const std::vector<std::string>& names,
 
 std::vector<int64_t> steps_of(const std::vector<AverageMember>& members);
 std::vector<std::string> runs_of(const std::vector<AverageMember>& members);  // each once
+// Steps in a few words: "100, 200, ... 900, 950".
+std::string show_steps(const std::vector<int64_t>& steps);
 // "the steps 2, 4 of 'RUN'", or RUN@STEP each where there are several runs.
 std::string describe(const std::vector<AverageMember>& members);
 

@@ -1,6 +1,5 @@
 #include "launch/path/path_state.h"
 
-#include <fmt/ranges.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -149,21 +148,6 @@ fs::path place_of(const RelativeName& name, const fs::path& from) {
   const auto there =
       std::ranges::find_if(all, [&](const fs::path& place) { return fs::exists(place, ignored); });
   return (there == all.end() ? all.front() : *there).lexically_normal();
-}
-
-// Four or more at one distance are given by their first two and their last.
-std::string show_steps(const std::vector<int64_t>& steps) {
-  std::vector<std::string> words;
-  for (size_t i = 0; i < steps.size(); ++i) {
-    size_t end = i + 1;
-    while (end + 1 < steps.size() && steps[end + 1] - steps[end] == steps[i + 1] - steps[i]) ++end;
-    words.push_back(fmt::format("{}", steps[i]));
-    if (end >= steps.size() || end - i < 3) continue;
-    words.push_back(fmt::format("{}", steps[i + 1]));
-    words.push_back(fmt::format("... {}", steps[end]));
-    i = end;
-  }
-  return fmt::format("{}", fmt::join(words, ", "));
 }
 
 }  // namespace switchyard

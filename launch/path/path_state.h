@@ -36,7 +36,4 @@ std::string weights_of_average(const CheckpointInfo& info);
 // The first of the places that a name may mean which is there, or else the first.
 std::filesystem::path place_of(const RelativeName& name, const std::filesystem::path& from);
 
-// Steps in a few words: "100, 200, ... 900, 950".
-std::string show_steps(const std::vector<int64_t>& steps);
-
 }  // namespace switchyard
