@@ -32,6 +32,11 @@ LineageEntry newest_member(const RunFolder& mean, const CheckpointInfo& info) {
 AverageFork average_fork(const RunFolder& mean, const CheckpointInfo& info, const RunFolder& branch,
                          const std::string& moments) {
   if (moments == "fresh") return {.moments = moments};
+  if (branch.exists()) {  // the member may be gone since the branch was made
+    const auto path = branch.read();
+    const bool is_of_mean = !path.lineage.empty() && path.lineage.back().checkpoint == info.id;
+    if (is_of_mean && path.lineage.back().average) return *path.lineage.back().average;
+  }
   const LineageEntry newest = newest_member(mean, info);
   try {
     const auto found = find_fork_point(mean, newest);
@@ -63,8 +68,12 @@ std::optional<LineageEntry> member_with_moments(const LineageEntry& fork) {
 bool pin_moments(const RunFolder& branch, const LineageEntry& fork) {
   const auto member = member_with_moments(fork);
   if (!member) return true;
-  const auto found = find_fork_point(branch, *member);
-  return pin_fork_point(found.parent, member->step, member->checkpoint, branch);
+  try {
+    const auto found = find_fork_point(branch, *member);
+    return pin_fork_point(found.parent, member->step, member->checkpoint, branch);
+  } catch (const Error&) {
+    return false;  // it is gone, as a branch that has gone on may see it
+  }
 }
 
 void unpin_moments(const RunFolder& branch, const LineageEntry& fork) {
