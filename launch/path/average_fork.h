@@ -17,7 +17,8 @@ AverageFork average_fork(const RunFolder& mean, const CheckpointInfo& info, cons
 // branch of a path, or with fresh moments.
 std::optional<LineageEntry> member_with_moments(const LineageEntry& fork);
 
-// Pins that step for the branch, where there is one; false where that is not possible or it is gone.
+// Pins that step for the branch, where there is one; false where that is not possible or it is
+// gone.
 bool pin_moments(const RunFolder& branch, const LineageEntry& fork);
 void unpin_moments(const RunFolder& branch, const LineageEntry& fork);
 
