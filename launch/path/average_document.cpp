@@ -64,7 +64,7 @@ std::vector<LeftOutMember> members_saved(const RunFolder& run,
     members.insert(members.end(), record.members.begin(), record.members.end());
   }
   std::ranges::sort(members);
-  members.erase(std::ranges::unique(members).begin(), members.end());
+  members.erase(std::unique(members.begin(), members.end()), members.end());
   std::vector<LeftOutMember> saved;
   for (const int64_t member : members) {
     if (member == step) {
