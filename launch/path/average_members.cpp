@@ -130,6 +130,7 @@ std::string describe(const std::vector<AverageMember>& members) {
     return fmt::format("the steps {} of '{}'", show_steps(steps_of(members)), members.front().run);
   }
   std::vector<std::string> names;
+  names.reserve(members.size());
   for (const auto& member : members) names.push_back(fmt::format("{}@{}", member.run, member.step));
   return fmt::format("{}", fmt::join(names, ", "));
 }

@@ -85,9 +85,7 @@ std::vector<double> average_coefficients(const std::string& weights_of, const Av
 }
 
 std::string show_coefficients(const std::vector<double>& coefficients) {
-  std::vector<std::string> words;
-  for (const double c : coefficients) words.push_back(fmt::format("{:.6g}", c));
-  return fmt::format("{}", fmt::join(words, ", "));
+  return fmt::format("{:.6g}", fmt::join(coefficients, ", "));
 }
 
 }  // namespace switchyard

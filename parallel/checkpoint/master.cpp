@@ -194,7 +194,7 @@ fs::path write_temporary(const fs::path& folder, const CheckpointInfo& info,
         "format version {} was given; this program writes version {}", info.format_version,
         format_version);
   check_index(index);
-  const fs::path temporary = temporary_of(folder / master_name);
+  fs::path temporary = temporary_of(folder / master_name);
   naming(temporary, [&] {
     const hdf5::Session session;
     Id file = hdf5::create_file(temporary);
