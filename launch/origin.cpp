@@ -130,7 +130,8 @@ bool keeps_fork_point(const RunFolder& run, const PathSpecification& path,
     const auto& fork = path.lineage.back();
     bool pinned = pin_fork_point(origin->folder, fork.step, fork.checkpoint, run);
     if (origin->moments) pinned &= pin_moments(run, fork);
-    if (!pinned) own = "own";
+    // Steps behind a mean can then be reached from a checkpoint of the branch's own.
+    if (!pinned || origin->is_mean) own = "own";
   });
   return !world.control().broadcast(own, "what is kept").empty();
 }

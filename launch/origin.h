@@ -38,7 +38,8 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine,
           const SavedAverages& averages = {});
 
 // At a branch's start from its parent: whether it has to keep the fork point itself, as nothing can
-// be written into the parent. Otherwise the parent keeps it from here on. Collective.
+// be written into the parent, or as it is a mean with moments of another step. Otherwise the parent
+// keeps it from here on. Collective.
 bool keeps_fork_point(const RunFolder& run, const PathSpecification& path,
                       const std::optional<Origin>& origin, Communicator& world);
 

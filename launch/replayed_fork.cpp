@@ -1,6 +1,7 @@
 #include "launch/replayed_fork.h"
 
 #include <algorithm>
+#include <map>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -23,6 +24,22 @@ void find_origin(ReplayPlan& plan, const RunFolder& run, const ReplayedFrom& fro
   plan.origin = point->entry;
 }
 
+// Data sets that have moved since are where the branch has them.
+void follow_data(ReplayPlan& plan, const PathSpecification& branch) {
+  std::map<std::string, std::string> places;
+  for (const DataStage& stage : branch.stages) {
+    for (const DataSource& source : stage.sources) places[source.identity] = source.prefix;
+  }
+  for (ReplaySegment& segment : plan.segments) {
+    for (DataStage& stage : segment.path.stages) {
+      for (DataSource& source : stage.sources) {
+        const auto place = places.find(source.identity);
+        if (place != places.end()) source.prefix = place->second;
+      }
+    }
+  }
+}
+
 std::string show_both(const StepRecord& made, const StepRecord& recorded, size_t value) {
   return fmt::format("{} {} here and {} in the record", StepRecord::names[value],
                      made.values[value], recorded.values[value]);
@@ -42,9 +59,27 @@ CheckpointInfo info_of(const ReplayPlan& plan, const PathSpecification& path, do
   return info;
 }
 
-// The pin of what the fork point was made from.
-void let_go(const ReplayPlan& plan, const RunFolder& run) {
-  if (plan.origin_run) remove_pin(plan.origin_run->folder(), plan.begin(), run.folder());
+// The fork point is saved: the pin of what it was made from goes, and then the plan, so that a
+// start that was killed in between is followed by one that does the rest.
+void let_go(const RunFolder& run, const ReplayedFrom& from) {
+  std::error_code ignored;
+  const auto file = run.folder() / replay_file;
+  if (!std::filesystem::exists(file, ignored)) return;
+  try {
+    const auto point = find_replay_origin(run, from);
+    if (point) remove_pin(point->parent.folder(), from.step, run.folder());
+  } catch (const Error&) {  // gone, and its pins with it
+  }
+  std::filesystem::remove(file, ignored);
+}
+
+std::string read_plan(const RunFolder& run) {
+  const auto file = run.folder() / replay_file;
+  std::error_code ignored;
+  check(std::filesystem::exists(file, ignored), ExitCode::storage, "replay",
+        "'{}' has no checkpoint any more, and {} went with its first: remove it and fork anew",
+        run.folder().string(), replay_file);
+  return read_file(file);
 }
 
 }  // namespace
@@ -54,13 +89,19 @@ std::optional<ReplayPlan> replay_due(const RunFolder& run, const PathSpecificati
   if (path.lineage.empty() || !path.lineage.back().replayed) return std::nullopt;
   std::string text;
   world.control().agree([&] {
-    if (world.rank() == 0 && !run.latest()) text = read_file(run.folder() / replay_file);
+    if (world.rank() != 0) return;
+    if (run.latest()) {
+      let_go(run, *path.lineage.back().replayed);
+    } else {
+      text = read_plan(run);
+    }
   });
   text = world.control().broadcast(text, "what is made again");
   if (text.empty()) return std::nullopt;
   ReplayPlan plan;
   world.control().agree([&] {
     plan = replay_plan_from_json(text, (run.folder() / replay_file).string());
+    follow_data(plan, path);
     find_origin(plan, run, *path.lineage.back().replayed);
   });
   return plan;
@@ -82,7 +123,8 @@ void ReplayJudge::judge(int64_t step, const StepRecord& made) {
   std::string what;
   for (size_t value = 0; value < 3; ++value) {  // loss, norm, rate
     if (!is_exact && value == 1) continue;
-    const bool differs = difference(value) > (is_exact ? 0 : replay_tolerance);
+    const bool is_bitwise = is_exact || value == 2;  // no rounding is in a rate
+    const bool differs = difference(value) > (is_bitwise ? 0 : replay_tolerance);
     if (differs && what.empty()) what = show_both(made, recorded, value);
   }
   if (what.empty() || !accepted_.empty()) return;
@@ -103,7 +145,9 @@ void ReplayJudge::conclude(ReplayedFrom& from) const {
   from.outcome = !accepted_.empty() ? "accepted" : is_exact ? "exact" : "approximate";
   from.difference = accepted_;
   if (!is_exact && accepted_.empty()) {
-    from.difference = fmt::format("loss within {:.2g} (step {})", largest_, largest_step_);
+    from.difference = largest_ > 0
+                          ? fmt::format("loss within {:.2g} (step {})", largest_, largest_step_)
+                          : "losses alike";
   }
 }
 
@@ -140,7 +184,7 @@ bool make_fork_point(const RunFolder& run, PathSpecification& path, const Replay
   });
   const CheckpointInfo info = info_of(plan, path, loss);
   Saver(run, path, mesh, {}).save(info.step, info.samples, info.loss, *engine);
-  if (leads) let_go(plan, run);
+  if (leads) let_go(run, from);
   return true;
 }
 

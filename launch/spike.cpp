@@ -90,6 +90,7 @@ std::string rescue_commands(const RunFolder& run, const PathSpecification& path,
   if (saved.empty()) return "";
   if (saved.size() > averaged_steps) saved.erase(saved.begin(), saved.end() - averaged_steps);
   std::string name = run.folder().string();
+  if (name.ends_with('.')) name = std::filesystem::absolute(name).lexically_normal().string();
   while (name.size() > 1 && name.back() == '/') name.pop_back();
   const std::string mean = fmt::format("{}-mean-{}", name, step);
   const std::string steps = saved.size() == 1 ? fmt::format("{0}:{0}:1", saved[0])

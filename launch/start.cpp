@@ -80,6 +80,8 @@ void report_end(const PathSpecification& path, const Start& start, const Setting
   }
   if (const auto vain = describe_vain_retention(settings); given.has("keep-every") && !vain.empty())
     log::warning("{}", vain);
+  if (given.flag("accept-replay") && !start.replay)
+    log::warning("--accept-replay, but this start makes no step again");
   if (given.has("eval-iters") && settings.integer("eval-interval") == 0) {
     log::warning("--eval-iters {}, but nothing is validated: --eval-interval is 0",
                  given.text("eval-iters"));
@@ -116,12 +118,20 @@ void report_origin(const RunFolder& run, const PathSpecification& path, const St
 
 void report_averages(const Start& start) {
   for (const AverageRecord& record : start.options.averages) {
+    const bool goes_on =
+        std::ranges::any_of(start.averages.records, [&](const AverageRecord& found) {
+          return found.spec == record.spec && found.since == record.since;
+        });
     log::info("average {} {} behind step {}", show(record.spec),
-              std::ranges::count(start.averages.records, record.spec, &AverageRecord::spec) > 0
-                  ? "goes on; it began"
-                  : "begins",
-              record.since);
+              goes_on ? "goes on; it began" : "begins", record.since);
   }
+}
+
+// Those of the checkpoint that is gone on from, as the options change them.
+void find_and_settle_averages(Start& start, const Settings& given, Communicator& world) {
+  start.averages = find_averages(start.origin, world);
+  world.control().agree(
+      [&] { start.options.averages = settle_averages(start.averages.records, given, start.step); });
 }
 
 }  // namespace
@@ -140,12 +150,19 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
     if (!obtained.is_new && !start.replay) start.origin = find_origin(run, path, given);
     start.step = start.origin ? start.origin->entry.step : path.start_step();
   });
-  world.control().agree([&] { averages_given(given); });
-  if (is_reached(run, path, given, settings, start.step, world)) return std::nullopt;
-  start.averages = find_averages(start.origin, world);
+  const bool names_averages = given.has("average") || given.has("drop-average");
+  if (names_averages) find_and_settle_averages(start, given, world);
+  if (is_reached(run, path, given, settings, start.step, world)) {
+    if (names_averages && world.rank() == 0) {
+      log::warning("--average and --drop-average take effect with a step, and none is made");
+    }
+    return std::nullopt;
+  }
+  if (!names_averages) find_and_settle_averages(start, given, world);
+  const auto averages = std::move(start.options.averages);
   world.control().agree([&] {
     start.options = engine_options(path, settings, true);
-    start.options.averages = settle_averages(start.averages.records, given, start.step);
+    start.options.averages = averages;
     check_engine(start.options, layout);
     check_learns(path, settings, start.step);
   });

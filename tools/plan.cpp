@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "launch/engine/gpu_models.h"
+#include "launch/path/average_document.h"
 #include "launch/path/average_option.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/run_settings.h"
@@ -93,6 +94,18 @@ PathSpecification path_of(const Command& command, const Settings& run, const Lay
   return path;
 }
 
+// Those that a start of the path would go on with.
+std::vector<AverageRecord> averages_of(const Command& command) {
+  if (command.positional.empty()) return {};
+  const RunFolder run(command.positional[0]);
+  const auto& given = command.given;
+  const auto entry = given.has("load-step") && run.has(given.integer("load-step"))
+                         ? run.checkpoint(given.integer("load-step"))
+                         : run.latest().value_or(CheckpointEntry{});
+  if (!entry.complete) return {};
+  return averages_in(CheckpointReader(entry.folder).info()).records;
+}
+
 Planned plan(const Command& command) {
   const Settings run = with_fallbacks(plan_options(), command.given);
   apply_device_settings(run);
@@ -108,7 +121,7 @@ Planned plan(const Command& command) {
   if (!run.has("device") || device_named(run.text("device")) == Device::cuda) {
     p.engine.device = Device::cuda;
   }
-  p.engine.averages = settle_averages({}, command.given, 0);
+  p.engine.averages = settle_averages(averages_of(command), command.given, 0);
   check_engine(p.engine, p.layout);
   return p;
 }

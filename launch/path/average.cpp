@@ -248,7 +248,9 @@ void write_average(const AverageRequest& request, const std::vector<double>& coe
   const auto members = open_all(request.members, coefficients);
   const auto weights = weights_in(members.front().reader);
   check(!weights.empty(), "average", "{} has no weights", members.front().name);
-  for (const auto& member : members) check_weights_option(&member.reader, request.weights);
+  if (!request.window) {
+    for (const auto& member : members) check_weights_option(&member.reader, request.weights);
+  }
   check_alike(members, request.weights, weights);
   UnfinishedFolder made(request.output);
   check(!RunFolder(request.output).exists(), "average", "'{}' was made at this moment",

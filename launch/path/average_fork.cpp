@@ -35,7 +35,8 @@ AverageFork average_fork(const RunFolder& mean, const CheckpointInfo& info, cons
   if (branch.exists()) {  // the member may be gone since the branch was made
     const auto path = branch.read();
     const bool is_of_mean = !path.lineage.empty() && path.lineage.back().checkpoint == info.id;
-    if (is_of_mean && path.lineage.back().average) return *path.lineage.back().average;
+    const auto& made = path.lineage.empty() ? std::nullopt : path.lineage.back().average;
+    if (is_of_mean && made && made->moments == moments) return *made;
   }
   const LineageEntry newest = newest_member(mean, info);
   try {
@@ -89,7 +90,7 @@ void unpin_moments(const RunFolder& branch, const LineageEntry& fork) {
 std::string describe_moments(const LineageEntry& fork) {
   if (!fork.average) return "";
   if (fork.average->path.empty()) return " with fresh moments";
-  return fmt::format(" with the moments of '{}'@{}", fork.average->path, fork.step);
+  return fmt::format(", with the moments of its newest member, step {}", fork.step);
 }
 
 }  // namespace switchyard

@@ -128,7 +128,8 @@ std::vector<AverageSpec> averages_given(const Settings& given) {
     const auto same = std::ranges::find(specs, spec.name, &AverageSpec::name);
     check(same == specs.end(), "options",
           "--average {} {}: two averages of the name '{}'; give one another, as in NAME={}",
-          same == specs.end() ? "" : show(*same), text, spec.name, show(spec));
+          same == specs.end() ? "" : show(*same), text, spec.name,
+          text.substr(text.find('=') < text.find(':') ? text.find('=') + 1 : 0));
     specs.push_back(std::move(spec));
   }
   return specs;

@@ -72,6 +72,50 @@ bool make_branch(const RunFolder& parent, const RunFolder& branch, const ForkEnt
   }
 }
 
+// Whether retention has taken what was planned to be replayed from.
+bool is_lost(const ForkEntry& from) {
+  if (!from.replay || !from.origin) return false;
+  const auto& [run, entry] = *from.origin;
+  return !run.has(entry.step) || !has_moments(entry);
+}
+
+// Where a branch begins, and what it is made of.
+struct Planned {
+  ForkEntry from;
+  PathSpecification path;
+};
+Planned plan_branch(const RunFolder& parent, const PathSpecification& specification, int64_t step,
+                    const RunFolder& branch, bool is_there, const Settings& given) {
+  auto from = fork_entry(parent, specification, step, branch, is_there);
+  if (specification.kind == "average") {
+    const auto info = CheckpointReader(parent.checkpoint(step).folder).info();
+    from.entry.average =
+        average_fork(parent, info, branch, given.has("moments") ? given.text("moments") : "newest");
+  }
+  auto path = fork_path(specification, from.entry, given);
+  return {std::move(from), std::move(path)};
+}
+
+// Makes the branch, or finds it as it would be made: is_there. What retention takes between the
+// plan and its pin is planned anew.
+Planned obtain_branch(const RunFolder& parent, const PathSpecification& specification, int64_t step,
+                      const RunFolder& branch, bool& is_there, const Settings& given) {
+  for (int tries = 1;; ++tries) {
+    auto plan = plan_branch(parent, specification, step, branch, is_there, given);
+    try {
+      if (is_there) {
+        check_same(branch, plan.path);
+        keep_origin(parent, plan.from, branch);
+      } else {
+        is_there = !make_branch(parent, branch, plan.from, plan.path);
+      }
+      return plan;
+    } catch (const Error&) {
+      if (tries == 5 || !is_lost(plan.from)) throw;
+    }
+  }
+}
+
 }  // namespace
 
 void fork(const std::string& parent_at_step, const std::string& child, const Settings& given) {
@@ -91,19 +135,7 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
         "average",
         given.has("moments") ? given.text("moments") : "");
   const int64_t step = reference.step ? *reference.step : parent.checkpoint(std::nullopt).step;
-  auto from = fork_entry(parent, specification, step, branch, is_there);
-  if (is_average) {
-    const auto info = CheckpointReader(parent.checkpoint(step).folder).info();
-    from.entry.average =
-        average_fork(parent, info, branch, given.has("moments") ? given.text("moments") : "newest");
-  }
-  const auto path = fork_path(specification, from.entry, given);
-  if (is_there) {
-    check_same(branch, path);
-    keep_origin(parent, from, branch);
-  } else {
-    is_there = !make_branch(parent, branch, from, path);
-  }
+  const auto [from, path] = obtain_branch(parent, specification, step, branch, is_there, given);
   log::info("'{}' continues from step {} of '{}' ({} samples){}{}", child, from.entry.step,
             parent.folder().string(), from.entry.samples, describe_moments(from.entry),
             is_there ? " already" : "");

@@ -67,17 +67,17 @@ void check_passed(const RunFolder& parent, const PathSpecification& path, int64_
 
 // From the newest checkpoint before the step whose contents are right.
 ReplayPlan good_plan(const RunFolder& parent, int64_t step) {
-  for (int64_t begin = step;;) {
-    auto plan = plan_replay(parent, begin, step);
+  std::set<std::filesystem::path> damaged;
+  for (;;) {
+    auto plan = plan_replay(parent, step, step, damaged);
     if (!plan.origin_run) return plan;
     try {
       read_fork_point(*plan.origin_run, plan.origin);
       return plan;
     } catch (const Error& problem) {
-      const bool is_own = plan.origin_run->folder() == parent.folder();
-      if (!is_own) throw;
+      if (plan.origin_run->read().kind != "path") throw;  // a mean, behind which there is none
       log::warning("{}; an earlier one is taken", problem.what());
-      begin = plan.origin.step - 1;
+      damaged.insert(plan.origin.folder);
     }
   }
 }
@@ -125,9 +125,10 @@ std::string describe_replay(const RunFolder& parent, const RunFolder& branch,
                                                            plan.origin_run->folder().string())
                                              : "the random start";
   return fmt::format(
-      "step {} of '{}' is not saved: the first 'train {}' goes on from {}, makes {} steps again, "
+      "step {} of '{}' is not saved{}: the first 'train {}' goes on from {}, makes {} steps again, "
       "holds them against the record and saves the last",
-      from.entry.step, parent.folder().string(), branch.folder().string(), origin,
+      from.entry.step, parent.folder().string(),
+      parent.has(from.entry.step) ? " with its moments" : "", branch.folder().string(), origin,
       plan.end() - plan.begin());
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/logging.h"
 #include "launch/path/fork_point.h"
 #include "launch/path/path_state.h"
 #include "launch/path/starts.h"
@@ -13,21 +14,36 @@ namespace switchyard {
 
 namespace {
 
-// The newest checkpoint, not behind `step`, that a step can follow.
-std::optional<CheckpointEntry> newest_whole(const RunFolder& run, int64_t step) {
+using Damaged = std::set<fs::path>;
+
+// Whether a step can follow it, as far as its master says.
+bool is_usable(const CheckpointEntry& entry, const Damaged& damaged) {
+  if (!entry.complete || damaged.contains(entry.folder)) return false;
+  try {
+    return has_moments(entry);
+  } catch (const Error& problem) {
+    log::warning("{}; an earlier one is taken", problem.what());
+    return false;
+  }
+}
+
+// The newest such checkpoint that is not behind `step`.
+std::optional<CheckpointEntry> newest_whole(const RunFolder& run, int64_t step,
+                                            const Damaged& damaged) {
   auto entries = list_checkpoints(run.checkpoints());
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
-    if (entry->complete && entry->step <= step && has_moments(*entry)) return *entry;
+    if (entry->step <= step && is_usable(*entry, damaged)) return *entry;
   }
   return std::nullopt;
 }
 
 // The saved fork point of a path; nothing where it was not saved, or is not there any more.
-std::optional<ForkPoint> saved_fork_point(const RunFolder& run, const LineageEntry& fork) {
+std::optional<ForkPoint> saved_fork_point(const RunFolder& run, const LineageEntry& fork,
+                                          const Damaged& damaged) {
   if (fork.replayed) return std::nullopt;
   try {
     auto point = find_fork_point(run, fork);
-    if (fork.average || has_moments(point.entry)) return point;
+    if (fork.average || is_usable(point.entry, damaged)) return point;
   } catch (const Error&) {  // it is looked for further back
   }
   return std::nullopt;
@@ -79,19 +95,19 @@ int64_t ReplayPlan::last_exact(const std::string& conditions) const {
   return last;
 }
 
-ReplayPlan plan_replay(const RunFolder& run, int64_t begin, int64_t end) {
+ReplayPlan plan_replay(const RunFolder& run, int64_t begin, int64_t end, const Damaged& damaged) {
   ReplayPlan plan;
   std::vector<RunFolder> runs;
   for (RunFolder at = run; !plan.origin_run;) {
     const auto path = at.read();
     plan.segments.insert(plan.segments.begin(), {at.folder().string(), path, end});
     runs.insert(runs.begin(), at);
-    if (const auto own = newest_whole(at, begin)) {
+    if (const auto own = newest_whole(at, begin, damaged)) {
       plan.origin_run = at;
       plan.origin = *own;
     } else if (path.start_step() == 0) {
       break;
-    } else if (const auto point = saved_fork_point(at, path.lineage.back())) {
+    } else if (const auto point = saved_fork_point(at, path.lineage.back(), damaged)) {
       plan.origin_run = point->parent;
       plan.origin = point->entry;
     } else {

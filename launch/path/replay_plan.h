@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,9 +41,10 @@ struct ReplayPlan {
 };
 
 // To reach step `end` of the run from the newest checkpoint that is not behind `begin`: of the run,
-// or of the paths that it was forked from where it has none itself. Takes no lock. Throws Error
-// where the lineage cannot be followed.
-ReplayPlan plan_replay(const RunFolder& run, int64_t begin, int64_t end);
+// or of the paths that it was forked from where it has none itself, but for folders of `damaged`
+// ones. Takes no lock. Throws Error where the lineage cannot be followed.
+ReplayPlan plan_replay(const RunFolder& run, int64_t begin, int64_t end,
+                       const std::set<std::filesystem::path>& damaged = {});
 // Throws Error naming the first of the steps that has no record.
 void check_recorded(const ReplayPlan& plan, int64_t first, int64_t last, const char* where);
 

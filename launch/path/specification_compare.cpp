@@ -96,7 +96,8 @@ std::string difference_of_lineage(const PathSpecification& there, const PathSpec
   const auto fork_point = [](const PathSpecification& path) {
     if (path.lineage.empty()) return std::string("a random start");
     const auto& last = path.lineage.back();
-    return fmt::format("step {} of '{}' (checkpoint {})", last.step, last.path, last.checkpoint);
+    const std::string id = last.checkpoint.empty() ? "" : " (checkpoint " + last.checkpoint + ")";
+    return fmt::format("step {} of '{}'{}", last.step, last.path, id);
   };
   const bool same = std::ranges::equal(
       there.lineage, asked.lineage, [](const LineageEntry& a, const LineageEntry& b) {

@@ -50,8 +50,8 @@ std::vector<StoredGroup> stored_groups(const CheckpointReader& reader) {
     const std::string name = group_of(tensor.name, weights);
     StoredGroup& group = found.try_emplace(name, StoredGroup{name, tensor.dtype}).first->second;
     ++group.tensors;
-    group.has_all_weights =
-        group.tensors == std::ssize(names) && tensor.name.size() > name.size() + 1;
+    group.has_all_weights = group.tensors == std::ssize(names) &&
+                            tensor.name.size() > name.size() + 1 && group.dtype != DType::f64;
   }
   std::vector<StoredGroup> all;
   all.reserve(found.size());

@@ -35,7 +35,7 @@ struct StoredGroup {
   std::string name;
   DType dtype = DType::f32;  // of its first tensor
   int64_t tensors = 0;
-  bool has_all_weights = false;  // one for each of the model's
+  bool has_all_weights = false;  // one for each of the model's; not of f64, which are sums
 };
 // What a checkpoint has, by name; whether this program knows the group or not.
 std::vector<StoredGroup> stored_groups(const CheckpointReader& reader);

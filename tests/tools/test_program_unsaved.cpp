@@ -165,6 +165,23 @@ TEST_F(Unsaved, steps_need_no_more_of_the_parent_than_a_checkpoint) {
   expect_same_steps(at("main"), at("child"), 11, 11);
 }
 
+// Data that moved before the first start, and checkpoints that are damaged.
+TEST_F(Unsaved, steps_are_made_from_what_is_left) {
+  train(at("main"), tiny_path(data_, 4, "--save-interval 3 --train-iters 10"));
+  fork("main", 8, "child");
+  for (const char* part : {".bin", ".idx", ".json"}) fs::rename(data_ + part, data_ + "-2" + part);
+  train(at("child"), "--train-iters 9 --data-path " + data_ + "-2");
+  EXPECT_EQ(replayed("child").outcome, "exact");
+  EXPECT_FALSE(fs::exists(at("child") + "/replay.json"));
+  expect_same_steps(at("main"), at("child"), 9, 9);
+  train(at("main"), "--train-iters 11 --data-path " + data_ + "-2");  // which the path then has
+  fs::resize_file(checkpoint_of(at("main"), 6) / "checkpoint.h5", 1000);
+  const auto said = fork("main", 8, "other");
+  EXPECT_NE(said.find("goes on from step 3"), std::string::npos) << said;
+  train(at("other"), "--train-iters 9");
+  expect_same("child", "other", 9);
+}
+
 TEST_F(Unsaved, steps_are_begun_anew_behind_a_signal) {
   train(at("main"), tiny_path(data_, 2, "--train-iters 400"));
   fs::remove_all(at("main") + "/checkpoints");
