@@ -57,10 +57,6 @@ Replay held_against_record(const ReplayPlan& plan, const StepRange& range,
           .close = compare_records(close[0], close[1], tolerance)};
 }
 
-}  // namespace
-
-namespace {
-
 // A mean has its moments elsewhere.
 std::optional<Origin> origin_of(const ReplayPlan& plan) {
   if (!plan.origin_run) return std::nullopt;

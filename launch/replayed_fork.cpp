@@ -131,8 +131,8 @@ void ReplayJudge::judge(int64_t step, const StepRecord& made) {
   const std::string wanted =
       is_exact ? "the same bits are allowed, as it ran under the same conditions"
                : fmt::format(
-                     "it ran under other conditions, and a relative difference of {} is "
-                     "allowed",
+                     "it ran under other conditions: of losses a relative difference of {} "
+                     "is allowed, of rates none",
                      replay_tolerance);
   check(accepts_, ExitCode::differs, "replay",
         "step {} of '{}' has {}; {} (--accept-replay goes on with what is made here)", step,

@@ -139,7 +139,8 @@ TEST_F(Unsaved, steps_that_differ_stop_unless_accepted) {
   const std::string go = " --train-iters 6";
   expect_refused("train " + at("child") + go, {"step 5 of", "loss", "in the record", "same bits"},
                  1, 4);
-  expect_refused("train " + at("child") + go + " --tp 2", {"step 5 of", "0.01 is allowed"}, 2, 4);
+  expect_refused("train " + at("child") + go + " --tp 2", {"step 5 of", "difference of 0.01"}, 2,
+                 4);
   EXPECT_TRUE(saved_steps(at("child")).empty());
   EXPECT_EQ(read_pins(at("main")).size(), 2u);
   train(at("child"), go + " --accept-replay");
