@@ -13,6 +13,8 @@ constexpr Subcommand table[] = {
      "switchyard fork runs/main@10000 runs/v1 --lr-decay-style 1-sqrt --lr-decay-iters 2000"},
     {"extend", extend_command, "add data to a path: extend RUN --at-step N --data-path PREFIX",
      "switchyard extend runs/main --at-step 20000 --data-path data/june"},
+    {"campaign", campaign_command, "carry out a file of versions: campaign plan|run|status FILE",
+     "switchyard campaign run runs/four.toml"},
     {"launch", launch_command, "start ranks on this machine's GPUs: launch -np N -- train ...",
      "switchyard launch -np 8 -- train runs/main --tp 2"},
     {"tokenize", tokenize_command, "text to tokens: tokenize --input FILE... --output-prefix P",

@@ -122,6 +122,13 @@ std::string describe_minimum(const PathSpecification& path, const Settings& give
 std::vector<std::string> describe_rates(const PathSpecification& parent,
                                         const PathSpecification& branch);
 
+// The first option given whose value is not the path's, which may be "none"; data are left out.
+struct SettingDifference {
+  std::string option, given, there;
+};
+std::optional<SettingDifference> contradiction(const PathSpecification& path,
+                                               const Settings& given);
+
 // Refuses options that contradict the path, naming both values. Data sets that were given under
 // another name but are the same (by identity) move there. is_untrained: the error then says that
 // the path can be made anew.

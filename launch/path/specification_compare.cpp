@@ -43,8 +43,8 @@ void check_data(PathSpecification& path, const Settings& given, const char* advi
 
 }  // namespace
 
-void check_against(PathSpecification& path, const Settings& given, bool is_untrained) {
-  const char* anew = "it has no step yet: with all options of a new path it is made anew";
+std::optional<SettingDifference> contradiction(const PathSpecification& path,
+                                               const Settings& given) {
   Settings wanted = given;
   if (given.has("preset")) {
     wanted = resolve_model(given, path.model.vocabulary);
@@ -55,10 +55,19 @@ void check_against(PathSpecification& path, const Settings& given, bool is_untra
   if (given.flag("swiglu")) wanted.set_text("activation", "swiglu");
   for (const auto& spec : path_options()) {
     if (!wanted.has(spec.name) || spec.name == "data-path" || spec.name == "swiglu") continue;
-    check(is_same_setting(spec.name, path.settings, wanted), "path",
-          "--{} {}, but the path was made with {}; {}", spec.name, show(wanted.list(spec.name)),
-          path.settings.has(spec.name) ? show(path.settings.list(spec.name)) : "none",
-          is_untrained ? anew : "a path never changes: fork it");
+    if (is_same_setting(spec.name, path.settings, wanted)) continue;
+    const bool has = path.settings.has(spec.name);
+    return SettingDifference{spec.name, show(wanted.list(spec.name)),
+                             has ? show(path.settings.list(spec.name)) : "none"};
+  }
+  return {};
+}
+
+void check_against(PathSpecification& path, const Settings& given, bool is_untrained) {
+  const char* anew = "it has no step yet: with all options of a new path it is made anew";
+  if (const auto differs = contradiction(path, given)) {
+    fail("path", "--{} {}, but the path was made with {}; {}", differs->option, differs->given,
+         differs->there, is_untrained ? anew : "a path never changes: fork it");
   }
   if (!given.has("data-path")) return;
   check_data(path, given, is_untrained ? anew : "use fork or extend for other data");

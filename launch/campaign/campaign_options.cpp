@@ -1,0 +1,194 @@
+#include "launch/campaign/campaign_options.h"
+
+#include <algorithm>
+#include <array>
+
+#include "core/error.h"
+#include "core/text.h"
+#include "launch/path/blend.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard {
+
+namespace {
+
+// An error of an option's parser with the place in the file instead of the program's option.
+template <class Body>
+auto with_place(const FileNode& node, const Body& body) {
+  try {
+    return body();
+  } catch (const Error& problem) {
+    std::string text = problem.what();
+    if (text.starts_with('[')) text.erase(0, text.find("] ") + 2);
+    fail("campaign", "{}: {}", node.place, text);
+  }
+}
+
+const OptionSpec* spec_named(const std::vector<OptionSpec>& specs, const std::string& name) {
+  const auto found = std::ranges::find_if(
+      specs, [&](const auto& s) { return long_name(s) == name || short_name(s) == name; });
+  return found == specs.end() ? nullptr : &*found;
+}
+
+bool names_files(const std::string& option) {
+  return option == "valid-data-path" || option == "tensorboard";
+}
+
+}  // namespace
+
+std::string from_file(const std::string& name, const Campaign& campaign) {
+  return (campaign.file.parent_path() / name).lexically_normal().string();
+}
+
+std::vector<std::string> data_from_file(const FileNode& node, const Campaign& campaign) {
+  auto values = node.words();
+  with_place(node, [&] { parse_sources(values); });
+  const bool weighted = parse_number<double>(values.front()).has_value();
+  for (size_t i = weighted ? 1 : 0; i < values.size(); i += weighted ? 2 : 1)
+    values[i] = from_file(values[i], campaign);
+  return values;
+}
+
+Settings options_in(const FileNode& table, const std::string& name,
+                    const std::vector<OptionSpec>& specs, Campaign& campaign) {
+  Settings settings;
+  for (const auto& [key, node] : table.table()) {
+    const OptionSpec* spec = spec_named(specs, key);
+    if (spec == nullptr) continue;
+    const std::string option = long_name(*spec);
+    check(!settings.has(option), "campaign", "{}: --{} is given twice in this table", node.place,
+          option);
+    auto values = names_files(option) && spec->kind == OptionKind::list
+                      ? data_from_file(node, campaign)
+                      : node.words();
+    if (names_files(option) && spec->kind == OptionKind::text)
+      values.front() = from_file(values.front(), campaign);
+    if (spec->kind == OptionKind::flag && !node.flag()) continue;
+    with_place(node, [&] { settings.set(*spec, values, key); });
+    campaign.places[name + "." + option] = node.place;
+  }
+  return settings;
+}
+
+std::vector<OptionSpec> campaign_path_options() {
+  constexpr std::array own = {"data-path", "seed", "lr-decay-style", "lr-decay-iters", "min-lr"};
+  auto specs = path_options();
+  std::erase_if(specs, [&](const auto& s) { return std::ranges::count(own, s.name) > 0; });
+  return specs;
+}
+
+std::vector<OptionSpec> campaign_run_options() {
+  constexpr std::array own = {"train-iters", "load-step", "drop-average"};
+  auto specs = run_options();
+  std::erase_if(specs, [&](const auto& s) {
+    return s.group == OptionGroup::layout || std::ranges::count(own, s.name) > 0;
+  });
+  return specs;
+}
+
+std::vector<std::string> names_of(const std::vector<OptionSpec>& specs) {
+  std::vector<std::string> names;
+  for (const auto& spec : specs) {
+    names.push_back(long_name(spec));
+    if (!short_name(spec).empty()) names.push_back(short_name(spec));
+  }
+  return names;
+}
+
+namespace {
+
+constexpr std::array kinds = {"main", "branch", "score"};
+
+JobLayout layout_in(const FileNode& table, const std::string& name, JobLayout layout,
+                    Campaign& campaign) {
+  const auto specs = layout_options();
+  const Settings given = options_in(table, name, specs, campaign);
+  for (const auto& [option, values] : given.all()) {
+    layout.options.set(*spec_named(specs, option), values);
+  }
+  const Settings all = with_fallbacks(specs, layout.options);
+  const int64_t shared =
+      all.integer("tensor-model-parallel-size") * all.integer("pipeline-model-parallel-size");
+  if (const auto* ranks = table.find("ranks"))
+    layout.ranks = ranks->integer();
+  else if (layout.ranks < shared)
+    layout.ranks = shared;
+  check(layout.ranks >= 1 && layout.ranks % shared == 0, "campaign",
+        "{}: {} ranks with tensor-model-parallel-size {} and pipeline-model-parallel-size {}; a "
+        "multiple of their product is allowed",
+        table.place, layout.ranks, all.integer("tensor-model-parallel-size"),
+        all.integer("pipeline-model-parallel-size"));
+  return layout;
+}
+
+// A score needs no more than the layout of branches, but all of its ranks.
+JobLayout layout_of(const FileNode* all, const char* kind, const JobLayout& common,
+                    Campaign& campaign) {
+  const FileNode* own = all == nullptr ? nullptr : all->find(kind);
+  if (own == nullptr) return common;
+  auto names = names_of(layout_options());
+  names.emplace_back("ranks");
+  own->check_known(names);
+  return layout_in(*own, std::string("layout.") + kind, common, campaign);
+}
+
+}  // namespace
+
+void read_layouts(const FileNode& file, Campaign& campaign) {
+  const FileNode* all = file.find("layout");
+  JobLayout common;
+  if (all != nullptr) {
+    auto names = names_of(layout_options());
+    names.emplace_back("ranks");
+    names.insert(names.end(), kinds.begin(), kinds.end());
+    all->check_known(names);
+    common = layout_in(*all, "layout", common, campaign);
+  }
+  campaign.main_layout = layout_of(all, "main", common, campaign);
+  campaign.branch_layout = layout_of(all, "branch", common, campaign);
+  campaign.score_layout = layout_of(all, "score", common, campaign);
+}
+
+void read_executor(const FileNode& file, Campaign& campaign) {
+  auto& r = campaign.resources;
+  const int64_t widest = std::max(
+      {campaign.main_layout.ranks, campaign.branch_layout.ranks, campaign.score_layout.ranks});
+  if (const FileNode* table = file.find("executor")) {
+    table->check_known({"kind", "jobs", "ranks", "gpus", "launcher"});
+    const auto word = [&](const char* name, const std::vector<std::string>& allowed,
+                          std::string& to) {
+      const auto* node = table->find(name);
+      if (node == nullptr) return;
+      to = node->word();
+      check(std::ranges::count(allowed, to) > 0, "campaign", "{} = \"{}\"; {} is allowed",
+            node->place, to, show(allowed));
+    };
+    word("kind", {"local"}, r.executor);
+    word("launcher", {"auto", "mpirun", "launch"}, r.launcher);
+    if (const auto* node = table->find("jobs")) {
+      r.jobs = node->integer();
+      check(r.jobs >= 1, "campaign", "{} = {}; at least 1 is allowed", node->place, r.jobs);
+    }
+    if (const auto* node = table->find("gpus")) {
+      r.gpus = node->words();
+      if (node->kind == FileNode::Kind::integer) {
+        const int64_t count = node->integer();
+        check(count >= 1 && count <= 1024, "campaign", "{} = {}; 1 to 1024, or a list, is allowed",
+              node->place, count);
+        r.gpus.clear();
+        for (int64_t i = 0; i < count; ++i) r.gpus.push_back(std::to_string(i));
+      }
+    }
+    if (const auto* node = table->find("ranks")) {
+      r.ranks = node->integer();
+      check(r.ranks >= widest, "campaign",
+            "{} = {}, but a job has {}; at least as many are allowed", node->place, r.ranks,
+            widest);
+    }
+  }
+  if (r.ranks == 0)
+    r.ranks = r.gpus.empty() ? r.jobs * widest : static_cast<int64_t>(r.gpus.size());
+}
+
+}  // namespace switchyard

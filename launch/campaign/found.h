@@ -1,0 +1,30 @@
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "launch/campaign/desired.h"
+
+namespace switchyard {
+
+struct FoundPath {
+  bool busy = false;         // a process of this machine holds its lock
+  int64_t step = 0;          // of the latest complete checkpoint; before any, where it begins
+  std::set<int64_t> saved;   // steps with complete checkpoints
+  std::set<int64_t> stages;  // those of the desired stages that it has, by their steps
+};
+
+// What is on the disk of what a campaign wants.
+struct Found {
+  std::map<std::string, FoundPath> paths;  // those that are there
+  std::set<std::string> averages, scores;  // that are made
+};
+
+// Looks at the campaign's folder. Throws Error where something there cannot be read, or is not what
+// the file asks for: with line, key and both values.
+Found look_at(const Campaign& campaign, const Desired& desired);
+
+std::filesystem::path folder_of(const Campaign& campaign, const std::string& name);
+std::filesystem::path score_file(const Campaign& campaign, const std::string& name);
+
+}  // namespace switchyard

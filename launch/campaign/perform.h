@@ -1,0 +1,18 @@
+#pragma once
+
+#include "launch/campaign/executor.h"
+#include "launch/campaign/next_actions.h"
+
+namespace switchyard {
+
+// Forks and extensions are done at once, in this process; false: the action is a job.
+bool perform_now(const Campaign& campaign, const Desired& desired, const Action& action);
+
+// The command of any other action.
+Job job_of(const Campaign& campaign, const Desired& desired, const Found& found,
+           const Action& action);
+
+// Options as words of a command line.
+std::vector<std::string> words_of(const Settings& settings);
+
+}  // namespace switchyard

@@ -1,0 +1,186 @@
+#include "launch/campaign/run_campaign.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+
+#include "core/files.h"
+#include "core/logging.h"
+#include "core/stop_signal.h"
+#include "launch/campaign/agreement.h"
+#include "launch/campaign/perform.h"
+#include "launch/path/file_lock.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+PlannerOptions planner_options(const Campaign& campaign) {
+  const auto& run = campaign.main_run;
+  return {.deletes_steps = run.has("keep-checkpoints") && run.integer("keep-checkpoints") > 0,
+          .side_by_side = campaign.resources.jobs > 1};
+}
+
+// One start of a campaign.
+class CampaignRun {
+ public:
+  CampaignRun(const fs::path& file, const ExecutorFactory& make_executor);
+  ExitCode run();
+
+ private:
+  void look();
+  bool take_up_changes();
+  bool do_what_is_next();
+  void start(const Action& action);
+  void note(const JobEnd& end);
+  void fail_with(const std::string& what, const std::string& key, ExitCode code);
+  bool is_stopped_or_stop();
+
+  fs::path file_;
+  std::string text_;
+  Campaign campaign_;
+  Desired desired_;
+  Found found_;
+  std::unique_ptr<FileLock> lock_;
+  std::unique_ptr<Executor> executor_;
+  std::map<std::string, Clock::time_point> started_;
+  std::set<std::string> failed_;
+  std::optional<ExitCode> failure_;
+  bool stopping_ = false;
+};
+
+CampaignRun::CampaignRun(const fs::path& file, const ExecutorFactory& make_executor)
+    : file_(file),
+      text_(read_file(file)),
+      campaign_(parse_campaign(text_, file)),
+      desired_(desired_of(campaign_)) {
+  look();
+  check_possible(campaign_, desired_, found_);
+  lock_ = std::make_unique<FileLock>(campaign_.folder / "campaign.lock", std::chrono::seconds(10));
+  check(lock_->held(), "campaign", "'{}' is run by another process; one at a time is allowed",
+        campaign_.folder.string());
+  look();
+  executor_ = make_executor(campaign_);
+  begin_work();
+}
+
+void CampaignRun::look() { found_ = look_at(campaign_, desired_); }
+
+// A file that cannot be carried out leaves the one before in force.
+bool CampaignRun::take_up_changes() {
+  std::string text;
+  try {
+    text = read_file(file_);
+    if (text == text_) return false;
+    Campaign changed = parse_campaign(text, file_);
+    check(changed.folder == campaign_.folder, "campaign",
+          "{}: folder is now '{}', but '{}' is being carried out; end it first", file_.string(),
+          changed.folder.string(), campaign_.folder.string());
+    Desired desired = desired_of(changed);
+    Found found = look_at(changed, desired);
+    check_possible(changed, desired, found);
+    campaign_ = std::move(changed);
+    desired_ = std::move(desired);
+    found_ = std::move(found);
+    log::info("{} has changed: {} versions, {} paths", file_.string(), campaign_.versions.size(),
+              desired_.paths.size());
+  } catch (const std::exception& problem) {
+    if (text != text_)
+      log::warning("the file has changed, but what was read before holds: {}", problem.what());
+  }
+  text_ = text;
+  return true;
+}
+
+void CampaignRun::fail_with(const std::string& what, const std::string& key, ExitCode code) {
+  log::error("{}", what);
+  failed_.insert(key);
+  if (!failure_) failure_ = code;
+}
+
+void CampaignRun::start(const Action& action) {
+  const Job job = job_of(campaign_, desired_, found_, action);
+  executor_->start(job);
+  started_[job.name] = Clock::now();
+  log::info("{} ...", describe(action));
+}
+
+// Whether something was done or begun, after which the disk is to be looked at anew.
+bool CampaignRun::do_what_is_next() {
+  for (const auto& action : next_actions(desired_, found_, planner_options(campaign_))) {
+    const std::string key = key_of(action);
+    if (started_.contains(key) || failed_.contains(key)) continue;
+    try {
+      if (perform_now(campaign_, desired_, action)) return true;
+      const Job job = job_of(campaign_, desired_, found_, action);
+      if (!executor_->has_room(job.ranks)) continue;
+      start(action);
+    } catch (const std::exception& problem) {
+      fail_with(fmt::format("{}: {}", describe(action), problem.what()), key, code_of(problem));
+    }
+  }
+  return false;
+}
+
+void CampaignRun::note(const JobEnd& end) {
+  const auto begin = started_.extract(end.name);
+  const double seconds =
+      begin.empty() ? 0 : std::chrono::duration<double>(Clock::now() - begin.mapped()).count();
+  const auto stopped = static_cast<int>(ExitCode::stopped);
+  if (end.code == 0) {
+    log::info("{}: done in {:.1f} s", end.name, seconds);
+  } else if (end.code == stopped || (stopping_ && end.code == 130)) {
+    log::info("{}: stopped after {:.1f} s", end.name, seconds);
+    stopping_ = true;  // somebody has told the job itself
+  } else {
+    fail_with(fmt::format("{}: ended with code {} after {:.1f} s; see {}", end.name, end.code,
+                          seconds, (campaign_.folder / "logs" / (end.name + ".log")).string()),
+              end.name, static_cast<ExitCode>(end.code));
+  }
+}
+
+bool CampaignRun::is_stopped_or_stop() {
+  if (StopSignal::requested() && !stopping_) {
+    log::info("stopping: {} jobs save and end", executor_->running().size());
+    executor_->stop();
+    stopping_ = true;
+  }
+  return stopping_;
+}
+
+ExitCode CampaignRun::run() {
+  for (;;) {
+    if (!is_stopped_or_stop()) {
+      take_up_changes();
+      while (do_what_is_next()) look();
+    }
+    const bool waits = std::ranges::any_of(found_.paths, [&](const auto& each) {
+      return each.second.busy && !started_.contains(each.first);
+    });
+    if (started_.empty() && (stopping_ || !waits)) break;
+    const auto ends = executor_->ended(std::chrono::milliseconds(waits ? 1000 : 2000));
+    for (const auto& end : ends) note(end);
+    if (!ends.empty() || waits) look();
+  }
+  if (failure_) return *failure_;
+  if (stopping_) return ExitCode::stopped;
+  check(is_complete(desired_, found_), ExitCode::other, "campaign",
+        "nothing more can be done, but not all is: see 'switchyard campaign status {}'",
+        file_.string());
+  log::info("all is done: {}", campaign_.folder.string());
+  return ExitCode::reached;
+}
+
+}  // namespace
+
+ExitCode run_campaign(const fs::path& file, const ExecutorFactory& make_executor) {
+  const StopSignal signals;
+  return CampaignRun(file, make_executor).run();
+}
+
+}  // namespace switchyard
