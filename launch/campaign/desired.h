@@ -73,9 +73,6 @@ struct Desired {
   const DesiredPath* find_path(const std::string& name) const;
 };
 
-// The paths of all arms and seeds, from the file alone.
-Desired desired_of(const Campaign& campaign);
-
 // The steps that a version needs, as planned: of its parts, each step once.
 int64_t planned_steps(const Desired& desired, const DesiredVersion& version);
 // What pre-training each version up to this one from scratch takes: sum over j <= i of S_j.

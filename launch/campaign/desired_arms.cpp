@@ -2,10 +2,29 @@
 
 #include <algorithm>
 
+#include "core/error.h"
 #include "core/text.h"
 #include "launch/path/average_option.h"
 
 namespace switchyard {
+
+void SeedPaths::add_version(size_t version, const std::string& arm, const std::string& of,
+                            int64_t step, std::vector<PathPart> parts, const std::string& weights) {
+  DesiredVersion added{.version = version,
+                       .arm = arm,
+                       .seed = seed,
+                       .of = of,
+                       .step = step,
+                       .parts = std::move(parts),
+                       .scores = {}};
+  const auto& v = campaign.versions[version];
+  for (const auto& set : v.held_out) {
+    const std::string name = prefix + arm + '/' + v.name + '/' + set.name;
+    desired.scores.push_back({name, of, step, weights, set});
+    added.scores.push_back(name);
+  }
+  desired.versions.push_back(std::move(added));
+}
 
 void set_option(Settings& to, const std::string& name, std::vector<std::string> values) {
   static const auto specs = path_options();

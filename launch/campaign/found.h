@@ -20,10 +20,6 @@ struct Found {
   std::set<std::string> averages, scores;  // that are made
 };
 
-// Looks at the campaign's folder. Throws Error where something there cannot be read, or is not what
-// the file asks for: with line, key and both values.
-Found look_at(const Campaign& campaign, const Desired& desired);
-
 std::filesystem::path folder_of(const Campaign& campaign, const std::string& name);
 std::filesystem::path score_file(const Campaign& campaign, const std::string& name);
 

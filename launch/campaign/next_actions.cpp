@@ -101,9 +101,12 @@ class Planner {
         return 0;
       case Action::Kind::extend:
         return 1;
-      case Action::Kind::train:
-        if (!desired_.path(action.name).is_main) return 4;
-        return options_.side_by_side ? 2 : 5;
+      case Action::Kind::train: {
+        const auto& path = desired_.path(action.name);
+        if (path.is_main) return options_.side_by_side ? 2 : 5;
+        const auto* parent = desired_.find_path(path.parent);
+        return parent != nullptr && parent->is_main ? 4 : 6;
+      }
       default:
         return 3;
     }

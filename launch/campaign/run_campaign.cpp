@@ -9,6 +9,8 @@
 #include "core/logging.h"
 #include "core/stop_signal.h"
 #include "launch/campaign/agreement.h"
+#include "launch/campaign/desired_paths.h"
+#include "launch/campaign/look.h"
 #include "launch/campaign/perform.h"
 #include "launch/path/file_lock.h"
 
