@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test_mpirun.sh LAUNCH: launch/mpirun starts the first mpirun of PATH that is none of ours, whatever
 # links to it and other clones stand before. setpriv, which would start it, only says its name here.
+# A signal that comes between the start of mpirun and its number's being noted is not forgotten.
 set -eu
 launch=$1 failures=0
 folder=$(readlink -e "$(mktemp -d)")
@@ -17,6 +18,17 @@ for script in "$launch/mpirun" "$folder/link/mpirun" "$folder/clone/launch/mpiru
   chosen=$("$script" -np 1 true)
   if [[ $chosen != "$folder/system/mpirun" ]]; then
     echo "FAILED: $script chose '$chosen'"
+    failures=$((failures + 1))
+  fi
+done
+
+printf '#!/bin/sh\nsleep 10\n' >"$folder/tools/setpriv"
+for signal in USR1 TERM QUIT; do
+  echo 'trap '\''[[ $BASH_COMMAND != "job=\$!" ]] || kill -'$signal' $$'\'' DEBUG' >"$folder/debug"
+  code=0
+  BASH_ENV=$folder/debug timeout 5 "$launch/mpirun" -np 1 true || code=$?
+  if ((code != 130)); then
+    echo "FAILED: $signal before mpirun is known ended with $code, not 130"
     failures=$((failures + 1))
   fi
 done
