@@ -67,6 +67,7 @@ struct Campaign {
   bool scores_main = false;       // whether the main path is scored where versions end
   struct {
     int64_t every = 0;
+    int64_t window = 0;  // the steps that are averaged; 0: those that a branch would have
     std::string weights_of;
   } averaged_trunk;
   struct {
@@ -78,8 +79,9 @@ struct Campaign {
   // Where an option is said, by the table and its name ("train.lr"): "FILE:LINE: train.lr".
   std::map<std::string, std::string> places;
 
-  int64_t end_of(size_t version) const;   // S_i, counted from 0
-  int64_t fork_of(size_t version) const;  // S_i - a T_i
+  int64_t end_of(size_t version) const;     // S_i, counted from 0
+  int64_t fork_of(size_t version) const;    // S_i - a T_i
+  int64_t window_of(size_t version) const;  // of the averaged trunk, in steps
 };
 
 // Reads the file. Throws Error with file, line and key for what cannot be: nothing on the disk but

@@ -145,27 +145,39 @@ void read_arm_options(const FileNode& arms, Campaign& campaign) {
   }
 }
 
+// The members of each mean are saved, and lie behind the random start.
+void check_windows(const FileNode& every, const Campaign& campaign) {
+  const int64_t each = campaign.averaged_trunk.every;
+  for (size_t i = 0; i < campaign.versions.size(); ++i) {
+    const int64_t end = campaign.end_of(i), window = campaign.window_of(i);
+    check(each >= 1 && end % each == 0 && window >= 2 * each, "campaign",
+          "{} = {}, but version {} ends at step {} and {} steps are averaged; a divisor of the "
+          "first, and at most half of the second, is allowed",
+          every.place, each, campaign.versions[i].name, end, window);
+    check(window <= end, "campaign",
+          "{}: {} steps are averaged, but version {} ends at step {}; at most as many are allowed",
+          every.place, window, campaign.versions[i].name, end);
+  }
+}
+
 void read_averaged_trunk(const FileNode& arms, Campaign& campaign) {
   const auto& table = table_of(arms, "averaged-trunk");
-  table.check_known({"every", "weights-of"});
+  table.check_known({"every", "window", "weights-of"});
   auto& trunk = campaign.averaged_trunk;
   const auto* weights = table.find("weights-of");
   trunk.weights_of = weights == nullptr ? "1-sqrt" : weights->word();
-  const auto* every = table.find("every");
+  if (const auto* window = table.find("window")) {
+    trunk.window = window->integer();
+    check(trunk.window >= 1, "campaign", "{} = {}; at least 1 is allowed", window->place,
+          trunk.window);
+  }
   if (!has_arm(campaign, Arm::averaged_trunk)) return;
+  const auto* every = table.find("every");
   check(every != nullptr, "campaign",
         "{}: arm.averaged-trunk.every is missing, the steps between the checkpoints averaged",
         campaign.file.string());
   trunk.every = every->integer();
-  for (size_t i = 0; i < campaign.versions.size(); ++i) {
-    const auto& v = campaign.versions[i];
-    check(trunk.every >= 1 && campaign.end_of(i) % trunk.every == 0 &&
-              v.branch_steps >= 2 * trunk.every,
-          "campaign",
-          "{} = {}, but version {} ends at step {} and its share is {} steps; a divisor of the "
-          "first, and at most half of the second, is allowed",
-          every->place, trunk.every, v.name, campaign.end_of(i), v.branch_steps);
-  }
+  check_windows(*every, campaign);
 }
 
 void read_soup(const FileNode& arms, Campaign& campaign) {
@@ -262,6 +274,10 @@ int64_t Campaign::end_of(size_t version) const {
 
 int64_t Campaign::fork_of(size_t version) const {
   return end_of(version) - versions[version].branch_steps;
+}
+
+int64_t Campaign::window_of(size_t version) const {
+  return averaged_trunk.window > 0 ? averaged_trunk.window : versions[version].branch_steps;
 }
 
 Campaign parse_campaign(const std::string& text, const fs::path& file) {

@@ -240,7 +240,7 @@ void add_averaged_trunk(SeedPaths& to) {
                         .members = {},
                         .weights_of = campaign.averaged_trunk.weights_of};
     const int64_t every = campaign.averaged_trunk.every, end = campaign.end_of(i);
-    for (int64_t k = v.branch_steps / every - 1; k >= 0; --k)
+    for (int64_t k = campaign.window_of(i) / every - 1; k >= 0; --k)
       mean.members.emplace_back(main, end - k * every);
     to.add_version(i, "averaged-trunk", mean.name, end, {{main, end}});
     to.desired.averages.push_back(std::move(mean));
