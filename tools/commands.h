@@ -23,6 +23,7 @@ int bench_command(Arguments arguments);
 int byte_model_command(Arguments arguments);
 int plan_command(Arguments arguments);
 int launch_command(Arguments arguments);
+int report_command(Arguments arguments);
 int rates_command(Arguments arguments);
 
 struct Subcommand {
