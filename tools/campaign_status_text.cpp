@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "core/files.h"
 #include "core/json.h"
 #include "data/progress.h"
 #include "launch/campaign/campaign_state.h"
+#include "launch/campaign/score_files.h"
 #include "launch/campaign/step_counts.h"
 #include "tools/campaign_text.h"
 
@@ -38,21 +38,12 @@ std::string tree_text(const std::vector<CampaignRow>& rows) {
   return text;
 }
 
-// What eval said; null where it is not made yet or cannot be read.
-Json score_of(const Campaign& campaign, const Found& found, const std::string& name) {
-  if (!found.scores.contains(name)) return {};
-  const Json all = parse_json_or_discard(read_file(score_file(campaign, name)));
-  return all.is_object() ? all : Json();
-}
-
-std::string set_of(const std::string& score) { return score.substr(score.rfind('/') + 1); }
-
 std::string scores_text(const Campaign& campaign, const Found& found, const DesiredVersion& v) {
   std::string text;
   for (const auto& name : v.scores) {
-    const Json score = score_of(campaign, found, name);
-    text += fmt::format("  {} ", set_of(name));
-    text += score.is_null() ? "-" : fmt::format("{:.4f}", score.value("loss", 0.0));
+    const auto score = read_score(campaign, found, name);
+    text += fmt::format("  {} ", set_of_score(name));
+    text += score ? fmt::format("{:.4f}", (*score)["loss"].get<double>()) : "-";
   }
   return text;
 }
@@ -98,7 +89,8 @@ std::string status_json(const Campaign& campaign, const Desired& desired, const 
   for (const auto& v : desired.versions) {
     const auto counts = count_steps(campaign, v);
     Json scores = Json::object();
-    for (const auto& name : v.scores) scores[set_of(name)] = score_of(campaign, found, name);
+    for (const auto& name : v.scores)
+      scores[set_of_score(name)] = read_score(campaign, found, name).value_or(Json());
     versions.push_back({{"version", campaign.versions[v.version].name},
                         {"arm", v.arm},
                         {"seed", v.seed},

@@ -27,6 +27,8 @@ constexpr Subcommand table[] = {
      "switchyard inspect runs/main@10000 --verify"},
     {"list", list_command, "the paths below a folder as a tree: list FOLDER",
      "switchyard list runs"},
+    {"report", report_command, "a page that shows paths: report RUN... --output report.html",
+     "switchyard report runs --output report.html"},
     {"average", average_command, "mean of weights: average RUN --steps A:B:EVERY --output NEW",
      "switchyard average runs/main --steps 8000:10000:500 --output runs/mean"},
     {"prune", prune_command, "what of the saved steps may go, and with --yes goes: prune RUN",

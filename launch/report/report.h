@@ -2,8 +2,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "core/error.h"
+#include "optim/schedule.h"
 
 namespace switchyard {
 
@@ -15,6 +19,11 @@ struct ReportPath {
   std::string parent{};          // the name of the path that it forks from; empty: a random start
   int64_t fork_step = 0;
   int64_t last_step = 0;  // where it is to end; 0: no end is known
+  // The rates that one which is not there yet will have; a path that is there says its own.
+  std::optional<Schedule> schedule{};
+  // Why it cannot be read, where the search has found that out: it is shown in its place.
+  std::string problem{};
+  ExitCode code = ExitCode::reached;  // of that problem
 };
 
 // Scores of a version on held-out text, as `eval` gives them.
@@ -53,14 +62,29 @@ struct ReportInput {
 };
 
 // The paths RUN... as a report of their own: what each forks from, where that is among them.
-// Folders that are no path are searched for paths. Throws Error.
-ReportInput report_of_runs(const std::vector<std::filesystem::path>& runs);
+// Folders that are no path are searched for paths. Throws Error for a file, a folder that is not
+// there, RUN@STEP, and where no path is found.
+ReportInput report_of_runs(const std::vector<std::string>& runs);
 
-// One HTML page that needs nothing else, neither files nor a network. Throws Error where a path
-// that is there cannot be read.
+// One HTML page that needs nothing else, neither files nor a network. A path that cannot be read is
+// shown with the reason. Takes no lock: what a trainer appends meanwhile may be there or not.
 std::string report_html(const ReportInput& input);
 
-// FOLDER/{paths,steps,validations,starts,versions}.csv: all that the page shows, every step of it.
+// Of the paths that are there and cannot be read: name and reason, and the error's exit code.
+struct ReportProblem {
+  std::string text;
+  ExitCode code;
+};
+std::vector<ReportProblem> report_problems(const ReportInput& input);
+
+// Throw Error where the page's file or the tables' folder cannot be what they are to be: a folder,
+// a file; in one that is not there; over files that no report has written.
+void check_report_output(const std::filesystem::path& file);
+void check_report_csv(const std::filesystem::path& folder);
+
+// FOLDER/{paths,steps,validations,starts,versions,discarded}.csv: all that the page shows, every
+// step of it; numbers read back to the same bits. The last one holds the lines of futures that were
+// given up.
 void write_report_csv(const ReportInput& input, const std::filesystem::path& folder);
 
 }  // namespace switchyard
