@@ -40,7 +40,8 @@ std::vector<OptionSpec> campaign_options() {
            .help = "add-version: its steps",
            .allowed = at_least(1)},
           {"data-path", OptionKind::list, group, "",
-           "add-version: PREFIX of a token set, or WEIGHT PREFIX pairs of a blend"},
+           "add-version: PREFIX of a token set, or WEIGHT PREFIX pairs of a blend (the data before "
+           "go on)"},
           {.name = "share",
            .kind = OptionKind::real,
            .group = group,

@@ -10,7 +10,7 @@ namespace switchyard {
 struct NewVersion {
   std::string name;
   int64_t steps = 0;
-  std::vector<std::string> data;        // as --data-path takes it; from the working folder
+  std::vector<std::string> data{};      // as --data-path takes it; from the working folder
   std::optional<double> share{};        // none: as [branch] says
   std::vector<std::string> held_out{};  // NAME=PREFIX each
 };

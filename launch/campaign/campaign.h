@@ -35,7 +35,7 @@ struct Version {
   int64_t steps = 0;              // T_i
   double share = 0;               // a
   int64_t branch_steps = 0;       // a T_i, to the nearest step
-  std::vector<std::string> data;  // as --data-path takes it
+  std::vector<std::string> data;  // as --data-path takes it; empty: those before go on
   std::vector<HeldOutSet> held_out;
   std::string place;  // "FILE:LINE: version[N]"
 };
@@ -79,9 +79,10 @@ struct Campaign {
   // Where an option is said, by the table and its name ("train.lr"): "FILE:LINE: train.lr".
   std::map<std::string, std::string> places;
 
-  int64_t end_of(size_t version) const;     // S_i, counted from 0
-  int64_t fork_of(size_t version) const;    // S_i - a T_i
-  int64_t window_of(size_t version) const;  // of the averaged trunk, in steps
+  int64_t end_of(size_t version) const;                           // S_i, counted from 0
+  int64_t fork_of(size_t version) const;                          // S_i - a T_i
+  const std::vector<std::string>& data_of(size_t version) const;  // its own, or those before
+  int64_t window_of(size_t version) const;                        // of the averaged trunk, in steps
 };
 
 // Reads the file. Throws Error with file, line and key for what cannot be: nothing on the disk but

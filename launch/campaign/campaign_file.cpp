@@ -276,6 +276,11 @@ int64_t Campaign::fork_of(size_t version) const {
   return end_of(version) - versions[version].branch_steps;
 }
 
+const std::vector<std::string>& Campaign::data_of(size_t version) const {
+  while (version > 0 && versions[version].data.empty()) --version;
+  return versions[version].data;
+}
+
 int64_t Campaign::window_of(size_t version) const {
   return averaged_trunk.window > 0 ? averaged_trunk.window : versions[version].branch_steps;
 }

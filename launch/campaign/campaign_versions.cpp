@@ -101,7 +101,8 @@ Version version_in(const FileNode& table, size_t index, const Shares& shares, co
   v.steps = steps.integer();
   check(v.steps >= 1 && v.steps <= int64_t{1} << 40, "campaign", "{} = {}; at least 1 is allowed",
         steps.place, v.steps);
-  v.data = data_from_file(needed(table, "data-path"), campaign);
+  if (index == 0 || table.find("data-path") != nullptr)
+    v.data = data_from_file(needed(table, "data-path"), campaign);
   v.share = shares.of(index, table);
   v.branch_steps = std::llround(v.share * static_cast<double>(v.steps));
   check(v.branch_steps >= 1, "campaign",

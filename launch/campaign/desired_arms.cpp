@@ -55,6 +55,11 @@ int64_t begin_of(const Campaign& campaign, size_t version) {
   return version == 0 ? 0 : campaign.end_of(version - 1);
 }
 
+// What a fork where a version begins is given; without data of its own those before go on.
+void set_data(Settings& options, const Version& version) {
+  if (!version.data.empty()) set_option(options, "data-path", version.data);
+}
+
 std::string name_in(const SeedPaths& of, const char* arm, const std::string& name) {
   return of.prefix + arm + '/' + name;
 }
@@ -77,11 +82,11 @@ DesiredPath branch_of(const SeedPaths& of, const std::string& parent, size_t ver
   const int64_t fork = campaign.fork_of(version);
   DesiredPath branch{.name = name, .version = version};
   if (fork == 0) {
-    branch.options = new_path_options(of, {}, v.data);
+    branch.options = new_path_options(of, {}, campaign.data_of(version));
   } else {
     branch.parent = parent;
     branch.fork_step = fork;
-    if (fork == begin_of(campaign, version)) set_option(branch.options, "data-path", v.data);
+    if (fork == begin_of(campaign, version)) set_data(branch.options, v);
   }
   add_decay(branch.options, campaign.decay, v.branch_steps);
   branch.table = "branch";
@@ -109,7 +114,8 @@ DesiredPath main_path(const SeedPaths& of) {
   }
   for (size_t i = 1; i < campaign.versions.size(); ++i) {
     const int64_t at = campaign.end_of(i - 1);
-    if (at < main.end()) main.stages.push_back({at, campaign.versions[i].data, i});
+    const auto& data = campaign.versions[i].data;
+    if (at < main.end() && !data.empty()) main.stages.push_back({at, data, i});
   }
   return main;
 }
@@ -128,32 +134,51 @@ void add_path_switching(SeedPaths& to) {
   }
 }
 
+namespace {
+
+// Sets and what each counts for, in the order in which they came.
+using Weights = std::vector<std::pair<std::string, double>>;
+
+// Adds a version's data, which count for its steps.
+void add_weights(Weights& to, const std::vector<std::string>& data, int64_t steps) {
+  const auto weight_at = [&](size_t i) {
+    return data.size() == 1 ? 1.0 : *parse_number<double>(data[i - 1]);
+  };
+  const size_t stride = data.size() == 1 ? 1 : 2;
+  double sum = 0;
+  for (size_t i = stride - 1; i < data.size(); i += stride) sum += weight_at(i);
+  for (size_t i = stride - 1; i < data.size(); i += stride) {
+    const double weight = weight_at(i) / sum * static_cast<double>(steps);
+    const auto same = std::ranges::find(to, data[i], [](const auto& each) { return each.first; });
+    if (same == to.end()) {
+      to.emplace_back(data[i], weight);
+    } else {
+      same->second += weight;
+    }
+  }
+}
+
+std::vector<std::string> blend_of(const Weights& weights) {
+  if (weights.size() == 1) return {weights.front().first};
+  std::vector<std::string> data;
+  for (const auto& [prefix, weight] : weights) {
+    data.push_back(canonical_real(weight));
+    data.push_back(prefix);
+  }
+  return data;
+}
+
+}  // namespace
+
 void add_ptfs(SeedPaths& to) {
   const auto& campaign = to.campaign;
   std::vector<PathPart> parts;
-  std::vector<std::pair<std::string, double>> blend;  // each set by its steps
+  Weights all;
   for (size_t i = 0; i < campaign.versions.size(); ++i) {
-    const auto& v = campaign.versions[i];
-    double sum = 0;
-    for (size_t k = 1; k < v.data.size(); k += 2) sum += *parse_number<double>(v.data[k - 1]);
-    for (size_t k = 0; k < v.data.size(); k += v.data.size() == 1 ? 1 : 2) {
-      const bool weighted = v.data.size() > 1;
-      const std::string& prefix = v.data[weighted ? k + 1 : k];
-      const double part = weighted ? *parse_number<double>(v.data[k]) / sum : 1.0;
-      const auto same =
-          std::ranges::find(blend, prefix, [](const auto& each) { return each.first; });
-      if (same == blend.end())
-        blend.emplace_back(prefix, part * static_cast<double>(v.steps));
-      else
-        same->second += part * static_cast<double>(v.steps);
-    }
-    std::vector<std::string> data;
-    for (const auto& [prefix, weight] : blend) {
-      if (blend.size() > 1) data.push_back(canonical_real(weight));
-      data.push_back(prefix);
-    }
-    DesiredPath path{.name = name_in(to, "ptfs", v.name), .version = i, .table = "arm.ptfs"};
-    path.options = new_path_options(to, campaign.ptfs, std::move(data));
+    add_weights(all, campaign.data_of(i), campaign.versions[i].steps);
+    DesiredPath path{
+        .name = name_in(to, "ptfs", campaign.versions[i].name), .version = i, .table = "arm.ptfs"};
+    path.options = new_path_options(to, campaign.ptfs, blend_of(all));
     add_decay(path.options, campaign.ptfs, campaign.end_of(i));
     path.stops = {campaign.end_of(i)};
     parts.push_back({path.name, path.end()});
@@ -168,13 +193,13 @@ void add_cpt(SeedPaths& to) {
   for (size_t i = 0; i < campaign.versions.size(); ++i) {
     const auto& v = campaign.versions[i];
     DesiredPath path{.name = name_in(to, "cpt", v.name), .version = i, .table = "arm.cpt"};
-    const Settings whole = new_path_options(to, campaign.cpt, v.data);
+    const Settings whole = new_path_options(to, campaign.cpt, campaign.data_of(i));
     if (i == 0) {
       path.options = whole;
     } else {
       path.parent = parts.back().path;
       path.fork_step = campaign.end_of(i - 1);
-      set_option(path.options, "data-path", v.data);
+      set_data(path.options, v);
       set_option(path.options, rate, {whole.text(rate)});
       const bool warms_up = whole.has("lr-warmup-iters");
       set_option(path.options, "lr-warmup-iters", {warms_up ? whole.text("lr-warmup-iters") : "0"});
@@ -193,7 +218,7 @@ void add_wsd_s(SeedPaths& to) {
   std::string last;  // the version before
   for (size_t i = 0; i < campaign.versions.size(); ++i) {
     const auto& v = campaign.versions[i];
-    const Settings whole = new_path_options(to, campaign.wsd_s, v.data);
+    const Settings whole = new_path_options(to, campaign.wsd_s, campaign.data_of(i));
     const int64_t begin = begin_of(campaign, i), fork = campaign.fork_of(i);
     // Goes on from the version before, whose rate has decayed, or starts.
     const auto from_last = [&](const std::string& name) {
@@ -203,7 +228,7 @@ void add_wsd_s(SeedPaths& to) {
       path.parent = last;
       path.fork_step = begin;
       path.options = {};
-      set_option(path.options, "data-path", v.data);
+      set_data(path.options, v);
       set_option(path.options, rate, {whole.text(rate)});
       return path;
     };
