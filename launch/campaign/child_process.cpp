@@ -63,7 +63,7 @@ class Start {
     close_range(first, ~0U, static_cast<int>(CLOSE_RANGE_CLOEXEC));
     sigset_t none;
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
+    pthread_sigmask(SIG_SETMASK, &none, nullptr);
     if (placed) execve(arguments_[0], arguments_.data(), variables_.data());
     const int problem = errno;
     [[maybe_unused]] const auto ignored = write(report, &problem, sizeof problem);
@@ -111,11 +111,11 @@ ChildProcess::ChildProcess(const ChildCommand& command) {
   Start start(command);
   sigset_t all, before;
   sigfillset(&all);
-  sigprocmask(SIG_SETMASK, &all, &before);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   pid_ = fork();
   if (pid_ == 0) start.become(writer.number());
   int problem = pid_ < 0 ? errno : 0;
-  sigprocmask(SIG_SETMASK, &before, nullptr);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   writer.close();
   if (pid_ > 0) problem = reported(reader);
   if (pid_ > 0 && problem == 0) {

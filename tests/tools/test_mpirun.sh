@@ -22,7 +22,7 @@ for script in "$launch/mpirun" "$folder/link/mpirun" "$folder/clone/launch/mpiru
   fi
 done
 
-printf '#!/bin/sh\nsleep 10\n' >"$folder/tools/setpriv"
+printf '#!/bin/sh\nexec sleep 10\n' >"$folder/tools/setpriv"
 for signal in USR1 TERM QUIT; do
   echo 'trap '\''[[ $BASH_COMMAND != "job=\$!" ]] || kill -'$signal' $$'\'' DEBUG' >"$folder/debug"
   code=0
