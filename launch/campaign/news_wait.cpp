@@ -14,6 +14,7 @@ namespace switchyard {
 bool NewsWait::wait(const std::vector<int>& descriptors,
                     std::chrono::steady_clock::time_point end) {
   std::vector<pollfd> watched;
+  watched.reserve(descriptors.size());
   for (const int each : descriptors)
     watched.push_back({.fd = each, .events = POLLIN, .revents = 0});
   // None comes between the look at the flag and the wait.
