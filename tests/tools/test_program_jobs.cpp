@@ -151,7 +151,7 @@ TEST(JobsOfOtherPrograms, StoppedAtAnyMomentOfTheirStartTheyEnd) {
   const fs::path program = folder.path() / "scores";
   std::ofstream(program) << "#!/bin/sh\nexec sleep 60\n";
   fs::permissions(program, fs::perms::owner_all);
-  fs::create_symlink(SWITCHYARD_LAUNCH_MPIRUN, folder.path() / "switchyard-mpirun");
+  fs::create_symlink(SWITCHYARD_LAUNCH "/mpirun", folder.path() / "switchyard-mpirun");
   const auto jobs = make_local_executor({.logs = folder.path(), .ranks = 2, .program = program});
   for (const auto delay : {30ms, 60ms}) {
     jobs->start({"scores", {}, 2});
