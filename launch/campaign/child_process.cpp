@@ -27,12 +27,13 @@ std::vector<std::string> environment_with(const std::map<std::string, std::strin
     const std::string_view text = *entry;
     if (!given.contains(std::string(text.substr(0, text.find('='))))) all.emplace_back(text);
   }
-  for (const auto& [name, value] : given) all.push_back(name + "=" + value);
+  for (const auto& [name, value] : given) all.push_back(fmt::format("{}={}", name, value));
   return all;
 }
 
 std::vector<char*> pointers_to(std::vector<std::string>& words) {
   std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
   for (std::string& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   return pointers;
@@ -63,7 +64,7 @@ class Start {
     close_range(first, ~0U, static_cast<int>(CLOSE_RANGE_CLOEXEC));
     sigset_t none;
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
+    pthread_sigmask(SIG_SETMASK, &none, nullptr);
     if (placed) execve(arguments_[0], arguments_.data(), variables_.data());
     const int problem = errno;
     [[maybe_unused]] const auto ignored = write(report, &problem, sizeof problem);
@@ -111,11 +112,11 @@ ChildProcess::ChildProcess(const ChildCommand& command) {
   Start start(command);
   sigset_t all, before;
   sigfillset(&all);
-  sigprocmask(SIG_SETMASK, &all, &before);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   pid_ = fork();
   if (pid_ == 0) start.become(writer.number());
   int problem = pid_ < 0 ? errno : 0;
-  sigprocmask(SIG_SETMASK, &before, nullptr);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   writer.close();
   if (pid_ > 0) problem = reported(reader);
   if (pid_ > 0 && problem == 0) {

@@ -22,11 +22,11 @@ for script in "$launch/mpirun" "$folder/link/mpirun" "$folder/clone/launch/mpiru
   fi
 done
 
-printf '#!/bin/sh\nsleep 10\n' >"$folder/tools/setpriv"
+printf '#!/bin/sh\nsleep 10 >/dev/null 2>&1 &\nwait $!\n' >"$folder/tools/setpriv" # a rank below mpirun
 for signal in USR1 TERM QUIT; do
   echo 'trap '\''[[ $BASH_COMMAND != "job=\$!" ]] || kill -'$signal' $$'\'' DEBUG' >"$folder/debug"
   code=0
-  BASH_ENV=$folder/debug timeout 5 "$launch/mpirun" -np 1 true || code=$?
+  BASH_ENV=$folder/debug timeout 8 "$launch/mpirun" -np 1 true || code=$?
   if ((code != 130)); then
     echo "FAILED: $signal before mpirun is known ended with $code, not 130"
     failures=$((failures + 1))

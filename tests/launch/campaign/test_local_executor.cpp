@@ -272,7 +272,7 @@ TEST_F(LocalExecutorTest, ASignalEndsTheWait) {
   EXPECT_THAT(jobs->ended(60s), IsEmpty());
   std::thread later([main = pthread_self()] {
     std::this_thread::sleep_for(50ms);
-    pthread_kill(main, SIGTERM);
+    pthread_kill(main, SIGUSR1);
   });
   EXPECT_THAT(jobs->ended(60s), IsEmpty());
   later.join();
