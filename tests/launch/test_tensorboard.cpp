@@ -117,7 +117,7 @@ TEST(TensorBoard, NumbersHaveTheirTags) {
 // A clock that was set back, or a start within the same second, must not put a file in front.
 TEST(TensorBoard, ALaterStartTakesThePlaceOfWhatWasGivenUp) {
   const test::TemporaryFolder folder;
-  std::ofstream(folder.path() / "events.out.tfevents.9000000000.elsewhere.1.0");
+  std::ofstream(folder.path() / "events.out.tfevents.9000000000.elsewhere.1.0") << "";
   write_steps(folder.path(), 1, 5, 1);
   write_steps(folder.path(), 4, 6, 2);
   const auto files = test::event_files(folder.path());
