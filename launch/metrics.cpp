@@ -16,8 +16,6 @@ namespace {
 
 constexpr const char* mfu_formula = "causal: (6 N + 6 L C T) tokens / seconds / peak";
 
-double mfu_of(const StepMetrics& m) { return 1e9 * m.gflops / m.peak.flops; }
-
 // The step of a line; -1 for a line that is not whole.
 int64_t step_of(const std::string& line) {
   const auto parsed = parse_json_or_discard(line);
@@ -47,6 +45,8 @@ void discard_behind(const fs::path& run, const fs::path& file, int64_t step) {
 }
 
 }  // namespace
+
+double mfu_of(const StepMetrics& m) { return 1e9 * m.gflops / m.peak.flops; }
 
 MetricsLog::MetricsLog(const fs::path& run, int64_t step) : file_(run / "metrics.jsonl") {
   discard_behind(run, file_, step);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -15,7 +16,8 @@ namespace switchyard {
 struct StepMetrics {
   int64_t step = 0;
   int64_t start = 0;  // the number of the path's start (starts.h)
-  double loss = 0;    // mean over the global batch's tokens
+  std::chrono::system_clock::time_point ended;
+  double loss = 0;  // mean over the global batch's tokens
   double learning_rate = 0;
   double grad_norm = 0;  // before clipping
   int64_t samples = 0;   // consumed so far, along the lineage
@@ -50,6 +52,9 @@ struct StepMetrics {
   std::optional<LossScale> loss_scale;
   bool spike = false;  // of the loss (spike.h)
 };
+
+// The share of the peak; where there is one.
+double mfu_of(const StepMetrics& metrics);
 
 // RUN/metrics.jsonl: one line a step, numbers that read back to the same bits.
 class MetricsLog {

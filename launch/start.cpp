@@ -9,6 +9,7 @@
 #include "launch/path/retention.h"
 #include "launch/path/specification_checks.h"
 #include "launch/replayed_fork.h"
+#include "launch/tensorboard.h"
 #include "launch/validation.h"
 #include "parallel/comm/control_plane.h"
 #include "parallel/comm/rendezvous/job_environment.h"
@@ -165,6 +166,7 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
     start.options.averages = averages;
     check_engine(start.options, layout);
     check_learns(path, settings, start.step);
+    if (world.rank() == 0) check_event_folder(run.folder(), given, settings);
   });
   open_data(start, path, given, settings, obtained.is_new && world.rank() == 0, world.control());
   world.control().agree([&] {

@@ -82,6 +82,7 @@ StepMetrics TrainingLoop::finish_step() {
   if (result.step == first_step_ + 1) measure_memory();
   StepMetrics m;
   m.step = result.step;
+  m.ended = std::chrono::system_clock::now();
   m.start = start_.record.number;
   m.learning_rate = learning_rate(path_.schedule, m.step);
   m.loss = result.loss;
@@ -132,6 +133,7 @@ void TrainingLoop::report(const StepMetrics& m) {
   try {
     if (log_ && m.step == first_step_ + 1) append_start(folder_.folder(), start_.record);
     if (log_) log_->write(m);
+    if (tensorboard_) tensorboard_->write(m);
   } catch (const Error& problem) {
     engine_.remarks().note_failure(problem);
   }
@@ -168,12 +170,19 @@ void TrainingLoop::show(const StepMetrics& m) {
   }
 }
 
+void TrainingLoop::open_logs() {
+  mesh_.world->control().agree([&] {
+    if (mesh_.world->rank() != 0) return;
+    log_ = std::make_unique<MetricsLog>(folder_.folder(), start_.step);
+    const auto events = event_folder(folder_.folder(), settings_);
+    if (events) tensorboard_.emplace(*events, start_.step);
+  });
+}
+
 ExitCode TrainingLoop::run() {
   const bool leads = mesh_.world->rank() == 0;
   const int64_t step = start_.step;
-  mesh_.world->control().agree([&] {
-    if (leads) log_ = std::make_unique<MetricsLog>(folder_.folder(), step);
-  });
+  open_logs();
   if (const auto reached = describe_reached(path_, settings_, step); !reached.empty()) {
     if (leads) log::info("{}", reached);
     return ExitCode::reached;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "launch/engine/engine.h"
 #include "launch/job_peak.h"
@@ -10,6 +11,7 @@
 #include "launch/saver.h"
 #include "launch/spike.h"
 #include "launch/start.h"
+#include "launch/tensorboard.h"
 
 namespace switchyard {
 
@@ -27,6 +29,7 @@ class TrainingLoop {
   ExitCode run();
 
  private:
+  void open_logs();
   ExitCode run_steps(int64_t step);
   void queue_step(int64_t step);
   Engine::StepResult outcome_in_time();
@@ -49,8 +52,9 @@ class TrainingLoop {
   JobPeak peak_;
   Engine& engine_;
   Saver& saver_;
-  int64_t last_step_;                // 0: none
-  std::unique_ptr<MetricsLog> log_;  // the first rank's
+  int64_t last_step_;                          // 0: none
+  std::unique_ptr<MetricsLog> log_;            // the first rank's
+  std::optional<TensorBoardLog> tensorboard_;  // likewise, where it is asked for
   std::chrono::steady_clock::time_point begin_;
   std::chrono::steady_clock::time_point last_event_;  // the last step's end, or a pause's
   std::chrono::steady_clock::time_point last_line_;   // on the console

@@ -25,6 +25,7 @@ constexpr Preset presets[] = {
     {"gpt2-1558m", Family::gpt2, 48, 1600, 25, 0, 0, 50257, 1024},
     {"gpt3-1.3b", Family::gpt2, 24, 2048, 16, 0, 0, 50257, 2048},
     {"llama-1b", Family::llama, 22, 2048, 32, 4, 5632, 32000, 2048},
+    {"llama-1.2b", Family::llama, 20, 2048, 16, 0, 5632, 32000, 2048},
     {"llama-7b", Family::llama, 32, 4096, 32, 0, 11008, 32000, 4096},
     {"pythia-160m", Family::pythia, 12, 768, 12, 0, 0, 50304, 2048},
     {"pythia-1b", Family::pythia, 16, 2048, 8, 0, 0, 50304, 2048},
@@ -49,7 +50,9 @@ const Preset& find(std::string_view name) {
 // dropout of 0.1 is left to the user.
 void make_gpt2(GptConfig& c, const Preset& p) { c.max_positions = p.sequence_length; }
 
-// Llama: Touvron et al. 2023; 7b is Llama 2, 1b is TinyLlama (Zhang et al. 2024).
+// Llama: Touvron et al. 2023; 7b is Llama 2, 1b is TinyLlama (Zhang et al. 2024). 1.2b is of the
+// size of the LLaMA-1.2B of arXiv 2410.04103, whose shape no public text that we found gives: 7b's
+// rules (heads of 128, Llama's width of the MLP, its vocabulary) at a width of 2048.
 void make_llama(GptConfig& c) {
   c.positions = Positions::rotary;
   c.norm = ops::Norm::rms;

@@ -175,6 +175,7 @@ constexpr OptionAnswer of_megatron[] = {
     // Logs
     {" profile profile-* use-pytorch-profiler record-memory-history memory-snapshot-path ",
      "bench shows where a step's time goes"},
+    {" tensorboard-dir ", "give train --tensorboard DIR"},
     {" logging-level no-log-* log-* tensorboard-* wandb-* timing-log-* one-logger-* no-one-logger "
      "enable-one-logger "
      "barrier-with-l1-time straggler-* disable-straggler-on-startup otel-* adlr-* app-tag-* ",

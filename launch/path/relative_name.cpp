@@ -19,13 +19,13 @@ fs::path as_given(const fs::path& folder) {
   return without_slash(fs::absolute(folder).lexically_normal());
 }
 
+}  // namespace
+
 fs::path real_place(const fs::path& folder) {
   std::error_code problem;  // what cannot be looked into is taken by its name
   const fs::path real = fs::weakly_canonical(as_given(folder), problem);
   return problem ? as_given(folder) : without_slash(real);
 }
-
-}  // namespace
 
 void check_is_text(const std::string& name) {
   check(is_text(name), "path",

@@ -10,6 +10,9 @@ namespace switchyard {
 bool is_text(const std::string& name);
 void check_is_text(const std::string& name);
 
+// Absolute, all symbolic links followed as far as it is there, without a slash at its end.
+std::filesystem::path real_place(const std::filesystem::path& folder);
+
 // How a folder is named from another, so that both may be moved together.
 struct RelativeName {
   std::string real;   // between the real places, all symbolic links followed

@@ -63,8 +63,10 @@ Json options_json(const Settings& run) {
   for (const auto& spec : run_options()) {
     const std::string name = spec.long_name();
     if (!run.has(name)) continue;
+    const bool is_folder = name == "tensorboard" && run.text(name) != "none";
     all[name] = name == "valid-data-path" ? Json(with_absolute_prefixes(run.list(name)))
-                                          : option_json(spec, run);
+                : is_folder ? Json(fs::absolute(run.text(name)).lexically_normal().string())
+                            : option_json(spec, run);
   }
   return all;
 }

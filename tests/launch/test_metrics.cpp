@@ -182,6 +182,7 @@ TEST(Starts, WhatTheLastOneHadIsTheNextOnesDefaultButForTheLayout) {
                                                        {"valid-data-path", "held-out"},
                                                        {"micro-batch-size", "4"},
                                                        {"device", "cpu"},
+                                                       {"tensorboard", "events"},
                                                        {"train-iters", "30"},
                                                        {"load-step", "3"}})));
   const LastStart last = parse_start(last_start_line(run.path()));
@@ -196,8 +197,11 @@ TEST(Starts, WhatTheLastOneHadIsTheNextOnesDefaultButForTheLayout) {
     EXPECT_FALSE(next.has(name)) << name;
   }
   EXPECT_EQ(show_remembered(given, last.remembered),
-            "--save-interval 7 --eval-interval 5 --valid-data-path " +
+            "--save-interval 7 --eval-interval 5 --tensorboard " +
+                std::filesystem::absolute("events").string() + " --valid-data-path " +
                 std::filesystem::absolute("held-out").string());
+  append_start(run.path(), start_with(2, run_settings({{"tensorboard", "none"}})));
+  EXPECT_EQ(parse_start(last_start_line(run.path())).remembered.text("tensorboard"), "none");
   EXPECT_FALSE(with_remembered(run_settings({{"eval-interval", "0"}}), last.remembered)
                    .has("valid-data-path"));
 }

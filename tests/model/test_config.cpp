@@ -11,10 +11,10 @@ using testing::ThrowsMessage;
 
 TEST(Presets, HaveThePublishedParameterCounts) {
   const std::pair<const char*, int64_t> published[] = {
-      {"gpt2-124m", 124439808},    {"gpt2-355m", 354823168},  {"gpt2-774m", 774030080},
-      {"gpt2-1558m", 1557611200},  {"llama-1b", 1100048384},  {"llama-7b", 6738415616},
-      {"pythia-160m", 162322944},  {"pythia-1b", 1011781632}, {"pythia-6.9b", 6857302016},
-      {"pythia-12b", 11846072320},
+      {"gpt2-124m", 124439808},    {"gpt2-355m", 354823168},    {"gpt2-774m", 774030080},
+      {"gpt2-1558m", 1557611200},  {"llama-1b", 1100048384},    {"llama-1.2b", 1158760448},
+      {"llama-7b", 6738415616},    {"pythia-160m", 162322944},  {"pythia-1b", 1011781632},
+      {"pythia-6.9b", 6857302016}, {"pythia-12b", 11846072320},
   };
   for (const auto& [name, parameters] : published) {
     EXPECT_EQ(preset(name).parameters(), parameters) << name;

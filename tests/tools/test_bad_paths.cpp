@@ -34,6 +34,8 @@ TEST_F(BadPaths, ContradictionsNameBothValues) {
   refuse_resume("--bf16", {"--bf16 true", "none"});
   refuse_resume("--data-path " + folder.at("b"), {folder.at("b"), folder.at("a"), "identity"});
   refuse_resume("--load-step 3", {"step 3", "nearest", "4"});
+  refuse_resume("--train-iters 6 --tensorboard " + folder.at("a.bin"), {"a.bin", "not a folder"},
+                5);
   run_well(folder.train("main"));  // what it was made with
 }
 

@@ -102,6 +102,10 @@ TEST_F(BadPaths, AFullDiskEndsTheRunAndSpoilsNothing) {
   const std::string line = expect_refused(folder.train("disk/new"), {"disk/new"}, 1, 5);
   EXPECT_TRUE(folder.contents("disk/new").empty()) << line;
   disk.make_room();
+  disk.fill(8192);
+  expect_refused("train " + main() + " --train-iters 2000 --tensorboard " + folder.at("disk"),
+                 {"tfevents", "No space left"}, 1, 5);
+  disk.make_room();
   run_well("train " + run + " --train-iters 4");
   EXPECT_EQ(metrics_of(run).size(), 4u);
 }

@@ -76,13 +76,13 @@ std::string completed(const std::string& line) {
 
 TEST(Documentation, BashCompletesSubcommandsOptionsAndPresets) {
   EXPECT_EQ(completed("switchyard av"), "average");
-  EXPECT_EQ(completed("switchyard train --tensor"), "--tensor-model-parallel-size");
+  EXPECT_EQ(completed("switchyard train --tensor-"), "--tensor-model-parallel-size");
   EXPECT_EQ(completed("switchyard average RUN --st"), "--steps");
   EXPECT_EQ(completed("switchyard plan --preset llama-7"), "llama-7b");
   EXPECT_EQ(completed("switchyard --ver"), "--version");
   EXPECT_EQ(completed("switchyard launch -n"), "-np");
   EXPECT_EQ(completed("switchyard launch -np 2 -- tr"), "train");
-  EXPECT_EQ(completed("switchyard launch -np 2 -- train RUN --tensor"),
+  EXPECT_EQ(completed("switchyard launch -np 2 -- train RUN --tensor-"),
             "--tensor-model-parallel-size");
 }
 

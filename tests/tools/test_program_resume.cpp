@@ -9,6 +9,7 @@
 
 #include "core/files.h"
 #include "launch/path/run_folder.h"
+#include "tests/support/event_reader.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
 
@@ -24,6 +25,17 @@ class Resume : public ::testing::Test {
   fs::path at(const std::string& name) const { return folder_.path() / name; }
   std::string until(int64_t step) const {
     return options_ + " --train-iters " + std::to_string(step);
+  }
+
+  // --tensorboard: each step of the log is shown once, with its numbers.
+  void expect_shown(const fs::path& run) const {
+    const auto curves = curves_of(at("events") / run.filename());
+    for (const auto& [name, tag] : {std::pair{"loss", "loss/train"}, {"grad_norm", "grad-norm"}}) {
+      std::vector<std::pair<int64_t, float>> logged;
+      for (const auto& line : metrics_of(run))
+        logged.emplace_back(line.at("step").get<int64_t>(), line.at(name).get<float>());
+      EXPECT_EQ(curves.at(tag), logged) << tag << " of " << run;
+    }
   }
 
   // Trains `run` on to `last` and compares with a run that was never stopped.
@@ -240,12 +252,14 @@ TEST_F(ResumeAfterKill, in_the_middle_of_a_save) {
 }
 
 TEST_F(ResumeAfterKill, between_saves) {
-  options_ = tiny_path(data_, 6, "--save-interval 4");
+  options_ = tiny_path(data_, 6, "--save-interval 4 --tensorboard " + at("events").string());
   const auto run = at("run");
   kill_at(run, [&] { return metrics_count(run) >= 10 && !saves_now(run); }, {.pp = 2});
   const auto behind = metrics_count(run) - static_cast<size_t>(last_saved_);
   expect_as_if_never_stopped(run, last_saved_ + 7, {.pp = 2});
   expect_discarded(run, behind);
+  expect_shown(run);
+  expect_shown(at("run-whole"));
 }
 
 TEST_F(Resume, continues_in_another_layout) {
@@ -264,10 +278,11 @@ TEST_F(Resume, continues_in_another_layout) {
 TEST_F(Resume, going_back_repeats_the_bits_and_keeps_what_is_given_up) {
   options_ = tiny_path(data_, 6, "--save-interval 5");
   const auto run = at("run");
-  train(run, until(18));
+  train(run, until(18) + " --tensorboard " + at("events").string());
   train(run, until(18) + " --load-step 5");
   EXPECT_EQ(saved_steps(run), (std::vector<int64_t>{5, 10, 15, 18}));
   expect_whole_log(run, 1, 18);
+  expect_shown(run);  // as the first start was told to
   for (const int64_t step : {10, 15, 18}) {
     const auto given_up = run / "discarded" / checkpoint_of(run, step).filename();
     expect_same_tensors(given_up, checkpoint_of(run, step));
