@@ -30,7 +30,7 @@ function frameOf(spec, width, height, range) {
 
 function drawYAxis(frame, show) {
   const group = svg('g', {class: 'axis'});
-  const ticks = ticksOf(frame.range.y[0], frame.range.y[1], (frame.bottom - frame.top) / 48);
+  const ticks = ticksOf(frame.range.y[0], frame.range.y[1], (frame.bottom - frame.top) / 42);
   for (const tick of ticks) {
     const y = frame.y(tick);
     group.append(svg('line', {x1: frame.left, x2: frame.right, y1: y, y2: y, class: 'grid'}));

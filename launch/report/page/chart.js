@@ -8,7 +8,7 @@ function makeChart(spec) {
   const tip = el('output', {class: 'tip', 'aria-live': 'polite', hidden: true});
   const about = el('p', {class: 'about'}), legend = el('div', {class: 'legend'});
   const table = el('details', {class: 'values'}, el('summary', {}, 'Values as a table'));
-  const figure = el('figure', {class: 'chart', id: spec.id}, el('figcaption', {}, el('h3', {}, spec.title), about), legend, plot, table);
+  const figure = el('figure', {class: 'chart', id: spec.id}, el('figcaption', {}, el('h3', {}, spec.title), about), legend, plot, spec.table ? table : null);
   const chart = {spec, plot, tip, about, legend, table, figure, lines: [], at: null};
   table.addEventListener('toggle', () => fillTable(chart));
   listen(chart);

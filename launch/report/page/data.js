@@ -60,6 +60,19 @@ function colourOf(place) {
   return place % 8;
 }
 
+function commonFolder() {
+  const folders = data.paths.map((path) => path.name.split('/').slice(0, -1));
+  let depth = 0;
+  while (folders.every((folder) => depth < folder.length && folder[depth] === folders[0][depth])) ++depth;
+  return depth;
+}
+
+// For lines: without the folders that all have, or, where colours tell arms, without any.
+function shortName(path) {
+  const parts = path.name.split('/');
+  return arms.length > 1 ? parts[parts.length - 1] : parts.slice(commonFolder()).join('/');
+}
+
 function lastStep() {
   return Math.max(1, ...data.paths.map((path) => Math.max(path.end, path.step, path.fork)));
 }
@@ -82,7 +95,8 @@ function chooseShown() {
 function startView() {
   view.shown = new Set(chooseShown());
   view.to = lastStep();
-  for (const kind of ['training', 'validation', ...averageNames()]) view.kinds.set(kind, true);
+  const many = view.shown.size > 6 && shownPaths().some(({path}) => path.validation.step.length > 0);
+  for (const kind of ['training', 'validation', ...averageNames()]) view.kinds.set(kind, !many || kind === 'validation');
 }
 
 function shownPaths() {

@@ -26,7 +26,8 @@ function spanOf(path) {
 
 function laneLayout(width) {
   const wide = width >= 720;
-  return {wide, left: wide ? Math.min(300, width * 0.28) : 8, right: 16, lane: wide ? 38 : 44, top: 10, line: wide ? 19 : 30};
+  const longest = Math.max(...data.paths.map((path) => Math.max(8 * path.name.length, 6.6 * stateText(path).length)));
+  return {wide, left: wide ? Math.max(120, Math.min(longest + 20, width * 0.28)) : 8, right: 16, lane: wide ? 38 : 44, top: 10, line: wide ? 19 : 30};
 }
 
 function laneText(path, layout) {

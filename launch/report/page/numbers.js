@@ -53,12 +53,14 @@ function showSeconds(seconds) {
   return `${trimmed((seconds / 3600).toPrecision(3))} h`;
 }
 
-// A mean over seeds with its standard deviation.
-function showSpread(spread, show) {
+// A mean over seeds with its standard deviation, to the same place.
+function showSpread(spread, digits) {
   if (!isKnown(spread.mean)) return unknown;
-  const deviation = isKnown(spread.deviation) ? ` ± ${show(spread.deviation)}` : '';
-  return show(spread.mean) + deviation;
+  const deviation = isKnown(spread.deviation) ? ` ± ${spread.deviation.toFixed(digits)}` : '';
+  return spread.mean.toFixed(digits) + deviation;
 }
+
+function digitsOfPerplexity(value) { return value >= 100 ? 1 : value >= 10 ? 2 : 3; }
 
 // Steps over seeds: their range where they differ.
 function showSteps(steps) {

@@ -44,12 +44,12 @@ function pathChoices() {
     const ofSeed = (seed) => data.paths.map((_, i) => i).filter((i) => versionsOf[i].some((version) => version.seed === seed));
     if (seeds.length > 1) buttons.push(...seeds.map((seed) => el('button', {type: 'button', click: setAll(ofSeed(seed))}, `Seed ${seed}`)));
   }
-  return el('fieldset', {}, el('legend', {}, 'Paths'), el('div', {class: 'buttons'}, ...buttons), box);
+  return el('fieldset', {class: data.paths.length > 6 ? 'wide' : null}, el('legend', {}, 'Paths'), el('div', {class: 'buttons'}, ...buttons), box);
 }
 
 function kindChoices() {
   const names = [...view.kinds.keys()];
-  const box = el('div', {class: 'choices'}, ...names.map((name) => checkbox(name, true, (on) => { view.kinds.set(name, on); changed(); })),
+  const box = el('div', {class: 'choices'}, ...names.map((name) => checkbox(name, view.kinds.get(name), (on) => { view.kinds.set(name, on); changed(); })),
     checkbox('whole range', view.wholeRange, (on) => { view.wholeRange = on; changed(); }));
   return el('fieldset', {}, el('legend', {}, 'Losses'), box);
 }

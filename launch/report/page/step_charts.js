@@ -42,10 +42,11 @@ function swatch(text, look, colour) {
   return el('span', {class: 'entry'}, picture, text);
 }
 
-// On a narrow screen names have no room at their lines.
+// Arms by their colours; paths where a narrow screen has no room for names at the lines.
 function pathEntries(width) {
-  if (width >= 560 && shownPaths().length <= 12) return [];
-  return shownPaths().map(({path, place}) => swatch(path.name, {look: 'bold'}, colourOf(place)));
+  if (arms.length > 1) return arms.map((arm, place) => swatch(arm, {look: 'bold'}, place % 8));
+  if (width >= 560) return [];
+  return shownPaths().filter(({path}) => path.steps > 0 || path.planned).map(({path, place}) => swatch(path.name, {look: 'bold'}, colourOf(place)));
 }
 
 // Rates -------------------------------------------------------------------------------------------
@@ -67,11 +68,11 @@ function rateLines() {
     const head = isKnown(atFork) ? [[path.fork], [atFork]] : [[], []];
     const xs = [...head[0], ...rate.step], ys = [...head[1], ...rate.rate];
     if (rate.step.length > 0) {
-      lines.push({name: path.name, what: 'learning rate', colour, look: 'bold', xs, ys, read: true, label: planned ? null : path.name});
+      lines.push({name: path.name, what: 'learning rate', colour, look: 'bold', xs, ys, read: true, label: planned ? null : shortName(path)});
     }
     if (planned) {
       const last = xs.length > 0 ? [[xs[xs.length - 1]], [ys[ys.length - 1]]] : [[], []];
-      lines.push({name: path.name, what: 'planned rate', colour, look: 'planned', xs: [...last[0], ...planned.step], ys: [...last[1], ...planned.rate], read: true, label: path.name});
+      lines.push({name: path.name, what: 'planned rate', colour, look: 'planned', xs: [...last[0], ...planned.step], ys: [...last[1], ...planned.rate], read: true, label: shortName(path)});
     }
   }
   return lines;
@@ -103,12 +104,12 @@ const rawLook = {look: 'raw', marker: 'circle'};
 function validationLines(path, colour) {
   const lines = [], {validation} = path;
   if (validation.step.length === 0) return lines;
-  const several = Object.keys(validation.averages).length > 0;
+  const several = Object.keys(validation.averages).some((name) => view.kinds.get(name));
   if (view.kinds.get('validation')) {
-    lines.push({name: path.name, what: 'validation loss', colour, ...rawLook, xs: validation.step, ys: validation.raw, read: true, label: several ? `${path.name}, raw` : path.name});
+    lines.push({name: path.name, what: 'validation loss', colour, ...rawLook, xs: validation.step, ys: validation.raw, read: true, label: several ? `${shortName(path)}, raw` : shortName(path)});
   }
   for (const [name, losses] of Object.entries(validation.averages)) {
-    if (view.kinds.get(name)) lines.push({name: path.name, what: `validation loss of ${name}`, colour, ...averageLook(name), xs: validation.step, ys: losses, read: true, label: `${path.name}, ${name}`});
+    if (view.kinds.get(name)) lines.push({name: path.name, what: `validation loss of ${name}`, colour, ...averageLook(name), xs: validation.step, ys: losses, read: true, label: `${shortName(path)}, ${name}`});
   }
   return lines;
 }
@@ -119,13 +120,17 @@ function trainingLines(path, colour) {
   const lines = [{name: path.name, what: 'training loss', colour, look: one ? 'bold' : 'faint', xs: train.step, ys: train.loss, read: true, label: null}];
   if (!one && mean.loss) lines.push({name: path.name, what: `training loss, mean of ${mean.window} steps`, colour, look: 'bold', xs: mean.step, ys: mean.loss, read: true, label: null});
   const hasLabel = path.validation.step.length > 0 && view.kinds.get('validation');
-  lines[lines.length - 1].label = hasLabel ? null : path.name;
+  lines[lines.length - 1].label = hasLabel ? null : shortName(path);
   return lines;
 }
 
-// Pale lines lie below all others.
+// Pale lines lie below all others, validations above them.
 function lossLines() {
-  const lines = shownPaths().flatMap(({path, place}) => [...trainingLines(path, colourOf(place)), ...validationLines(path, colourOf(place))]);
+  const training = shownPaths().flatMap(({path, place}) => trainingLines(path, colourOf(place)));
+  return [...paleFirst(training), ...shownPaths().flatMap(({path, place}) => validationLines(path, colourOf(place)))];
+}
+
+function paleFirst(lines) {
   return [...lines.filter((line) => line.look === 'faint'), ...lines.filter((line) => line.look !== 'faint')];
 }
 
@@ -210,10 +215,10 @@ function speedLines(column, what) {
     const {speed, mean} = path, colour = colourOf(place);
     if (!speed[column]) continue;
     const one = mean.window === 1;
-    lines.push({name: path.name, what, colour, look: one ? 'bold' : 'faint', xs: speed.step, ys: speed[column], read: true, label: one ? path.name : null});
-    if (!one) lines.push({name: path.name, what: `${what}, mean of ${mean.window} steps`, colour, look: 'bold', xs: mean.step, ys: mean[column], read: true, label: path.name});
+    lines.push({name: path.name, what, colour, look: one ? 'bold' : 'faint', xs: speed.step, ys: speed[column], read: true, label: one ? shortName(path) : null});
+    if (!one) lines.push({name: path.name, what: `${what}, mean of ${mean.window} steps`, colour, look: 'bold', xs: mean.step, ys: mean[column], read: true, label: shortName(path)});
   }
-  return [...lines.filter((line) => line.look === 'faint'), ...lines.filter((line) => line.look !== 'faint')];
+  return paleFirst(lines);
 }
 
 function speedSpec(column, title, what, showValue) {

@@ -45,7 +45,6 @@ function versionSpec(set, place) {
     showY: (loss, line, i) => showLoss(loss) + (isKnown(line.errors[i]) ? ` ± ${showLoss(line.errors[i])}` : ''),
     showTick,
     legend: (width) => (width >= 560 ? [] : versionLines(set).map((line) => swatch(line.name, line, line.colour))),
-    table: () => el('div', {class: 'scroll', tabindex: 0}, scoresTable(set)),
   };
 }
 
@@ -56,17 +55,18 @@ function isBest({row, score}, all) {
 
 function scoresTable(set) {
   const all = scoresOn(set), {baseline} = data.versions;
-  const spread = (name, showValue) => ({score}) => (score ? showSpread(score[name], showValue) : unknown);
+  const spread = (name, digits) => ({score}) => (score ? showSpread(score[name], digits(score[name].mean)) : unknown);
+  const four = () => 4;
   const columns = [
     {name: 'Version', cell: ({row}) => row.version},
     {name: 'Arm', cell: ({row}) => row.arm},
     {name: 'State', cell: ({row}) => statesText(row)},
-    {name: 'Loss', number: true, cell: (each) => (isBest(each, all) ? el('b', {}, spread('loss', showLoss)(each)) : spread('loss', showLoss)(each))},
-    {name: 'Perplexity', number: true, cell: spread('perplexity', (value) => value.toPrecision(4))},
-    {name: 'Bits a byte', number: true, cell: spread('bits', showLoss)},
+    {name: 'Loss', number: true, cell: (each) => (isBest(each, all) ? el('b', {}, spread('loss', four)(each)) : spread('loss', four)(each))},
+    {name: 'Perplexity', number: true, cell: spread('perplexity', digitsOfPerplexity)},
+    {name: 'Bits a byte', number: true, cell: spread('bits', four)},
   ];
   if (baseline) columns.push({name: `Loss against ${baseline}`, number: true, cell: (each) => differenceText(each)});
-  return makeTable(`Held-out text: ${set}`, columns, groupedByVersion(all));
+  return makeTable(`Held-out text: ${set}`, columns, groupedByVersion(all), {class: 'cards scores'});
 }
 
 function groupedByVersion(all) {
@@ -74,7 +74,7 @@ function groupedByVersion(all) {
 }
 
 function differenceText({row, score}) {
-  if (row.arm === data.versions.baseline) return 'the yardstick';
+  if (row.arm === data.versions.baseline) return 'baseline';
   if (!score || !isKnown(score.difference.mean)) return unknown;
   const {mean, deviation} = score.difference;
   return showDifference(mean) + (isKnown(deviation) ? ` ± ${showLoss(deviation)}` : '');
@@ -91,7 +91,7 @@ function costTable() {
     {name: 'Replayed', number: true, cell: ({row}) => showSteps(row.replayed)},
     {name: 'Of pre-training from scratch', number: true, cell: ({row}) => showPercent(row.share.mean) + (isKnown(row.share.mean) && row.share_is_planned ? ' planned' : '')},
   ];
-  return makeTable('Steps and costs, from the arm’s first step up to and with the version', columns, groupedByVersion(data.versions.rows.map((row) => ({row}))));
+  return makeTable('Steps and costs, from the arm’s first step up to and with the version', columns, groupedByVersion(data.versions.rows.map((row) => ({row}))), {id: 'costs'});
 }
 
 // Bars: what is counted of what is planned.
