@@ -25,16 +25,23 @@ function spanOf(path) {
 }
 
 function laneLayout(width) {
-  const wide = width >= 720;
+  const wide = width >= 720 || view.printing;
   const longest = Math.max(...data.paths.map((path) => Math.max(8 * path.name.length, 6.6 * stateText(path).length)));
-  return {wide, left: wide ? Math.max(120, Math.min(longest + 20, width * 0.28)) : 8, right: 16, lane: wide ? 38 : 44, top: 10, line: wide ? 19 : 30};
+  return {wide, left: wide ? Math.max(120, Math.min(longest + 20, width * (view.printing ? 0.36 : 0.28))) : 8, right: 20, top: 10, ...laneHeight(wide)};
+}
+
+// On paper all lanes stand on one page where they can; their states are in the table below.
+function laneHeight(wide) {
+  if (!wide) return {lane: 44, line: 30, states: true};
+  const lane = view.printing ? Math.max(14, Math.min(38, 760 / data.paths.length)) : 38;
+  return {lane, line: lane / 2, states: lane >= 32};
 }
 
 function laneText(path, layout) {
   const group = svg('g', {class: 'lane-text'});
   if (layout.wide) {
-    group.append(svg('text', {x: 0, y: 16, class: 'name'}, clipped(path.name, Math.floor(layout.left / 7.6))));
-    group.append(svg('text', {x: 0, y: 31, class: 'state'}, clipped(stateText(path), Math.floor(layout.left / 6.4))));
+    group.append(svg('text', {x: 0, y: layout.line + (layout.states ? -3 : 4), class: 'name'}, clipped(path.name, Math.floor(layout.left / 7.6))));
+    if (layout.states) group.append(svg('text', {x: 0, y: layout.line + 12, class: 'state'}, clipped(stateText(path), Math.floor(layout.left / 6.4))));
     return group;
   }
   const name = clipped(path.name, 24);
@@ -133,8 +140,8 @@ function showLane(place) {
 
 function drawLineage() {
   const width = view.printing ? 690 : Math.max(240, lineage.plot.clientWidth);
-  const layout = laneLayout(width), height = layout.top + data.paths.length * layout.lane + 34;
-  const frame = {left: layout.left, right: width - layout.right, bottom: height - 34, range: {x: [0, lastStep()]}};
+  const layout = laneLayout(width), height = layout.top + data.paths.length * layout.lane + 40;
+  const frame = {left: layout.left, right: width - layout.right, bottom: height - 40, range: {x: [0, lastStep()]}};
   frame.x = scaleOf(0, lastStep(), frame.left, frame.right);
   const y = (place) => layout.top + place * layout.lane + layout.line;
   const picture = svg('svg', {viewBox: `0 0 ${width} ${height}`, width, height, 'aria-hidden': 'true'});

@@ -80,7 +80,7 @@ function build() {
   const note = problemsNote();
   if (note) page.append(note);
   if (data.versions) page.append(versionSection());
-  page.append(section('lineage-section', 'Lineage', makeLineage(), el('details', {class: 'values'}, el('summary', {}, 'Paths as a table'), pathsTable())));
+  page.append(section('lineage-section', 'Lineage', makeLineage(), el('details', {class: 'values', id: 'paths-table'}, el('summary', {}, 'Paths as a table'), pathsTable())));
   page.append(section('training', 'Training', el('form', {class: 'controls', 'aria-label': 'What the charts show'}, pathChoices(), kindChoices(), stepChoices()),
     makeChart(ratesSpec()).figure, makeChart(lossSpec()).figure, el('div', {class: 'pair'}, ...speedSpecs().map((spec) => makeChart(spec).figure))));
   if (data.paths.some((path) => path.starts.length > 0)) page.append(section('starts', 'Starts and stops', el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Starts'}, startsTable()),
@@ -88,13 +88,13 @@ function build() {
   page.append(el('footer', {}, `Made by switchyard ${data.version}. Numbers have six digits; report --csv writes every step of them, exactly.`));
 }
 
-// Paper has its own width, and nothing on it can be opened.
+// Paper has its own width, and nothing on it can be opened: the table of paths is open there, other
+// values where they were opened before.
 function printing(on) {
   view.printing = on;
-  for (const details of document.querySelectorAll('details')) {
-    if (on) details.dataset.was = details.open ? 'open' : '';
-    details.open = on || details.dataset.was === 'open';
-  }
+  const table = document.getElementById('paths-table');
+  if (on) table.dataset.was = table.open ? 'open' : '';
+  table.open = on || table.dataset.was === 'open';
   drawAll();
 }
 

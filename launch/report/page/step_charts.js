@@ -25,7 +25,7 @@ function fromZero(lines) {
 function overSteps(spec) {
   return {
     marks: () => [],
-    margin: (width) => ({left: 58, right: width >= 560 ? 130 : 12, top: 12, bottom: 40}),
+    margin: (width) => ({left: 58, right: width >= 560 ? 130 : 20, top: 12, bottom: 40}),
     height: (width) => Math.round(Math.min(380, Math.max(240, width * 0.42))),
     showX: showShort,
     readX: (x) => `step ${showCount(x)}`,
@@ -82,7 +82,7 @@ function ratesSpec() {
   return overSteps({
     id: 'rates',
     title: 'Learning rate',
-    about: () => 'The main path keeps its rate; branches decay from it.' + (data.paths.some((path) => path.planned) ? ' Dashed: still to come.' : ''),
+    about: () => (data.paths.some((path) => path.planned) ? 'Solid: as it was; dashed: still to come.' : ''),
     lines: rateLines,
     range: fromZero,
     showY: showRate,
@@ -162,7 +162,7 @@ function lossMarks(frame) {
 }
 
 function lossAbout(chart) {
-  const shown = shownPaths().map(({path}) => path), parts = [];
+  const shown = view.kinds.get('training') ? shownPaths().map(({path}) => path) : [], parts = [];
   const windows = shown.filter((path) => path.mean.window > 1 && path.mean.loss).map((path) => path.mean.window);
   if (windows.length > 0) {
     const [least, most] = [Math.min(...windows), Math.max(...windows)];

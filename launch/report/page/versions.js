@@ -36,7 +36,7 @@ function versionSpec(set, place) {
     lines: () => versionLines(set),
     range: versionRange,
     marks: () => [],
-    margin: (width) => ({left: 58, right: width >= 560 ? 150 : 12, top: 12, bottom: 40}),
+    margin: (width) => ({left: 58, right: width >= 560 ? 150 : 20, top: 12, bottom: 40}),
     height: (width) => Math.round(Math.min(340, Math.max(230, width * 0.4))),
     showX: (x) => versionNames()[x] ?? '',
     readX: (x) => versionNames()[x],
