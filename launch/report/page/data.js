@@ -3,11 +3,11 @@ const data = JSON.parse(document.getElementById('data').textContent);
 
 // What is shown now. Charts are drawn anew when it changes.
 const view = {
-  shown: new Set(),    // of paths, by their places
-  from: 0,             // of the steps on the axes
+  shown: new Set(),  // of paths, by their places
+  from: 0,           // of the steps on the axes
   to: 1,
-  kinds: new Map(),    // training, validation, and averages by name: whether their losses are shown
-  wholeRange: false,   // of losses: also those that are cut off
+  kinds: new Map(),   // training, validation, and averages by name: whether their losses are shown
+  wholeRange: false,  // of losses: also those that are cut off
   printing: false,
 };
 
@@ -16,8 +16,10 @@ const svgSpace = 'http://www.w3.org/2000/svg';
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (typeof value === 'function') element.addEventListener(name, value);
-    else element.setAttribute(name, value === true ? '' : value);
+    if (typeof value === 'function')
+      element.addEventListener(name, value);
+    else
+      element.setAttribute(name, value === true ? '' : value);
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
@@ -63,7 +65,8 @@ function colourOf(place) {
 function commonFolder() {
   const folders = data.paths.map((path) => path.name.split('/').slice(0, -1));
   let depth = 0;
-  while (folders.every((folder) => depth < folder.length && folder[depth] === folders[0][depth])) ++depth;
+  while (folders.every((folder) => depth < folder.length && folder[depth] === folders[0][depth]))
+    ++depth;
   return depth;
 }
 
@@ -79,7 +82,8 @@ function lastStep() {
 
 function averageNames() {
   const names = new Set();
-  for (const path of data.paths) Object.keys(path.validation?.averages ?? {}).forEach((n) => names.add(n));
+  for (const path of data.paths)
+    Object.keys(path.validation?.averages ?? {}).forEach((n) => names.add(n));
   return [...names];
 }
 
@@ -87,7 +91,8 @@ function averageNames() {
 function chooseShown() {
   const places = data.paths.map((_, place) => place);
   const seed = data.versions?.each[0]?.seed;
-  const ofSeed = places.filter((place) => versionsOf[place].some((version) => version.seed === seed));
+  const ofSeed =
+      places.filter((place) => versionsOf[place].some((version) => version.seed === seed));
   if (places.length <= 12) return places;
   return ofSeed.length > 0 && ofSeed.length < places.length ? ofSeed : places.slice(0, 12);
 }
@@ -95,10 +100,13 @@ function chooseShown() {
 function startView() {
   view.shown = new Set(chooseShown());
   view.to = lastStep();
-  const many = view.shown.size > 6 && shownPaths().some(({path}) => path.validation.step.length > 0);
-  for (const kind of ['training', 'validation', ...averageNames()]) view.kinds.set(kind, !many || kind === 'validation');
+  const many =
+      view.shown.size > 6 && shownPaths().some(({path}) => path.validation.step.length > 0);
+  for (const kind of ['training', 'validation', ...averageNames()])
+    view.kinds.set(kind, !many || kind === 'validation');
 }
 
 function shownPaths() {
-  return data.paths.map((path, place) => ({path, place})).filter(({place}) => view.shown.has(place));
+  return data.paths.map((path, place) => ({path, place}))
+      .filter(({place}) => view.shown.has(place));
 }

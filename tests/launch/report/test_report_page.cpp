@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <cstdlib>
+#include <fstream>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -57,9 +58,11 @@ TEST_F(ReportPage, ShowsAPathABranchAndNamesThatAreCode) {
   const fs::path page = write_page(input, "branch");
   const std::string question =
       "{title: root.querySelector('title').textContent, lanes: texts('#lineage .name'), "
-      "rates: all('#rates .plot .line.bold').length, planned: all('#rates .plot .line.planned').length, "
+      "rates: all('#rates .plot .line.bold').length, planned: all('#rates .plot "
+      ".line.planned').length, "
       "spikes: all('#losses .spike').length, averages: all('#losses .plot .line.average').length, "
-      "markers: all('#losses .plot .line.raw circle').length, dashed: all('.lane .planned').length, "
+      "markers: all('#losses .plot .line.raw circle').length, dashed: all('.lane "
+      ".planned').length, "
       "starts: texts('#starts tbody th')}";
   for (const int width : {360, 1280}) {
     const auto seen = well(page, width, question);
@@ -137,6 +140,29 @@ TEST_F(ReportPage, ShowsACampaignThatIsHalfDone) {
     EXPECT_EQ(seen.at("shares").size(), 12u);
     EXPECT_EQ(seen.at("shares").at(9), "58% planned");
     EXPECT_GT(seen.at("waiting"), 5);
+  }
+}
+
+// No step yet, one step, losses that are no numbers, a damaged path, and a very long name.
+TEST_F(ReportPage, ShowsWhatIsOdd) {
+  write_run(root() / "a-new", {});
+  write_run(root() / "b-one", {.last = 1});
+  write_run(root() / "c-lost", {.last = 40});
+  std::ofstream(root() / "c-lost" / "metrics.jsonl", std::ios::app)
+      << R"({"step":41,"start":1,"loss":null,"learning_rate":0.003})"
+      << "\n";
+  write_run(root() / "d-damaged", {.last = 5});
+  write_file_atomically(root() / "d-damaged" / "path.json", "{");
+  write_run(root() / std::string(150, 'e'), {.last = 5, .spikes = {5}});
+  const fs::path page = write_page(report_of_runs({root().string()}), "odd");
+  for (const int width : {360, 1280}) {
+    const auto seen = well(page, width,
+                           "{lost: all('#losses .lost').length, problem: "
+                           "texts('.problem li').length, lanes: texts('#lineage .state')}");
+    EXPECT_EQ(seen.at("lost"), 1);
+    EXPECT_EQ(seen.at("problem"), 1);
+    EXPECT_THAT(seen.at("lanes").at(0).get<std::string>(), HasSubstr("new"));
+    EXPECT_THAT(seen.at("lanes").at(3).get<std::string>(), HasSubstr("! "));
   }
 }
 
