@@ -100,10 +100,11 @@ function chooseShown() {
 function startView() {
   view.shown = new Set(chooseShown());
   view.to = lastStep();
-  const many =
-      view.shown.size > 6 && shownPaths().some(({path}) => path.validation.step.length > 0);
-  for (const kind of ['training', 'validation', ...averageNames()])
+  const validates = data.paths.some((path) => path.validation.step.length > 0);
+  const many = validates && view.shown.size > 6;
+  for (const kind of ['training', ...(validates ? ['validation'] : []), ...averageNames()]) {
     view.kinds.set(kind, !many || kind === 'validation');
+  }
 }
 
 function shownPaths() {

@@ -61,7 +61,7 @@ function laneText(path, layout) {
   if (layout.wide) {
     group.append(
         svg('text', {x: 0, y: layout.line + (layout.states ? -3 : 4), class: 'name'},
-            clipped(path.name, Math.floor(layout.left / 7.6))));
+            clipped(path.name, Math.floor(layout.left / 8.2))));
     if (layout.states)
       group.append(
           svg('text', {x: 0, y: layout.line + 12, class: 'state'},

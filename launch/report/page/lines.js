@@ -36,7 +36,7 @@ function drawMarkers(line, frame, group) {
     const x = frame.x(line.xs[i]);
     if (!isKnown(line.ys[i]) || x < frame.left - 1 || x > frame.right + 1) continue;
     if (x - before < 26 && i < last) continue;
-    group.append(shapes[line.marker](x, frame.y(line.ys[i]), 3.2));
+    group.append(shapes[line.marker ?? 'circle'](x, frame.y(line.ys[i]), 3.2));
     before = x;
   }
 }
@@ -56,7 +56,7 @@ function drawErrors(line, frame, group) {
 function drawLine(line, frame) {
   const group = svg('g', {class: `line ${line.look} c${line.colour}`});
   group.append(svg('path', {d: pathOf(line, frame), class: 'stroke'}));
-  if (line.marker) drawMarkers(line, frame, group);
+  if (line.marker || line.xs.length === 1) drawMarkers(line, frame, group);
   if (line.errors) drawErrors(line, frame, group);
   return group;
 }

@@ -51,7 +51,7 @@ function pathEntries(width) {
   if (width >= 560) return [];
   return shownPaths()
       .filter(({path}) => path.steps > 0 || path.planned)
-      .map(({path, place}) => swatch(path.name, {look: 'bold'}, colourOf(place)));
+      .map(({path, place}) => swatch(clipped(path.name, 32), {look: 'bold'}, colourOf(place)));
 }
 
 // The rate that the parent had at the fork, so that a branch hangs on it.
