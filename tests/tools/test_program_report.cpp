@@ -72,7 +72,8 @@ TEST_F(ProgramReport, RefusesWhatItCannotShowOrWrite) {
   expect_refused("report " + main, {"[report]", "--output was not given"});
   expect_refused("report " + main + "@2 --output " + page(), {"main@2", "without a step"});
   expect_refused("report " + at("nowhere") + " --output " + page(), {"nowhere", "not there"});
-  expect_refused("report " + log + " --output " + page(), {"metrics.jsonl", "is a file"});
+  expect_refused("report " + log + " --output " + page(), {"[campaign]", "metrics.jsonl:1"});
+  expect_refused("report " + main + " " + log + " --output " + page(), {"is a file, beside"});
   fs::create_directory(at("empty"));
   expect_refused("report " + at("empty") + " --output " + page(), {"no path was found", "empty"});
   expect_refused("report " + main + " --output " + at("no/page.html"),
