@@ -50,8 +50,8 @@ int64_t parent_place(const ReportInput& input, const ReportPath& path) {
   return path.parent.empty() || found == input.paths.end() ? -1 : found - input.paths.begin();
 }
 
-Json path_json(const ReportInput& input, const ReportPath& path, size_t buckets) {
-  PathHead head = read_head(path);
+Json path_json(const ReportInput& input, const ReportPath& path, PathHead head,
+               const Resolution& resolution) {
   StepLog log;
   try {
     if (path.is_there && head.problem.empty()) log = read_step_log(path.folder);
@@ -71,24 +71,38 @@ Json path_json(const ReportInput& input, const ReportPath& path, size_t buckets)
   if (!head.problem.empty()) one["problem"] = head.problem;
   if (!head.members.empty()) one["members"] = head.members;
   if (!head.others.empty()) one["others"] = head.others;
-  add_series(log, buckets, one);
+  add_series(log, resolution, one);
   if (head.schedule) add_planned_rates(*head.schedule, head.step, head.end, one);
   one["starts"] = Json::array();
   for (const auto& start : head.starts) one["starts"].push_back(start_json(start, log));
   return one;
 }
 
+// All paths together have some 60,000 points, the longest one a hundred means.
+Resolution resolution_of(const ReportInput& input, const std::vector<PathHead>& heads) {
+  int64_t longest = 0;
+  for (size_t i = 0; i < heads.size(); ++i) {
+    if (heads[i].kind != "average") {
+      longest = std::max(longest, heads[i].step - input.paths[i].fork_step);
+    }
+  }
+  return {.buckets = std::clamp<size_t>(15000 / std::max<size_t>(1, heads.size()), 40, 600),
+          .window = static_cast<size_t>(longest + 99) / 100};
+}
+
 }  // namespace
 
 Json page_json(const ReportInput& input) {
-  // Four points a bucket; all paths together have some 60,000 of them.
-  const size_t buckets =
-      std::clamp<size_t>(15000 / std::max<size_t>(1, input.paths.size()), 40, 600);
+  std::vector<PathHead> heads;
+  for (const auto& path : input.paths) heads.push_back(read_head(path));
+  const Resolution resolution = resolution_of(input, heads);
   Json page = {{"title", input.title},
                {"made", now_in_utc()},
                {"version", SWITCHYARD_VERSION},
                {"paths", Json::array()}};
-  for (const auto& path : input.paths) page["paths"].push_back(path_json(input, path, buckets));
+  for (size_t i = 0; i < heads.size(); ++i) {
+    page["paths"].push_back(path_json(input, input.paths[i], heads[i], resolution));
+  }
   if (!input.versions.empty()) page["versions"] = version_json(input.versions);
   return page;
 }

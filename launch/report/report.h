@@ -40,9 +40,9 @@ struct ReportVersion {
   std::string name;  // "v2"; the same for all arms and seeds
   std::string arm;   // "path-switching", "ptfs", ...
   int64_t seed = 0;
-  std::string path;   // the ReportPath::name whose last step it is
-  std::string state;  // "finished", "running", "stopped", "waiting"
-  std::vector<HeldOutScore> scores;
+  std::string path{};   // the ReportPath::name whose last step it is
+  std::string state{};  // "finished", "running", "stopped", "waiting"
+  std::vector<HeldOutScore> scores{};
   // Optimizer steps of the arm from its first up to and with this version: as planned, and as its
   // paths' metrics count them. `redone`: made, and lost to a kill or given up; `replayed`: made
   // again on the way to a fork point that was not saved. Neither is among those counted.

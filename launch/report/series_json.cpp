@@ -52,13 +52,12 @@ void add_losses(const StepLog& log, size_t buckets, Json& path) {
   path["thinned"] = places.size() < log.steps.size();
 }
 
-// Windows that begin anew with each path; their place is their last step.
-void add_means(const StepLog& log, Json& path) {
+void add_means(const StepLog& log, size_t longest, Json& path) {
   const size_t count = log.steps.size();
-  const size_t window = std::max<size_t>(1, (count + 149) / 150);
+  const size_t window = std::max<size_t>(1, std::min((count + 9) / 10, longest));
   Json& mean = path["mean"] = {{"window", window}, {"step", Json::array()}};
   for (size_t begin = 0; begin < count; begin += window) {
-    mean["step"].push_back(log.steps[std::min(begin + window, count) - 1].step);
+    mean["step"].push_back(log.steps[(begin + std::min(begin + window, count) - 1) / 2].step);
   }
   const std::pair<const char*, double LoggedStep::*> columns[] = {
       {"loss", &LoggedStep::loss},
@@ -126,9 +125,10 @@ Json shown_number(double value) {
   return *rounded;
 }
 
-void add_series(const StepLog& log, size_t buckets, Json& path) {
+void add_series(const StepLog& log, const Resolution& resolution, Json& path) {
+  const size_t buckets = resolution.buckets;
   add_losses(log, buckets, path);
-  add_means(log, path);
+  add_means(log, resolution.window, path);
   add_rates(log, buckets / 4, path);
   add_speed(log, buckets / 2, path);
   add_validations(log, buckets, path);

@@ -94,16 +94,19 @@ VersionRow version_row(const Versions& seeds, const std::vector<std::string>& se
   return row;
 }
 
-// The last version of each of the arm's seeds.
+// Each seed's steps are those of its last version, the largest numbers: they only grow.
 ArmRow arm_row(const std::vector<ReportVersion>& versions, const std::string& arm) {
-  std::map<int64_t, const ReportVersion*> last;
+  std::map<int64_t, ReportVersion> totals;
   for (const auto& each : versions) {
     if (each.arm != arm) continue;
-    const ReportVersion*& found = last[each.seed];
-    if (found == nullptr || each.planned_steps >= found->planned_steps) found = &each;
+    ReportVersion& total = totals.try_emplace(each.seed, each).first->second;
+    for (auto steps : {&ReportVersion::planned_steps, &ReportVersion::counted_steps,
+                       &ReportVersion::redone_steps, &ReportVersion::replayed_steps}) {
+      total.*steps = std::max(total.*steps, each.*steps);
+    }
   }
   Versions seeds;
-  for (const auto& [seed, version] : last) seeds.push_back(version);
+  for (const auto& [seed, total] : totals) seeds.push_back(&total);
   return {.arm = arm,
           .planned = steps_over(seeds, &ReportVersion::planned_steps),
           .counted = steps_over(seeds, &ReportVersion::counted_steps),

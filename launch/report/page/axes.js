@@ -7,7 +7,8 @@ function ticksOf(low, high, count) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((n) => n * power).find((n) => n >= rough * 0.999);
   const ticks = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; ++i) ticks.push(i * step);
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; ++i)
+    ticks.push(i * step);
   return ticks;
 }
 
@@ -19,7 +20,12 @@ function scaleOf(low, high, begin, end) {
 // Where the plot lies in the drawing, and how values become places in it.
 function frameOf(spec, width, height, range) {
   const margin = spec.margin(width);
-  const frame = {left: margin.left, right: width - margin.right, top: margin.top, bottom: height - margin.bottom};
+  const frame = {
+    left: margin.left,
+    right: width - margin.right,
+    top: margin.top,
+    bottom: height - margin.bottom
+  };
   frame.width = width;
   frame.height = height;
   frame.range = range;
@@ -30,30 +36,42 @@ function frameOf(spec, width, height, range) {
 
 function drawYAxis(frame, show) {
   const group = svg('g', {class: 'axis'});
-  const ticks = ticksOf(frame.range.y[0], frame.range.y[1], (frame.bottom - frame.top) / 48);
+  const ticks = ticksOf(frame.range.y[0], frame.range.y[1], (frame.bottom - frame.top) / 42);
   for (const tick of ticks) {
     const y = frame.y(tick);
     group.append(svg('line', {x1: frame.left, x2: frame.right, y1: y, y2: y, class: 'grid'}));
-    group.append(svg('text', {x: frame.left - 8, y: y + 4, 'text-anchor': 'end'}, show(tick, ticks)));
+    group.append(
+        svg('text', {x: frame.left - 8, y: y + 4, 'text-anchor': 'end'}, show(tick, ticks)));
   }
   return group;
 }
 
-// Digits behind the point that tell neighbouring ticks apart.
+// With the fewest digits that tell neighbouring ticks apart.
 function showTick(tick, ticks) {
-  const step = ticks.length > 1 ? ticks[1] - ticks[0] : 1;
-  return tick.toFixed(Math.max(0, Math.ceil(-Math.log10(step) - 1e-9) + (Math.abs(step * 10 ** Math.ceil(-Math.log10(step) - 1e-9) - 2.5) < 0.01 ? 1 : 0)));
+  for (let digits = 0; digits < 8; ++digits) {
+    if (ticks.every((each) => Math.abs(Number(each.toFixed(digits)) - each) < 1e-9)) {
+      return tick.toFixed(digits);
+    }
+  }
+  return tick.toExponential(2);
 }
 
 function drawXAxis(frame, spec) {
   const group = svg('g', {class: 'axis'});
-  const ticks = spec.xTicks ? spec.xTicks() : ticksOf(frame.range.x[0], frame.range.x[1], (frame.right - frame.left) / 90);
-  group.append(svg('line', {x1: frame.left, x2: frame.right, y1: frame.bottom, y2: frame.bottom, class: 'base'}));
+  const ticks = spec.xTicks ?
+      spec.xTicks() :
+      ticksOf(frame.range.x[0], frame.range.x[1], (frame.right - frame.left) / 90);
+  group.append(
+      svg('line',
+          {x1: frame.left, x2: frame.right, y1: frame.bottom, y2: frame.bottom, class: 'base'}));
   for (const tick of ticks) {
     const x = frame.x(tick);
-    group.append(svg('line', {x1: x, x2: x, y1: frame.bottom, y2: frame.bottom + 4, class: 'base'}));
+    group.append(
+        svg('line', {x1: x, x2: x, y1: frame.bottom, y2: frame.bottom + 4, class: 'base'}));
     group.append(svg('text', {x, y: frame.bottom + 18, 'text-anchor': 'middle'}, spec.showX(tick)));
   }
-  group.append(svg('text', {x: frame.right, y: frame.bottom + 34, 'text-anchor': 'end', class: 'unit'}, spec.xUnit));
+  group.append(
+      svg('text', {x: frame.right, y: frame.bottom + 34, 'text-anchor': 'end', class: 'unit'},
+          spec.xUnit));
   return group;
 }

@@ -3,11 +3,11 @@ const data = JSON.parse(document.getElementById('data').textContent);
 
 // What is shown now. Charts are drawn anew when it changes.
 const view = {
-  shown: new Set(),    // of paths, by their places
-  from: 0,             // of the steps on the axes
+  shown: new Set(),  // of paths, by their places
+  from: 0,           // of the steps on the axes
   to: 1,
-  kinds: new Map(),    // training, validation, and averages by name: whether their losses are shown
-  wholeRange: false,   // of losses: also those that are cut off
+  kinds: new Map(),   // training, validation, and averages by name: whether their losses are shown
+  wholeRange: false,  // of losses: also those that are cut off
   printing: false,
 };
 
@@ -16,8 +16,10 @@ const svgSpace = 'http://www.w3.org/2000/svg';
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (typeof value === 'function') element.addEventListener(name, value);
-    else element.setAttribute(name, value === true ? '' : value);
+    if (typeof value === 'function')
+      element.addEventListener(name, value);
+    else
+      element.setAttribute(name, value === true ? '' : value);
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
@@ -60,13 +62,28 @@ function colourOf(place) {
   return place % 8;
 }
 
+function commonFolder() {
+  const folders = data.paths.map((path) => path.name.split('/').slice(0, -1));
+  let depth = 0;
+  while (folders.every((folder) => depth < folder.length && folder[depth] === folders[0][depth]))
+    ++depth;
+  return depth;
+}
+
+// For lines: without the folders that all have, or, where colours tell arms, without any.
+function shortName(path) {
+  const parts = path.name.split('/');
+  return arms.length > 1 ? parts[parts.length - 1] : parts.slice(commonFolder()).join('/');
+}
+
 function lastStep() {
   return Math.max(1, ...data.paths.map((path) => Math.max(path.end, path.step, path.fork)));
 }
 
 function averageNames() {
   const names = new Set();
-  for (const path of data.paths) Object.keys(path.validation?.averages ?? {}).forEach((n) => names.add(n));
+  for (const path of data.paths)
+    Object.keys(path.validation?.averages ?? {}).forEach((n) => names.add(n));
   return [...names];
 }
 
@@ -74,7 +91,8 @@ function averageNames() {
 function chooseShown() {
   const places = data.paths.map((_, place) => place);
   const seed = data.versions?.each[0]?.seed;
-  const ofSeed = places.filter((place) => versionsOf[place].some((version) => version.seed === seed));
+  const ofSeed =
+      places.filter((place) => versionsOf[place].some((version) => version.seed === seed));
   if (places.length <= 12) return places;
   return ofSeed.length > 0 && ofSeed.length < places.length ? ofSeed : places.slice(0, 12);
 }
@@ -82,9 +100,14 @@ function chooseShown() {
 function startView() {
   view.shown = new Set(chooseShown());
   view.to = lastStep();
-  for (const kind of ['training', 'validation', ...averageNames()]) view.kinds.set(kind, true);
+  const validates = data.paths.some((path) => path.validation.step.length > 0);
+  const many = validates && view.shown.size > 6;
+  for (const kind of ['training', ...(validates ? ['validation'] : []), ...averageNames()]) {
+    view.kinds.set(kind, !many || kind === 'validation');
+  }
 }
 
 function shownPaths() {
-  return data.paths.map((path, place) => ({path, place})).filter(({place}) => view.shown.has(place));
+  return data.paths.map((path, place) => ({path, place}))
+      .filter(({place}) => view.shown.has(place));
 }

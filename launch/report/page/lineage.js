@@ -1,21 +1,33 @@
 // The lineage: a lane for each path from the step that it forks at to the one that it is at, and
 // dashed to where it is to end.
 
-const stateSigns = {finished: '✓', running: '●', stopped: '■', new: '○', waiting: '○', average: '◆', damaged: '!'};
+const stateSigns = {
+  finished: '✓',
+  running: '●',
+  stopped: '■',
+  new: '○',
+  waiting: '○',
+  average: '◆',
+  damaged: '!'
+};
 
 function stateText(path) {
   if (path.state === 'damaged') return `! ${path.problem}`;
   const sign = `${stateSigns[path.state] ?? ''} ${path.state}`;
   if (path.kind === 'average') return `${stateSigns.average} average of ${membersText(path)}`;
-  if (path.state === 'waiting') return `${sign}, ${showCount(path.end - path.fork)} steps`;
-  return `${sign} at ${showCount(path.step)}${path.end > path.step ? ` of ${showCount(path.end)}` : ''}`;
+  if (path.state === 'waiting')
+    return path.end > path.fork ? `${sign}, ${showCount(path.end - path.fork)} steps` : sign;
+  return `${sign} at ${showCount(path.step)}${
+      path.end > path.step ? ` of ${showCount(path.end)}` : ''}`;
 }
 
 function membersText(path) {
   const members = path.members ?? [];
-  const shown = members.length > 3 ? [members[0], members[1], '…', members[members.length - 1]] : members;
+  const shown =
+      members.length > 3 ? [members[0], members[1], '…', members[members.length - 1]] : members;
   const others = (path.others ?? []).length > 0 ? ` and ${path.others.join(', ')}` : '';
-  return shown.map((step) => (typeof step === 'number' ? showCount(step) : step)).join(', ') + others;
+  return shown.map((step) => (typeof step === 'number' ? showCount(step) : step)).join(', ') +
+      others;
 }
 
 // Where a lane begins and ends: an average stands at its last member's step.
@@ -25,19 +37,41 @@ function spanOf(path) {
 }
 
 function laneLayout(width) {
-  const wide = width >= 720;
-  return {wide, left: wide ? Math.min(300, width * 0.28) : 8, right: 16, lane: wide ? 38 : 44, top: 10, line: wide ? 19 : 30};
+  const wide = width >= 720 || view.printing;
+  const longest = Math.max(
+      ...data.paths.map((path) => Math.max(8 * path.name.length, 6.6 * stateText(path).length)));
+  return {
+    wide,
+    left: wide ? Math.max(120, Math.min(longest + 20, width * (view.printing ? 0.36 : 0.28))) : 8,
+    right: 20,
+    top: 10,
+    ...laneHeight(wide)
+  };
+}
+
+// On paper all lanes stand on one page where they can; their states are in the table below.
+function laneHeight(wide) {
+  if (!wide) return {lane: 44, line: 30, states: true};
+  const lane = view.printing ? Math.max(14, Math.min(38, 760 / data.paths.length)) : 38;
+  return {lane, line: lane / 2, states: lane >= 32};
 }
 
 function laneText(path, layout) {
   const group = svg('g', {class: 'lane-text'});
   if (layout.wide) {
-    group.append(svg('text', {x: 0, y: 16, class: 'name'}, clipped(path.name, Math.floor(layout.left / 7.6))));
-    group.append(svg('text', {x: 0, y: 31, class: 'state'}, clipped(stateText(path), Math.floor(layout.left / 6.4))));
+    group.append(
+        svg('text', {x: 0, y: layout.line + (layout.states ? -3 : 4), class: 'name'},
+            clipped(path.name, Math.floor(layout.left / 8.2))));
+    if (layout.states)
+      group.append(
+          svg('text', {x: 0, y: layout.line + 12, class: 'state'},
+              clipped(stateText(path), Math.floor(layout.left / 6.4))));
     return group;
   }
   const name = clipped(path.name, 24);
-  group.append(svg('text', {x: layout.left, y: 18, class: 'name'}, name, svg('tspan', {class: 'state', dx: 8}, clipped(stateText(path), 44 - name.length))));
+  group.append(
+      svg('text', {x: layout.left, y: 18, class: 'name'}, name,
+          svg('tspan', {class: 'state', dx: 8}, clipped(stateText(path), 44 - name.length))));
   return group;
 }
 
@@ -45,7 +79,13 @@ function laneText(path, layout) {
 function drawGivenUp(path, x, y, group) {
   for (const start of path.starts.filter((each) => each.given_up)) {
     const [, first, last] = start.given_up;
-    group.append(svg('line', {x1: x(first - 1), x2: Math.max(x(last), x(first - 1) + 2), y1: y + 7, y2: y + 7, class: 'given-up'}));
+    group.append(svg('line', {
+      x1: x(first - 1),
+      x2: Math.max(x(last), x(first - 1) + 2),
+      y1: y + 7,
+      y2: y + 7,
+      class: 'given-up'
+    }));
   }
 }
 
@@ -53,18 +93,28 @@ function drawLane(path, place, x, y) {
   const group = svg('g', {class: `lane c${colourOf(place)}`});
   const [begin, end] = spanOf(path);
   if (path.kind === 'average') {
-    for (const step of path.members ?? []) group.append(svg('line', {x1: x(step), x2: x(step), y1: y - 4, y2: y + 4, class: 'member'}));
-    if ((path.members ?? []).length > 1) group.append(svg('line', {x1: x(path.members[0]), x2: x(end), y1: y, y2: y, class: 'member'}));
+    for (const step of path.members ?? [])
+      group.append(svg('line', {x1: x(step), x2: x(step), y1: y - 4, y2: y + 4, class: 'member'}));
+    if ((path.members ?? []).length > 1)
+      group.append(
+          svg('line', {x1: x(path.members[0]), x2: x(end), y1: y, y2: y, class: 'member'}));
     group.append(shapes.diamond(x(end), y, 5));
     return group;
   }
-  if (path.end > end) group.append(svg('line', {x1: x(end), x2: x(path.end), y1: y, y2: y, class: 'planned'}));
-  if (end > begin) group.append(svg('line', {x1: x(begin), x2: x(end), y1: y, y2: y, class: 'done'}));
-  for (const start of path.starts.slice(1)) group.append(svg('line', {x1: x(start.step), x2: x(start.step), y1: y - 5, y2: y + 5, class: 'start'}));
+  if (path.end > end)
+    group.append(svg('line', {x1: x(end), x2: x(path.end), y1: y, y2: y, class: 'planned'}));
+  if (end > begin)
+    group.append(svg('line', {x1: x(begin), x2: x(end), y1: y, y2: y, class: 'done'}));
+  for (const start of path.starts.slice(1))
+    group.append(
+        svg('line', {x1: x(start.step), x2: x(start.step), y1: y - 5, y2: y + 5, class: 'start'}));
   drawGivenUp(path, x, y, group);
-  const end_sign = path.state === 'running' ? shapes.triangle(0, 0, 5) : shapes.circle(x(end), y, 4.5);
-  if (path.state === 'running') end_sign.setAttribute('transform', `translate(${x(end)} ${y}) rotate(90)`);
-  if (path.state === 'waiting' || path.state === 'new' || path.state === 'damaged') end_sign.setAttribute('class', 'hollow');
+  const end_sign =
+      path.state === 'running' ? shapes.triangle(0, 0, 5) : shapes.circle(x(end), y, 4.5);
+  if (path.state === 'running')
+    end_sign.setAttribute('transform', `translate(${x(end)} ${y}) rotate(90)`);
+  if (path.state === 'waiting' || path.state === 'new' || path.state === 'damaged')
+    end_sign.setAttribute('class', 'hollow');
   group.append(end_sign);
   return group;
 }
@@ -73,23 +123,32 @@ function drawLane(path, place, x, y) {
 function drawFork(path, place, x, y, parentY) {
   const [begin] = spanOf(path);
   const waiting = path.state === 'waiting' ? ' waiting' : '';
-  return svg('path', {d: `M${x(begin)} ${parentY}V${y}`, class: `fork c${colourOf(place)}${waiting}`});
+  return svg(
+      'path', {d: `M${x(begin)} ${parentY}V${y}`, class: `fork c${colourOf(place)}${waiting}`});
 }
 
 function laneTip(path) {
   const parts = [path.name];
-  if (path.origin && path.kind !== 'average') parts.push(`forks from ${path.origin} at step ${showCount(path.fork)}`);
+  if (path.origin && path.kind !== 'average')
+    parts.push(`forks from ${path.origin} at step ${showCount(path.fork)}`);
   parts.push(stateText(path));
   if (isKnown(path.loss)) parts.push(`loss ${showLoss(path.loss)}`);
   if (path.starts.length > 1) parts.push(`${path.starts.length} starts`);
   return parts;
 }
 
-const lineage = {at: -1};
+const lineage = {
+  at: -1
+};
 
 function makeLineage() {
-  const plot = el('div', {class: 'plot', tabindex: 0, role: 'group', 'aria-roledescription': 'chart',
-    'aria-label': 'Lineage of paths. Arrow keys up and down go through the paths.'});
+  const plot = el('div', {
+    class: 'plot',
+    tabindex: 0,
+    role: 'group',
+    'aria-roledescription': 'chart',
+    'aria-label': 'Lineage of paths. Arrow keys up and down go through the paths.'
+  });
   const tip = el('output', {class: 'tip', 'aria-live': 'polite', hidden: true});
   Object.assign(lineage, {plot, tip});
   plot.addEventListener('keydown', (event) => {
@@ -101,20 +160,23 @@ function makeLineage() {
   plot.addEventListener('blur', () => showLane(-1));
   plot.addEventListener('pointerleave', () => showLane(-1));
   const point = (event) => {
-    const box = plot.getBoundingClientRect(), y = (event.clientY - box.top) * (lineage.height / box.height);
+    const box = plot.getBoundingClientRect(),
+          y = (event.clientY - box.top) * (lineage.height / box.height);
     const place = Math.floor((y - lineage.layout.top) / lineage.layout.lane);
     showLane(place >= 0 && place < data.paths.length ? place : -1);
   };
   plot.addEventListener('pointermove', point);
   plot.addEventListener('pointerdown', point);
-  return el('figure', {class: 'chart', id: 'lineage'}, el('p', {class: 'about'}, lineageAbout()), plot);
+  return el(
+      'figure', {class: 'chart', id: 'lineage'}, el('p', {class: 'about'}, lineageAbout()), plot);
 }
 
 function lineageAbout() {
   const parts = ['Steps from left to right; a branch hangs on the step that it forks at.'];
   if (data.paths.some((path) => path.end > path.step)) parts.push('Dashed: still to come.');
   if (data.paths.some((path) => path.starts.length > 1)) parts.push('Small ticks: later starts.');
-  if (data.paths.some((path) => path.starts.some((start) => start.given_up))) parts.push('Red, below: steps that were made and given up.');
+  if (data.paths.some((path) => path.starts.some((start) => start.given_up)))
+    parts.push('Red, below: steps that were made and given up.');
   return parts.join(' ');
 }
 
@@ -126,17 +188,27 @@ function showLane(place) {
   lineage.tip.replaceChildren(el('b', {}, name), ...rest.flatMap((text) => [el('br'), text]));
   const {layout, plot, tip} = lineage, scale = plot.clientHeight / lineage.height;
   const top = (layout.top + (place + 1) * layout.lane) * scale;
-  tip.style.left = `${Math.max(0, Math.min(layout.left + 40, plot.clientWidth - tip.offsetWidth))}px`;
-  tip.style.top = `${top + tip.offsetHeight > plot.clientHeight ? Math.max(0, top - layout.lane * scale - tip.offsetHeight) : top}px`;
+  tip.style.left =
+      `${Math.max(0, Math.min(layout.left + 40, plot.clientWidth - tip.offsetWidth))}px`;
+  tip.style.top = `${
+      top + tip.offsetHeight > plot.clientHeight ?
+          Math.max(0, top - layout.lane * scale - tip.offsetHeight) :
+          top}px`;
 }
 
 function drawLineage() {
   const width = view.printing ? 690 : Math.max(240, lineage.plot.clientWidth);
-  const layout = laneLayout(width), height = layout.top + data.paths.length * layout.lane + 34;
-  const frame = {left: layout.left, right: width - layout.right, bottom: height - 34, range: {x: [0, lastStep()]}};
+  const layout = laneLayout(width), height = layout.top + data.paths.length * layout.lane + 40;
+  const frame = {
+    left: layout.left,
+    right: width - layout.right,
+    bottom: height - 40,
+    range: {x: [0, lastStep()]}
+  };
   frame.x = scaleOf(0, lastStep(), frame.left, frame.right);
   const y = (place) => layout.top + place * layout.lane + layout.line;
-  const picture = svg('svg', {viewBox: `0 0 ${width} ${height}`, width, height, 'aria-hidden': 'true'});
+  const picture =
+      svg('svg', {viewBox: `0 0 ${width} ${height}`, width, height, 'aria-hidden': 'true'});
   picture.append(drawXAxis(frame, {showX: showShort, xUnit: 'step'}));
   data.paths.forEach((path, place) => {
     if (path.parent >= 0) picture.append(drawFork(path, place, frame.x, y(place), y(path.parent)));

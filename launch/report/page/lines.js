@@ -1,5 +1,5 @@
-// Lines of a chart: {name, what, colour, look, xs, ys, label, read, marker, errors}. look is a class
-// of the style sheet: faint, bold, planned, raw or average-N.
+// Lines of a chart: {name, what, colour, look, xs, ys, label, read, marker, errors}. look is a
+// class of the style sheet: faint, bold, planned, raw or average-N.
 
 // The path of an SVG; a value that is not known leaves a gap.
 function pathOf(line, frame) {
@@ -18,9 +18,13 @@ function pathOf(line, frame) {
 const shapes = {
   circle: (x, y, r) => svg('circle', {cx: x, cy: y, r}),
   square: (x, y, r) => svg('rect', {x: x - r, y: y - r, width: 2 * r, height: 2 * r}),
-  diamond: (x, y, r) => svg('path', {d: `M${x} ${y - 1.35 * r}L${x + 1.35 * r} ${y}L${x} ${y + 1.35 * r}L${x - 1.35 * r} ${y}Z`}),
-  triangle: (x, y, r) => svg('path', {d: `M${x} ${y - 1.2 * r}L${x + 1.2 * r} ${y + r}L${x - 1.2 * r} ${y + r}Z`}),
-  cross: (x, y, r) => svg('path', {d: `M${x - r} ${y - r}L${x + r} ${y + r}M${x - r} ${y + r}L${x + r} ${y - r}`}),
+  diamond: (x, y, r) => svg(
+      'path',
+      {d: `M${x} ${y - 1.35 * r}L${x + 1.35 * r} ${y}L${x} ${y + 1.35 * r}L${x - 1.35 * r} ${y}Z`}),
+  triangle: (x, y, r) =>
+      svg('path', {d: `M${x} ${y - 1.2 * r}L${x + 1.2 * r} ${y + r}L${x - 1.2 * r} ${y + r}Z`}),
+  cross: (x, y, r) =>
+      svg('path', {d: `M${x - r} ${y - r}L${x + r} ${y + r}M${x - r} ${y + r}L${x + r} ${y - r}`}),
 };
 const shapeNames = ['circle', 'square', 'diamond', 'triangle'];
 
@@ -32,7 +36,7 @@ function drawMarkers(line, frame, group) {
     const x = frame.x(line.xs[i]);
     if (!isKnown(line.ys[i]) || x < frame.left - 1 || x > frame.right + 1) continue;
     if (x - before < 26 && i < last) continue;
-    group.append(shapes[line.marker](x, frame.y(line.ys[i]), 3.2));
+    group.append(shapes[line.marker ?? 'circle'](x, frame.y(line.ys[i]), 3.2));
     before = x;
   }
 }
@@ -40,15 +44,19 @@ function drawMarkers(line, frame, group) {
 function drawErrors(line, frame, group) {
   line.errors.forEach((error, i) => {
     if (!isKnown(error) || !isKnown(line.ys[i])) return;
-    const x = frame.x(line.xs[i]), top = frame.y(line.ys[i] + error), bottom = frame.y(line.ys[i] - error);
-    group.append(svg('path', {d: `M${x} ${top}V${bottom}M${x - 4} ${top}H${x + 4}M${x - 4} ${bottom}H${x + 4}`, class: 'error'}));
+    const x = frame.x(line.xs[i]), top = frame.y(line.ys[i] + error),
+          bottom = frame.y(line.ys[i] - error);
+    group.append(svg('path', {
+      d: `M${x} ${top}V${bottom}M${x - 4} ${top}H${x + 4}M${x - 4} ${bottom}H${x + 4}`,
+      class: 'error'
+    }));
   });
 }
 
 function drawLine(line, frame) {
   const group = svg('g', {class: `line ${line.look} c${line.colour}`});
   group.append(svg('path', {d: pathOf(line, frame), class: 'stroke'}));
-  if (line.marker) drawMarkers(line, frame, group);
+  if (line.marker || line.xs.length === 1) drawMarkers(line, frame, group);
   if (line.errors) drawErrors(line, frame, group);
   return group;
 }
@@ -61,7 +69,8 @@ function meets(a, b) {
 function endOf(line, frame) {
   for (let i = line.xs.length - 1; i >= 0; --i) {
     const x = frame.x(line.xs[i]), y = frame.y(line.ys[i]);
-    if (isKnown(line.ys[i]) && x >= frame.left && x <= frame.right + 0.5 && y >= frame.top) return {x, y};
+    if (isKnown(line.ys[i]) && x >= frame.left && x <= frame.right + 0.5 && y >= frame.top)
+      return {x, y};
   }
   return null;
 }
@@ -74,9 +83,18 @@ function drawLabels(lines, frame) {
     const end = endOf(line, frame);
     if (!end) continue;
     const text = clipped(line.label, 24), width = 7 * text.length + 4;
-    for (const [dx, dy] of [[8, 4], [8, -8], [8, 16], [8, 28], [8, -20], [8, 40], [-width - 6, -8], [-width - 6, 18]]) {
-      const box = {left: end.x + dx, right: end.x + dx + width, top: end.y + dy - 11, bottom: end.y + dy + 3};
-      if (box.right > frame.width || box.top < 0 || box.bottom > frame.bottom || taken.some((other) => meets(box, other))) continue;
+    for (const [dx, dy] of [
+             [8, 4], [8, -8], [8, 16], [8, 28], [8, -20], [8, 40], [-width - 6, -8],
+             [-width - 6, 18]]) {
+      const box = {
+        left: end.x + dx,
+        right: end.x + dx + width,
+        top: end.y + dy - 11,
+        bottom: end.y + dy + 3
+      };
+      if (box.right > frame.width || box.top < 0 || box.bottom > frame.bottom ||
+          taken.some((other) => meets(box, other)))
+        continue;
       taken.push(box);
       group.append(svg('text', {x: box.left, y: end.y + dy, class: `label c${line.colour}`}, text));
       break;

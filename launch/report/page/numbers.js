@@ -3,9 +3,7 @@
 
 const unknown = '–';
 
-function isKnown(value) {
-  return value !== null && value !== undefined && Number.isFinite(value);
-}
+function isKnown(value) { return value !== null && value !== undefined && Number.isFinite(value); }
 
 // 12,345
 function showCount(value) {
@@ -25,7 +23,8 @@ function showShort(value) {
 
 // Without zeros at the end of a fraction, and without an exponent below 1e6.
 function trimmed(text) {
-  return text.includes('e') ? String(Number(text)) : text.replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
+  return text.includes('e') ? String(Number(text)) :
+                              text.replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
 }
 
 function showLoss(value) { return isKnown(value) ? value.toFixed(4) : unknown; }
@@ -48,17 +47,20 @@ function showDifference(value) {
 
 function showSeconds(seconds) {
   if (!isKnown(seconds)) return unknown;
-  if (seconds < 99.5) return `${seconds < 9.95 ? trimmed(seconds.toFixed(1)) : Math.round(seconds)} s`;
+  if (seconds < 99.5)
+    return `${seconds < 9.95 ? trimmed(seconds.toFixed(1)) : Math.round(seconds)} s`;
   if (seconds < 5970) return `${Math.round(seconds / 60)} min`;
   return `${trimmed((seconds / 3600).toPrecision(3))} h`;
 }
 
-// A mean over seeds with its standard deviation.
-function showSpread(spread, show) {
+// A mean over seeds with its standard deviation, to the same place.
+function showSpread(spread, digits) {
   if (!isKnown(spread.mean)) return unknown;
-  const deviation = isKnown(spread.deviation) ? ` ± ${show(spread.deviation)}` : '';
-  return show(spread.mean) + deviation;
+  const deviation = isKnown(spread.deviation) ? ` ± ${spread.deviation.toFixed(digits)}` : '';
+  return spread.mean.toFixed(digits) + deviation;
 }
+
+function digitsOfPerplexity(value) { return value >= 100 ? 1 : value >= 10 ? 2 : 3; }
 
 // Steps over seeds: their range where they differ.
 function showSteps(steps) {
