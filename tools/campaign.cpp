@@ -32,7 +32,7 @@ std::vector<OptionSpec> campaign_options() {
            .help = "plan: what one device gives of the model's products, in TFLOP/s; for hours",
            .allowed = above(0)},
           {"without-data", OptionKind::flag, group, "",
-           "plan: data need not be there; the vocabulary is --vocab-size's or the preset's"},
+           "plan: data need not be there; the vocabulary is vocab-size or the preset's"},
           {"name", OptionKind::text, group, "", "add-version: its name"},
           {.name = "steps",
            .kind = OptionKind::integer,

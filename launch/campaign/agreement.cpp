@@ -18,8 +18,12 @@ constexpr const char* advice =
 
 std::string place_of(const Campaign& campaign, const std::string& table,
                      const std::string& option) {
-  for (const std::string& key :
-       {table + "." + option, "branch." + option, "train." + option, std::string("train.preset")}) {
+  std::vector<std::string> keys = {table + "." + option, "branch." + option, "train." + option};
+  static const auto model = model_options();
+  if (std::ranges::find(model, option, &OptionSpec::name) != model.end()) {
+    for (const std::string& of : {table, std::string("train")}) keys.push_back(of + ".preset");
+  }
+  for (const auto& key : keys) {
     const auto found = campaign.places.find(key);
     if (found != campaign.places.end()) return found->second;
   }
@@ -41,9 +45,17 @@ void check_begin(const Campaign& campaign, const DesiredPath& wanted, const Path
         path.start_step(), path.lineage.empty() ? ", a random start" : "", advice);
 }
 
+// With the defaults of what the file leaves out, or no longer says.
+Settings with_defaults(const PathSpecification& path, Settings given) {
+  if (!given.has("vocab-size")) given.set_text("vocab-size", std::to_string(path.model.vocabulary));
+  return path_without_data(std::move(given)).settings;
+}
+
 void check_options(const Campaign& campaign, const DesiredPath& wanted,
                    const PathSpecification& path, const fs::path& folder) {
-  const auto differs = contradiction(path, wanted.options);
+  auto differs = contradiction(path, wanted.options);
+  if (!differs && wanted.parent.empty())
+    differs = contradiction(path, with_defaults(path, wanted.options));
   if (!differs) return;
   const auto& version = campaign.versions[wanted.version];
   const bool counts = differs->option == "lr-decay-iters";

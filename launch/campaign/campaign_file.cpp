@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "launch/campaign/campaign.h"
 #include "launch/campaign/campaign_options.h"
 #include "launch/campaign/campaign_versions.h"
+#include "launch/path/average_weights.h"
 #include "launch/path/specification.h"
 
 namespace fs = std::filesystem;
@@ -55,6 +57,7 @@ void read_seeds(const FileNode& file, const FileNode& train, Campaign& campaign)
   } else {
     node = first;
   }
+  if (node != nullptr) campaign.places["train.seed"] = node->place;
   auto sorted = campaign.seeds;
   std::ranges::sort(sorted);
   if (sorted.front() >= 0 && std::ranges::adjacent_find(sorted) == sorted.end()) return;
@@ -145,6 +148,31 @@ void read_arm_options(const FileNode& arms, Campaign& campaign) {
   }
 }
 
+// A decay leads to less than the rate that it begins at.
+void check_floors(const Campaign& campaign) {
+  const auto check_in = [&](const Settings& arm, const Settings& decay, const std::string& table) {
+    const Settings& path = arm.has("lr") ? arm : campaign.path;
+    if (!path.has("lr") || !decay.has("min-lr")) return;
+    const auto own = campaign.places.find(table + ".min-lr");
+    const auto& place = own != campaign.places.end() ? own : campaign.places.find("branch.min-lr");
+    check(decay.real("min-lr") < path.real("lr"), "campaign",
+          "{} = {}, but lr is {}; less is allowed", place->second, decay.text("min-lr"),
+          path.text("lr"));
+  };
+  check_in({}, campaign.decay, "branch");
+  if (has_arm(campaign, Arm::ptfs)) check_in(campaign.ptfs, campaign.ptfs, "arm.ptfs");
+  if (has_arm(campaign, Arm::cpt)) check_in(campaign.cpt, campaign.cpt, "arm.cpt");
+  if (has_arm(campaign, Arm::wsd_s)) check_in(campaign.wsd_s, campaign.wsd_s, "arm.wsd-s");
+}
+
+// What each of so many checkpoints counts for: refused here, not when all are trained.
+void check_weights(const FileNode* node, size_t members, bool of_one_path) {
+  if (node == nullptr) return;
+  AverageSteps of{.steps = std::vector<int64_t>(members), .of_one_path = of_one_path};
+  std::iota(of.steps.begin(), of.steps.end(), 1);
+  with_place(*node, [&] { average_coefficients(node->word(), of); });
+}
+
 // The members of each mean are saved, and lie behind the random start.
 void check_windows(const FileNode& every, const Campaign& campaign) {
   const int64_t each = campaign.averaged_trunk.every;
@@ -178,6 +206,8 @@ void read_averaged_trunk(const FileNode& arms, Campaign& campaign) {
         campaign.file.string());
   trunk.every = every->integer();
   check_windows(*every, campaign);
+  for (size_t i = 0; i < campaign.versions.size(); ++i)
+    check_weights(weights, static_cast<size_t>(campaign.window_of(i) / trunk.every), true);
 }
 
 void read_soup(const FileNode& arms, Campaign& campaign) {
@@ -198,6 +228,7 @@ void read_soup(const FileNode& arms, Campaign& campaign) {
         "{}: a soup's branches begin where the main path is, but the share of the first version is "
         "{}; a smaller one is allowed",
         campaign.versions[0].place, campaign.versions[0].share);
+  check_weights(weights, sorted.size(), false);
 }
 
 // Averages of the main path's checkpoints need these to be saved and to stay.
@@ -294,8 +325,7 @@ Campaign parse_campaign(const std::string& text, const fs::path& file) {
   const auto* folder = all.find("folder");
   check(folder != nullptr, "campaign", "{}: folder is missing, where the paths are to lie",
         file.string());
-  check(!folder->word().empty(), "campaign", "{} = \"\"; a folder is allowed", folder->place);
-  campaign.folder = from_file(folder->word(), campaign);
+  campaign.folder = from_file(*folder, campaign);
   const auto& train = table_of(all, "train");
   read_train(train, campaign);
   read_arms(all, campaign);
@@ -306,6 +336,7 @@ Campaign parse_campaign(const std::string& text, const fs::path& file) {
   const auto& arms = table_of(all, "arm");
   arms.check_known({"ptfs", "cpt", "wsd-s", "averaged-trunk", "soup"});
   read_arm_options(arms, campaign);
+  check_floors(campaign);
   read_averaged_trunk(arms, campaign);
   read_soup(arms, campaign);
   keep_members(campaign);

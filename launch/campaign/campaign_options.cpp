@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "launch/path/average_option.h"
 #include "launch/path/blend.h"
 
 namespace fs = std::filesystem;
@@ -12,18 +13,6 @@ namespace fs = std::filesystem;
 namespace switchyard {
 
 namespace {
-
-// An error of an option's parser with the place in the file instead of the program's option.
-template <class Body>
-auto with_place(const FileNode& node, const Body& body) {
-  try {
-    return body();
-  } catch (const Error& problem) {
-    std::string text = problem.what();
-    if (text.starts_with('[')) text.erase(0, text.find("] ") + 2);
-    fail("campaign", "{}: {}", node.place, text);
-  }
-}
 
 const OptionSpec* spec_named(const std::vector<OptionSpec>& specs, const std::string& name) {
   const auto found = std::ranges::find_if(
@@ -37,16 +26,30 @@ bool names_files(const std::string& option) {
 
 }  // namespace
 
-std::string from_file(const std::string& name, const Campaign& campaign) {
+void with_place(const FileNode& node, const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& problem) {
+    std::string text = problem.what();
+    if (text.starts_with('[')) text.erase(0, text.find("] ") + 2);
+    fail("campaign", "{}: {}", node.place, text);
+  }
+}
+
+std::string from_file(const FileNode& node, const Campaign& campaign) {
+  const std::string& name = node.word();
+  check(!name.empty() && name.find('\0') == std::string::npos, "campaign",
+        "{} = \"{}\"; the name of a file or folder is allowed", node.place, name.c_str());
   return (campaign.file.parent_path() / name).lexically_normal().string();
 }
 
 std::vector<std::string> data_from_file(const FileNode& node, const Campaign& campaign) {
-  auto values = node.words();
-  with_place(node, [&] { parse_sources(values); });
-  const bool weighted = parse_number<double>(values.front()).has_value();
+  const auto given = node.words();
+  auto values = given;
+  const bool weighted = values.size() > 1;
   for (size_t i = weighted ? 1 : 0; i < values.size(); i += weighted ? 2 : 1)
-    values[i] = from_file(values[i], campaign);
+    values[i] = from_file(node.items.empty() ? node : node.items[i], campaign);
+  with_place(node, [&] { parse_sources(given); });
   return values;
 }
 
@@ -62,10 +65,13 @@ Settings options_in(const FileNode& table, const std::string& name,
     auto values = names_files(option) && spec->kind == OptionKind::list
                       ? data_from_file(node, campaign)
                       : node.words();
-    if (names_files(option) && spec->kind == OptionKind::text)
-      values.front() = from_file(values.front(), campaign);
+    if (names_files(option) && spec->kind == OptionKind::text && values.front() != "none")
+      values.front() = from_file(node, campaign);
     if (spec->kind == OptionKind::flag && !node.flag()) continue;
-    with_place(node, [&] { settings.set(*spec, values, key); });
+    with_place(node, [&] {
+      settings.set(*spec, values, key);
+      if (option == "average") averages_given(settings);
+    });
     campaign.places[name + "." + option] = node.place;
   }
   return settings;
@@ -99,6 +105,7 @@ std::vector<std::string> names_of(const std::vector<OptionSpec>& specs) {
 namespace {
 
 constexpr std::array kinds = {"main", "branch", "score"};
+constexpr int64_t most_ranks = 1 << 20;
 
 JobLayout layout_in(const FileNode& table, const std::string& name, JobLayout layout,
                     Campaign& campaign) {
@@ -108,17 +115,21 @@ JobLayout layout_in(const FileNode& table, const std::string& name, JobLayout la
     layout.options.set(*spec_named(specs, option), values);
   }
   const Settings all = with_fallbacks(specs, layout.options);
-  const int64_t shared =
-      all.integer("tensor-model-parallel-size") * all.integer("pipeline-model-parallel-size");
+  const int64_t tp = all.integer("tensor-model-parallel-size");
+  const int64_t pp = all.integer("pipeline-model-parallel-size");
+  check(tp <= most_ranks && pp <= most_ranks, "campaign",
+        "{}: tensor-model-parallel-size {} and pipeline-model-parallel-size {}; at most {} each "
+        "is allowed",
+        table.place, tp, pp, most_ranks);
+  const int64_t shared = tp * pp;
   if (const auto* ranks = table.find("ranks"))
     layout.ranks = ranks->integer();
   else if (layout.ranks < shared)
     layout.ranks = shared;
-  check(layout.ranks >= 1 && layout.ranks % shared == 0, "campaign",
+  check(layout.ranks >= 1 && layout.ranks <= most_ranks && layout.ranks % shared == 0, "campaign",
         "{}: {} ranks with tensor-model-parallel-size {} and pipeline-model-parallel-size {}; a "
-        "multiple of their product is allowed",
-        table.place, layout.ranks, all.integer("tensor-model-parallel-size"),
-        all.integer("pipeline-model-parallel-size"));
+        "multiple of their product up to {} is allowed",
+        table.place, layout.ranks, tp, pp, most_ranks);
   return layout;
 }
 
@@ -150,6 +161,34 @@ void read_layouts(const FileNode& file, Campaign& campaign) {
   campaign.score_layout = layout_of(all, "score", common, campaign);
 }
 
+namespace {
+
+// How many, or a list of what CUDA_VISIBLE_DEVICES takes.
+std::vector<std::string> gpus_in(const FileNode& node) {
+  std::vector<std::string> gpus;
+  if (node.kind == FileNode::Kind::integer) {
+    const int64_t count = node.integer();
+    check(count >= 1 && count <= 1024, "campaign", "{} = {}; 1 to 1024, or a list, is allowed",
+          node.place, count);
+    for (int64_t i = 0; i < count; ++i) gpus.push_back(std::to_string(i));
+    return gpus;
+  }
+  check(node.kind == FileNode::Kind::list, "campaign", "{} = {}; a number or a list is allowed",
+        node.place, node.show());
+  for (const auto& item : node.items) {
+    const bool is_name = item.kind == FileNode::Kind::integer ? item.integer() >= 0
+                                                              : item.kind == FileNode::Kind::text;
+    check(is_name && !item.text.empty() && std::ranges::count(gpus, item.text) == 0, "campaign",
+          "{} = {}; the index or the name of a GPU, each once, is allowed", item.place,
+          item.show());
+    gpus.push_back(item.text);
+  }
+  check(!gpus.empty(), "campaign", "{} = []; a number or a list is allowed", node.place);
+  return gpus;
+}
+
+}  // namespace
+
 void read_executor(const FileNode& file, Campaign& campaign) {
   auto& r = campaign.resources;
   const int64_t widest = std::max(
@@ -171,14 +210,10 @@ void read_executor(const FileNode& file, Campaign& campaign) {
       check(r.jobs >= 1, "campaign", "{} = {}; at least 1 is allowed", node->place, r.jobs);
     }
     if (const auto* node = table->find("gpus")) {
-      r.gpus = node->words();
-      if (node->kind == FileNode::Kind::integer) {
-        const int64_t count = node->integer();
-        check(count >= 1 && count <= 1024, "campaign", "{} = {}; 1 to 1024, or a list, is allowed",
-              node->place, count);
-        r.gpus.clear();
-        for (int64_t i = 0; i < count; ++i) r.gpus.push_back(std::to_string(i));
-      }
+      r.gpus = gpus_in(*node);
+      check(std::ssize(r.gpus) >= widest, "campaign",
+            "{} = {}, but a job has {} ranks; at least a GPU for each is allowed", node->place,
+            node->show(), widest);
     }
     if (const auto* node = table->find("ranks")) {
       r.ranks = node->integer();

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "launch/campaign/campaign.h"
 #include "launch/campaign/file_node.h"
 
@@ -22,8 +24,11 @@ void read_layouts(const FileNode& file, Campaign& campaign);
 void read_executor(const FileNode& file, Campaign& campaign);
 
 // A prefix or file as the file says it, seen from the file's folder.
-std::string from_file(const std::string& name, const Campaign& campaign);
+std::string from_file(const FileNode& node, const Campaign& campaign);
 // The same for the prefixes of a --data-path, not for its weights.
 std::vector<std::string> data_from_file(const FileNode& node, const Campaign& campaign);
+
+// An Error of the body with the place in the file instead of the part of the program that found it.
+void with_place(const FileNode& node, const std::function<void()>& body);
 
 }  // namespace switchyard

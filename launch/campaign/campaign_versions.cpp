@@ -8,14 +8,23 @@
 
 namespace switchyard {
 
+namespace {
+
+constexpr size_t longest_name = 100;              // it is part of the names of files
+constexpr int64_t most_steps = int64_t{1} << 40;  // sums of them fit
+
+}  // namespace
+
 void check_plain_name(const FileNode& node) {
   const std::string& name = node.word();
   const bool plain = !name.empty() && name.find_first_not_of(
                                           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"
                                           "KLMNOPQRSTUVWXYZ0123456789._-") == std::string::npos;
-  check(plain && !name.starts_with('.') && !name.starts_with('-'), "campaign",
-        "{} = \"{}\"; letters, digits, '.', '_' and '-' are allowed, none of the last three first",
-        node.place, name);
+  check(plain && !name.starts_with('.') && !name.starts_with('-') && name.size() <= longest_name,
+        "campaign",
+        "{} = \"{}\"; up to {} letters, digits, '.', '_' and '-' are allowed, neither '.' nor '-' "
+        "first",
+        node.place, name, longest_name);
 }
 
 namespace {
@@ -79,7 +88,8 @@ void add_held_out(const FileNode* table, const Campaign& campaign, Version& vers
           "campaign", "{}: a held-out set of this name is there already; another name is allowed",
           node.place);
     HeldOutSet set{name, node.words()};
-    for (auto& prefix : set.data) prefix = from_file(prefix, campaign);
+    for (size_t i = 0; i < set.data.size(); ++i)
+      set.data[i] = from_file(node.items.empty() ? node : node.items[i], campaign);
     version.held_out.push_back(std::move(set));
   }
 }
@@ -99,8 +109,8 @@ Version version_in(const FileNode& table, size_t index, const Shares& shares, co
   v.name = table.find("name")->word();
   const auto& steps = needed(table, "steps");
   v.steps = steps.integer();
-  check(v.steps >= 1 && v.steps <= int64_t{1} << 40, "campaign", "{} = {}; at least 1 is allowed",
-        steps.place, v.steps);
+  check(v.steps >= 1 && v.steps <= most_steps, "campaign", "{} = {}; 1 to {} is allowed",
+        steps.place, v.steps, most_steps);
   if (index == 0 || table.find("data-path") != nullptr)
     v.data = data_from_file(needed(table, "data-path"), campaign);
   v.share = shares.of(index, table);

@@ -44,7 +44,7 @@ Settings new_path_options(const SeedPaths& of, const Settings& arm, std::vector<
 void add_decay(Settings& to, const Settings& decay, int64_t steps) {
   set_option(to, "lr-decay-style", {decay.text("lr-decay-style")});
   set_option(to, "lr-decay-iters", {std::to_string(steps)});
-  if (decay.has("min-lr")) set_option(to, "min-lr", {decay.text("min-lr")});
+  set_option(to, "min-lr", {decay.has("min-lr") ? decay.text("min-lr") : "0"});
 }
 
 namespace {

@@ -1,9 +1,31 @@
 #include "launch/campaign/desired_paths.h"
 
+#include <algorithm>
+#include <map>
+
 #include "core/error.h"
 #include "launch/campaign/desired_arms.h"
 
 namespace switchyard {
+
+namespace {
+
+// Names of versions such as "v1" and "v1-stable" can lead to one folder.
+void check_names(const Campaign& campaign, const Desired& desired) {
+  std::map<std::string, size_t> versions;
+  const auto add = [&](const std::string& name, size_t version) {
+    const auto [there, is_new] = versions.emplace(name, version);
+    check(is_new, "campaign",
+          "{}: '{}' would be a folder of version {}, too; another name is allowed",
+          campaign.versions[version].place, name, campaign.versions[there->second].name);
+  };
+  for (const auto& path : desired.paths) add(path.name, path.version);
+  for (const auto& v : desired.versions) {
+    if (std::ranges::count(desired.averages, v.of, &DesiredAverage::name) > 0) add(v.of, v.version);
+  }
+}
+
+}  // namespace
 
 Desired desired_of(const Campaign& campaign) {
   Desired desired;
@@ -35,6 +57,7 @@ Desired desired_of(const Campaign& campaign) {
     }
     if (campaign.scores_main && needs_main(campaign)) add_main_scores(of);
   }
+  check_names(campaign, desired);
   return desired;
 }
 
