@@ -62,6 +62,22 @@ function colourOf(place) {
   return place % 8;
 }
 
+// Places of all paths, each behind the one that it comes from, by fork step.
+function treeOrder() {
+  const order = [];
+  const add = (place) => {
+    if (order.includes(place)) return;
+    order.push(place);
+    data.paths.map((_, child) => child)
+        .filter((child) => data.paths[child].parent === place)
+        .sort((a, b) => data.paths[a].fork - data.paths[b].fork)
+        .forEach(add);
+  };
+  data.paths.forEach((path, place) => path.parent < 0 && add(place));
+  data.paths.forEach((_, place) => add(place));  // those that name each other as parents
+  return order;
+}
+
 function commonFolder() {
   const folders = data.paths.map((path) => path.name.split('/').slice(0, -1));
   let depth = 0;

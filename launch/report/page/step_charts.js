@@ -47,11 +47,14 @@ function swatch(text, look, colour) {
 
 // Arms by their colours; paths where a narrow screen has no room for names at the lines.
 function pathEntries(width) {
-  if (arms.length > 1) return arms.map((arm, place) => swatch(arm, {look: 'bold'}, place % 8));
+  const drawn = shownPaths().filter(({path}) => path.steps > 0 || path.planned);
+  if (arms.length > 1) {
+    const has = (arm) => drawn.some(({place}) => colourOf(place) === arms.indexOf(arm) % 8);
+    return arms.filter(has).map((arm) => swatch(arm, {look: 'bold'}, arms.indexOf(arm) % 8));
+  }
   if (width >= 560) return [];
-  return shownPaths()
-      .filter(({path}) => path.steps > 0 || path.planned)
-      .map(({path, place}) => swatch(clipped(path.name, 32), {look: 'bold'}, colourOf(place)));
+  return drawn.map(
+      ({path, place}) => swatch(clipped(path.name, 32), {look: 'bold'}, colourOf(place)));
 }
 
 // The rate that the parent had at the fork, so that a branch hangs on it.

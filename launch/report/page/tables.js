@@ -73,7 +73,7 @@ function pathsTable() {
     },
     {name: 'Loss', number: true, cell: (path) => showLoss(path.loss)},
   ];
-  return makeTable('', columns, data.paths);
+  return makeTable('', columns, treeOrder().map((place) => data.paths[place]));
 }
 
 function givenUpText(start) {

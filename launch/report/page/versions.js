@@ -119,7 +119,7 @@ function costTable() {
     {name: 'Arm', cell: ({row}) => row.arm},
     {name: 'State', cell: ({row}) => statesText(row)},
     {name: 'Steps counted', number: true, cell: ({row}) => showSteps(row.counted)},
-    {name: 'planned', number: true, cell: ({row}) => showSteps(row.planned)},
+    {name: 'Planned', number: true, cell: ({row}) => showSteps(row.planned)},
     {name: 'Redone', number: true, cell: ({row}) => showSteps(row.redone)},
     {name: 'Replayed', number: true, cell: ({row}) => showSteps(row.replayed)},
     {

@@ -123,7 +123,7 @@ TEST_F(ReportPage, ThinsALongRunButNoSpike) {
   EXPECT_LT(seen.at("points"), 2500);
 }
 
-TEST_F(ReportPage, ShowsACampaignThatIsHalfDone) {
+TEST_F(ReportPage, ShowsAndPrintsACampaignThatIsHalfDone) {
   const auto input = half_done_campaign(root());
   const fs::path page = write_page(input, "campaign");
   for (const int width : {390, 1280}) {
@@ -141,6 +141,9 @@ TEST_F(ReportPage, ShowsACampaignThatIsHalfDone) {
     EXPECT_EQ(seen.at("shares").at(9), "58% planned");
     EXPECT_GT(seen.at("waiting"), 5);
   }
+  const std::string pdf = printed(page);
+  EXPECT_TRUE(pdf.starts_with("%PDF"));
+  EXPECT_GT(pdf.size(), 30'000u);
 }
 
 // No step yet, one step, losses that are no numbers, a damaged path, and a very long name.
@@ -155,22 +158,14 @@ TEST_F(ReportPage, ShowsWhatIsOdd) {
   write_file_atomically(root() / "d-damaged" / "path.json", "{");
   write_run(root() / std::string(150, 'e'), {.last = 5, .spikes = {5}});
   const fs::path page = write_page(report_of_runs({root().string()}), "odd");
-  for (const int width : {360, 1280}) {
-    const auto seen = well(page, width,
-                           "{lost: all('#losses .lost').length, problem: "
-                           "texts('.problem li').length, lanes: texts('#lineage .state')}");
-    EXPECT_EQ(seen.at("lost"), 1);
-    EXPECT_EQ(seen.at("problem"), 1);
-    EXPECT_THAT(seen.at("lanes").at(0).get<std::string>(), HasSubstr("new"));
-    EXPECT_THAT(seen.at("lanes").at(3).get<std::string>(), HasSubstr("! "));
-  }
-}
-
-TEST_F(ReportPage, IsPrinted) {
-  const fs::path page = write_page(half_done_campaign(root()), "print");
-  const std::string pdf = printed(page);
-  EXPECT_TRUE(pdf.starts_with("%PDF"));
-  EXPECT_GT(pdf.size(), 30'000u);
+  const auto seen =
+      well(page, 360,
+           "{lost: all('#losses .lost').length, problem: texts('.problem li').length, "
+           "lanes: texts('#lineage .state')}");
+  EXPECT_EQ(seen.at("lost"), 1);
+  EXPECT_EQ(seen.at("problem"), 1);
+  EXPECT_THAT(seen.at("lanes").at(0).get<std::string>(), HasSubstr("new"));
+  EXPECT_THAT(seen.at("lanes").at(3).get<std::string>(), HasSubstr("! "));
 }
 
 }  // namespace
