@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "launch/path/average_option.h"
+#include "launch/path/specification.h"
 
 namespace switchyard {
 
@@ -38,6 +39,9 @@ Settings new_path_options(const SeedPaths& of, const Settings& arm, std::vector<
   }
   set_option(options, "seed", {std::to_string(of.seed)});
   set_option(options, "data-path", std::move(data));
+  const std::string missing = missing_for_new_path(options);
+  check(missing.empty(), "campaign", "{}: train.{} is missing; a path from a random start needs it",
+        of.campaign.file.string(), missing);
   return options;
 }
 

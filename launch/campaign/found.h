@@ -8,10 +8,10 @@
 namespace switchyard {
 
 struct FoundPath {
-  bool busy = false;         // a process of this machine holds its lock
-  int64_t step = 0;          // of the latest complete checkpoint; before any, where it begins
-  std::set<int64_t> saved;   // steps with complete checkpoints
-  std::set<int64_t> stages;  // those of the desired stages that it has, by their steps
+  bool busy = false;           // a process of this machine holds its lock
+  int64_t step = 0;            // of the latest complete checkpoint; before any, where it begins
+  std::set<int64_t> saved{};   // steps with complete checkpoints
+  std::set<int64_t> stages{};  // those of the desired stages that it has, by their steps
 };
 
 // What is on the disk of what a campaign wants.

@@ -203,6 +203,19 @@ TEST(CampaignRules, LayoutsAndExecutors) {
        {"gpus = true", "13: executor.gpus = true; "}});
 }
 
+TEST(CampaignRules, WhatEachPathNeeds) {
+  for (const auto& [line, key] : {std::pair{"lr = 1e-3\n", "lr"},
+                                  {"global-batch-size = 4\n", "global-batch-size"},
+                                  {"preset = \"gpt2-tiny\"\n", "num-layers"}}) {
+    try {
+      desired_of(campaign_with({{line, ""}, {"\"path-switching\"", "\"cpt\""}}));
+      ADD_FAILURE() << key;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(std::string("four.toml: train.") + key + " is missing"));
+    }
+  }
+}
+
 // Where a name of a version and the suffix of another's path meet.
 TEST(CampaignRules, NoTwoPathsShareAFolder) {
   const auto desire = [](const std::string& arm, const std::string& name) {
