@@ -298,6 +298,17 @@ void add_soup(SeedPaths& to) {
   }
 }
 
+namespace {
+
+// Whether an average that is kept has taken weights by then.
+bool has_value(const AverageSpec& average, int64_t step) {
+  const int64_t every = average.every;
+  const int64_t first = std::max(every, (average.from + every - 1) / every * every);
+  return first <= step;
+}
+
+}  // namespace
+
 // The raw weights where a version ends, and the averages that are kept of them.
 void add_main_scores(SeedPaths& to) {
   const auto& campaign = to.campaign;
@@ -308,6 +319,7 @@ void add_main_scores(SeedPaths& to) {
     if (!main.stops.contains(end)) continue;
     to.add_version(i, "main", name, end, {{name, end}});
     for (const auto& average : averages_given(campaign.main_run)) {
+      if (!has_value(average, end)) continue;
       to.add_version(i, "main-" + average.name, name, end, {{name, end}},
                      "average/" + average.name);
     }
