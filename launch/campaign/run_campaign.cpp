@@ -12,6 +12,7 @@
 #include "launch/campaign/desired_paths.h"
 #include "launch/campaign/look.h"
 #include "launch/campaign/perform.h"
+#include "launch/campaign/run_progress.h"
 #include "launch/path/file_lock.h"
 
 namespace fs = std::filesystem;
@@ -50,6 +51,7 @@ class CampaignRun {
   Found found_;
   std::unique_ptr<FileLock> lock_;
   std::unique_ptr<Executor> executor_;
+  RunProgress progress_;
   std::map<std::string, Clock::time_point> started_;
   std::set<std::string> failed_;
   std::optional<ExitCode> failure_;
@@ -165,7 +167,9 @@ ExitCode CampaignRun::run() {
       return each.second.busy && !started_.contains(each.first);
     });
     if (started_.empty() && (stopping_ || !waits)) break;
+    progress_.show(campaign_, desired_, found_, executor_->running());
     const auto ends = executor_->ended(std::chrono::milliseconds(waits ? 1000 : 2000));
+    progress_.clear();
     for (const auto& end : ends) note(end);
     if (!ends.empty() || waits) look();
   }

@@ -1,0 +1,63 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "launch/campaign/desired_paths.h"
+#include "launch/campaign/run_progress.h"
+
+namespace switchyard {
+namespace {
+
+constexpr const char* campaign_text = R"(
+folder = "none"
+[train]
+lr = 1e-3
+[branch]
+share = 0.5
+[[version]]
+name = "v1"
+steps = 10
+data-path = "d1"
+)";
+
+// What is drawn on a terminal that is so wide.
+std::string drawn(int columns, const std::vector<std::string>& running) {
+  const int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK);
+  EXPECT_TRUE(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+  const int other_end = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+  winsize size{};
+  size.ws_col = static_cast<unsigned short>(columns);
+  EXPECT_EQ(ioctl(terminal, TIOCSWINSZ, &size), 0);
+  const int before = dup(STDERR_FILENO);
+  dup2(other_end, STDERR_FILENO);
+  const auto campaign =
+      parse_campaign(campaign_text, std::filesystem::temp_directory_path() / "campaign.toml");
+  RunProgress progress;
+  progress.show(campaign, desired_of(campaign), {}, running);
+  progress.clear();
+  progress.clear();
+  dup2(before, STDERR_FILENO);
+  close(before);
+  char text[512];
+  const ssize_t got = read(terminal, text, sizeof text);
+  close(other_end);
+  close(terminal);
+  return {text, static_cast<size_t>(std::max<ssize_t>(0, got))};
+}
+
+TEST(RunProgress, IsOneLineOnATerminalThatGoesAway) {
+  EXPECT_EQ(drawn(100, {"main", "score/main/v1/web"}),
+            "\r\033[K0% of 10 steps; main at step 0 of 5; score/main/v1/web\r\033[K");
+}
+
+TEST(RunProgress, IsNoLongerThanTheTerminalIsWide) {
+  EXPECT_EQ(drawn(20, {"main", "score/main/v1/web"}), "\r\033[K0% of 10 steps; mai\r\033[K");
+}
+
+}  // namespace
+}  // namespace switchyard
