@@ -16,6 +16,8 @@ namespace {
 constexpr const char* campaign_text = R"(
 folder = "none"
 [train]
+preset = "gpt2-tiny"
+global-batch-size = 4
 lr = 1e-3
 [branch]
 share = 0.5
