@@ -56,8 +56,9 @@ std::vector<std::string> data_from_file(const FileNode& node, const Campaign& ca
 Settings options_in(const FileNode& table, const std::string& name,
                     const std::vector<OptionSpec>& specs, Campaign& campaign) {
   Settings settings;
-  for (const auto& [key, node] : table.table()) {
-    const OptionSpec* spec = spec_named(specs, key);
+  for (const FileEntry& entry : table.table()) {
+    const FileNode& node = entry.node;
+    const OptionSpec* spec = spec_named(specs, entry.name);
     if (spec == nullptr) continue;
     const std::string option = long_name(*spec);
     check(!settings.has(option), "campaign", "{}: --{} is given twice in this table", node.place,
@@ -69,10 +70,10 @@ Settings options_in(const FileNode& table, const std::string& name,
       values.front() = from_file(node, campaign);
     if (spec->kind == OptionKind::flag && !node.flag()) continue;
     with_place(node, [&] {
-      settings.set(*spec, values, key);
+      settings.set(*spec, values, entry.name);
       if (option == "average") averages_given(settings);
     });
-    campaign.places[name + "." + option] = node.place;
+    campaign.places[fmt::format("{}.{}", name, option)] = node.place;
   }
   return settings;
 }

@@ -37,8 +37,8 @@ std::vector<T> all_of(const FileNode& node, const Get& get) {
 }  // namespace
 
 const FileNode* FileNode::find(std::string_view key) const {
-  const auto found = std::ranges::find(entries, key, [](const auto& entry) { return entry.first; });
-  return found == entries.end() ? nullptr : &found->second;
+  const auto found = std::ranges::find(entries, key, &FileEntry::name);
+  return found == entries.end() ? nullptr : &found->node;
 }
 
 int64_t FileNode::integer() const {
@@ -61,7 +61,7 @@ bool FileNode::flag() const {
   return text == "true";
 }
 
-const std::vector<std::pair<std::string, FileNode>>& FileNode::table() const {
+const std::vector<FileEntry>& FileNode::table() const {
   if (kind != Kind::table) refuse(*this, "a table");
   return entries;
 }
@@ -86,7 +86,8 @@ std::string FileNode::show() const {
   if (is_scalar(*this)) return text;
   std::vector<std::string> parts;
   for (const auto& item : items) parts.push_back(item.show());
-  for (const auto& [name, node] : entries) parts.push_back(name + " = " + node.show());
+  for (const auto& [name, node] : entries)
+    parts.push_back(fmt::format("{} = {}", name, node.show()));
   const std::string inner = fmt::format("{}", fmt::join(parts, ", "));
   return kind == Kind::list ? '[' + inner + ']' : '{' + inner + '}';
 }
