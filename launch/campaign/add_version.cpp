@@ -27,6 +27,7 @@ std::string quoted(const std::string& text) {
 }
 
 std::string seen_from(const fs::path& file, const std::string& prefix) {
+  check(!prefix.empty(), "campaign", "''; the prefix of a token set is allowed");
   const fs::path there = fs::absolute(prefix).lexically_normal();
   return there.lexically_relative(fs::absolute(file).lexically_normal().parent_path()).string();
 }

@@ -65,10 +65,15 @@ void check_options(const Campaign& campaign, const DesiredPath& wanted,
        differs->option, differs->given, folder.string(), differs->there, advice);
 }
 
+// The names of before, or sets that have moved. What cannot be opened under another name is not.
 bool is_same_data(const DataStage& stage, const std::vector<std::string>& data,
                   const PathSpecification& path) {
-  return is_named_blend(stage.sources, parse_sources(data)) ||
-         is_same_blend(stage.sources, identified_sources(data, path.model.vocabulary));
+  if (is_named_blend(stage.sources, parse_sources(data))) return true;
+  try {
+    return is_same_blend(stage.sources, identified_sources(data, path.model.vocabulary));
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 void check_data(const Campaign& campaign, size_t version, const std::vector<std::string>& data,

@@ -65,7 +65,7 @@ CampaignRun::CampaignRun(const fs::path& file, const ExecutorFactory& make_execu
       desired_(desired_of(campaign_)) {
   look();
   check_possible(campaign_, desired_, found_);
-  lock_ = std::make_unique<FileLock>(campaign_.folder / "campaign.lock", std::chrono::seconds(10));
+  lock_ = std::make_unique<FileLock>(campaign_.folder / "campaign.lock", std::chrono::seconds(2));
   check(lock_->held(), "campaign", "'{}' is run by another process; one at a time is allowed",
         campaign_.folder.string());
   look();

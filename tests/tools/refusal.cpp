@@ -71,10 +71,9 @@ void RefusalFolder::make_path(const std::string& run, int steps) const {
   run_well(train(run, {{"train-iters", std::to_string(steps)}}, "--save-interval 2"));
 }
 
-std::vector<std::pair<std::string, std::string>> RefusalFolder::contents(
-    const std::string& run) const {
+std::vector<std::pair<std::string, std::string>> contents_of(const fs::path& folder) {
   std::vector<std::pair<std::string, std::string>> all;
-  for (const auto& entry : fs::recursive_directory_iterator(at(run))) {
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     if (!entry.is_regular_file() || entry.path().filename() == "lock") continue;
     std::ifstream stream(entry.path(), std::ios::binary);
     std::ostringstream text;

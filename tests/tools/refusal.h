@@ -15,6 +15,9 @@ std::string expect_refused(const std::vector<std::string>& arguments,
 std::string expect_refused(const std::string& line, const std::vector<std::string>& parts,
                            int ranks = 1, int code = 2);
 
+// Everything below a folder but its locks, as names and contents.
+std::vector<std::pair<std::string, std::string>> contents_of(const std::filesystem::path& folder);
+
 // A folder with two token sets, "a" and "b", and the options of a small new path that reads "a".
 class RefusalFolder {
  public:
@@ -27,8 +30,9 @@ class RefusalFolder {
                     const std::string& more = "") const;
   // Trains `run` to `steps`, saving every second.
   void make_path(const std::string& run, int steps) const;
-  // Everything below a folder but its lock, as names and contents.
-  std::vector<std::pair<std::string, std::string>> contents(const std::string& run) const;
+  std::vector<std::pair<std::string, std::string>> contents(const std::string& run) const {
+    return contents_of(at(run));
+  }
 
  private:
   TemporaryFolder folder_;
