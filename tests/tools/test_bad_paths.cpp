@@ -177,6 +177,58 @@ TEST_F(BadPaths, ExtensionsAndAverages) {
   refuse("fork " + main() + "@4 " + folder.at("x") + " --moments fresh", {"over an average"});
 }
 
+// Given again at any later step they are so already; with other words they are refused.
+TEST_F(BadPaths, ExtensionsAndAveragesGivenAgain) {
+  const auto extend = [&](int step, const char* data) {
+    return "extend " + main() + " --at-step " + std::to_string(step) + " --data-path " +
+           folder.at(data);
+  };
+  const std::string average = "average " + main() + " --output " + folder.at("mean") + " --steps ";
+  const auto is_so = [&](const std::string& line) {
+    const auto before = folder.contents("");
+    const auto outcome = run(words(line));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.err, testing::HasSubstr("already")) << line;
+    EXPECT_TRUE(folder.contents("") == before) << line;
+  };
+  run_well(extend(4, "b"));
+  is_so(extend(4, "b"));
+  refuse(extend(4, "a"), {"--at-step 4", "a stage of data begins"});
+  run_well("train " + main() + " --train-iters 6");
+  run_well(extend(6, "a"));
+  run_well(average + "2,4");
+  run_well("train " + main() + " --train-iters 8");
+  for (const auto& line : {extend(4, "b"), extend(6, "a"), average + "2,4"}) is_so(line);
+  refuse(extend(4, "a"), {"--at-step 4"});
+  refuse(extend(6, "b"), {"--at-step 6"});
+  refuse(average + "4,6", {"already, of the steps 2, 4", "4, 6"});
+  refuse(average + "2,4 --weights-of 1-sqrt", {"--weights-of uniform", "1-sqrt"});
+}
+
+// What is killed in the middle of it is made by the same words again.
+TEST_F(BadPaths, ForksExtensionsAndAveragesThatAreKilled) {
+  const std::string specification = main() + "/path.json";
+  fs::copy_file(specification, folder.at("before"));
+  const std::vector<std::string> lines = {
+      "fork " + main() + "@2 " + folder.at("branch") + " --lr 1e-4",
+      "extend " + main() + " --at-step 4 --data-path " + folder.at("b"),
+      "average " + main() + " --steps 2,4 --output " + folder.at("mean")};
+  for (int milliseconds = 4; milliseconds <= 40; milliseconds += 4) {
+    for (const auto& line : lines) {
+      Program program(words(line));
+      std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+      kill(program.pid(), SIGKILL);
+      program.wait();
+      run_well(line);
+      EXPECT_THAT(run(words(line)).err, testing::HasSubstr("already")) << line;
+    }
+    run_well("inspect " + main());
+    fs::remove_all(folder.at("branch"));
+    fs::remove_all(folder.at("mean"));
+    fs::copy_file(folder.at("before"), specification, fs::copy_options::overwrite_existing);
+  }
+}
+
 TEST_F(BadPaths, SpecificationsThatCannotBeRead) {
   const std::string file = main() + "/path.json";
   for (const char* text :
