@@ -43,6 +43,8 @@ class CampaignRun {
   void note(const JobEnd& end);
   void fail_with(const std::string& what, const std::string& key, ExitCode code);
   bool is_stopped_or_stop();
+  bool waits_for_others();
+  ExitCode carry_out();
 
   fs::path file_;
   std::string text_;
@@ -56,6 +58,7 @@ class CampaignRun {
   std::set<std::string> failed_;
   std::optional<ExitCode> failure_;
   bool stopping_ = false;
+  bool waits_ = false;
 };
 
 CampaignRun::CampaignRun(const fs::path& file, const ExecutorFactory& make_executor)
@@ -157,15 +160,34 @@ bool CampaignRun::is_stopped_or_stop() {
   return stopping_;
 }
 
+// Whether a path is held by a process that is none of this campaign's jobs.
+bool CampaignRun::waits_for_others() {
+  const auto other = std::ranges::find_if(found_.paths, [&](const auto& each) {
+    return each.second.busy && !started_.contains(each.first);
+  });
+  const bool waits = other != found_.paths.end();
+  if (waits && !waits_) log::info("{} is held by another process; waiting for it", other->first);
+  waits_ = waits;
+  return waits;
+}
+
 ExitCode CampaignRun::run() {
+  try {
+    return carry_out();
+  } catch (const std::exception&) {  // jobs lose nothing by it
+    executor_->stop();
+    while (!executor_->running().empty()) executor_->ended(std::chrono::seconds(1));
+    throw;
+  }
+}
+
+ExitCode CampaignRun::carry_out() {
   for (;;) {
     if (!is_stopped_or_stop()) {
       take_up_changes();
       while (do_what_is_next()) look();
     }
-    const bool waits = std::ranges::any_of(found_.paths, [&](const auto& each) {
-      return each.second.busy && !started_.contains(each.first);
-    });
+    const bool waits = waits_for_others();
     if (started_.empty() && (stopping_ || !waits)) break;
     progress_.show(campaign_, desired_, found_, executor_->running());
     const auto ends = executor_->ended(std::chrono::milliseconds(waits ? 1000 : 2000));

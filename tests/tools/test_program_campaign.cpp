@@ -74,9 +74,11 @@ TEST_F(Campaigns, FourVersionsCountTenFourAndFivePointEightT) {
 
 TEST_F(Campaigns, KilledFiftyTimesItGivesTheBitsOfOneThatWasNot) {
   const std::string top = "arms = [\"path-switching\", \"averaged-trunk\"]\n";
-  const std::string tables = "[main]\nsave-interval = 1\n[arm.averaged-trunk]\nevery = 2\n";
-  folder_.write("whole", 4, top, "keep-checkpoints = 2\n" + tables);
-  folder_.write("killed", 4, top, "keep-checkpoints = 2\n" + tables);
+  const std::string tables =
+      "[main]\nsave-interval = 1\nkeep-checkpoints = 1\nscore = true\n[arm.averaged-trunk]\nevery "
+      "= 2\n";
+  folder_.write("whole", 4, top, tables);
+  folder_.write("killed", 4, top, tables);
   carry_out("whole");
   const unsigned seed = std::random_device{}();
   std::mt19937 random(seed);
