@@ -39,7 +39,8 @@ class Reader {
     std::ranges::sort(order, [](const auto& a, const auto& b) { return a.first < b.first; });
     for (const auto& each : order) {
       const std::string& name = each.second;
-      node.entries.push_back({name, read(*from.get(name), key.empty() ? name : key + '.' + name)});
+      const std::string full = key.empty() ? name : fmt::format("{}.{}", key, name);
+      node.entries.push_back({name, read(*from.get(name), full)});
     }
   }
 

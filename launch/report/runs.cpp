@@ -106,6 +106,7 @@ ReportInput report_of_runs(const std::vector<std::string>& runs) {
   const fs::path root = root_of(all);
   ReportInput input;
   std::vector<std::string> names;
+  names.reserve(all.size());
   for (const auto& each : all) {
     names.push_back(real_name(each.folder).lexically_relative(root).string());
   }
