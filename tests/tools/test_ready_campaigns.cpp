@@ -68,6 +68,7 @@ INSTANTIATE_TEST_SUITE_P(All, ReadyCampaigns, ::testing::Values("llama-1.2b", "g
 TEST(ReadyCampaignFiles, AllCanBePlanned) {
   int count = 0;
   for (const auto& file : fs::directory_iterator(ready)) {
+    if (file.path().stem() == "quickstart") continue;  // its vocabulary is that of its data
     const auto plan = nlohmann::json::parse(
         run_well("campaign plan " + file.path().string() + " --json --without-data"));
     EXPECT_GT(plan["paths"].size(), 1U) << file.path();
