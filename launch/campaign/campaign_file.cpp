@@ -178,10 +178,11 @@ void check_windows(const FileNode& every, const Campaign& campaign) {
   const int64_t each = campaign.averaged_trunk.every;
   for (size_t i = 0; i < campaign.versions.size(); ++i) {
     const int64_t end = campaign.end_of(i), window = campaign.window_of(i);
-    check(each >= 1 && end % each == 0 && window >= 2 * each, "campaign",
-          "{} = {}, but version {} ends at step {} and {} steps are averaged; a divisor of the "
-          "first, and at most half of the second, is allowed",
-          every.place, each, campaign.versions[i].name, end, window);
+    check(
+        each >= 1 && end % each == 0 && window % each == 0 && window >= 2 * each, "campaign",
+        "{} = {}, but version {} ends at step {} and {} steps are averaged; a divisor of both, at "
+        "most half of the second, is allowed",
+        every.place, each, campaign.versions[i].name, end, window);
     check(window <= end, "campaign",
           "{}: {} steps are averaged, but version {} ends at step {}; at most as many are allowed",
           every.place, window, campaign.versions[i].name, end);
