@@ -192,7 +192,7 @@ TEST_F(Campaigns, ASignalLetsJobsSaveAndTheNextRunGoesOn) {
 }
 
 TEST_F(Campaigns, EveryArmIsMade) {
-  folder_.write("all", 3,
+  folder_.write("all", 2,
                 "arms = [\"path-switching\", \"ptfs\", \"cpt\", \"wsd-s\", \"averaged-trunk\", "
                 "\"soup\"]\n",
                 "[main]\nscore = true\nsave-interval = 1\naverage = "
@@ -200,8 +200,8 @@ TEST_F(Campaigns, EveryArmIsMade) {
                 "every = 1\n[arm.soup]\nseeds = [1, 2]\n");
   carry_out("all");
   const std::map<std::string, int64_t> steps = {
-      {"path-switching", 42}, {"ptfs", 60}, {"cpt", 30},  {"wsd-s", 30},
-      {"averaged-trunk", 30}, {"soup", 60}, {"main", 30}, {"main-ema", 30}};
+      {"path-switching", 26}, {"ptfs", 30}, {"cpt", 20},  {"wsd-s", 20},
+      {"averaged-trunk", 20}, {"soup", 38}, {"main", 20}, {"main-ema", 20}};
   for (const auto& [arm, count] : steps) {
     const auto last = folder_.last_version("all", arm);
     EXPECT_EQ(last["counted_steps"], count) << arm;
