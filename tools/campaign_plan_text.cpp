@@ -59,7 +59,7 @@ std::string versions_text(const Campaign& campaign, const Desired& desired) {
 std::string plan_text(const Campaign& campaign, const Desired& desired, const CampaignPlan& plan,
                       double flops_a_second) {
   std::string text =
-      fmt::format("{}: {} versions, {} arms, {} seeds\n", campaign.folder.string(),
+      fmt::format("{}: versions {}, arms {}, seeds {}\n", campaign.folder.string(),
                   campaign.versions.size(), campaign.arms.size(), campaign.seeds.size());
   text +=
       fmt::format("a model of {} weights, {} tokens a step\n\n",

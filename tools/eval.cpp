@@ -9,11 +9,13 @@ namespace switchyard {
 
 namespace {
 
-void print(const Evaluation& e, const std::string& run, bool json) {
+void print(const Evaluation& e, const std::string& run, const std::vector<std::string>& data,
+           bool json) {
   if (json) {
     Json all = {{"run", run},
                 {"step", e.step},
                 {"checkpoint", e.checkpoint},
+                {"data_path", data},
                 {"loss", e.loss},
                 {"perplexity", e.perplexity},
                 {"bits_per_byte", nullptr},
@@ -50,7 +52,8 @@ int eval_command(Arguments arguments) {
                             });
                             const auto settings = with_fallbacks(specs, command.given);
                             const auto result = evaluate(run, data, settings, world);
-                            if (world.rank() == 0) print(result, run, command.given.flag("json"));
+                            if (world.rank() == 0)
+                              print(result, run, data, command.given.flag("json"));
                             return ExitCode::reached;
                           });
 }

@@ -319,7 +319,7 @@ int64_t Campaign::window_of(size_t version) const {
 
 Campaign parse_campaign(const std::string& text, const fs::path& file) {
   Campaign campaign;
-  campaign.file = fs::absolute(file).lexically_normal();
+  campaign.file = fs::weakly_canonical(file);
   const FileNode all = parse_toml(text, file);
   all.check_known({"folder", "arms", "seeds", "train", "main", "branch", "arm", "held-out",
                    "version", "layout", "executor"});
@@ -327,6 +327,7 @@ Campaign parse_campaign(const std::string& text, const fs::path& file) {
   check(folder != nullptr, "campaign", "{}: folder is missing, where the paths are to lie",
         file.string());
   campaign.folder = from_file(*folder, campaign);
+  campaign.places["folder"] = folder->place;
   const auto& train = table_of(all, "train");
   read_train(train, campaign);
   read_arms(all, campaign);

@@ -1,5 +1,7 @@
 #include "launch/campaign/look.h"
 
+#include "core/files.h"
+#include "core/json.h"
 #include "launch/campaign/agreement.h"
 #include "launch/path/path_state.h"
 
@@ -23,6 +25,31 @@ FoundPath found_path(const Campaign& campaign, const DesiredPath& wanted, const 
   return found;
 }
 
+// The checkpoint that a score is of; empty where it is not kept any more.
+std::string checkpoint_of(const Campaign& campaign, const Found& found, const DesiredScore& score) {
+  const RunFolder run(folder_of(campaign, score.of));
+  const auto path = found.paths.find(score.of);
+  const bool is_path = path != found.paths.end();
+  if (is_path && !path->second.saved.contains(score.step)) return "";
+  if (!is_path && !found.averages.contains(score.of)) return "";
+  const auto entry = run.checkpoint(is_path ? std::optional(score.step) : std::nullopt);
+  return CheckpointReader(entry.folder).info().id;
+}
+
+// Whether what eval said is there, of this checkpoint and these data: a path may have been made
+// anew, and the file may name other data.
+bool is_scored(const Campaign& campaign, const Found& found, const DesiredScore& score) {
+  const auto file = score_file(campaign, score.name);
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return false;
+  const Json answer = parse_json_or_discard(read_file(file));
+  if (!answer.is_object() || !answer.contains("loss")) return false;
+  const auto data = answer.find("data_path");
+  if (data == answer.end() || *data != Json(score.set.data)) return false;
+  const std::string id = checkpoint_of(campaign, found, score);
+  return id.empty() || answer.value("checkpoint", "") == id;
+}
+
 }  // namespace
 
 Found look_at(const Campaign& campaign, const Desired& desired) {
@@ -38,8 +65,7 @@ Found look_at(const Campaign& campaign, const Desired& desired) {
     found.averages.insert(mean.name);
   }
   for (const auto& score : desired.scores) {
-    std::error_code ignored;
-    if (fs::exists(score_file(campaign, score.name), ignored)) found.scores.insert(score.name);
+    if (is_scored(campaign, found, score)) found.scores.insert(score.name);
   }
   return found;
 }

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "data/index_file.h"
 #include "launch/campaign/agreement.h"
 #include "launch/engine/engine_options.h"
 #include "launch/engine/world.h"
@@ -21,6 +22,18 @@ void check_set(const std::string& place, const std::string& prefix) {
           "{}: '{}' is not there; the prefix of a token set, as tokenize writes it, is allowed",
           place, prefix + end);
   }
+  try {
+    read_index_header(prefix + ".idx");
+  } catch (const Error& problem) {
+    fail("campaign", "{}: '{}': {}", place, prefix, problem.what());
+  }
+}
+
+void check_folder(const Campaign& campaign) {
+  std::error_code ignored;
+  check(!fs::exists(campaign.folder, ignored) || fs::is_directory(campaign.folder, ignored),
+        "campaign", "{} = \"{}\", which is no folder; a folder is allowed",
+        campaign.places.at("folder"), campaign.folder.string());
 }
 
 bool is_done(const Found& found, const DesiredPath& path) {
@@ -81,6 +94,12 @@ void check_new(const Campaign& campaign, const DesiredPath& path) {
     const auto made = new_path(path.options);
     if (path.is_main) check_layout(made, campaign.main_layout);
     check_layout(made, campaign.branch_layout);
+    JobLayout score = campaign.score_layout;  // scores have no batch to share
+    const Settings shared = with_fallbacks(layout_options(), score.options);
+    score.ranks = shared.integer("tensor-model-parallel-size") *
+                  shared.integer("pipeline-model-parallel-size");
+    score.options.set_text("micro-batch-size", "1");
+    check_layout(made, score);
   } catch (const Error& problem) {
     fail("campaign", "{}: '{}' cannot be made: {}",
          places_named(campaign, path.table, problem.what()), path.name, problem.what());
@@ -116,6 +135,7 @@ void check_saved(const Campaign& campaign, const Desired& desired, const Found& 
 }  // namespace
 
 void check_possible(const Campaign& campaign, const Desired& desired, const Found& found) {
+  check_folder(campaign);
   for (const auto& path : desired.paths) {
     if (!is_done(found, path)) check_path(campaign, path, found);
   }

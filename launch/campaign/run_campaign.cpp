@@ -44,6 +44,7 @@ class CampaignRun {
   void fail_with(const std::string& what, const std::string& key, ExitCode code);
   bool is_stopped_or_stop();
   bool waits_for_others();
+  bool met_another(const JobEnd& end);
   ExitCode carry_out();
 
   fs::path file_;
@@ -55,7 +56,7 @@ class CampaignRun {
   std::unique_ptr<Executor> executor_;
   RunProgress progress_;
   std::map<std::string, Clock::time_point> started_;
-  std::set<std::string> failed_;
+  std::set<std::string> failed_, tried_again_;
   std::optional<ExitCode> failure_;
   bool stopping_ = false;
   bool waits_ = false;
@@ -73,7 +74,6 @@ CampaignRun::CampaignRun(const fs::path& file, const ExecutorFactory& make_execu
         campaign_.folder.string());
   look();
   executor_ = make_executor(campaign_);
-  begin_work();
 }
 
 void CampaignRun::look() { found_ = look_at(campaign_, desired_); }
@@ -134,6 +134,17 @@ bool CampaignRun::do_what_is_next() {
   return false;
 }
 
+// The jobs of a campaign that was killed save and end by themselves, and may take up a path's lock
+// when this one has just looked. Such a start ends at once, as one of wrong use: it is tried again.
+bool CampaignRun::met_another(const JobEnd& end) {
+  if (end.code != static_cast<int>(ExitCode::usage)) return false;
+  if (desired_.find_path(end.name) == nullptr) return false;
+  look();
+  const auto path = found_.paths.find(end.name);
+  const bool is_busy = path != found_.paths.end() && path->second.busy;
+  return is_busy || tried_again_.insert(end.name).second;
+}
+
 void CampaignRun::note(const JobEnd& end) {
   const auto begin = started_.extract(end.name);
   const double seconds =
@@ -144,6 +155,8 @@ void CampaignRun::note(const JobEnd& end) {
   } else if (end.code == stopped || (stopping_ && end.code == 130)) {
     log::info("{}: stopped after {:.1f} s", end.name, seconds);
     stopping_ = true;  // somebody has told the job itself
+  } else if (met_another(end)) {
+    log::info("{}: another process was at work on it; once more", end.name);
   } else {
     fail_with(fmt::format("{}: ended with code {} after {:.1f} s; see {}", end.name, end.code,
                           seconds, (campaign_.folder / "logs" / (end.name + ".log")).string()),

@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "core/files.h"
 #include "tests/tools/campaign_folder.h"
 #include "tests/tools/paths.h"
 
@@ -189,6 +190,28 @@ TEST_F(Campaigns, ASignalLetsJobsSaveAndTheNextRunGoesOn) {
   EXPECT_EQ(whole.exit_code, 0);
   EXPECT_NE(whole.err.find("] 100% of 156 steps; "), std::string::npos) << whole.err;
   EXPECT_EQ(folder_.last_version("stopped", "path-switching")["redone_steps"], 0);
+}
+
+TEST_F(Campaigns, AScoreIsOfTheDataAndTheCheckpointThatTheFileMeans) {
+  const auto loss = [&] {
+    return folder_.last_version("scored", "path-switching")["scores"]["held"]["loss"];
+  };
+  folder_.write("scored", 1);
+  carry_out("scored");
+  const auto first = loss();
+  std::string text = read_file(folder_.at("scored.toml"));
+  text.replace(text.find("held = \"held\""), 13, "held = \"d2\"");
+  write_file_atomically(folder_.at("scored.toml"), text);
+  EXPECT_EQ(loss(), nullptr);
+  carry_out("scored");
+  const auto second = loss();
+  EXPECT_NE(second, first);
+  // Another branch in the place of the first.
+  fs::remove_all(folder_.at("scored/path-switching/v1"));
+  text.replace(text.find("share = 0.6"), 11, "share = 0.5");
+  write_file_atomically(folder_.at("scored.toml"), text);
+  carry_out("scored");
+  EXPECT_NE(loss(), second);
 }
 
 TEST_F(Campaigns, EveryArmIsMade) {

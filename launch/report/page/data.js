@@ -117,7 +117,9 @@ function startView() {
   view.shown = new Set(chooseShown());
   view.to = lastStep();
   const validates = data.paths.some((path) => path.validation.step.length > 0);
-  const many = validates && view.shown.size > 6;
+  const every =
+      data.paths.every((path, place) => !view.shown.has(place) || path.validation.step.length > 0);
+  const many = every && view.shown.size > 6;
   for (const kind of ['training', ...(validates ? ['validation'] : []), ...averageNames()]) {
     view.kinds.set(kind, !many || kind === 'validation');
   }

@@ -73,13 +73,19 @@ function versionSpec(set, place) {
 function isBest({row, score}, all) {
   const rivals = all.filter((other) => other.row.version === row.version && other.score);
   return score && rivals.length > 1 &&
-      rivals.every((other) => score.loss.mean <= other.score.loss.mean);
+      rivals.every(
+          (other) => score.loss.seeds === other.score.loss.seeds &&
+              score.loss.mean <= other.score.loss.mean);
 }
 
 function scoresTable(set) {
   const all = scoresOn(set), {baseline} = data.versions;
-  const spread = (name, digits) => ({score}) =>
-      (score ? showSpread(score[name], digits(score[name].mean)) : unknown);
+  // Of fewer seeds than the version has, as long as the others are not scored.
+  const partly = ({row, score}) =>
+      (score.loss.seeds < row.seeds.length ? ` (${score.loss.seeds} of ${row.seeds.length})` : '');
+  const spread = (name, digits) => (each) =>
+      (each.score ? showSpread(each.score[name], digits(each.score[name].mean)) + partly(each) :
+                    unknown);
   const four = () => 4;
   const columns = [
     {name: 'Version', cell: ({row}) => row.version},
