@@ -181,11 +181,12 @@ TEST_F(LocalExecutorTest, DealsTheLowestFreeGpus) {
   make_script("bin/program", "[ \"$1\" != launch ] || shift 4; eval \"$1\"");
   const auto jobs = executor();
   jobs->start(job("one", shows));
-  jobs->start({"two", {shows + "sleep 10"}, 2});
+  jobs->start({"two", {shows + "touch " + at("said").string() + "; sleep 10"}, 2});
   EXPECT_EQ(code_of_only(*jobs), 0);
   EXPECT_FALSE(jobs->has_room(2));
   jobs->start(job("three", shows));
   EXPECT_EQ(code_of_only(*jobs), 0);
+  wait_for(at("said"));
   EXPECT_THAT(log("one"), HasSubstr("\ngpus 0\n"));
   EXPECT_THAT(log("two"), HasSubstr("\ngpus GPU-ab,2\n"));
   EXPECT_THAT(log("two"), HasSubstr("/program launch -np 2 -- "));
