@@ -286,11 +286,11 @@ TEST_F(LocalExecutorTest, ASignalEndsTheWait) {
 TEST_F(LocalExecutorTest, ChildrenHaveNoFilesTerminalOrSignalsOfTheParent) {
   std::ofstream open(at("lock"));
   signal(SIGUSR1, SIG_IGN);  // as StopSignal leaves it
-  EXPECT_EQ(code_of_line("cat; ls -l /proc/$$/fd | grep -c ' -> '; grep SigIgn /proc/$$/status; "
+  EXPECT_EQ(code_of_line("cat; ls -l /proc/self/fd | grep -c ' -> '; grep SigIgn /proc/$$/status; "
                          "cut -d' ' -f1,5 /proc/$$/stat | tr ' ' '\\n' | uniq | wc -l"),
             0);
   signal(SIGUSR1, SIG_DFL);
-  // Standard input, output and error, and the script that a shell reads.
+  // Standard input, output and error, and the folder that is listed.
   EXPECT_THAT(log("one"), testing::ContainsRegex("\n[34]\nSigIgn:\t0+\n1\n"));
 }
 
