@@ -181,11 +181,12 @@ TEST_F(LocalExecutorTest, DealsTheLowestFreeGpus) {
   make_script("bin/program", "[ \"$1\" != launch ] || shift 4; eval \"$1\"");
   const auto jobs = executor();
   jobs->start(job("one", shows));
-  jobs->start({"two", {shows + "sleep 10"}, 2});
+  jobs->start({"two", {shows + "touch " + at("said").string() + "; sleep 10"}, 2});
   EXPECT_EQ(code_of_only(*jobs), 0);
   EXPECT_FALSE(jobs->has_room(2));
   jobs->start(job("three", shows));
   EXPECT_EQ(code_of_only(*jobs), 0);
+  wait_for(at("said"));
   EXPECT_THAT(log("one"), HasSubstr("\ngpus 0\n"));
   EXPECT_THAT(log("two"), HasSubstr("\ngpus GPU-ab,2\n"));
   EXPECT_THAT(log("two"), HasSubstr("/program launch -np 2 -- "));
@@ -285,11 +286,11 @@ TEST_F(LocalExecutorTest, ASignalEndsTheWait) {
 TEST_F(LocalExecutorTest, ChildrenHaveNoFilesTerminalOrSignalsOfTheParent) {
   std::ofstream open(at("lock"));
   signal(SIGUSR1, SIG_IGN);  // as StopSignal leaves it
-  EXPECT_EQ(code_of_line("cat; ls -l /proc/$$/fd | grep -c ' -> '; grep SigIgn /proc/$$/status; "
+  EXPECT_EQ(code_of_line("cat; ls -l /proc/self/fd | grep -c ' -> '; grep SigIgn /proc/$$/status; "
                          "cut -d' ' -f1,5 /proc/$$/stat | tr ' ' '\\n' | uniq | wc -l"),
             0);
   signal(SIGUSR1, SIG_DFL);
-  // Standard input, output and error, and the script that a shell reads.
+  // Standard input, output and error, and the folder that is listed.
   EXPECT_THAT(log("one"), testing::ContainsRegex("\n[34]\nSigIgn:\t0+\n1\n"));
 }
 
