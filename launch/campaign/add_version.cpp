@@ -29,7 +29,7 @@ std::string quoted(const std::string& text) {
 std::string seen_from(const fs::path& file, const std::string& prefix) {
   check(!prefix.empty(), "campaign", "''; the prefix of a token set is allowed");
   const fs::path there = fs::absolute(prefix).lexically_normal();
-  return there.lexically_relative(fs::weakly_canonical(file).parent_path()).string();
+  return there.lexically_relative(fs::weakly_canonical(fs::absolute(file)).parent_path()).string();
 }
 
 std::string data_line(const fs::path& file, const std::vector<std::string>& data) {

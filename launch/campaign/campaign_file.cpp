@@ -319,7 +319,7 @@ int64_t Campaign::window_of(size_t version) const {
 
 Campaign parse_campaign(const std::string& text, const fs::path& file) {
   Campaign campaign;
-  campaign.file = fs::weakly_canonical(file);
+  campaign.file = fs::weakly_canonical(fs::absolute(file));
   const FileNode all = parse_toml(text, file);
   all.check_known({"folder", "arms", "seeds", "train", "main", "branch", "arm", "held-out",
                    "version", "layout", "executor"});

@@ -121,7 +121,7 @@ TEST_F(BadCampaign, AChangedFileNamesBothValues) {
 
 TEST_F(BadCampaign, OneRunAtATime) {
   write();
-  replace("steps = 4", "steps = 400");
+  replace("steps = 4", "steps = 40000");
   Program first(words("campaign run " + file()));
   ASSERT_TRUE(wait_until([&] { return fs::exists(at("c/main/metrics.jsonl")); }, 60));
   expect_refused("campaign run " + file(), {"/c' is run by another process"});
