@@ -1,6 +1,7 @@
 #include "core/text.h"
 
 #include <algorithm>
+#include <ctime>
 
 namespace switchyard {
 
@@ -19,6 +20,14 @@ std::vector<std::string_view> split_at(char separator, std::string_view text) {
     begin = end + 1;
   }
   return parts;
+}
+
+std::string now_in_utc(const char* format) {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[64];
+  return {text, std::strftime(text, sizeof text, format, &parts)};
 }
 
 }  // namespace switchyard

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -32,5 +33,8 @@ std::optional<uint64_t> parse_hexadecimal(std::string_view digits);  // of eithe
 
 // The parts between separators: one more than there are separators.
 std::vector<std::string_view> split_at(char separator, std::string_view text);
+
+// The time of day in UTC, as strftime writes it: at most 63 characters.
+std::string now_in_utc(const char* format);
 
 }  // namespace switchyard

@@ -5,10 +5,10 @@
 
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <string>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace fs = std::filesystem;
 
@@ -22,15 +22,6 @@ Descriptor opened(const fs::path& file, int how) {
   check(static_cast<bool>(open), "file", "{} cannot be written: {}", file.string(),
         std::strerror(errno));
   return open;
-}
-
-std::string now_in_utc() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
 }
 
 }  // namespace
@@ -51,7 +42,7 @@ JobOutput::~JobOutput() {
 }
 
 void JobOutput::say(std::string_view line) {
-  const std::string text = fmt::format("== {} {}\n", now_in_utc(), line);
+  const std::string text = fmt::format("== {} {}\n", now_in_utc("%Y-%m-%dT%H:%M:%SZ"), line);
   [[maybe_unused]] const auto ignored = write(log_.number(), text.data(), text.size());
 }
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <ctime>
 #include <sstream>
 
 #include "core/error.h"
@@ -24,15 +23,6 @@ namespace fs = std::filesystem;
 namespace switchyard {
 
 namespace {
-
-std::string now_in_utc() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
 
 Json versions_json(Device device) {
   Json all = {{"switchyard", SWITCHYARD_VERSION}};
@@ -76,7 +66,7 @@ Json start_json(const StartRecord& start) {
   const bool on_cpu = start.device == Device::cpu;
   const Layout& layout = start.layout;
   return {{"start", start.number},
-          {"time", now_in_utc()},
+          {"time", now_in_utc("%Y-%m-%dT%H:%M:%SZ")},
           {"step", start.step},
           {"ranks", layout.ranks()},
           {"layout", {{"tp", layout.tp}, {"pp", layout.pp}, {"dp", layout.dp}}},

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <ctime>
 
 #include "core/text.h"
 #include "launch/report/path_head.h"
@@ -13,15 +12,6 @@
 namespace switchyard {
 
 namespace {
-
-std::string now_in_utc() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &parts);
-  return text;
-}
 
 Json start_json(const ReportedStart& start, const StepLog& log) {
   Json one = {{"number", start.number},  {"time", start.time},     {"step", start.step},
@@ -97,7 +87,7 @@ Json page_json(const ReportInput& input) {
   for (const auto& path : input.paths) heads.push_back(read_head(path));
   const Resolution resolution = resolution_of(input, heads);
   Json page = {{"title", input.title},
-               {"made", now_in_utc()},
+               {"made", now_in_utc("%Y-%m-%d %H:%M UTC")},
                {"version", SWITCHYARD_VERSION},
                {"paths", Json::array()}};
   for (size_t i = 0; i < heads.size(); ++i) {
