@@ -52,7 +52,8 @@ std::vector<pid_t> descendants(pid_t root) {
 }
 
 TEST_F(Campaigns, FourVersionsCountTenFourAndFivePointEightT) {
-  folder_.write("arms", 4, "arms = [\"path-switching\", \"ptfs\", \"cpt\"]\n");
+  folder_.write("arms", 4, "arms = [\"path-switching\", \"ptfs\", \"cpt\"]\n",
+                "[executor]\njobs = 2\n");
   carry_out("arms");
   const int64_t T = 10;
   for (const auto& [arm, steps] :
@@ -220,7 +221,7 @@ TEST_F(Campaigns, EveryArmIsMade) {
                 "\"soup\"]\n",
                 "[main]\nscore = true\nsave-interval = 1\naverage = "
                 "[\"ema:beta=0.9,every=2\"]\n[arm.averaged-trunk]\n"
-                "every = 1\n[arm.soup]\nseeds = [1, 2]\n");
+                "every = 1\n[arm.soup]\nseeds = [1, 2]\n[executor]\njobs = 2\n");
   carry_out("all");
   const std::map<std::string, int64_t> steps = {
       {"path-switching", 26}, {"ptfs", 30}, {"cpt", 20},  {"wsd-s", 20},
