@@ -61,8 +61,9 @@ std::string status_text(const Campaign& campaign, const Desired& desired, const 
   std::string text = campaign.folder.string() + "\n\n" + tree_text(rows);
   text += fmt::format("\n{:<16}  {:<12}  {:>6}  {:>17}  {:>6}  {:>8}  loss\n", "arm", "version",
                       "seed", "steps of planned", "redone", "replayed");
+  StepCounter counter(campaign);
   for (const auto& v : desired.versions) {
-    const auto counts = count_steps(campaign, v);
+    const auto counts = counter.of(v);
     text += fmt::format("{:<16}  {:<12}  {:>6}  {:>8} of {:<5}  {:>6}  {:>8}{}\n", v.arm,
                         campaign.versions[v.version].name, v.seed, counts.counted,
                         planned_steps(desired, v), counts.redone, counts.replayed,
@@ -86,8 +87,9 @@ std::string status_json(const Campaign& campaign, const Desired& desired, const 
                      {"last_step", row.last},
                      {"seconds_left", row.seconds_left}});
   }
+  StepCounter counter(campaign);
   for (const auto& v : desired.versions) {
-    const auto counts = count_steps(campaign, v);
+    const auto counts = counter.of(v);
     Json scores = Json::object();
     for (const auto& name : v.scores)
       scores[set_of_score(name)] = read_score(campaign, found, name).value_or(Json());

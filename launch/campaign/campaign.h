@@ -79,6 +79,7 @@ struct Campaign {
   // Where an option is said, by the table and its name ("train.lr"): "FILE:LINE: train.lr".
   std::map<std::string, std::string> places;
 
+  bool has_arm(Arm arm) const;
   int64_t end_of(size_t version) const;                           // S_i, counted from 0
   int64_t fork_of(size_t version) const;                          // S_i - a T_i
   const std::vector<std::string>& data_of(size_t version) const;  // its own, or those before

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/text.h"
 #include "launch/campaign/campaign.h"
 #include "launch/campaign/campaign_options.h"
 #include "launch/campaign/campaign_versions.h"
@@ -24,10 +25,6 @@ const OptionSpec& path_spec(const std::string& name) {
   return *std::ranges::find(specs, name, &OptionSpec::name);
 }
 
-bool has_arm(const Campaign& campaign, Arm arm) {
-  return std::ranges::count(campaign.arms, arm) > 0;
-}
-
 void read_arms(const FileNode& file, Campaign& campaign) {
   const auto* node = file.find("arms");
   campaign.arms = {Arm::path_switching};
@@ -35,7 +32,7 @@ void read_arms(const FileNode& file, Campaign& campaign) {
   campaign.arms.clear();
   for (const auto& name : node->words()) {
     const auto arm = std::ranges::find(all_arms, name, [](Arm each) { return name_of(each); });
-    check(arm != all_arms.end() && !has_arm(campaign, *arm), "campaign",
+    check(arm != all_arms.end() && !campaign.has_arm(*arm), "campaign",
           "{} = {}; path-switching, ptfs, cpt, wsd-s, averaged-trunk and soup, each once, are "
           "allowed",
           node->place, node->show());
@@ -45,7 +42,8 @@ void read_arms(const FileNode& file, Campaign& campaign) {
 
 void read_seeds(const FileNode& file, const FileNode& train, Campaign& campaign) {
   const auto* first = train.find("seed");
-  campaign.seeds = {first != nullptr ? first->integer() : 1234};
+  campaign.seeds = {first != nullptr ? first->integer()
+                                     : *parse_number<int64_t>(path_spec("seed").fallback)};
   const auto* node = file.find("seeds");
   if (node != nullptr) {
     if (first != nullptr)
@@ -160,9 +158,9 @@ void check_floors(const Campaign& campaign) {
           path.text("lr"));
   };
   check_in({}, campaign.decay, "branch");
-  if (has_arm(campaign, Arm::ptfs)) check_in(campaign.ptfs, campaign.ptfs, "arm.ptfs");
-  if (has_arm(campaign, Arm::cpt)) check_in(campaign.cpt, campaign.cpt, "arm.cpt");
-  if (has_arm(campaign, Arm::wsd_s)) check_in(campaign.wsd_s, campaign.wsd_s, "arm.wsd-s");
+  if (campaign.has_arm(Arm::ptfs)) check_in(campaign.ptfs, campaign.ptfs, "arm.ptfs");
+  if (campaign.has_arm(Arm::cpt)) check_in(campaign.cpt, campaign.cpt, "arm.cpt");
+  if (campaign.has_arm(Arm::wsd_s)) check_in(campaign.wsd_s, campaign.wsd_s, "arm.wsd-s");
 }
 
 // What each of so many checkpoints counts for: refused here, not when all are trained.
@@ -200,7 +198,7 @@ void read_averaged_trunk(const FileNode& arms, Campaign& campaign) {
     check(trunk.window >= 1, "campaign", "{} = {}; at least 1 is allowed", window->place,
           trunk.window);
   }
-  if (!has_arm(campaign, Arm::averaged_trunk)) return;
+  if (!campaign.has_arm(Arm::averaged_trunk)) return;
   const auto* every = table.find("every");
   check(every != nullptr, "campaign",
         "{}: arm.averaged-trunk.every is missing, the steps between the checkpoints averaged",
@@ -218,7 +216,7 @@ void read_soup(const FileNode& arms, Campaign& campaign) {
   campaign.soup.weights_of = weights == nullptr ? "uniform" : weights->word();
   const auto* seeds = table.find("seeds");
   if (seeds != nullptr) campaign.soup.seeds = seeds->integers();
-  if (!has_arm(campaign, Arm::soup)) return;
+  if (!campaign.has_arm(Arm::soup)) return;
   auto sorted = campaign.soup.seeds;
   std::ranges::sort(sorted);
   check(sorted.size() >= 2 && std::ranges::adjacent_find(sorted) == sorted.end() && sorted[0] >= 0,
@@ -234,7 +232,7 @@ void read_soup(const FileNode& arms, Campaign& campaign) {
 
 // Averages of the main path's checkpoints need these to be saved and to stay.
 void keep_members(Campaign& campaign) {
-  if (!has_arm(campaign, Arm::averaged_trunk)) return;
+  if (!campaign.has_arm(Arm::averaged_trunk)) return;
   const auto settle = [&](const char* name, bool is_needed) {
     static const auto specs = run_options();
     const auto& spec = *std::ranges::find(specs, name, &OptionSpec::name);
@@ -270,7 +268,7 @@ void check_warm_up(const Campaign& campaign) {
            fmt::format("version {} has {} steps", first.name, first.steps));
   check_in(campaign.ptfs, "arm.ptfs", first.steps,
            fmt::format("version {} has {} steps", first.name, first.steps));
-  if (!has_arm(campaign, Arm::cpt)) return;
+  if (!campaign.has_arm(Arm::cpt)) return;
   for (const auto& v : campaign.versions) {
     const bool own = campaign.cpt.has("lr-warmup-iters");
     check_in(own ? campaign.cpt : campaign.path, own ? "arm.cpt" : "train", v.steps,
@@ -297,6 +295,8 @@ std::string name_of(Arm arm) {
   }
   return "";
 }
+
+bool Campaign::has_arm(Arm arm) const { return std::ranges::count(arms, arm) > 0; }
 
 int64_t Campaign::end_of(size_t version) const {
   int64_t steps = 0;

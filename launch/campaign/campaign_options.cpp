@@ -134,7 +134,7 @@ JobLayout layout_in(const FileNode& table, const std::string& name, JobLayout la
   return layout;
 }
 
-// A score needs no more than the layout of branches, but all of its ranks.
+// [layout.KIND] over [layout].
 JobLayout layout_of(const FileNode* all, const char* kind, const JobLayout& common,
                     Campaign& campaign) {
   const FileNode* own = all == nullptr ? nullptr : all->find(kind);

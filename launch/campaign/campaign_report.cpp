@@ -44,8 +44,9 @@ HeldOutScore held_out_score(const std::string& name, const Json& from) {
 }
 
 ReportVersion report_version(const Campaign& campaign, const Desired& desired, const Found& found,
-                             const DesiredVersion& from, const std::vector<CampaignRow>& rows) {
-  const auto counts = count_steps(campaign, from);
+                             const DesiredVersion& from, const std::vector<CampaignRow>& rows,
+                             StepCounter& counter) {
+  const auto counts = counter.of(from);
   ReportVersion version{.name = campaign.versions[from.version].name,
                         .arm = from.arm,
                         .seed = from.seed,
@@ -77,8 +78,9 @@ ReportInput report_of_campaign(const Campaign& campaign, const Desired& desired,
   for (const auto& mean : desired.averages)
     input.paths.push_back(report_path(campaign, found, mean));
   const auto rows = campaign_state(campaign, desired, found);
+  StepCounter counter(campaign);
   for (const auto& version : desired.versions)
-    input.versions.push_back(report_version(campaign, desired, found, version, rows));
+    input.versions.push_back(report_version(campaign, desired, found, version, rows, counter));
   return input;
 }
 

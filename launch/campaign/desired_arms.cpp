@@ -68,12 +68,8 @@ std::string name_in(const SeedPaths& of, const char* arm, const std::string& nam
   return of.prefix + arm + '/' + name;
 }
 
-bool has_arm(const Campaign& campaign, Arm arm) {
-  return std::ranges::count(campaign.arms, arm) > 0;
-}
-
 bool has_branches(const Campaign& campaign) {
-  return has_arm(campaign, Arm::path_switching) || has_arm(campaign, Arm::soup);
+  return campaign.has_arm(Arm::path_switching) || campaign.has_arm(Arm::soup);
 }
 
 // A branch of `parent` that decays at the end of a version. Where it begins with the version's data
@@ -103,14 +99,14 @@ DesiredPath branch_of(const SeedPaths& of, const std::string& parent, size_t ver
 bool needs_main(const Campaign& campaign) {
   // Alone, a version whose share is all of its steps has no main path.
   const bool only_first = campaign.versions.size() == 1 && campaign.fork_of(0) == 0;
-  return has_arm(campaign, Arm::averaged_trunk) || (has_branches(campaign) && !only_first);
+  return campaign.has_arm(Arm::averaged_trunk) || (has_branches(campaign) && !only_first);
 }
 
 DesiredPath main_path(const SeedPaths& of) {
   const auto& campaign = of.campaign;
   DesiredPath main{.name = of.prefix + "main", .is_main = true, .table = "train"};
   main.options = new_path_options(of, {}, campaign.versions.front().data);
-  const bool averaged = has_arm(campaign, Arm::averaged_trunk);
+  const bool averaged = campaign.has_arm(Arm::averaged_trunk);
   for (size_t i = 0; i < campaign.versions.size(); ++i) {
     const bool is_last = i + 1 == campaign.versions.size();
     if (has_branches(campaign) && campaign.fork_of(i) > 0) main.stops.insert(campaign.fork_of(i));

@@ -39,7 +39,7 @@ class CampaignRun {
   void look();
   bool take_up_changes();
   bool do_what_is_next();
-  void start(const Action& action);
+  void start(const Action& action, const Job& job);
   void note(const JobEnd& end);
   void fail_with(const std::string& what, const std::string& key, ExitCode code);
   bool is_stopped_or_stop();
@@ -110,8 +110,7 @@ void CampaignRun::fail_with(const std::string& what, const std::string& key, Exi
   if (!failure_) failure_ = code;
 }
 
-void CampaignRun::start(const Action& action) {
-  const Job job = job_of(campaign_, desired_, found_, action);
+void CampaignRun::start(const Action& action, const Job& job) {
   executor_->start(job);
   started_[job.name] = Clock::now();
   log::info("{} ...", describe(action));
@@ -125,8 +124,7 @@ bool CampaignRun::do_what_is_next() {
     try {
       if (perform_now(campaign_, desired_, action)) return true;
       const Job job = job_of(campaign_, desired_, found_, action);
-      if (!executor_->has_room(job.ranks)) continue;
-      start(action);
+      if (executor_->has_room(job.ranks)) start(action, job);
     } catch (const std::exception& problem) {
       fail_with(fmt::format("{}: {}", describe(action), problem.what()), key, code_of(problem));
     }

@@ -5,34 +5,13 @@
 #include <csignal>
 
 #include "core/error.h"
+#include "launch/path/options.h"
 
 namespace switchyard {
 
-namespace {
-
-// As a shell takes it.
-std::string line_of(const std::vector<std::string>& words) {
-  std::string line;
-  for (const auto& word : words) {
-    if (!line.empty()) line += ' ';
-    const bool is_plain =
-        !word.empty() && word.find_first_of(" \t\n'\"\\$`*?[]{}()<>|&;#~!") == std::string::npos;
-    if (is_plain) {
-      line += word;
-      continue;
-    }
-    line += '\'';
-    for (const char c : word) line += c == '\'' ? "'\\''" : std::string(1, c);
-    line += '\'';
-  }
-  return line;
-}
-
-}  // namespace
-
 RunningJob::RunningJob(Job job, JobStart start, const std::filesystem::path& log)
     : job_(std::move(job)), start_(std::move(start)), output_(log, job_.result) {
-  output_.say(line_of(start_.words));
+  output_.say(show(start_.words));
   process_ = std::make_unique<ChildProcess>(ChildCommand{.words = start_.words,
                                                          .environment = start_.environment,
                                                          .out = output_.out(),

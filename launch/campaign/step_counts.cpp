@@ -1,8 +1,7 @@
 #include "launch/campaign/step_counts.h"
 
+#include <algorithm>
 #include <fstream>
-#include <set>
-#include <string>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -15,45 +14,49 @@ namespace switchyard {
 
 namespace {
 
-// The step of each whole line.
-template <class Body>
-void for_each_step(const fs::path& file, const Body& body) {
+// The step of each whole line, ascending.
+std::vector<int64_t> steps_in(const fs::path& file) {
+  std::vector<int64_t> steps;
   std::ifstream stream(file);
   for (std::string line; std::getline(stream, line);) {
     const auto parsed = parse_json_or_discard(line);
-    if (parsed.is_object() && parsed.contains("step")) body(parsed["step"].get<int64_t>());
+    if (parsed.is_object() && parsed.contains("step"))
+      steps.push_back(parsed["step"].get<int64_t>());
   }
   check(!stream.bad(), ExitCode::storage, "campaign", "{} cannot be read", file.string());
+  std::ranges::sort(steps);
+  return steps;
+}
+
+int64_t count_up_to(const std::vector<int64_t>& steps, int64_t until) {
+  return std::ranges::upper_bound(steps, until) - steps.begin();
 }
 
 }  // namespace
 
-StepCounts count_steps(const fs::path& run, int64_t until) {
-  StepCounts counts;
+StepCounter::PathSteps StepCounter::read(const fs::path& run) {
+  PathSteps steps;
   const RunFolder folder(run);
-  if (!folder.exists()) return counts;
-  std::set<int64_t> once;
-  for_each_step(run / "metrics.jsonl", [&](int64_t step) {
-    if (step <= until) once.insert(step);
-  });
-  counts.counted = static_cast<int64_t>(once.size());
-  for_each_step(run / "metrics.discarded.jsonl", [&](int64_t step) {
-    if (step <= until) ++counts.redone;
-  });
+  if (!folder.exists()) return steps;
+  steps.made = steps_in(run / "metrics.jsonl");
+  steps.made.erase(std::unique(steps.made.begin(), steps.made.end()), steps.made.end());
+  steps.discarded = steps_in(run / "metrics.discarded.jsonl");
   const auto path = folder.read();
-  if (path.lineage.empty() || !path.lineage.back().replayed) return counts;
+  if (path.lineage.empty() || !path.lineage.back().replayed) return steps;
   const auto& from = *path.lineage.back().replayed;
-  if (!from.outcome.empty()) counts.replayed = path.start_step() - from.step;
-  return counts;
+  if (!from.outcome.empty()) steps.replayed = path.start_step() - from.step;
+  return steps;
 }
 
-StepCounts count_steps(const Campaign& campaign, const DesiredVersion& version) {
+StepCounts StepCounter::of(const DesiredVersion& version) {
   StepCounts all;
   for (const auto& part : version.parts) {
-    const auto counts = count_steps(folder_of(campaign, part.path), part.until);
-    all.counted += counts.counted;
-    all.redone += counts.redone;
-    all.replayed += counts.replayed;
+    auto found = paths_.find(part.path);
+    if (found == paths_.end())
+      found = paths_.emplace(part.path, read(folder_of(campaign_, part.path))).first;
+    all.counted += count_up_to(found->second.made, part.until);
+    all.redone += count_up_to(found->second.discarded, part.until);
+    all.replayed += found->second.replayed;
   }
   return all;
 }

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "launch/campaign/desired.h"
 
@@ -14,8 +16,23 @@ struct StepCounts {
   int64_t replayed = 0;  // made again on the way to a fork point that was not saved
 };
 
-// Those of a path's own steps up to `until`. No path: none. Throws Error where it cannot be read.
-StepCounts count_steps(const std::filesystem::path& run, int64_t until);
-StepCounts count_steps(const Campaign& campaign, const DesiredVersion& version);
+// Counts what a campaign's versions took. Each path's files, which versions share, are read once.
+class StepCounter {
+ public:
+  explicit StepCounter(const Campaign& campaign) : campaign_(campaign) {}
+  // Of the paths behind a version, each up to where the version needs it. A path that is not there
+  // has none. Throws Error where one cannot be read.
+  StepCounts of(const DesiredVersion& version);
+
+ private:
+  struct PathSteps {
+    std::vector<int64_t> made, discarded;  // ascending, of the former each once
+    int64_t replayed = 0;
+  };
+  static PathSteps read(const std::filesystem::path& run);
+
+  const Campaign& campaign_;
+  std::map<std::string, PathSteps> paths_;
+};
 
 }  // namespace switchyard
