@@ -25,21 +25,35 @@ struct GptConfig {
   int64_t head_dim = 0;      // hidden / heads unless given (kv-channels)
   int64_t ffn_hidden = 0;
   int64_t vocabulary = 0;     // true size
-  int64_t max_positions = 0;  // of learned positions
+  int64_t max_positions = 0;  // learned ones; of rotary positions what the model was made for, or 0
   Positions positions = Positions::learned;
   double rotary_base = 10000.0;
   double rotary_percent = 1.0;  // of each head, the first channels
+  // Llama 3.1's scaling of the rotary frequencies: those whose wavelength is above
+  // rope_original_positions / rope_low_frequency are divided by rope_factor, those below
+  // rope_original_positions / rope_high_frequency stay, and between them the two are interpolated.
+  bool rope_scaling = false;
+  double rope_factor = 8.0;
+  double rope_low_frequency = 1.0;
+  double rope_high_frequency = 4.0;
+  int64_t rope_original_positions = 8192;
   ops::Norm norm = ops::Norm::layer;
   double norm_epsilon = 1e-5;  // computed with in fp32
   ops::Activation activation = ops::Activation::gelu_tanh;
   bool parallel_residual = false;  // attention and MLP both read the block's input
-  bool linear_bias = true;         // biases of the projections
-  bool norm_bias = true;           // of LayerNorm; false for RMSNorm
+  bool linear_bias = true;         // biases of all projections; without, of those below alone
+  bool qkv_bias = false;
+  bool attention_output_bias = false;
+  bool mlp_bias = false;
+  bool norm_bias = true;  // of LayerNorm; false for RMSNorm
   bool tied_output = true;
   double hidden_dropout = 0.0;
   double attention_dropout = 0.0;
   double init_deviation = 0.02;
 
+  bool has_qkv_bias() const { return linear_bias || qkv_bias; }
+  bool has_attention_output_bias() const { return linear_bias || attention_output_bias; }
+  bool has_mlp_bias() const { return linear_bias || mlp_bias; }
   int64_t padded_vocabulary() const;  // next multiple of 128, whatever the layout
   int64_t rotary_dim() const;         // even
   // Weights of matrix products, the output layer once, embeddings not (performance figures).

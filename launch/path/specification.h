@@ -37,6 +37,19 @@ struct ReplayedFrom {
   std::string difference{};  // the largest from the record, in words
 };
 
+// Published weights that a path began with: of which folder and files they were made.
+struct ImportedWeights {
+  struct File {
+    std::string name;
+    int64_t bytes = 0;
+    std::string sha256;  // as hubs and `sha256sum` show it
+  };
+  std::string model;         // the folder's name
+  std::string architecture;  // config.json's model_type
+  std::vector<File> files;   // of the weights, and config.json
+  int64_t step = 0;          // of the imported run, where they lie; the branch begins at step 0
+};
+
 // A fork point behind a path: which step of which path it continues from.
 struct LineageEntry {
   std::string path;        // of the parent's folder, relative to the child's: RelativeName::real
@@ -48,6 +61,7 @@ struct LineageEntry {
   std::optional<ReplayedFrom>
       replayed{};  // of a step that was not saved; `checkpoint` is empty then
   std::optional<AverageFork> average{};
+  std::optional<ImportedWeights> imported{};  // step, samples and tokens are 0 then
 };
 
 // ", made again from step N: exact" of a fork point that was not saved; empty for others.
@@ -55,8 +69,10 @@ std::string describe_replayed(const LineageEntry& fork);
 
 // What a path is made of. Written once into RUN/path.json and into every checkpoint.
 struct PathSpecification {
-  std::string kind = "path";  // "path", or "average": weights only, which a branch trains
-  Settings settings;          // every model and training option that has a value
+  // "path"; "average": weights only, which a branch trains; "imported": published weights, which
+  // have no training options, and a branch begins with at step 0
+  std::string kind = "path";
+  Settings settings;  // every model and training option that has a value
   GptConfig model;
   Schedule schedule;
   std::vector<DataStage> stages;
