@@ -35,6 +35,8 @@ constexpr Subcommand table[] = {
      "switchyard prune runs/main --keep-checkpoints 3 --keep-every 1000 --keep-moments 1"},
     {"compare", compare_command, "where two runs, or two saved steps, differ: compare A B",
      "switchyard compare runs/main@10000 runs/again@10000 --weights model"},
+    {"convert", convert_command, "published models in and out: convert --from A --to B",
+     "switchyard convert --from models/pythia-160m --to runs/pythia"},
     {"replay", replay_command, "make recorded steps again and compare: replay RUN@A:B",
      "switchyard replay runs/main@9000:9100", true},
     {"bench", bench_command, "time training steps: bench --preset gpt2-124m",

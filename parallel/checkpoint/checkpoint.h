@@ -14,6 +14,9 @@
 
 namespace switchyard {
 
+struct CheckpointIndex;
+class ReadChecks;
+
 // What a checkpoint says of itself, besides its tensors.
 struct CheckpointInfo {
   int format_version = 2;
@@ -81,6 +84,8 @@ class CheckpointStreamWriter {
   ~CheckpointStreamWriter();
   void add(const StoredTensor& tensor, const void* data, std::vector<std::string> aliases = {});
   void add(const StoredTensor& tensor, const Fill& fill, std::vector<std::string> aliases = {});
+  // In place of one that the info had, or beside them.
+  void set_document(const std::string& name, std::string text);
   void finish();
 
  private:
@@ -102,7 +107,8 @@ class CheckpointReader {
   const StoredTensor* find(const std::string& name) const;  // null when there is none
   // Reads a box of a tensor into dense memory of that tensor's own dtype. Reads may run in several
   // threads at once.
-  void read(const std::string& name, const Box& box, void* out) const;
+  void read(const std::string& name, const Box& box, void* out, ReadChecks* checks = nullptr) const;
+  const CheckpointIndex& index() const;
   // Compares the checksums of the shards part, part + parts, part + 2 parts, ... with their
   // contents, and for part 0 the master's virtual datasets with the shards; throws Error naming the
   // damaged file and dataset.

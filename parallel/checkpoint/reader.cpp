@@ -163,9 +163,12 @@ const StoredTensor* CheckpointReader::find(const std::string& name) const {
   return at != names.end() && at->name == name ? &*at : nullptr;
 }
 
-void CheckpointReader::read(const std::string& name, const Box& box, void* out) const {
-  state_->read(state_->entry(name), box, out);
+void CheckpointReader::read(const std::string& name, const Box& box, void* out,
+                            ReadChecks* checks) const {
+  state_->read(state_->entry(name), box, out, checks);
 }
+
+const CheckpointIndex& CheckpointReader::index() const { return state_->index; }
 
 std::vector<int32_t> CheckpointReader::read_and_check(
     std::span<const ShardedTensor> tensors,

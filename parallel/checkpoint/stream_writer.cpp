@@ -80,6 +80,10 @@ void CheckpointStreamWriter::add(const StoredTensor& tensor, const Fill& fill,
   });
 }
 
+void CheckpointStreamWriter::set_document(const std::string& name, std::string text) {
+  state_->info.documents[name] = std::move(text);
+}
+
 void CheckpointStreamWriter::finish() {
   State& state = *state_;
   check(!state.finished, "checkpoint", "finish() was called twice for {}", state.folder.string());
