@@ -18,6 +18,11 @@ Json parse_foreign_json(std::string_view text, std::string_view where);
 // is_discarded() for a text that is none.
 Json parse_json_or_discard(std::string_view text);
 
+// The texts of others: no value is made, so that their size and nesting cost what `events` keeps.
+// False where `events` stopped it; what is no JSON goes to its parse_error().
+using JsonEvents = nlohmann::json_sax<Json>;
+bool parse_json(std::string_view text, JsonEvents& events);
+
 // On one line, or with `indent` spaces a level. Throws nlohmann::json::type_error where a string is
 // not UTF-8.
 std::string json_text(const Json& value, int indent = -1);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -31,6 +32,14 @@ MappedFile::MappedFile(std::string path, std::string_view where, std::string_vie
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), static_cast<size_t>(size_));
+}
+
+void MappedFile::release(int64_t begin, int64_t end) const {
+  if (begin >= end) return;
+  const int64_t page = sysconf(_SC_PAGESIZE);
+  const int64_t first = begin / page * page;
+  auto* pages = const_cast<std::byte*>(data_ + first);
+  madvise(pages, static_cast<size_t>(end - first), MADV_DONTNEED);  // a hint: it may fail
 }
 
 }  // namespace switchyard

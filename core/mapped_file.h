@@ -19,6 +19,9 @@ class MappedFile {
   const std::string& path() const { return path_; }
   const std::byte* data() const { return data_; }
   int64_t size() const { return size_; }
+  // Bytes [begin, end) have been read: their pages leave this process's memory, to be fetched again
+  // where they are read once more.
+  void release(int64_t begin, int64_t end) const;
 
  private:
   std::string path_;
