@@ -41,7 +41,7 @@ HeadViews split_heads(const Tensor& qkv, const LocalSizes& s) {
 }
 
 ColumnParallelLinear::Products qkv_products(const StepShape& step) {
-  return {"attention qkv", step.sizes.hidden, step.sizes.qkv_width(), step.config.linear_bias};
+  return {"attention qkv", step.sizes.hidden, step.sizes.qkv_width(), step.config.has_qkv_bias()};
 }
 
 RowParallelLinear::Products output_products(const StepShape& step) {
@@ -54,7 +54,7 @@ AttentionLayer::AttentionLayer(StageContext& context, std::span<const Parameter>
                                int64_t layer)
     : context_(context),
       qkv_(context, qkv_group(parameters, layer, "weight"),
-           context.config.linear_bias ? qkv_group(parameters, layer, "bias") : ParameterGroup()),
+           context.config.has_qkv_bias() ? qkv_group(parameters, layer, "bias") : ParameterGroup()),
       output_(context, ParameterGroup(parameters, {layer_name(layer, "attention.output.weight")})),
       dropout_purpose_(random_purpose(layer_name(layer, "attention.dropout"))) {}
 

@@ -2,15 +2,25 @@
 
 namespace switchyard {
 
+namespace {
+
+std::string bias_name(bool has, int64_t layer, const char* projection) {
+  return has ? layer_name(layer, projection) + ".bias" : "";
+}
+
+}  // namespace
+
 Block::Block(StageContext& context, std::span<const Parameter> parameters, int64_t layer)
     : context_(context),
       attention_norm_(context, parameters, layer_name(layer, "attention.norm")),
       mlp_norm_(context, parameters, layer_name(layer, "mlp.norm")),
       attention_(context, parameters, layer),
       mlp_(context, parameters, layer),
-      attention_branch_(context, parameters, layer_name(layer, "attention.output.bias"),
-                        layer_name(layer, "attention.output.dropout")),
-      mlp_branch_(context, parameters, layer_name(layer, "mlp.down.bias"),
+      attention_branch_(
+          context, parameters,
+          bias_name(context.config.has_attention_output_bias(), layer, "attention.output"),
+          layer_name(layer, "attention.output.dropout")),
+      mlp_branch_(context, parameters, bias_name(context.config.has_mlp_bias(), layer, "mlp.down"),
                   layer_name(layer, "mlp.dropout")) {}
 
 void Block::forward(BlockStash& stash, const Tensor& input, const Tensor& output,

@@ -36,11 +36,30 @@ void check_sizes(const GptConfig& c) {
         "--vocab-size {}; tokens are 32-bit numbers", c.vocabulary);
 }
 
+void check_rope_scaling(const GptConfig& c) {
+  if (!c.rope_scaling) return;
+  check(c.positions == Positions::rotary, where,
+        "--use-rope-scaling with learned positions; it is allowed with "
+        "--position-embedding-type rope");
+  check(c.rope_factor >= 1 && std::isfinite(c.rope_factor), where,
+        "--rope-scaling-factor {}; 1 or more is allowed", c.rope_factor);
+  check(c.rope_low_frequency > 0 && c.rope_low_frequency < c.rope_high_frequency, where,
+        "--rope-scaling-low-freq-factor {} with --rope-scaling-high-freq-factor {}; 0 < low < high "
+        "is allowed",
+        c.rope_low_frequency, c.rope_high_frequency);
+  check(c.rope_original_positions >= 1 && c.rope_original_positions <= INT32_MAX, where,
+        "--rope-scaling-original-max-position-embeddings {}; 1 to {} is allowed",
+        c.rope_original_positions, INT32_MAX);
+}
+
 void check_positions(const GptConfig& c) {
+  check_rope_scaling(c);
   if (c.positions == Positions::learned) {
     return check(c.max_positions > 0 && c.max_positions <= INT32_MAX, where,
                  "--max-position-embeddings {}; 1 to {} is allowed", c.max_positions, INT32_MAX);
   }
+  check(c.max_positions >= 0 && c.max_positions <= INT32_MAX, where,
+        "--max-position-embeddings {}; 0 (not known) to {} is allowed", c.max_positions, INT32_MAX);
   check(c.rotary_percent > 0 && c.rotary_percent <= 1, where,
         "--rotary-percent {}; above 0 and up to 1 is allowed", c.rotary_percent);
   check(c.rotary_base > 1, where, "--rotary-base {}; above 1 is allowed", c.rotary_base);
@@ -76,7 +95,9 @@ int64_t GptConfig::parameters() const {
   const int64_t norm_size = c.hidden * (c.norm == ops::Norm::layer && c.norm_bias ? 2 : 1);
   const int64_t up = c.ffn_hidden * (c.activation == ops::Activation::swiglu ? 2 : 1);
   const int64_t qkv = c.head_dim * (c.heads + 2 * c.query_groups);
-  const int64_t biases = c.linear_bias ? qkv + c.hidden + up + c.hidden : 0;
+  const int64_t biases = (c.has_qkv_bias() ? qkv : 0) +
+                         (c.has_attention_output_bias() ? c.hidden : 0) +
+                         (c.has_mlp_bias() ? up + c.hidden : 0);
   const int64_t positions_size = c.positions == Positions::learned ? c.max_positions * c.hidden : 0;
   const int64_t embedding = c.vocabulary * c.hidden * (c.tied_output ? 0 : 1);
   return product_weights() + embedding + positions_size + c.layers * (2 * norm_size + biases) +

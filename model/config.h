@@ -79,8 +79,9 @@ struct GptConfig {
 };
 
 // gpt2-124m, gpt2-355m, gpt2-774m, gpt2-1558m, gpt3-1.3b, llama-1b (TinyLlama), llama-1.2b,
-// llama-7b, pythia-160m, pythia-1b, pythia-6.9b, pythia-12b, and gpt2-tiny, llama-tiny,
-// pythia-tiny, gpt2-small-cpu, ... for a CPU. Throws Error naming all presets.
+// llama-7b, llama3.1-8b, llama3.2-1b, qwen2-0.5b, qwen2-7b, mistral-7b, pythia-160m, pythia-1b,
+// pythia-6.9b, pythia-12b, and gpt2-tiny, llama-tiny, pythia-tiny, gpt2-small-cpu, ... for a CPU.
+// Throws Error naming all presets.
 GptConfig preset(std::string_view name);
 std::vector<std::string> preset_names();
 // The sequence length that the preset's model was trained with.

@@ -21,7 +21,7 @@ ParameterGroup up_group(const GptConfig& config, std::span<const Parameter> para
 bool fuses_gelu(const GptConfig& config) { return config.activation == ops::Activation::gelu_tanh; }
 
 ColumnParallelLinear::Products up_products(const StepShape& step) {
-  return {"MLP up", step.sizes.hidden, step.sizes.up_width, step.config.linear_bias};
+  return {"MLP up", step.sizes.hidden, step.sizes.up_width, step.config.has_mlp_bias()};
 }
 
 RowParallelLinear::Products down_products(const StepShape& step) {
@@ -33,8 +33,8 @@ RowParallelLinear::Products down_products(const StepShape& step) {
 MlpLayer::MlpLayer(StageContext& context, std::span<const Parameter> parameters, int64_t layer)
     : context_(context),
       up_(context, up_group(context.config, parameters, layer, "weight"),
-          context.config.linear_bias ? up_group(context.config, parameters, layer, "bias")
-                                     : ParameterGroup()),
+          context.config.has_mlp_bias() ? up_group(context.config, parameters, layer, "bias")
+                                        : ParameterGroup()),
       down_(context, ParameterGroup(parameters, {layer_name(layer, "mlp.down.weight")})) {}
 
 void MlpLayer::forward(BlockStash& stash, const Tensor& branch) const {

@@ -105,12 +105,12 @@ class Builder {
   };
 
   // Matrices that read the same input and are split by rows: one fused matrix, one fused bias.
-  void column_parallel(std::initializer_list<Rows> matrices) {
+  void column_parallel(std::initializer_list<Rows> matrices, bool bias) {
     for (const auto& [name, rows, parts] : matrices) {
       Parameter& p = split(std::string(name) + ".weight", {rows, config_.hidden}, 0, parts);
       p.fused = p.gradient_overwritten = true;
     }
-    if (!config_.linear_bias) return;
+    if (!bias) return;
     for (const auto& [name, rows, parts] : matrices) {
       Parameter& p = split(std::string(name) + ".bias", {rows}, 0, parts);
       p.fused = true;
@@ -119,12 +119,12 @@ class Builder {
   }
 
   // Projections back into the residual stream start smaller: Radford et al. 2019, section 2.3.
-  void row_parallel(const std::string& name, int64_t columns) {
+  void row_parallel(const std::string& name, int64_t columns, bool bias) {
     Parameter& p = split(name + ".weight", {config_.hidden, columns}, 1, tp_);
     p.deviation = static_cast<float>(config_.init_deviation /
                                      std::sqrt(2.0 * static_cast<double>(config_.layers)));
     p.gradient_overwritten = true;
-    if (config_.linear_bias) no_decay(whole(name + ".bias", {config_.hidden}), Initial::zeros);
+    if (bias) no_decay(whole(name + ".bias", {config_.hidden}), Initial::zeros);
   }
 
   void attention() {
@@ -132,19 +132,21 @@ class Builder {
     const int64_t keys = config_.query_groups * config_.head_dim;
     // Where tp is a multiple of the groups, the ranks of a group's query heads share its keys.
     const int parts = std::min(tp_, static_cast<int>(config_.query_groups));
-    column_parallel({{"attention.q", queries, tp_},
-                     {"attention.k", keys, parts},
-                     {"attention.v", keys, parts}});
-    row_parallel("attention.output", queries);
+    column_parallel(
+        {{"attention.q", queries, tp_}, {"attention.k", keys, parts}, {"attention.v", keys, parts}},
+        config_.has_qkv_bias());
+    row_parallel("attention.output", queries, config_.has_attention_output_bias());
   }
 
   void mlp() {
+    const bool bias = config_.has_mlp_bias();
+    const Rows up{"mlp.up", config_.ffn_hidden, tp_};
     if (config_.activation == ops::Activation::swiglu) {
-      column_parallel({{"mlp.gate", config_.ffn_hidden, tp_}, {"mlp.up", config_.ffn_hidden, tp_}});
+      column_parallel({{"mlp.gate", config_.ffn_hidden, tp_}, up}, bias);
     } else {
-      column_parallel({{"mlp.up", config_.ffn_hidden, tp_}});
+      column_parallel({up}, bias);
     }
-    row_parallel("mlp.down", config_.ffn_hidden);
+    row_parallel("mlp.down", config_.ffn_hidden, bias);
   }
 
   const GptConfig& config_;

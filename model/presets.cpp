@@ -7,13 +7,15 @@ namespace switchyard {
 
 namespace {
 
-enum class Family : uint8_t { gpt2, llama, pythia };
+enum class Family : uint8_t { gpt2, llama, llama3, qwen2, mistral, pythia };
 
 struct Preset {
   const char* name;
   Family family;
   int64_t layers, hidden, heads, query_groups, ffn_hidden;  // 0: as GptConfig::completed fills in
   int64_t vocabulary, sequence_length;
+  bool tied = false;       // Llama 3 and Qwen2: only the small models' output layer
+  double rope_factor = 1;  // of Llama 3
 };
 
 constexpr int64_t byte_vocabulary = 257;  // bytes and end of document
@@ -27,6 +29,11 @@ constexpr Preset presets[] = {
     {"llama-1b", Family::llama, 22, 2048, 32, 4, 5632, 32000, 2048},
     {"llama-1.2b", Family::llama, 20, 2048, 16, 0, 5632, 32000, 2048},
     {"llama-7b", Family::llama, 32, 4096, 32, 0, 11008, 32000, 4096},
+    {"llama3.1-8b", Family::llama3, 32, 4096, 32, 8, 14336, 128256, 8192, false, 8},
+    {"llama3.2-1b", Family::llama3, 16, 2048, 32, 8, 8192, 128256, 8192, true, 32},
+    {"qwen2-0.5b", Family::qwen2, 24, 896, 14, 2, 4864, 151936, 4096, true},
+    {"qwen2-7b", Family::qwen2, 28, 3584, 28, 4, 18944, 152064, 4096},
+    {"mistral-7b", Family::mistral, 32, 4096, 32, 8, 14336, 32768, 8192},
     {"pythia-160m", Family::pythia, 12, 768, 12, 0, 0, 50304, 2048},
     {"pythia-1b", Family::pythia, 16, 2048, 8, 0, 0, 50304, 2048},
     {"pythia-6.9b", Family::pythia, 32, 4096, 32, 0, 0, 50432, 2048},
@@ -60,6 +67,33 @@ void make_llama(GptConfig& c) {
   c.linear_bias = c.norm_bias = c.tied_output = false;
 }
 
+// Llama 3.1 and 3.2: Grattafiori et al. 2024 and their model cards.
+void make_llama3(GptConfig& c, const Preset& p) {
+  make_llama(c);
+  c.max_positions = 131072;
+  c.rotary_base = 500000;
+  c.rope_scaling = true;
+  c.rope_factor = p.rope_factor;
+  c.tied_output = p.tied;
+}
+
+// Qwen2: Yang et al. 2024.
+void make_qwen2(GptConfig& c, const Preset& p) {
+  make_llama(c);
+  c.max_positions = 131072;
+  c.rotary_base = 1e6;
+  c.norm_epsilon = 1e-6;
+  c.qkv_bias = true;
+  c.tied_output = p.tied;
+}
+
+// Mistral 7B: Jiang et al. 2023, in its version 0.3, whose attention has no window.
+void make_mistral(GptConfig& c) {
+  make_llama(c);
+  c.max_positions = 32768;
+  c.rotary_base = 1e6;
+}
+
 // Pythia: Biderman et al. 2023, of the architecture of GPT-NeoX-20B (Black et al. 2022).
 void make_pythia(GptConfig& c) {
   c.positions = Positions::rotary;
@@ -82,6 +116,9 @@ GptConfig preset(std::string_view name) {
   c.vocabulary = p.vocabulary;
   if (p.family == Family::gpt2) make_gpt2(c, p);
   if (p.family == Family::llama) make_llama(c);
+  if (p.family == Family::llama3) make_llama3(c, p);
+  if (p.family == Family::qwen2) make_qwen2(c, p);
+  if (p.family == Family::mistral) make_mistral(c);
   if (p.family == Family::pythia) make_pythia(c);
   return c.completed();
 }

@@ -5,7 +5,7 @@ namespace switchyard {
 ResidualBranch::ResidualBranch(StageContext& context, std::span<const Parameter> parameters,
                                const std::string& bias_name, const std::string& dropout_name)
     : context_(context), dropout_purpose_(random_purpose(dropout_name)) {
-  if (context.config.linear_bias) bias_ = ParameterGroup(parameters, {bias_name});
+  if (!bias_name.empty()) bias_ = ParameterGroup(parameters, {bias_name});
 }
 
 ops::ResidualNorm ResidualBranch::addition(const Tensor& stream, const Tensor& sum) const {

@@ -11,7 +11,7 @@ namespace switchyard {
 // work buffer `branch`.
 class ResidualBranch {
  public:
-  // Without biases in the model bias_name is not looked for.
+  // An empty bias_name: without a bias.
   ResidualBranch(StageContext& context, std::span<const Parameter> parameters,
                  const std::string& bias_name, const std::string& dropout_name);
 

@@ -81,7 +81,10 @@ PathSpecification path_of(const Command& command, const Settings& run, const Lay
     check(!given.has("load-step"), "path", "--load-step {} without a path; leave it out",
           given.has("load-step") ? given.text("load-step") : "");
     const Settings all = assume_rest(given, run, layout, assumed);
-    return given.has("data-path") ? new_path(all) : path_without_data(all);
+    if (given.has("data-path")) return new_path(all);
+    auto planned = path_without_data(all);
+    check_rotary_width(planned.model);
+    return planned;
   }
   const RunFolder folder(names[0]);
   PathSpecification path = folder.read();
@@ -114,6 +117,7 @@ Planned plan(const Command& command) {
   p.layout = planned_layout(run);
   p.path = path_of(command, run, p.layout, p.assumed);
   for (auto& line : rounded_sizes(p.path.model, command.given)) p.assumed.push_back(line);
+  if (auto line = describe_positions(p.path); !line.empty()) p.assumed.push_back(std::move(line));
   // A GPU is planned for without one.
   Settings here = run;
   here.set_text("device", "cpu");

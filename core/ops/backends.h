@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "core/ops/context.h"
@@ -67,7 +68,7 @@ auto on_device(Device device, void (*cpu)(Parameters...), void (*cuda)(Parameter
   void activation_forward(const Context&, Activation, const Tensor& x, const Tensor& y);           \
   void activation_backward(const Context&, Activation, const Tensor& x, const Tensor& dy,          \
                            const Tensor& dx);                                                      \
-  void rotary_table(const Tensor& table, int64_t rotary_dim, double base);                         \
+  void rotary_table(const Tensor& table, std::span<const double> frequencies);                     \
   void rotary(const Context&, const Tensor& x, const Tensor& table, const Tensor& positions,       \
               bool inverse);                                                                       \
   void embedding_forward(const Context&, const Tensor& ids, const Tensor& table,                   \

@@ -47,7 +47,7 @@ void activation_backward(const Context&, Activation, const Tensor&, const Tensor
   missing("activation_backward");
 }
 
-void rotary_table(const Tensor&, int64_t, double) { missing("rotary_table"); }
+void rotary_table(const Tensor&, std::span<const double>) { missing("rotary_table"); }
 
 void rotary(const Context&, const Tensor&, const Tensor&, const Tensor&, bool) {
   missing("rotary");

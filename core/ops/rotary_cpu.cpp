@@ -79,12 +79,11 @@ HWY_AFTER_NAMESPACE();
 namespace switchyard::ops {
 HWY_EXPORT(rotate_tokens);
 
-void cpu::rotary_table(const Tensor& table, int64_t rotary_dim, double base) {
-  const int64_t half = rotary_dim / 2;
+void cpu::rotary_table(const Tensor& table, std::span<const double> frequencies) {
+  const int64_t half = std::ssize(frequencies);
   float* pairs = table.as<float>();
   parallel_blocks(half, 1, [&](int64_t i, int64_t) {
-    const double frequency =
-        std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim));
+    const double frequency = frequencies[static_cast<size_t>(i)];
     for (int64_t position = 0; position < table.shape[0]; ++position) {
       const double angle = static_cast<double>(position) * frequency;
       float* pair = pairs + (position * half + i) * 2;

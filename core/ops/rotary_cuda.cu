@@ -114,9 +114,9 @@ bool takes_packs_of(const Heads<T>& x) {
 
 }  // namespace
 
-void cuda::rotary_table(const Tensor& table, int64_t rotary_dim, double base) {
+void cuda::rotary_table(const Tensor& table, std::span<const double> frequencies) {
   std::vector<float> numbers(static_cast<size_t>(table.elements()));
-  cpu::rotary_table(Tensor(numbers.data(), DType::f32, table.shape), rotary_dim, base);
+  cpu::rotary_table(Tensor(numbers.data(), DType::f32, table.shape), frequencies);
   Stream stream(Device::cuda);
   copy_bytes(table.data, numbers.data(), table.bytes(), stream);
   stream.synchronize();

@@ -14,7 +14,10 @@ namespace {
 PathSpecification specification_of(const Campaign& campaign, const DesiredPath& path,
                                    const Found& found, bool without_data) {
   if (found.paths.contains(path.name)) return RunFolder(folder_of(campaign, path.name)).read();
-  return without_data ? path_without_data(path.options) : new_path(path.options);
+  if (!without_data) return new_path(path.options);
+  auto planned = path_without_data(path.options);
+  check_rotary_width(planned.model);
+  return planned;
 }
 
 // The options of a branch that change its steps' tokens are its root's: arms change them for all of

@@ -143,6 +143,7 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
     log::info("{}", log::folded(line));
   }
   for (const auto& line : describe_rates(specification, path)) log::info("{}", line);
+  if (const auto line = describe_positions(path); !line.empty()) log::info("{}", line);
   if (const auto line = describe_minimum(path, given); !line.empty()) log::info("{}", line);
 }
 

@@ -99,7 +99,7 @@ ModelOption fixed(const char* name, const char* help, AllowedValues allowed = {}
 }
 
 ModelOption without_name_in_megatron(ModelOption option) {
-  option.spec.megatron = "-";
+  option.spec.megatron.assign(1, '-');
   return option;
 }
 
@@ -119,21 +119,15 @@ ModelOption standing_for_others(const char* name, OptionKind kind, std::string h
            .megatron = megatron}};
 }
 
-std::vector<ModelOption> table() {
-  using C = GptConfig;
-  const auto size = [] { return between(1, largest_model_size); };
-  const auto probability = [] {
-    return numbers("0 <= p < 1", [](double p) { return p >= 0 && p < 1; });
-  };
-  const auto part = [] {
-    return numbers("above 0 and up to 1", [](double p) { return p > 0 && p <= 1; });
-  };
-  const auto epsilon = [] {
-    return numbers("above 0 (and finite) in fp32", [](double e) {
-      const auto rounded = static_cast<float>(e);
-      return rounded > 0 && rounded <= std::numeric_limits<float>::max();
-    });
-  };
+using C = GptConfig;
+
+AllowedValues size() { return between(1, largest_model_size); }
+
+AllowedValues probability() {
+  return numbers("0 <= p < 1", [](double p) { return p >= 0 && p < 1; });
+}
+
+std::vector<ModelOption> shape_options() {
   return {
       standing_for_others("preset", OptionKind::text,
                           fmt::format("a published shape: {}", fmt::join(preset_names(), ", ")),
@@ -150,20 +144,59 @@ std::vector<ModelOption> table() {
           size()),
       fixed<&C::vocabulary>("vocab-size", "tokens are below this (the data's vocabulary)",
                             at_least(1)),
-      fixed<&C::max_positions>("max-position-embeddings", "learned positions (seq-length)",
-                               between(0, std::numeric_limits<int32_t>::max())),
+  };
+}
+
+std::vector<ModelOption> position_options() {
+  const auto part = numbers("above 0 and up to 1", [](double p) { return p > 0 && p <= 1; });
+  const auto factor = numbers("1 or more", [](double f) { return f >= 1; });
+  constexpr int32_t most = std::numeric_limits<int32_t>::max();
+  return {
+      fixed<&C::max_positions>(
+          "max-position-embeddings",
+          "learned positions; of rope, what the model is made for; 0: unknown (seq-length)",
+          between(0, most)),
       fixed<&C::positions>("position-embedding-type",
                            "learned_absolute or rope (learned_absolute)"),
       fixed<&C::rotary_base>("rotary-base", "base of the rotary frequencies (10000)", above(1)),
-      fixed<&C::rotary_percent>("rotary-percent", "part of each head that is rotated (1)", part()),
+      fixed<&C::rotary_percent>("rotary-percent", "part of each head that is rotated (1)", part),
+      fixed<&C::rope_scaling>("use-rope-scaling",
+                              "rotary frequencies scaled as in Llama 3.1, by wavelength"),
+      fixed<&C::rope_factor>("rope-scaling-factor", "low frequencies are divided by this (8)",
+                             factor),
+      without_name_in_megatron(
+          fixed<&C::rope_low_frequency>("rope-scaling-low-freq-factor",
+                                        "wavelengths above the original positions divided by this "
+                                        "are low frequencies (1)",
+                                        above(0))),
+      without_name_in_megatron(fixed<&C::rope_high_frequency>(
+          "rope-scaling-high-freq-factor",
+          "those below the original positions divided by this stay as they are (4)", above(0))),
+      without_name_in_megatron(fixed<&C::rope_original_positions>(
+          "rope-scaling-original-max-position-embeddings", "positions before the scaling (8192)",
+          between(1, most))),
+  };
+}
+
+std::vector<ModelOption> layer_options() {
+  const auto epsilon = numbers("above 0 (and finite) in fp32", [](double e) {
+    const auto rounded = static_cast<float>(e);
+    return rounded > 0 && rounded <= std::numeric_limits<float>::max();
+  });
+  return {
       fixed<&C::norm>("normalization", "LayerNorm or RMSNorm (LayerNorm)"),
-      fixed<&C::norm_epsilon>("norm-epsilon", "epsilon of the norms (1e-5)", epsilon()),
+      fixed<&C::norm_epsilon>("norm-epsilon", "epsilon of the norms (1e-5)", epsilon),
       without_name_in_megatron(
           fixed<&C::activation>("activation", "gelu-tanh, gelu-erf or swiglu (gelu-tanh)")),
       standing_for_others("swiglu", OptionKind::flag, "the same as --activation swiglu", {}, ""),
       without_name_in_megatron(fixed<&C::parallel_residual>(
           "parallel-residual", "attention and MLP both read the block's input")),
       fixed<&C::linear_bias, false>("disable-bias-linear", "projections without biases"),
+      fixed<&C::qkv_bias>("add-qkv-bias", "with disable-bias-linear: biases of q, k, v alone"),
+      without_name_in_megatron(fixed<&C::attention_output_bias>(
+          "add-attention-output-bias", "with disable-bias-linear: of attention's output")),
+      without_name_in_megatron(
+          fixed<&C::mlp_bias>("add-mlp-bias", "with disable-bias-linear: of the MLP's matrices")),
       fixed<&C::tied_output, false>("untie-embeddings-and-output-weights",
                                     "an output layer of its own"),
       fixed<&C::init_deviation>("init-method-std", "deviation of the initial weights (0.02)",
@@ -173,6 +206,14 @@ std::vector<ModelOption> table() {
       free_in_branches(fixed<&C::attention_dropout>("attention-dropout",
                                                     "of the attention weights (0)", probability())),
   };
+}
+
+std::vector<ModelOption> table() {
+  std::vector<ModelOption> all = shape_options();
+  for (const auto& more : {position_options(), layer_options()}) {
+    all.insert(all.end(), more.begin(), more.end());
+  }
+  return all;
 }
 
 }  // namespace

@@ -27,10 +27,11 @@ PathSpecification continue_path(const RunFolder& run, const Settings& given, boo
     if (!whole) throw;
   }
   if (whole) {
-    auto asked = new_path(given);
+    auto asked = path_as_asked(given);
     const auto differs = difference(before, asked);
     is_new = !differs.empty();
     if (is_new) {
+      check_rotary_width(asked.model);
       log::warning("'{}' has no step yet and is made anew: {}", run.folder().string(), differs);
       return asked;
     }
@@ -66,7 +67,9 @@ ObtainedPath obtain_path(const RunFolder& run, const Settings& given, Communicat
     const auto path = is_new ? begin_path(run, given) : continue_path(run, given, is_new);
     if (is_new) {
       for (const auto& line : rounded_sizes(path.model, given)) log::info("model: {}", line);
-      if (const auto line = describe_minimum(path, given); !line.empty()) log::info("{}", line);
+      for (const auto& line : {describe_positions(path), describe_minimum(path, given)}) {
+        if (!line.empty()) log::info("{}", line);
+      }
     }
     text = path.to_json();
   });

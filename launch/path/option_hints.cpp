@@ -98,12 +98,10 @@ constexpr OptionAnswer of_megatron[] = {
     {" squared-relu quick-geglu glu-linear-offset activation-func-clamp-value ",
      "--activation has gelu-tanh, gelu-erf and swiglu"},
     {" layernorm-epsilon ", "give --norm-epsilon"},
-    {" add-qkv-bias add-bias-linear ",
-     "all projections have biases unless --disable-bias-linear is given; those of q, k and v alone "
-     "are not there yet"},
+    {" add-bias-linear ", "all projections have biases unless --disable-bias-linear is given"},
     {" init-method-xavier-uniform embedding-init-method-std ",
      "initial weights are normal: give --init-method-std"},
-    {" apply-layernorm-1p rotary-interleaved use-rope-scaling rope-scaling-factor rope-type "
+    {" apply-layernorm-1p rotary-interleaved rope-type "
      "rotary-seq-len-interpolation-factor rotary-scaling-factor yarn-* qk-layernorm "
      "window-size window-attn-skip-freq softmax-type multi-latent-attention mtp-* "
      "sft rl-* grpo-* yaml-cfg standalone-embedding-stage "

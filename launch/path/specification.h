@@ -113,6 +113,10 @@ struct PathSpecification {
 // A new path from the options given. Opens the data sets; throws Error for everything that can be
 // known to be wrong before a rank starts.
 PathSpecification new_path(const Settings& given);
+// The same for a comparison with a path that is there: what only new paths are refused for passes.
+PathSpecification path_as_asked(const Settings& given);
+// Refuses a rotary width that would be rounded; older paths may have one.
+void check_rotary_width(const GptConfig& model);
 
 // The first option that a new path needs and that was not given; empty: none.
 std::string missing_for_new_path(const Settings& given);
@@ -130,6 +134,10 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
 // Where a path that is there differs from one that was asked for, for an error message; empty when
 // it is the same. Data may have moved, and stages behind the last fork point are later extensions.
 std::string difference(const PathSpecification& there, const PathSpecification& asked);
+
+// For a log: that samples are longer than what a model of rotary positions was made for; else
+// empty.
+std::string describe_positions(const PathSpecification& path);
 
 // For a log: what becomes of a --min-lr that a path of a constant rate is given; else empty.
 std::string describe_minimum(const PathSpecification& path, const Settings& given);

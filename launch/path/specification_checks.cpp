@@ -1,5 +1,8 @@
 #include "launch/path/specification_checks.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "core/error.h"
 
 namespace switchyard {
@@ -26,6 +29,38 @@ void check_precision(const Settings& s) {
   check(initial >= least && initial <= 0x1p100, "path",
         "--initial-loss-scale {} --min-loss-scale {}; 0 < min <= initial <= 2^100 is allowed",
         s.text("initial-loss-scale"), s.text("min-loss-scale"));
+}
+
+namespace {
+
+// The least part of a head that rotates this many of its channels.
+double rotary_percent_of(int64_t rotated, int64_t head_dim) {
+  double percent = static_cast<double>(rotated) / static_cast<double>(head_dim);
+  while (percent * static_cast<double>(head_dim) < static_cast<double>(rotated)) {
+    percent = std::nextafter(percent, 2.0);
+  }
+  return percent;
+}
+
+}  // namespace
+
+void check_rotary_width(const GptConfig& m) {
+  if (m.positions != Positions::rotary) return;
+  const double asked = static_cast<double>(m.head_dim) * m.rotary_percent;
+  const int64_t below = m.rotary_dim(), above = below + 2;
+  if (std::abs(asked - static_cast<double>(below)) < 1e-9 * asked) return;
+  std::string allowed = canonical_real(rotary_percent_of(below, m.head_dim));
+  if (above <= m.head_dim) {
+    allowed += fmt::format(" ({} channels) or {}", below,
+                           canonical_real(rotary_percent_of(above, m.head_dim)));
+  }
+  fail(
+      "path",
+      "--rotary-percent {} of heads of {} channels (--kv-channels, or --hidden-size {} / "
+      "--num-attention-heads {}) is {:.6g}, no even whole number; the nearest that are allowed: {} "
+      "({} channels)",
+      canonical_real(m.rotary_percent), m.head_dim, m.hidden, m.heads, asked, allowed,
+      above <= m.head_dim ? above : below);
 }
 
 void check_positions(const PathSpecification& path) {

@@ -231,6 +231,10 @@ void take_first_format(const Json& j, PathSpecification& path) {
 void take_format(const Json& j, PathSpecification& path) {
   path.settings = all_options_from(j.at("options"));
   path.model = config_of(path.settings);
+  const Settings model = settings_of(path.model);
+  for (const auto& [name, values] : model.all()) {  // older files lack what is younger
+    if (!path.settings.has(name)) path.settings.set_text(name, values.front());
+  }
   path.schedule = schedule_from(j.at("schedule"), base_schedule(path.settings));
   if (path.settings.has("split")) path.split = Split::parse(path.settings.text("split"));
 }

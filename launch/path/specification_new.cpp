@@ -82,6 +82,29 @@ PathSpecification begin_path(const Settings& given) {
   return path;
 }
 
+// What is given and would change nothing is refused.
+void check_effects(const GptConfig& model, const Settings& given) {
+  const auto check_given = [&](const char* name, bool has_effect, const char* without,
+                               const char* with) {
+    check(has_effect || !given.has(name) || given.text(name) == "false", "path",
+          "--{} {} {}; it is allowed with {}", name, given.has(name) ? given.text(name) : "",
+          without, with);
+  };
+  for (const char* name : {"rotary-base", "rotary-percent"}) {
+    check_given(name, model.positions == Positions::rotary, "with learned positions",
+                "--position-embedding-type rope");
+  }
+  for (const char* name :
+       {"rope-scaling-factor", "rope-scaling-low-freq-factor", "rope-scaling-high-freq-factor",
+        "rope-scaling-original-max-position-embeddings"}) {
+    check_given(name, model.rope_scaling, "without scaled frequencies", "--use-rope-scaling");
+  }
+  for (const char* name : {"add-qkv-bias", "add-attention-output-bias", "add-mlp-bias"}) {
+    check_given(name, !model.linear_bias, "where all projections have biases",
+                "--disable-bias-linear");
+  }
+}
+
 // The model and the schedule, for data of this vocabulary.
 void finish_path(PathSpecification& path, const Settings& given, int64_t vocabulary) {
   Settings with_positions = given;
@@ -89,11 +112,7 @@ void finish_path(PathSpecification& path, const Settings& given, int64_t vocabul
     with_positions.set_text("max-position-embeddings", path.settings.text("seq-length"));
   }
   adopt_model(path, resolve_model(with_positions, vocabulary));
-  for (const char* name : {"rotary-base", "rotary-percent"}) {
-    check(!given.has(name) || path.model.positions == Positions::rotary, "path",
-          "--{} {} with learned positions; it is allowed with --position-embedding-type rope", name,
-          given.has(name) ? given.text(name) : "");
-  }
+  check_effects(path.model, given);
   check_positions(path);
   check(!given.has("max-position-embeddings") ||
             given.integer("max-position-embeddings") >= path.sequence_length(),
@@ -110,7 +129,7 @@ void finish_path(PathSpecification& path, const Settings& given, int64_t vocabul
 
 }  // namespace
 
-PathSpecification new_path(const Settings& given) {
+PathSpecification path_as_asked(const Settings& given) {
   check(given.has("data-path"), "path",
         "this path does not exist; a new one needs --data-path (is the name right?)");
   PathSpecification path = begin_path(given);
@@ -121,6 +140,24 @@ PathSpecification new_path(const Settings& given) {
   path.tokenizer = data.info().tokenizer;
   finish_path(path, given, data.info().vocabulary);
   return path;
+}
+
+PathSpecification new_path(const Settings& given) {
+  PathSpecification path = path_as_asked(given);
+  check_rotary_width(path.model);
+  return path;
+}
+
+std::string describe_positions(const PathSpecification& path) {
+  const GptConfig& m = path.model;
+  if (m.positions == Positions::learned || m.max_positions == 0 ||
+      path.sequence_length() <= m.max_positions) {
+    return "";
+  }
+  return fmt::format(
+      "--seq-length {} is longer than the {} positions (--max-position-embeddings) that the model "
+      "was made for",
+      path.sequence_length(), m.max_positions);
 }
 
 std::string describe_minimum(const PathSpecification& path, const Settings& given) {

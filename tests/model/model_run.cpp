@@ -266,6 +266,30 @@ GptConfig tiny_llama(double dropout) {
   return c.completed();
 }
 
+GptConfig tiny_qwen2(double dropout) {
+  GptConfig c = tiny_llama(dropout);
+  c.qkv_bias = true;
+  return c;
+}
+
+// Of its four frequencies the first stays, the second is interpolated, the others are divided.
+GptConfig tiny_llama3(double dropout) {
+  GptConfig c = tiny_llama(dropout);
+  c.rope_scaling = true;
+  c.rope_factor = 4;
+  c.rope_low_frequency = 0.5;
+  c.rope_original_positions = 64;
+  c.qkv_bias = c.attention_output_bias = true;
+  c.tied_output = true;
+  return c;
+}
+
+GptConfig tiny_biased_mlp(double dropout) {
+  GptConfig c = tiny_llama(dropout);
+  c.mlp_bias = true;
+  return c;
+}
+
 GptConfig tiny_neox(double dropout) {
   GptConfig c = tiny(dropout);
   c.positions = Positions::rotary;

@@ -9,9 +9,14 @@
 
 namespace switchyard::test {
 
-// Tiny models of the three families, with every dropout at `dropout`.
+// Tiny models of the families, with every dropout at `dropout`. Of Llama's kind: Qwen2 has biases
+// of q, k, v; Llama 3 scaled frequencies, here with biases of attention alone; the fourth has
+// biases of the MLP alone.
 GptConfig tiny_gpt2(double dropout);
 GptConfig tiny_llama(double dropout);
+GptConfig tiny_qwen2(double dropout);
+GptConfig tiny_llama3(double dropout);
+GptConfig tiny_biased_mlp(double dropout);
 GptConfig tiny_neox(double dropout);
 
 // What is computed: `microbatches` of `samples` each, dealt to the data-parallel ranks in turn.

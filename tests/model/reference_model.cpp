@@ -89,15 +89,27 @@ ReferenceModel::Matrix ReferenceModel::linear(const Matrix& x, const std::string
   return y;
 }
 
+// Llama 3.1's scaling by the wavelength, as its authors wrote it.
+double ReferenceModel::frequency(int64_t channel) const {
+  const double exponent = -2 * static_cast<double>(channel) / static_cast<double>(c_.rotary_dim());
+  const double plain = std::pow(c_.rotary_base, exponent);
+  if (!c_.rope_scaling) return plain;
+  const double wavelength = 2 * std::numbers::pi / plain;
+  const auto original = static_cast<double>(c_.rope_original_positions);
+  if (wavelength < original / c_.rope_high_frequency) return plain;
+  if (wavelength > original / c_.rope_low_frequency) return plain / c_.rope_factor;
+  const double smooth = (original / wavelength - c_.rope_low_frequency) /
+                        (c_.rope_high_frequency - c_.rope_low_frequency);
+  return (1 - smooth) * plain / c_.rope_factor + smooth * plain;
+}
+
 void ReferenceModel::rotate(Matrix& x, int64_t heads) const {
   if (c_.positions != Positions::rotary) return;
   const int64_t half = c_.rotary_dim() / 2;
   for (int64_t r = 0; r < rows_; ++r) {
     for (int64_t h = 0; h < heads; ++h) {
       for (int64_t i = 0; i < half; ++i) {
-        const double exponent = -static_cast<double>(i) / static_cast<double>(half);
-        const double angle =
-            static_cast<double>(r % b_.length) * std::pow(c_.rotary_base, exponent);
+        const double angle = static_cast<double>(r % b_.length) * frequency(i);
         double& first = x[at((r * heads + h) * c_.head_dim + i)];
         double& second = x[at((r * heads + h) * c_.head_dim + i + half)];
         const double a = first, b = second;

@@ -35,6 +35,7 @@ class ReferenceModel {
   Matrix embedding() const;
   Matrix norm(const Matrix& h, const std::string& name) const;
   Matrix linear(const Matrix& x, const std::string& name, int64_t out) const;
+  double frequency(int64_t channel) const;
   void rotate(Matrix& x, int64_t heads) const;
   Matrix attention(const Matrix& y, const std::string& prefix) const;
   Matrix mlp(const Matrix& y, const std::string& prefix) const;

@@ -82,11 +82,14 @@ std::string name_of_case(const testing::TestParamInfo<Generation::ParamType>& in
   const auto& [config, device] = instance.param;
   const char* style = config.positions == Positions::learned ? "gpt2"
                       : config.parallel_residual             ? "neox"
+                      : config.rope_scaling                  ? "llama3"
+                      : config.qkv_bias                      ? "qwen2"
                                                              : "llama";
   return fmt::format("{}_{}", style, name_of(device));
 }
 INSTANTIATE_TEST_SUITE_P(Styles, Generation,
                          testing::Combine(testing::Values(tiny_gpt2(0.1), tiny_llama(0),
+                                                          tiny_qwen2(0), tiny_llama3(0),
                                                           tiny_neox(0)),
                                           testing::ValuesIn(devices())),
                          name_of_case);

@@ -14,7 +14,9 @@ struct Style {
   const char* name;
   GptConfig (*config)(double dropout);
 };
-const Style styles[] = {{"gpt2", tiny_gpt2}, {"llama", tiny_llama}, {"neox", tiny_neox}};
+const Style styles[] = {
+    {"gpt2", tiny_gpt2},     {"llama", tiny_llama},           {"qwen2", tiny_qwen2},
+    {"llama3", tiny_llama3}, {"biased_mlp", tiny_biased_mlp}, {"neox", tiny_neox}};
 
 class ModelGradients : public testing::TestWithParam<std::tuple<Style, double, Device>> {
  protected:

@@ -25,11 +25,33 @@ std::vector<Parameter> whole_model(const GptConfig& config) {
 }
 
 TEST(Parameters, CoverTheModelOnce) {
-  for (const GptConfig& config : {tiny_gpt2(0), tiny_llama(0), tiny_neox(0), preset("llama-1b")}) {
+  for (const GptConfig& config :
+       {tiny_gpt2(0), tiny_llama(0), tiny_neox(0), preset("llama-1b"), tiny_qwen2(0),
+        tiny_llama3(0), tiny_biased_mlp(0), preset("qwen2-0.5b")}) {
     int64_t elements = 0;
     for (const Parameter& p : whole_model(config)) elements += p.global.elements();
     EXPECT_EQ(elements, config.parameters());
   }
+}
+
+std::vector<std::string> biases_of_a_layer(const GptConfig& config) {
+  std::vector<std::string> names;
+  for (const Parameter& p : whole_model(config)) {
+    if (p.layer == 1 && p.name.ends_with(".bias")) names.push_back(p.name.substr(9));
+  }
+  return names;
+}
+
+TEST(Parameters, HaveTheBiasesThatWereAskedFor) {
+  using testing::ElementsAre;
+  EXPECT_THAT(biases_of_a_layer(tiny_llama(0)), ElementsAre());
+  EXPECT_THAT(biases_of_a_layer(tiny_qwen2(0)),
+              ElementsAre("attention.q.bias", "attention.k.bias", "attention.v.bias"));
+  EXPECT_THAT(biases_of_a_layer(tiny_llama3(0)),
+              ElementsAre("attention.q.bias", "attention.k.bias", "attention.v.bias",
+                          "attention.output.bias"));
+  EXPECT_THAT(biases_of_a_layer(tiny_biased_mlp(0)),
+              ElementsAre("mlp.gate.bias", "mlp.up.bias", "mlp.down.bias"));
 }
 
 void expect_tiled(const GptConfig& config, int ranks) {
@@ -51,16 +73,20 @@ TEST(Parameters, OfAllRanksTileEachTensor) {
   expect_tiled(tiny_gpt2(0), 2);
   expect_tiled(tiny_llama(0), 2);
   expect_tiled(tiny_llama(0), 4);  // 2 query groups
+  expect_tiled(tiny_qwen2(0), 4);
 }
 
 // Of 2 groups on 4 ranks each is held by the two ranks whose query heads read it.
 TEST(Parameters, RanksOfAGroupsQueriesShareItsKeys) {
   for (int tp = 0; tp < 4; ++tp) {
     const auto all =
-        make_parameters(tiny_llama(0), {.tp = 4}, tp, {.first_layer = 0, .last_layer = 3});
+        make_parameters(tiny_qwen2(0), {.tp = 4}, tp, {.first_layer = 0, .last_layer = 3});
     const Parameter& k = named(all, "layers.1.attention.k.weight");
     EXPECT_EQ(k.replicas, 2);
     EXPECT_EQ(k.box, (Box{.offset = {tp / 2 * 8, 0}, .extent = {8, 32}}));
+    const Parameter& bias = named(all, "layers.1.attention.k.bias");
+    EXPECT_EQ(bias.replicas, 2);
+    EXPECT_EQ(bias.box, (Box{.offset = {tp / 2 * 8}, .extent = {8}}));
     EXPECT_EQ(named(all, "layers.1.attention.q.weight").replicas, 1);
     EXPECT_EQ(named(all, "layers.1.attention.norm.weight").replicas, 4);
   }

@@ -25,7 +25,8 @@ GptConfig without_biases(GptConfig config) {
 // residual. Of 4 heads and 2 key/value heads, tp 4 holds each of the latter twice.
 TEST(StatedProducts, AreRunInEveryFamilyAndLayout) {
   for (const GptConfig& config :
-       {tiny_gpt2(0.1), without_biases(tiny_gpt2(0)), tiny_llama(0), tiny_neox(0)}) {
+       {tiny_gpt2(0.1), without_biases(tiny_gpt2(0)), tiny_llama(0), tiny_neox(0), tiny_qwen2(0),
+        tiny_llama3(0), tiny_biased_mlp(0)}) {
     for (const Layout& layout : {Layout{}, Layout{.tp = 2}, Layout{.tp = 4}, Layout{.pp = 2},
                                  Layout{.dp = 2}, Layout{.tp = 2, .pp = 3}}) {
       SCOPED_TRACE(layout.to_string());

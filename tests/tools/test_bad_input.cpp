@@ -78,21 +78,26 @@ TEST_F(BadInput, ModelsThatDoNotExist) {
               {"--ffn-hidden-size 0 (8/3 of --hidden-size 16, down to a multiple of 64)"});
   refuse_with("--position-embedding-type rope --rotary-percent 0.3",
               {"--rotary-percent 0.3", "--hidden-size 16 / --num-attention-heads 4", "at least 2"});
+  refuse_with("--position-embedding-type rope --rotary-percent 0.75",
+              {"--rotary-percent 0.75", "is 3, no even whole number", "0.5 (2 channels) or 1 (4"});
+  refuse_with("--add-qkv-bias", {"--add-qkv-bias", "--disable-bias-linear"});
+  refuse_with("--use-rope-scaling", {"--use-rope-scaling", "--position-embedding-type rope"});
+  refuse_with("--rope-scaling-factor 8", {"--rope-scaling-factor 8", "--use-rope-scaling"});
+  refuse_with("--position-embedding-type rope --use-rope-scaling --rope-scaling-low-freq-factor 5",
+              {"--rope-scaling-low-freq-factor 5 with --rope-scaling-high-freq-factor 4",
+               "0 < low < high"});
+  refuse("rope-scaling-factor", "0.5", {"--rope-scaling-factor 0.5", "1 or more"});
   refuse("preset", "gpt5", {"--preset gpt5;", "gpt2-124m"});
   refuse("vocab-size", "5", {"vocabulary of 5", "257"});
 }
 
 // What is filled in or rounded is said when a path is made, and then no more.
 TEST_F(BadInput, RoundedSizesOfANewModelAreSaid) {
-  const std::string line =
-      folder.train("new", {{"hidden-size", "120"}},
-                   "--swiglu --position-embedding-type rope --rotary-percent 0.3");
+  const std::string line = folder.train("new", {{"hidden-size", "120"}}, "--swiglu");
   const std::string said = run(words(line)).err;
   EXPECT_THAT(said,
               testing::HasSubstr(
                   "--ffn-hidden-size 320 (8/3 of --hidden-size 120, down to a multiple of 64)"));
-  EXPECT_THAT(said, testing::HasSubstr("8 of a head's 30 channels are rotated (--rotary-percent "
-                                       "0.3 is 9, down to an even number)"));
   EXPECT_THAT(run(words(line)).err, testing::Not(testing::HasSubstr("a multiple of 64")));
   EXPECT_THAT(run_well("plan --num-layers 1 --vocab-size 9 --seq-length 8 --num-attention-heads 4 "
                        "--hidden-size 120 --swiglu"),

@@ -16,6 +16,9 @@ constexpr int steps = 100;
 const std::string llama =
     "--num-query-groups 2 --untie-embeddings-and-output-weights --swiglu "
     "--position-embedding-type rope --normalization RMSNorm --disable-bias-linear";
+const std::string qwen2 = llama +
+                          " --add-qkv-bias --use-rope-scaling --rope-scaling-factor 4 "
+                          "--rope-scaling-original-max-position-embeddings 32";
 const std::string neox =
     "--parallel-residual --untie-embeddings-and-output-weights --activation gelu-erf "
     "--position-embedding-type rope --rotary-percent 0.25";
@@ -62,6 +65,8 @@ TEST_F(Layouts, agree_on_llamas) { compare(llama, 4, {{.tp = 2, .pp = 2}, {.dp =
 
 // 4 query heads over 2 groups. Further layouts are test_shared_keys'.
 TEST_F(Layouts, agree_where_ranks_share_keys_and_values) { compare(llama, 4, {{.tp = 4}}); }
+
+TEST_F(Layouts, agree_where_ranks_share_biases_of_keys) { compare(qwen2, 4, {{.tp = 4}}); }
 
 TEST_F(Layouts, agree_on_neox) { compare(neox, 4, {{.tp = 2, .dp = 2}, {.tp = 2, .pp = 4}}); }
 

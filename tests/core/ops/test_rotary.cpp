@@ -36,7 +36,7 @@ class RotaryTest : public OpTest {
  protected:
   Tensor table(int64_t positions, int64_t rotary_dim) {
     const Tensor t = bench.zeros({positions, rotary_dim / 2, 2}, DType::f32);
-    rotary_table(t, rotary_dim, base);
+    rotary_table(t, rotary_frequencies(rotary_dim, base));
     return t;
   }
 };
@@ -158,9 +158,74 @@ TEST_P(RotaryTest, ErrorsNameWhatWasGiven) {
   }
   expect_error([&] { rotary(c, x, wide, inside, false); }, "rotates 10 channels");
   expect_error([&] { rotary(c, x, angles, three, false); }, "positions has shape [3]");
-  expect_error([&] { rotary_table(angles, 7, base); }, "rotary_dim 7");
-  expect_error([&] { rotary_table(angles, 6, base); }, "[4, 3, 2] is allowed");
-  expect_error([&] { rotary_table(angles, 8, 0); }, "base 0");
+  expect_error([&] { rotary_table(angles, rotary_frequencies(6, base)); }, "[4, 3, 2] is allowed");
+}
+
+// _compute_llama3_parameters of transformers 5.24.0 (fp32), with the head_dim, rope_theta and
+// rope_scaling named here.
+TEST(RotaryFrequencies, AreScaledAsInLlama3) {
+  const std::vector<double> llama_3_2_1b = {// 64, 500000; factor 32, 1, 4, 8192
+                                            1,
+                                            0.663601279,
+                                            0.440366626,
+                                            0.292227834,
+                                            0.193922758,
+                                            0.128687382,
+                                            0.0853971019,
+                                            0.0566696189,
+                                            0.0376060307,
+                                            0.0249554086,
+                                            0.0165604409,
+                                            0.0109895291,
+                                            0.00729266508,
+                                            0.00483942125,
+                                            0.00321144611,
+                                            0.00129054801,
+                                            0.000429556705,
+                                            9.70828623e-05,
+                                            1.94616387e-05,
+                                            1.29147675e-05,
+                                            8.57025589e-06,
+                                            5.68723226e-06,
+                                            3.77405445e-06,
+                                            2.50446715e-06,
+                                            1.66196742e-06,
+                                            1.10288363e-06,
+                                            7.31874934e-07,
+                                            4.85673127e-07,
+                                            3.22293289e-07,
+                                            2.1387423e-07,
+                                            1.41927202e-07,
+                                            9.41830649e-08};
+  const std::vector<double> other = {// 20, 10000; factor 8, 1.5, 6, 64
+                                     1,
+                                     0.247551918,
+                                     0.023335401,
+                                     0.00788696576,
+                                     0.0031398579,
+                                     0.00124999997,
+                                     0.000497633824,
+                                     0.000198111666,
+                                     7.88696634e-05,
+                                     3.13985875e-05};
+  const auto expect_equal = [](const std::vector<double>& ours, const std::vector<double>& theirs) {
+    ASSERT_EQ(ours.size(), theirs.size());
+    for (size_t i = 0; i < ours.size(); ++i) EXPECT_NEAR(ours[i] / theirs[i], 1, 2e-6) << i;
+  };
+  expect_equal(rotary_frequencies(64, 500000, RotaryScaling{.factor = 32}), llama_3_2_1b);
+  expect_equal(
+      rotary_frequencies(
+          20, base,
+          RotaryScaling{
+              .factor = 8, .low_frequency = 1.5, .high_frequency = 6, .original_positions = 64}),
+      other);
+}
+
+TEST(RotaryFrequencies, ErrorsNameWhatWasGiven) {
+  expect_error([&] { rotary_frequencies(7, base); }, "rotary_dim 7");
+  expect_error([&] { rotary_frequencies(8, 0); }, "base 0");
+  expect_error([&] { rotary_frequencies(8, base, RotaryScaling{.factor = 0.5}); }, "by 0.5");
+  expect_error([&] { rotary_frequencies(8, base, RotaryScaling{.low_frequency = 4}); }, "low 4");
 }
 
 INSTANTIATE_TEST_SUITE_P(All, RotaryTest, testing::ValuesIn(cases()), case_name);

@@ -274,10 +274,5 @@ TEST_F(SpecificationTest, SourcesArePathsOrPairs) {
               AllOf(HasSubstr("--valid-data-path A B"), Not(HasSubstr("--data-path A"))));
 }
 
-TEST(ModelSettings, EveryPresetSurvives) {
-  for (const auto& name : preset_names())
-    EXPECT_EQ(config_of(settings_of(preset(name))), preset(name)) << name;
-}
-
 }  // namespace
 }  // namespace switchyard

@@ -124,6 +124,27 @@ TEST_F(SpecificationTest, EpsilonIsWrittenAsGiven) {
               AllOf(HasSubstr("1.24e-06"), HasSubstr(in_fp32)));
 }
 
+// A path of a preset that an older version wrote, without the options that came later, is none of
+// another value: the preset may be given again.
+TEST_F(SpecificationTest, OptionsThatCameLaterHaveTheirUsualValues) {
+  const auto options = given(
+      {"--preset", "llama-tiny", "--global-batch-size", "8", "--lr", "1e-3", "--data-path", old_});
+  const auto path = new_path(options);
+  auto text = nlohmann::ordered_json::parse(path.to_json());
+  for (const char* name :
+       {"use-rope-scaling", "rope-scaling-factor", "rope-scaling-low-freq-factor",
+        "rope-scaling-high-freq-factor", "rope-scaling-original-max-position-embeddings",
+        "add-qkv-bias", "add-attention-output-bias", "add-mlp-bias"}) {
+    text["options"].erase(name);
+  }
+  auto old = PathSpecification::from_json(text.dump(), "test");
+  EXPECT_EQ(old.model, path.model);
+  EXPECT_NO_THROW(check_against(old, options));
+  EXPECT_THAT(error_of([&] { check_against(old, given({"--add-qkv-bias"})); }),
+              HasSubstr("--add-qkv-bias true, but the path was made with false"));
+  EXPECT_EQ(difference(old, path), "");
+}
+
 // As such a path.json was written before seeds were: its own seed for all its data.
 TEST_F(SpecificationTest, AnOldBranchReadsByItsOwnSeed) {
   auto text =
