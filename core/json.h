@@ -12,6 +12,9 @@ using Json = nlohmann::ordered_json;
 
 // Throws nlohmann::json::parse_error for a text that is no JSON.
 Json parse_json(std::string_view text);
+// The same for files of others; throws Error, which begins with `where`, for a text that is no
+// JSON, a name twice in one object or more than 64 levels.
+Json parse_foreign_json(std::string_view text, std::string_view where);
 // is_discarded() for a text that is none.
 Json parse_json_or_discard(std::string_view text);
 

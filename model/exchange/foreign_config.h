@@ -25,4 +25,7 @@ std::string write_foreign_config(const GptConfig& config, Architecture architect
                                  const std::string& original = "",
                                  std::optional<int64_t> end_of_document = {});
 
+// What that config.json cannot say, for a log: dropout of the hidden states, of a Llama.
+std::vector<std::string> left_out_of_config(const GptConfig& config, Architecture architecture);
+
 }  // namespace switchyard
