@@ -11,6 +11,7 @@
 #include "launch/engine/score.h"
 #include "launch/engine/world.h"
 #include "launch/path/evaluation_sets.h"
+#include "launch/path/fork_point.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/run_settings.h"
 #include "launch/path/specification_checks.h"
@@ -25,8 +26,12 @@ namespace {
 std::unique_ptr<CheckpointReader> open_checkpoint(const RunReference& reference,
                                                   const PathSpecification& path,
                                                   Communicator& world) {
-  if (reference.step == 0 && path.kind == "path" && path.start_step() == 0) return nullptr;
-  const auto entry = RunFolder(reference.folder).checkpoint(reference.step);
+  const RunFolder run(reference.folder);
+  const bool is_begin = reference.step == 0 && path.kind == "path";
+  if (is_begin && path.has_random_start()) return nullptr;
+  const auto entry = is_begin && path.begins_with_weights()
+                         ? find_fork_point(run, path.lineage.back()).entry
+                         : run.checkpoint(reference.step);
   auto reader = std::make_unique<CheckpointReader>(entry.folder);
   verify_with_progress(*reader, world.rank(), world.size());
   return reader;
@@ -106,6 +111,7 @@ Evaluation evaluate(const std::string& run, const std::vector<std::string>& data
   begin_work();
   const Score all = score_windows(*model, *data);
   Evaluation result = summarize(reader ? reader->info() : CheckpointInfo{}, all, *data);
+  if (reference.step) result.step = *reference.step;  // a path's 0, of published weights
   world.control().agree([&] {
     check(std::isfinite(result.loss), ExitCode::non_finite, "eval",
           "the loss of '{}' at step {} is {}; its weights give no finite score", run, result.step,

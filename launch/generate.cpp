@@ -106,8 +106,10 @@ Generation generate(const GenerationRequest& request,
   const auto reference = parse_run_reference(request.run);
   const RunFolder folder(reference.folder);
   const auto path = folder.read();
-  check(!path.tokenizer.empty(), "generate", "'{}' was trained on sets whose tokenizer is unknown",
-        reference.folder.string());
+  check(!path.tokenizer.empty(), "generate", "{}'{}' {}",
+        path.kind == "imported" ? "the tokenizer of " : "", reference.folder.string(),
+        path.kind == "imported" ? "is unknown: its weights came without one"
+                                : "was trained on sets whose tokenizer is unknown");
   const auto tokenizer = make_tokenizer(path.tokenizer);
   std::vector<int32_t> text = encode(*tokenizer, request.prompt, path.model.vocabulary);
   const CheckpointReader reader(folder.checkpoint(reference.step).folder);

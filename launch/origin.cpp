@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/logging.h"
 #include "data/progress.h"
 #include "launch/path/average_fork.h"
 #include "launch/path/fork_point.h"
+#include "launch/path/pins.h"
 #include "launch/path/resumable.h"
 #include "launch/path/verify.h"
 #include "parallel/comm/control_plane.h"
@@ -15,6 +17,11 @@ namespace switchyard {
 namespace {
 
 [[noreturn]] void refuse_damaged(const Origin& origin, const Error& problem) {
+  if (origin.is_published) {
+    throw Error(fmt::format("{}; this path begins with the weights of step {} of '{}'",
+                            problem.what(), origin.entry.step, origin.folder.folder().string()),
+                problem.code());
+  }
   if (origin.is_parent) {
     throw Error(fmt::format("{}; this branch starts at step {} of '{}'", problem.what(),
                             origin.entry.step, origin.folder.folder().string()),
@@ -35,7 +42,8 @@ Origin origin_at_fork(const RunFolder& branch, const PathSpecification& path) {
   const LineageEntry& fork = path.lineage.back();
   const auto point = find_fork_point(branch, fork);
   Origin origin{point.parent, point.entry, true};
-  origin.is_mean = fork.average.has_value();
+  origin.is_published = fork.imported.has_value();
+  origin.is_mean = fork.average || origin.is_published;
   if (!origin.is_mean) check_resumable(point.parent, point.entry);
   if (const auto member = member_with_moments(fork)) {
     const auto with_moments = find_fork_point(branch, *member);
@@ -56,7 +64,7 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
     check_resumable(run, entry);
     return Origin{run, entry, false};
   }
-  if (path.start_step() == 0) return std::nullopt;
+  if (path.has_random_start()) return std::nullopt;
   return origin_at_fork(run, path);
 }
 
@@ -117,9 +125,24 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine, const SavedAve
   } else if (origin.is_mean) {
     engine.state().start_rest();
   }
-  load_left_out_members(origin.folder, origin.entry.step, averages, mesh, engine);
+  load_left_out_members(origin.folder, origin.step(), averages, mesh, engine);
   engine.gather_after_load();
 }
+
+namespace {
+
+// Moments would be zeros, so that a copy of one's own is not worth its size: what nobody can write
+// to is not pruned either.
+void pin_published(const RunFolder& weights, const LineageEntry& fork, const RunFolder& run) {
+  try {
+    write_pin(weights.folder(), fork.saved_step(), fork.checkpoint, run.folder());
+  } catch (const Error& problem) {
+    log::warning("{}; nothing keeps step {} of '{}', with which '{}' begins", problem.what(),
+                 fork.saved_step(), weights.folder().string(), run.folder().string());
+  }
+}
+
+}  // namespace
 
 bool keeps_fork_point(const RunFolder& run, const PathSpecification& path,
                       const std::optional<Origin>& origin, Communicator& world) {
@@ -128,6 +151,10 @@ bool keeps_fork_point(const RunFolder& run, const PathSpecification& path,
   world.control().agree([&] {
     if (world.rank() != 0) return;
     const auto& fork = path.lineage.back();
+    if (origin->is_published) {
+      pin_published(origin->folder, fork, run);
+      return;
+    }
     bool pinned = pin_fork_point(origin->folder, fork.step, fork.checkpoint, run);
     if (origin->moments) pinned &= pin_moments(run, fork);
     // Steps behind a mean can then be reached from a checkpoint of the branch's own.

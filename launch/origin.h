@@ -15,7 +15,9 @@ struct Origin {
   CheckpointEntry entry;
   bool is_parent = false;                       // a fork point in the folder of the branch's parent
   bool is_mean = false;                         // of an average: weights alone
+  bool is_published = false;                    // as a mean, but step 0 of the branch
   std::optional<CheckpointEntry> moments = {};  // beside a mean; none: fresh ones
+  int64_t step() const { return is_published ? 0 : entry.step; }  // along the lineage
 };
 
 // The fork point of a branch, in its parent's folder, and beside a mean whose moments go with it.

@@ -22,7 +22,8 @@ using Records = std::map<int64_t, StepRecord>;
 ReplayPlan plan_of(const StepRange& range) {
   const RunFolder run(range.run);
   const auto path = run.read();
-  check(path.kind == "path", "replay", "'{}' is an average; it has no steps", range.run);
+  check(path.kind == "path", "replay", "'{}' is {}; it has no steps of its own", range.run,
+        describe_kind(path));
   check(range.first > path.start_step(), "replay",
         "step {}, but '{}' begins behind step {}; earlier steps are its parent's, '{}'",
         range.first, range.run, path.start_step(),
@@ -62,7 +63,7 @@ std::optional<Origin> origin_of(const ReplayPlan& plan) {
   if (!plan.origin_run) return std::nullopt;
   const auto& first = plan.segments.front();
   const bool is_own = plan.origin_run->folder() == RunFolder(first.run).folder();
-  const bool is_mean = !is_own && first.path.lineage.back().average.has_value();
+  const bool is_mean = !is_own && (first.path.lineage.back().average || plan.from_weights);
   if (is_mean) return origin_at_fork(RunFolder(first.run), first.path);
   return Origin{*plan.origin_run, plan.origin, false};
 }

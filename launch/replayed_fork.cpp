@@ -18,6 +18,7 @@ namespace {
 // The checkpoint as every rank finds it.
 void find_origin(ReplayPlan& plan, const RunFolder& run, const ReplayedFrom& from) {
   plan.origin.step = from.step;
+  plan.from_weights = from.imported_step.has_value();
   const auto point = find_replay_origin(run, from);
   if (!point) return;
   plan.origin_run = point->parent;
@@ -67,7 +68,7 @@ void let_go(const RunFolder& run, const ReplayedFrom& from) {
   if (!std::filesystem::exists(file, ignored)) return;
   try {
     const auto point = find_replay_origin(run, from);
-    if (point) remove_pin(point->parent.folder(), from.step, run.folder());
+    if (point) remove_pin(point->parent.folder(), from.saved_step(), run.folder());
   } catch (const Error&) {  // gone, and its pins with it
   }
   std::filesystem::remove(file, ignored);
@@ -157,7 +158,9 @@ bool make_fork_point(const RunFolder& run, PathSpecification& path, const Replay
   std::unique_ptr<StepReplay> steps;
   control.agree([&] { steps = std::make_unique<StepReplay>(plan, settings, mesh.layout); });
   std::optional<Origin> origin;
-  if (plan.origin_run) origin = Origin{*plan.origin_run, plan.origin, true};
+  if (plan.origin_run) {
+    origin = Origin{*plan.origin_run, plan.origin, true, plan.from_weights, plan.from_weights};
+  }
   ReplayJudge judge(plan, steps->conditions(), settings.flag("accept-replay"));
   double loss = 0;
   const auto engine = steps->run(origin, mesh, [&](int64_t step, const StepRecord& made) {

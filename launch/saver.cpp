@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/logging.h"
 #include "launch/average_state.h"
+#include "launch/path/imported.h"
 #include "parallel/comm/control_plane.h"
 
 namespace switchyard {
@@ -12,13 +13,15 @@ namespace switchyard {
 namespace {
 
 std::string lineage_document(const PathSpecification& path) {
-  std::string text = "random start";
+  const bool of_weights = !path.lineage.empty() && path.lineage.front().imported;
+  std::string text = of_weights ? "published weights" : "random start";
   for (const auto& e : path.lineage) {
     const std::string what =
-        e.step == 0  ? fmt::format("weights of seed {}", path.seeds.initial())
-        : e.replayed ? fmt::format("{} samples{}", e.samples, describe_replayed(e))
-                     : fmt::format("checkpoint {}, {} samples", e.checkpoint, e.samples);
-    text += fmt::format("\n{}@{} ({})", e.path, e.step, what);
+        e.imported    ? fmt::format("checkpoint {}, {}", e.checkpoint, describe(*e.imported))
+        : e.step == 0 ? fmt::format("weights of seed {}", path.seeds.initial())
+        : e.replayed  ? fmt::format("{} samples{}", e.samples, describe_replayed(e))
+                      : fmt::format("checkpoint {}, {} samples", e.checkpoint, e.samples);
+    text += fmt::format("\n{}@{} ({})", e.path, e.saved_step(), what);
   }
   return text;
 }

@@ -96,8 +96,9 @@ void report_end(const PathSpecification& path, const Start& start, const Setting
 
 std::string describe_replay(const ReplayPlan& plan) {
   const std::string origin =
-      plan.origin_run ? fmt::format("step {} ({})", plan.begin(), plan.origin.folder.string())
-                      : "the random start";
+      !plan.origin_run    ? "the random start"
+      : plan.from_weights ? fmt::format("published weights ({})", plan.origin.folder.string())
+                          : fmt::format("step {} ({})", plan.begin(), plan.origin.folder.string());
   return fmt::format("makes {} steps of '{}' again, from {} to step {}, and goes on from there",
                      plan.end() - plan.begin(), plan.segments.back().run, origin, plan.end());
 }
@@ -107,7 +108,9 @@ std::string describe_replay(const ReplayPlan& plan) {
 void report_origin(const RunFolder& run, const PathSpecification& path, const Start& start,
                    const std::string& remembered) {
   const std::string from =
-      start.replay   ? describe_replay(*start.replay)
+      start.replay ? describe_replay(*start.replay)
+      : start.origin && start.origin->is_published
+          ? fmt::format("begins with published weights ({})", start.origin->entry.folder.string())
       : start.origin ? fmt::format("goes on from step {} ({})", start.step,
                                    start.origin->entry.folder.string())
                      : fmt::format("starts from random weights, seed {}", path.seeds.initial());
@@ -142,14 +145,15 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
                                    Communicator& world) {
   const PathSpecification& path = obtained.path;
   const LastStart last = last_start_of(run, world);
+  const bool begins_anew = path.lineage.empty() || path.begins_with_weights();
   const Settings settings = with_fallbacks(
-      run_options(), with_remembered(given, last.remembered,
-                                     path.lineage.empty() && path.split.has_validation_part()));
+      run_options(),
+      with_remembered(given, last.remembered, begins_anew && path.split.has_validation_part()));
   Start start;
   start.replay = replay_due(run, path, world);
   world.control().agree([&] {
     if (!obtained.is_new && !start.replay) start.origin = find_origin(run, path, given);
-    start.step = start.origin ? start.origin->entry.step : path.start_step();
+    start.step = start.origin ? start.origin->step() : path.start_step();
   });
   const bool names_averages = given.has("average") || given.has("drop-average");
   if (names_averages) find_and_settle_averages(start, given, world);

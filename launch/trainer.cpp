@@ -131,7 +131,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   report_start(path, *start, mesh, *engine);
   engine->rehearse();
   world.control().agree([&] {  // steps behind the origin are given up once all else has succeeded
-    if (world.rank() == 0 && start->origin) discard_behind(run, start->origin->entry.step);
+    if (world.rank() == 0 && start->origin) discard_behind(run, start->origin->step());
   });
   Saver saver(run, path, mesh, retention_options(start->record.run));
   if (keeps) save_origin(*start->origin, *engine, saver);

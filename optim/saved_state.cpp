@@ -148,7 +148,7 @@ std::vector<int32_t> SavedState::load_mean(const CheckpointReader& reader,
   for (size_t i = 0; i < tensors.size(); ++i) {
     tensors[i].name = tensor_name(groups::model, buffers_.parameters()[i].name);
   }
-  return reader.read_and_check(tensors, progress);
+  return reader.read_and_check(tensors, progress, ReadAs::f32);
 }
 
 std::vector<int32_t> SavedState::load_rest(const CheckpointReader& reader,

@@ -63,9 +63,9 @@ class SavedState {
   // or a damaged one. Returns which stored pieces were checked: CheckpointReader::read_and_check.
   std::vector<int32_t> load(const CheckpointReader& reader,
                             const std::function<void(int64_t bytes)>& progress = {});
-  // The same in two parts, for a branch of an average: the weights, from the mean that is the
-  // checkpoint's f32 model; all else, from another checkpoint or as at a new start. The latter
-  // expects tensors that are still zero.
+  // The same in two parts, for a branch of an average or of published weights: the weights, from
+  // the checkpoint's model in f32, bf16 or f16; all else, from another checkpoint or as at a new
+  // start. The latter expects tensors that are still zero.
   std::vector<int32_t> load_mean(const CheckpointReader& reader,
                                  const std::function<void(int64_t bytes)>& progress = {});
   std::vector<int32_t> load_rest(const CheckpointReader& reader,

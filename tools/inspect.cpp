@@ -25,7 +25,7 @@ Json describe(const CheckpointReader& reader, const std::string& folder) {
   }
   // Averages used to repeat their last member's.
   const auto& path = all["specification"];
-  if (path.is_object() && path.value("kind", "") == "average") all["loss"] = nullptr;
+  if (path.is_object() && path.value("kind", "path") != "path") all["loss"] = nullptr;
   Json groups = Json::array();
   for (const StoredGroup& group : stored_groups(reader)) {
     groups.push_back({{"name", group.name},
@@ -62,8 +62,9 @@ void describe_path(const RunFolder& run, const PathSpecification& path, const Pa
   }
   all["tokens"] = path.tokens_at(step);
   all["parameters"] = path.model.parameters();
-  all["dtype"] = std::string(name_of(path.dtype()));
-  all["learning_rate"] = learning_rate(path.schedule, step);
+  const bool is_trained = path.has_training_options();
+  all["dtype"] = is_trained ? Json(std::string(name_of(path.dtype()))) : Json();
+  all["learning_rate"] = is_trained ? Json(learning_rate(path.schedule, step)) : Json();
   all["saved_steps"] = state.saved;
   all["steps_without_moments"] =
       path.kind == "path" ? steps_without_moments(run) : std::vector<int64_t>();

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "launch/path/average_members.h"
+#include "launch/path/imported.h"
 #include "launch/path/pins.h"
 #include "launch/path/resumable.h"
 #include "parallel/checkpoint/state_groups.h"
@@ -59,6 +60,13 @@ std::vector<std::string> show_lineage(const RunFolder& run, const PathSpecificat
   fs::path child = run.folder();
   for (auto fork = path.lineage.rbegin(); fork != path.lineage.rend(); ++fork) {
     child = place_of({fork->path, fork->path_as_given}, child);
+    if (fork->imported) {
+      lines.push_back(fmt::format("{} at step {}, {}", shown(child), fork->saved_step(),
+                                  fork->imported->mean_of.empty() ? "imported" : "a mean"));
+      lines.push_back(fmt::format("published weights: {}", describe(*fork->imported)));
+      std::ranges::reverse(lines);
+      return lines;
+    }
     lines.push_back(fmt::format("{} to step {}, {} samples{}", shown(child), fork->step,
                                 fork->samples, describe_replayed(*fork)));
   }
@@ -87,6 +95,21 @@ std::vector<std::string> show_mean(const RunFolder& run, const CheckpointReader&
   for (const auto& other : source.others) lines.push_back("and of " + other);
   const std::string weights_of = weights_of_in(checkpoint.info());
   if (weights_of != "uniform") lines.push_back("--weights-of " + weights_of);
+  return lines;
+}
+
+// What was imported, and of which files.
+std::vector<std::string> show_import(const CheckpointInfo& info) {
+  const auto weights = imported_weights_in(info);
+  std::vector<std::string> lines = {fmt::format("published weights: {}", describe(weights))};
+  constexpr size_t most = 5;
+  for (size_t i = 0; i < std::min(weights.files.size(), most); ++i) {
+    const auto& file = weights.files[i];
+    lines.push_back(fmt::format("{}, {} bytes, sha256 {}", file.name, file.bytes, file.sha256));
+  }
+  if (weights.files.size() > most) {
+    lines.push_back(fmt::format("and {} more files", weights.files.size() - most));
+  }
   return lines;
 }
 
@@ -120,34 +143,43 @@ std::vector<PinnedBranch> pinned_branches(const RunFolder& run) {
 Rows summarize(const RunFolder& run, const PathSpecification& path, const PathState& state,
                const CheckpointReader* checkpoint) {
   const int64_t step = checkpoint != nullptr ? checkpoint->info().step : state.step;
-  const bool is_average = path.kind == "average";
+  const bool is_average = path.kind == "average", is_path = path.kind == "path";
   Rows rows;
   const auto add = [&](const char* label, std::vector<std::string> lines) {
     if (!lines.empty()) rows.emplace_back(label, std::move(lines));
   };
   add("path",
       {fmt::format("{}, {}", run.folder().string(),
-                   is_average ? "an average, which is never trained on" : word_of(state, path))});
+                   is_path ? word_of(state, path)
+                           : describe_kind(path) + (is_average ? ", which is never trained on"
+                                                               : ", which paths begin with"))});
   const int64_t end = path.decay_end();
-  add("step", {fmt::format("{}{}{}", step, end > 0 && !is_average ? fmt::format(" of {}", end) : "",
+  add("step", {fmt::format("{}{}{}", step, end > 0 && is_path ? fmt::format(" of {}", end) : "",
                            state.step > step ? fmt::format("; trained to {}", state.step) : "")});
-  if (checkpoint != nullptr && !is_average) {
+  if (checkpoint != nullptr && is_path) {
     add("loss", {fmt::format("{:.5f}", checkpoint->info().loss)});
   }
-  add("samples", {fmt::format("{}, {} a step", path.samples_at(step), path.global_batch())});
-  add("tokens", {fmt::format("{}, {} a sample", path.tokens_at(step), path.sequence_length())});
+  if (path.has_training_options()) {
+    add("samples", {fmt::format("{}, {} a step", path.samples_at(step), path.global_batch())});
+    add("tokens", {fmt::format("{}, {} a sample", path.tokens_at(step), path.sequence_length())});
+  } else {
+    add("tokens", {fmt::format("{} a sample", path.sequence_length())});
+  }
   add("parameters", {show_model(path)});
-  add("dtype", {std::string(name_of(path.dtype()))});
+  if (path.has_training_options()) add("dtype", {std::string(name_of(path.dtype()))});
   if (checkpoint != nullptr) add("groups", show_groups(*checkpoint));
   add("data", show_data(path));
-  if (!is_average) add("schedule", {show_schedule(path.schedule, step)});
+  if (is_path) add("schedule", {show_schedule(path.schedule, step)});
   if (is_average && checkpoint != nullptr) {
     add("lineage", show_mean(run, *checkpoint));
-  } else {
+  } else if (is_path) {
     add("lineage", show_lineage(run, path, step));
   }
+  if (!path.has_training_options() && checkpoint != nullptr) {
+    add("made of", show_import(checkpoint->info()));
+  }
   add("saved steps", {state.saved.empty() ? "none" : show_steps(state.saved)});
-  const auto without = is_average ? std::vector<int64_t>() : steps_without_moments(run);
+  const auto without = is_path ? steps_without_moments(run) : std::vector<int64_t>();
   if (!without.empty()) add("no moments", {show_steps(without)});
   add("branches", show_pins(pinned_branches(run)));
   return rows;

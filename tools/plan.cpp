@@ -88,7 +88,8 @@ PathSpecification path_of(const Command& command, const Settings& run, const Lay
   }
   const RunFolder folder(names[0]);
   PathSpecification path = folder.read();
-  check(path.kind == "path", "plan", "'{}' is an average; it is never trained on", names[0]);
+  check(path.kind == "path", "plan", "'{}' is {}; it is never trained on", names[0],
+        describe_kind(path));
   check_against(path, given);
   if (given.has("load-step")) {
     const int64_t step = given.integer("load-step");

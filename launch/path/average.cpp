@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "core/logging.h"
 #include "launch/path/average_weights.h"
+#include "launch/path/imported.h"
 #include "launch/path/path_state.h"
 #include "launch/path/relative_name.h"
 #include "launch/path/run_folder.h"
@@ -161,6 +162,22 @@ Json document_of_average(const AverageRequest& request, const std::vector<OpenMe
   return all;
 }
 
+// What the published weights among the members were made of.
+ImportedWeights imported_of_average(const AverageRequest& request,
+                                    const std::vector<OpenMember>& members) {
+  std::vector<ImportedWeights> weights;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < members.size(); ++i) {
+    const auto& info = members[i].reader.info();
+    AverageMember source = request.members[i];
+    source.checkpoint = info.id;
+    names.push_back(source.to_string());
+    if (info.documents.contains(import_document)) weights.push_back(imported_weights_in(info));
+  }
+  check(!weights.empty(), "average", "no member says which published weights it holds");
+  return imported_mean(weights, std::move(names));
+}
+
 CheckpointInfo info_of_average(const AverageRequest& request, const PathSpecification& path,
                                const std::vector<OpenMember>& members) {
   const auto& last = members.back().reader.info();
@@ -186,6 +203,10 @@ CheckpointInfo info_of_average(const AverageRequest& request, const PathSpecific
   info.documents["source"] = json_text(source);
   if (request.weights_of != "uniform" || runs_of(request.members).size() > 1) {
     info.documents["average"] = json_text(document_of_average(request, members));
+  }
+  if (!path.has_training_options()) {
+    info.documents[import_document] =
+        json_text(imported_json(imported_of_average(request, members)));
   }
   return info;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <sstream>
 
 #include "core/error.h"
@@ -21,8 +22,8 @@ std::vector<int64_t> parse_list(const std::string& text) {
   std::vector<int64_t> steps;
   for (const auto part : split_at(',', text)) {
     const auto step = parse_number<int64_t>(part);
-    check(step.value_or(0) > (steps.empty() ? 0 : steps.back()), "average",
-          "--steps {}; positive steps that rise are allowed", text);
+    check(step.value_or(-1) > (steps.empty() ? -1 : steps.back()), "average",
+          "--steps {}; steps that rise are allowed", text);
     steps.push_back(*step);
   }
   return steps;
@@ -39,12 +40,12 @@ std::vector<int64_t> parse_steps(const std::string& text) {
   std::vector<int64_t> numbers;
   for (const auto part : split_at(':', text)) {
     const auto step = parse_number<int64_t>(part);
-    check(step.value_or(0) > 0, "average", "--steps {}; A:B:EVERY with positive steps is allowed",
-          text);
+    check(step.value_or(-1) >= 0, "average",
+          "--steps {}; A:B:EVERY with steps of at least 0 is allowed", text);
     numbers.push_back(*step);
   }
-  check(numbers.size() == 3 && numbers[0] <= numbers[1], "average",
-        "--steps {}; A:B:EVERY with A not above B is allowed", text);
+  check(numbers.size() == 3 && numbers[0] <= numbers[1] && numbers[2] > 0, "average",
+        "--steps {}; A:B:EVERY with A not above B and EVERY above 0 is allowed", text);
   check((numbers[1] - numbers[0]) % numbers[2] == 0, "average",
         "--steps {}: {} is not met from {} by steps of {}", text, numbers[1], numbers[0],
         numbers[2]);
@@ -76,7 +77,7 @@ std::vector<AverageMember> parse_members(const std::vector<std::string>& names,
     return members_of(run.folder.string(), parse_steps(steps));
   }
   std::vector<AverageMember> members;
-  std::map<std::string, int64_t> newest;
+  std::map<std::string, std::optional<int64_t>> newest;
   for (const auto& name : names) {
     const auto reference = parse_run_reference(name);
     check(reference.step.has_value(), "average",
@@ -85,9 +86,9 @@ std::vector<AverageMember> parse_members(const std::vector<std::string>& names,
     std::error_code ignored;
     const auto real = std::filesystem::absolute(reference.folder);
     auto& before = newest[std::filesystem::weakly_canonical(real, ignored).string()];
-    check(*reference.step > before, "average",
+    check(*reference.step > before.value_or(-1), "average",
           "'{}'{}; saved steps that rise along a path are allowed", name,
-          before > 0 ? fmt::format(" behind step {}", before) : "");
+          before ? fmt::format(" behind step {}", *before) : "");
     before = *reference.step;
   }
   check(static_cast<int64_t>(members.size()) <= most_steps, "average",

@@ -7,7 +7,10 @@
 #include "core/logging.h"
 #include "launch/engine/matmul_choices.h"
 #include "launch/path/average_fork.h"
+#include "launch/path/average_members.h"
 #include "launch/path/fork_entry.h"
+#include "launch/path/imported.h"
+#include "launch/path/path_state.h"
 #include "launch/path/pins.h"
 #include "launch/path/resumable.h"
 #include "launch/path/specification_checks.h"
@@ -57,7 +60,7 @@ bool make_branch(const RunFolder& parent, const RunFolder& branch, const ForkEnt
     if (from.origin) {
       const RunFolder& run = from.origin->parent;
       const auto entry = run.checkpoint(from.origin->entry.step);
-      if (!from.entry.average) check_resumable(run, entry);
+      if (!from.entry.average && !from.begins_with_weights()) check_resumable(run, entry);
     }
     hand_on_matmul_choices(parent.folder(), branch.folder());
     if (from.replay) write_file_atomically(branch.folder() / replay_file, to_json(*from.replay));
@@ -76,7 +79,20 @@ bool make_branch(const RunFolder& parent, const RunFolder& branch, const ForkEnt
 bool is_lost(const ForkEntry& from) {
   if (!from.replay || !from.origin) return false;
   const auto& [run, entry] = *from.origin;
-  return !run.has(entry.step) || !has_moments(entry);
+  return !run.has(entry.step) || (!from.begins_with_weights() && !has_moments(entry));
+}
+
+// Only means of a path's steps have a choice.
+void check_moments(const PathSpecification& parent, const LineageEntry& entry,
+                   const Settings& given) {
+  if (!given.has("moments")) return;
+  const std::string& moments = given.text("moments");
+  check(!entry.imported || moments == "fresh", "fork",
+        "--moments {} over published weights, which have none; fresh is allowed", moments);
+  check(parent.kind != "path", "fork",
+        "--moments {} over a path's saved step, whose moments go with it; it is allowed over an "
+        "average",
+        moments);
 }
 
 // Where a branch begins, and what it is made of.
@@ -87,7 +103,8 @@ struct Planned {
 Planned plan_branch(const RunFolder& parent, const PathSpecification& specification, int64_t step,
                     const RunFolder& branch, bool is_there, const Settings& given) {
   auto from = fork_entry(parent, specification, step, branch, is_there);
-  if (specification.kind == "average") {
+  check_moments(specification, from.entry, given);
+  if (specification.kind == "average" && !from.entry.imported) {
     const auto info = CheckpointReader(parent.checkpoint(step).folder).info();
     from.entry.average =
         average_fork(parent, info, branch, given.has("moments") ? given.text("moments") : "newest");
@@ -116,6 +133,19 @@ Planned obtain_branch(const RunFolder& parent, const PathSpecification& specific
   }
 }
 
+// Without a step an average's one, or that of published weights of which one step is imported.
+int64_t step_of(const RunReference& reference, const PathSpecification& parent,
+                const std::string& as_given) {
+  if (reference.step) return *reference.step;
+  check(parent.kind != "path", "fork", "'{}'; MAIN@STEP is allowed", as_given);
+  const RunFolder run(reference.folder);
+  const auto newest = run.checkpoint(std::nullopt);
+  const auto saved = state_of(run, parent).saved;
+  check(saved.size() == 1, "fork", "'{}' has {} checkpoints; name one: {}@{}", as_given,
+        saved.size(), as_given, show_steps(saved));
+  return newest.step;
+}
+
 }  // namespace
 
 void fork(const std::string& parent_at_step, const std::string& child, const Settings& given) {
@@ -128,17 +158,16 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   if (!is_there) branch.check_name();
   check(is_there || !is_taken, "fork", "'{}' exists already; a branch needs a new folder", child);
   const auto specification = parent.read();
-  const bool is_average = specification.kind == "average";
-  check(reference.step || is_average, "fork", "'{}'; MAIN@STEP is allowed", parent_at_step);
-  check(is_average || !given.has("moments"), "fork",
-        "--moments {} over a path's saved step, whose moments go with it; it is allowed over an "
-        "average",
-        given.has("moments") ? given.text("moments") : "");
-  const int64_t step = reference.step ? *reference.step : parent.checkpoint(std::nullopt).step;
+  const int64_t step = step_of(reference, specification, parent_at_step);
   const auto [from, path] = obtain_branch(parent, specification, step, branch, is_there, given);
-  log::info("'{}' continues from step {} of '{}' ({} samples){}{}", child, from.entry.step,
-            parent.folder().string(), from.entry.samples, describe_moments(from.entry),
-            is_there ? " already" : "");
+  if (from.entry.imported) {
+    log::info("'{}' begins with {} ('{}'), with fresh moments, at step 0{}", child,
+              describe(*from.entry.imported), parent.folder().string(), is_there ? " already" : "");
+  } else {
+    log::info("'{}' continues from step {} of '{}' ({} samples){}{}", child, from.entry.step,
+              parent.folder().string(), from.entry.samples, describe_moments(from.entry),
+              is_there ? " already" : "");
+  }
   if (const auto line = describe_replay(parent, branch, from); !line.empty() && !is_there) {
     log::info("{}", log::folded(line));
   }
@@ -180,7 +209,8 @@ void check_will_be_read(const PathSpecification& path, int64_t step, int64_t las
 void extend(const std::string& run, int64_t step, const Settings& given) {
   const RunFolder folder(run);
   auto path = folder.read();
-  check(path.kind == "path", "extend", "'{}' is an average; it is never trained on", run);
+  check(path.kind == "path", "extend", "'{}' is {}; it is never trained on", run,
+        describe_kind(path));
   if (is_extended(path, step, given)) {  // seen without the lock: a stage never goes
     log::info("behind step {} '{}' reads {} already", step, run, show(given.list("data-path")));
     return;

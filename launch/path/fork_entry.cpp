@@ -2,6 +2,8 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/path/imported.h"
+#include "launch/path/path_state.h"
 #include "launch/path/relative_name.h"
 #include "launch/path/verify.h"
 
@@ -32,6 +34,13 @@ ForkEntry at_random_start(const RunFolder& parent, const PathSpecification& path
   check(path.start_step() == 0, "fork",
         "'{}' begins at step {}; its random start is step 0 of the path that it was forked from",
         parent.folder().string(), path.start_step());
+  if (path.begins_with_weights()) {
+    const LineageEntry& first = path.lineage.back();
+    fail("fork",
+         "'{}' begins with published weights, {}; 'fork {}@{} NEW' makes another path of them",
+         parent.folder().string(), describe(*first.imported),
+         place_of({first.path, first.path_as_given}, parent.folder()).string(), first.saved_step());
+  }
   return {.entry = {name.real, "", 0, 0, 0, name.given}};
 }
 
@@ -40,10 +49,13 @@ ForkEntry at_saved(const RunFolder& parent, const PathSpecification& path, int64
   const auto entry = parent.checkpoint(step);
   const auto info =
       is_there ? CheckpointReader(entry.folder).info() : read_fork_point(parent, entry);
-  return {
-      .entry = {name.real, info.id, info.step, info.samples, path.tokens_at(info.step), name.given},
-      .origin = ForkPoint{parent, entry},
-      .checkpoint = info.id};
+  LineageEntry fork{name.real, info.id, info.step, info.samples, path.tokens_at(info.step),
+                    name.given};
+  if (!path.has_training_options()) {  // published weights, or their mean
+    fork.step = fork.samples = fork.tokens = 0;
+    fork.imported = imported_weights_in(info);
+  }
+  return {.entry = fork, .origin = ForkPoint{parent, entry}, .checkpoint = info.id};
 }
 
 // Whether the branch was forked at this step of the parent when that was not saved.
@@ -88,7 +100,9 @@ ForkEntry at_passed(const RunFolder& parent, const PathSpecification& path, int6
   ForkEntry from{.entry = {name.real, "", step, path.samples_at(step), path.tokens_at(step),
                            name.given, ReplayedFrom{}},
                  .replay = good_plan(parent, step)};
-  check(!from.replay->origin_run || from.replay->origin_run->read().kind == "path", "fork",
+  check(!from.replay->origin_run || from.replay->from_weights ||
+            from.replay->origin_run->read().kind == "path",
+        "fork",
         "step {} of '{}' is not saved, nor any before it, and the path begins with the weights of "
         "an average, step {}; a step that is saved is allowed",
         step, parent.folder().string(), path.start_step());
@@ -98,6 +112,7 @@ ForkEntry at_passed(const RunFolder& parent, const PathSpecification& path, int6
   from.checkpoint = CheckpointReader(from.origin->entry.folder).info().id;
   const auto origin = relative_name(from.origin->parent.folder(), branch.folder());
   from.entry.replayed = {origin.real, origin.given, from.replay->begin(), from.checkpoint};
+  if (from.replay->from_weights) from.entry.replayed->imported_step = from.replay->origin.step;
   return from;
 }
 
@@ -106,13 +121,13 @@ ForkEntry at_passed(const RunFolder& parent, const PathSpecification& path, int6
 ForkEntry fork_entry(const RunFolder& parent, const PathSpecification& path, int64_t step,
                      const RunFolder& branch, bool is_there) {
   const auto name = relative_name(parent.folder(), branch.folder());
-  if (step == 0) return at_random_start(parent, path, name);
+  if (step == 0 && path.kind == "path") return at_random_start(parent, path, name);
   if (is_there) {
     const auto made = branch.read();
     if (is_made_so(made, step, name)) return {.entry = made.lineage.back()};
   }
   const bool is_saved =
-      path.kind == "average" || (parent.has(step) && has_moments(parent.checkpoint(step)));
+      path.kind != "path" || (parent.has(step) && has_moments(parent.checkpoint(step)));
   return is_saved ? at_saved(parent, path, step, name, is_there)
                   : at_passed(parent, path, step, name, branch);
 }
@@ -121,7 +136,7 @@ std::string describe_replay(const RunFolder& parent, const RunFolder& branch,
                             const ForkEntry& from) {
   if (!from.replay) return "";
   const auto& plan = *from.replay;
-  const std::string origin = plan.origin_run ? fmt::format("step {} of '{}'", plan.begin(),
+  const std::string origin = plan.origin_run ? fmt::format("step {} of '{}'", plan.origin.step,
                                                            plan.origin_run->folder().string())
                                              : "the random start";
   return fmt::format(

@@ -13,6 +13,8 @@ struct ForkEntry {
   std::optional<ForkPoint> origin{};   // the checkpoint that it needs; none at a random start
   std::string checkpoint{};            // its id
   std::optional<ReplayPlan> replay{};  // how to reach a step that is not saved
+  // The checkpoint, or that of the replay, are published weights, without moments.
+  bool begins_with_weights() const { return entry.imported || (replay && replay->from_weights); }
 };
 
 // Step `step` of the parent: one that it has saved, whose contents are compared with their

@@ -16,10 +16,10 @@ namespace {
 
 ForkPoint open(const fs::path& place, const LineageEntry& fork) {
   const RunFolder parent(place);
-  const auto entry = parent.checkpoint(fork.step);
+  const auto entry = parent.checkpoint(fork.saved_step());
   const std::string id = CheckpointReader(entry.folder).info().id;
   check(id == fork.checkpoint, "fork",
-        "step {} of '{}' is checkpoint {}; this branch was forked from {}", fork.step,
+        "step {} of '{}' is checkpoint {}; this branch was forked from {}", fork.saved_step(),
         place.string(), id, fork.checkpoint);
   return {parent, entry};
 }
@@ -50,13 +50,14 @@ ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork) {
     return open(found != all.end() ? *found : all.front(), fork);
   } catch (const Error& problem) {
     throw Error(fmt::format("{}; the branch '{}' starts there at step {}", problem.what(),
-                            branch.folder().string(), fork.step));
+                            branch.folder().string(), fork.saved_step()));
   }
 }
 
 std::optional<ForkPoint> find_replay_origin(const RunFolder& branch, const ReplayedFrom& from) {
-  if (from.step == 0) return std::nullopt;
-  return find_fork_point(branch, {from.path, from.checkpoint, from.step, 0, 0, from.path_as_given});
+  if (from.checkpoint.empty()) return std::nullopt;
+  return find_fork_point(branch,
+                         {from.path, from.checkpoint, from.saved_step(), 0, 0, from.path_as_given});
 }
 
 bool pin_fork_point(const RunFolder& parent, int64_t step, const std::string& checkpoint,

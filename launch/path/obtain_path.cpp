@@ -14,9 +14,10 @@ namespace {
 PathSpecification continue_path(const RunFolder& run, const Settings& given, bool& is_new) {
   auto path = run.read();
   check(path.kind == "path", "train",
-        "'{}' is an average; it has weights only and is never trained on: 'fork {} NEW' makes a "
-        "path that starts from them",
-        run.folder().string(), run.folder().string());
+        "'{}' is {}; it has weights only and is never trained on: 'fork {} NEW{}' makes a path "
+        "that starts from them",
+        run.folder().string(), describe_kind(path), run.folder().string(),
+        path.has_training_options() ? "" : " --data-path ... --lr ... --global-batch-size ...");
   const auto before = path;
   // Made anew, it would lose an extension.
   const bool untrained = path.lineage.empty() && path.stages.size() == 1 && is_untrained(run);

@@ -72,7 +72,7 @@ PathState state_of(const RunFolder& run, const PathSpecification& path) {
 }
 
 std::string word_of(const PathState& state, const PathSpecification& path) {
-  if (path.kind == "average") return "average";
+  if (path.kind != "path") return path.kind;
   if (state.running) return "running";
   if (!state.trained) return "new";
   return path.decay_end() > 0 && state.step >= path.decay_end() ? "finished" : "stopped";

@@ -20,7 +20,7 @@ struct PathState {
 };
 // Throws Error where files cannot be read. Takes no lock, so it never keeps a trainer from it.
 PathState state_of(const RunFolder& run, const PathSpecification& path);
-// One word: average, new, running, finished (a decay's end is reached) or stopped.
+// One word: average, imported, new, running, finished (a decay's end is reached) or stopped.
 std::string word_of(const PathState& state, const PathSpecification& path);
 
 // What an average is the mean of, as its checkpoint says; no steps where it does not.

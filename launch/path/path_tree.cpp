@@ -74,7 +74,7 @@ ListedPath read_path(const fs::path& folder) {
     } else if (!listed.path->lineage.empty()) {
       const auto& fork = listed.path->lineage.back();
       listed.origin = parent_of(run, fork).string();
-      listed.origin_steps = {fork.step};
+      listed.origin_steps = {fork.saved_step()};
     }
   } catch (const std::exception& problem) {
     listed.problem = problem.what();

@@ -71,10 +71,10 @@ enum class Answer : uint8_t { no, unknown, yes };
 // the branch; a fork of an average may need its newest member's moments, too.
 bool needs(const fs::path& branch, const LineageEntry& fork, const Pin& pin) {
   if (fork.replayed) {
-    return fork.replayed->step == pin.step && fork.replayed->checkpoint == pin.checkpoint &&
+    return fork.replayed->saved_step() == pin.step && fork.replayed->checkpoint == pin.checkpoint &&
            !RunFolder(branch).latest();
   }
-  if (fork.step != pin.step) return false;
+  if (fork.saved_step() != pin.step) return false;
   const bool of_moments =
       fork.average && !pin.checkpoint.empty() && fork.average->checkpoint == pin.checkpoint;
   return fork.checkpoint == pin.checkpoint || of_moments;
@@ -149,7 +149,7 @@ std::vector<Pin> search(const fs::path& run, const Lookup& lost, const std::vect
   Pin own = lost.pin;
   own.counts = lost.answer == Answer::unknown;
   // Many paths may begin at a random start, and a pin that cannot be read names no branch.
-  if (own.step == 0 || own.checkpoint.empty()) return {own};
+  if (own.checkpoint.empty()) return {own};
   std::vector<Pin> pins;
   for (const fs::path& folder : paths_near(around)) {
     if (is_same(folder, run)) continue;

@@ -43,7 +43,7 @@ std::optional<ForkPoint> saved_fork_point(const RunFolder& run, const LineageEnt
   if (fork.replayed) return std::nullopt;
   try {
     auto point = find_fork_point(run, fork);
-    if (fork.average || is_usable(point.entry, damaged)) return point;
+    if (fork.average || fork.imported || is_usable(point.entry, damaged)) return point;
   } catch (const Error&) {  // it is looked for further back
   }
   return std::nullopt;
@@ -105,12 +105,16 @@ ReplayPlan plan_replay(const RunFolder& run, int64_t begin, int64_t end, const D
     if (const auto own = newest_whole(at, begin, damaged)) {
       plan.origin_run = at;
       plan.origin = *own;
-    } else if (path.start_step() == 0) {
+    } else if (path.has_random_start()) {
       break;
     } else if (const auto point = saved_fork_point(at, path.lineage.back(), damaged)) {
       plan.origin_run = point->parent;
       plan.origin = point->entry;
+      plan.from_weights = path.begins_with_weights();
     } else {
+      check(!path.begins_with_weights(), "replay",
+            "'{}' begins with published weights, step {} of '{}', which is not there",
+            at.folder().string(), path.lineage.back().saved_step(), path.lineage.back().path);
       begin = end = path.start_step();
       at = parent_of(at, path);
     }

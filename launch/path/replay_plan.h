@@ -30,10 +30,11 @@ struct RecordedStep {
 struct ReplayPlan {
   std::optional<RunFolder> origin_run;    // none: the random start
   CheckpointEntry origin;                 // its checkpoint; step 0 at the random start
+  bool from_weights = false;              // it is of published weights, step 0 of the first segment
   std::vector<ReplaySegment> segments;    // one at least, by ascending steps
   std::map<int64_t, RecordedStep> steps;  // behind the origin, those that have a record
 
-  int64_t begin() const { return origin.step; }
+  int64_t begin() const { return from_weights ? 0 : origin.step; }
   int64_t end() const { return segments.back().last; }
   // The last of the steps behind the origin that all ran under these conditions: they have to come
   // out alike to the last bit. begin() where the first did not.

@@ -128,6 +128,32 @@ void RunFolder::write(const PathSpecification& path) const {
   write_file_atomically(folder_ / "path.json", path.to_json() + "\n");
 }
 
+namespace {
+
+// Only published weights, and their means, are saved as a step 0.
+void refuse_step_0(const RunFolder& run) {
+  const auto path = run.read();
+  if (path.kind != "path") return;
+  const std::string name = run.folder().string();
+  if (path.begins_with_weights()) {
+    const LineageEntry& first = path.lineage.back();
+    fail("path",
+         "step 0 of '{}' are the published weights that it begins with, of which it saves nothing: "
+         "they are step {} of '{}'",
+         name, first.saved_step(),
+         places({first.path, first.path_as_given}, run.folder())
+             .front()
+             .lexically_normal()
+             .string());
+  }
+  fail("path",
+       "step 0 of '{}' is its random start, of which nothing is saved: eval scores it, and "
+       "'fork {}@0 NEW' makes a path that starts there",
+       name, name);
+}
+
+}  // namespace
+
 std::optional<CheckpointEntry> RunFolder::latest() const {
   std::optional<CheckpointEntry> found;
   for (auto& entry : list_checkpoints(checkpoints())) {
@@ -143,10 +169,7 @@ bool RunFolder::has(int64_t step) const {
 
 CheckpointEntry RunFolder::checkpoint(std::optional<int64_t> step) const {
   check(exists(), "path", "there is no path in '{}' (it has no path.json)", folder_.string());
-  check(step != 0, "path",
-        "step 0 of '{}' is its random start, of which nothing is saved: eval scores it, and "
-        "'fork {}@0 NEW' makes a path that starts there",
-        folder_.string(), folder_.string());
+  if (step == 0 && !has(0)) refuse_step_0(*this);
   const auto newest = latest();
   check(newest.has_value(), "path", "'{}' has no saved step yet", folder_.string());
   if (!step) return *newest;

@@ -58,9 +58,7 @@ EngineOptions engine_options(const PathSpecification& path, const Settings& run,
   o.dtype = path.dtype();
   o.sequence_length = path.sequence_length();
   o.micro_batch = run.integer("micro-batch-size");
-  o.global_batch = path.global_batch();
   o.pipeline_layers = parse_stage_layers(run);
-  o.seed = path.seed();
   o.training = training;
   o.device = device_of(run);
   o.head_chunk = run.integer("head-chunk-size");
@@ -71,6 +69,9 @@ EngineOptions engine_options(const PathSpecification& path, const Settings& run,
   if (run.flag("tp-comm-overlap")) o.exchange_chunks = run.integer("tp-comm-chunks");
   // Whatever a path was trained in, its weights are read as what the device computes with.
   if (!training && o.dtype == DType::f16 && o.device == Device::cpu) o.dtype = DType::f32;
+  if (!path.has_training_options()) return o;
+  o.global_batch = path.global_batch();
+  o.seed = path.seed();
   if (path.dtype() == DType::f16) {
     o.optimizer.scaling = {.dynamic = true,
                            .initial = static_cast<float>(path.settings.real("initial-loss-scale")),

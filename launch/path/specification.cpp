@@ -22,13 +22,20 @@ std::string describe_replayed(const LineageEntry& fork) {
   if (!fork.replayed) return "";
   const ReplayedFrom& from = *fork.replayed;
   std::string text = ", made again from ";
-  text += from.step > 0 ? fmt::format("step {}", from.step) : "the random start";
+  text += from.step > 0        ? fmt::format("step {}", from.step)
+          : from.imported_step ? "the published weights"
+                               : "the random start";
   if (!from.outcome.empty()) text += ": " + from.outcome;
   if (!from.difference.empty()) text += ", " + from.difference;
   return text;
 }
 
+std::string describe_kind(const PathSpecification& what) {
+  return what.kind == "imported" ? "published weights" : "an average";
+}
+
 int64_t PathSpecification::samples_at(int64_t step) const {
+  if (!has_training_options()) return 0;
   const int64_t tokens = lineage.empty() ? 0 : lineage.back().tokens;
   const int64_t room = std::numeric_limits<int64_t>::max() - std::max(tokens, start_samples());
   const int64_t most = start_step() + room / (global_batch() * sequence_length());

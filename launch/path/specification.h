@@ -28,13 +28,15 @@ struct AverageFork {
 // steps behind an earlier checkpoint again and saves the last as its own.
 struct ReplayedFrom {
   std::string path, path_as_given;  // of the folder with that checkpoint, as of LineageEntry
-  int64_t step = 0;                 // of the checkpoint; 0: the random start
+  int64_t step = 0;                 // of the checkpoint; 0: the random start, or published weights
   std::string checkpoint;           // its id; empty at the random start
   // Empty before the first start. "exact": each step had the bits of the record; "approximate": it
   // ran under other conditions and kept within the tolerance; "accepted": --accept-replay was
   // needed.
   std::string outcome{};
-  std::string difference{};  // the largest from the record, in words
+  std::string difference{};                // the largest from the record, in words
+  std::optional<int64_t> imported_step{};  // of published weights: ImportedWeights::step
+  int64_t saved_step() const { return imported_step.value_or(step); }
 };
 
 // Published weights that a path began with: of which folder and files they were made.
@@ -48,6 +50,9 @@ struct ImportedWeights {
   std::string architecture;  // config.json's model_type
   std::vector<File> files;   // of the weights, and config.json
   int64_t step = 0;          // of the imported run, where they lie; the branch begins at step 0
+  // Of an average of imported runs, RUN@STEP (checkpoint ID) each; `files` are then those of all,
+  // named STEP/NAME, and `step` is the average's.
+  std::vector<std::string> mean_of{};
 };
 
 // A fork point behind a path: which step of which path it continues from.
@@ -62,6 +67,8 @@ struct LineageEntry {
       replayed{};  // of a step that was not saved; `checkpoint` is empty then
   std::optional<AverageFork> average{};
   std::optional<ImportedWeights> imported{};  // step, samples and tokens are 0 then
+  // Of the checkpoint, where the parent keeps it: `step`, but for published weights.
+  int64_t saved_step() const { return imported ? imported->step : step; }
 };
 
 // ", made again from step N: exact" of a fork point that was not saved; empty for others.
@@ -88,6 +95,10 @@ struct PathSpecification {
     if (settings.flag("fp16")) return DType::f16;
     return settings.flag("bf16") ? DType::bf16 : DType::f32;
   }
+  // Not of published weights, nor of an average of them.
+  bool has_training_options() const { return settings.has("global-batch-size"); }
+  bool begins_with_weights() const { return !lineage.empty() && lineage.back().imported; }
+  bool has_random_start() const { return start_step() == 0 && !begins_with_weights(); }
   int64_t start_step() const { return lineage.empty() ? 0 : lineage.back().step; }
   int64_t start_samples() const { return lineage.empty() ? 0 : lineage.back().samples; }
   // The step from which on updates are counted: the last fork with fresh moments, or the start.
@@ -118,6 +129,9 @@ PathSpecification path_as_asked(const Settings& given);
 // Refuses a rotary width that would be rounded; older paths may have one.
 void check_rotary_width(const GptConfig& model);
 
+// "an average" or "published weights", of what is no path.
+std::string describe_kind(const PathSpecification& what);
+
 // The first option that a new path needs and that was not given; empty: none.
 std::string missing_for_new_path(const Settings& given);
 
@@ -127,7 +141,7 @@ PathSpecification path_without_data(Settings given);
 
 // The specification of a branch of `parent` (of an average: of its last member's path) forked at
 // `entry`, whose settings change to those given. Options that change a tensor's shape or name are
-// refused.
+// refused. Of published weights: a path of all the training options given, as a new one.
 PathSpecification fork_path(const PathSpecification& parent, const LineageEntry& entry,
                             const Settings& given);
 

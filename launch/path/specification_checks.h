@@ -6,12 +6,17 @@
 
 #include "launch/path/specification.h"
 
-// What the ways to a specification (a new path, a fork, going on) check alike. Each throws Error
-// naming option, value and what is allowed.
+// What the ways to a specification (a new path, a fork, going on) have and check alike. Each throws
+// Error naming option, value and what is allowed.
 namespace switchyard {
 
 inline constexpr std::array loss_scale_options = {"initial-loss-scale", "min-loss-scale",
                                                   "loss-scale-window", "hysteresis"};
+
+// All training options in one Settings, defaults filled in.
+Settings training_settings(const Settings& given);
+// The schedule of a path that begins at step 0.
+Schedule schedule_of(const Settings& settings);
 
 void check_schedule_options(const Settings& s, const char* decay_meaning);
 void check_precision(const Settings& s);

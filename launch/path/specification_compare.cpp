@@ -106,12 +106,13 @@ std::string difference_of_lineage(const PathSpecification& there, const PathSpec
     if (path.lineage.empty()) return std::string("a random start");
     const auto& last = path.lineage.back();
     const std::string id = last.checkpoint.empty() ? "" : " (checkpoint " + last.checkpoint + ")";
-    return fmt::format("step {} of '{}'{}", last.step, last.path, id);
+    return fmt::format("step {} of '{}'{}", last.saved_step(), last.path, id);
   };
   const bool same = std::ranges::equal(
       there.lineage, asked.lineage, [](const LineageEntry& a, const LineageEntry& b) {
         return a.step == b.step && a.samples == b.samples && a.checkpoint == b.checkpoint &&
-               a.replayed.has_value() == b.replayed.has_value();
+               a.replayed.has_value() == b.replayed.has_value() &&
+               a.imported.has_value() == b.imported.has_value();
       });
   if (!same) {
     return fmt::format("it begins at {}, not at {}", fork_point(there), fork_point(asked));

@@ -4,6 +4,7 @@
 #include "core/logging.h"
 #include "launch/path/skip_samples.h"
 #include "launch/path/specification_checks.h"
+#include "launch/path/specification_from_weights.h"
 
 namespace switchyard {
 
@@ -92,6 +93,7 @@ void fork_schedule(PathSpecification& path, const LineageEntry& entry, const Set
 
 PathSpecification fork_path(const PathSpecification& parent, const LineageEntry& entry,
                             const Settings& given) {
+  if (entry.imported) return path_from_weights(parent, entry, given);
   PathSpecification path = parent;
   path.kind = "path";
   fork_data(path, entry.samples, given);

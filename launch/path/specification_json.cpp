@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "launch/path/lineage_json.h"
 #include "launch/path/option_json.h"
 #include "launch/path/specification.h"
 
@@ -111,56 +112,6 @@ std::vector<DataStage> stages_from(const Json& j) {
   return stages;
 }
 
-Json replayed_json(const ReplayedFrom& from) {
-  Json all = {{"path", from.path}, {"checkpoint", from.checkpoint}, {"step", from.step}};
-  if (!from.path_as_given.empty()) all["path_as_given"] = from.path_as_given;
-  if (!from.outcome.empty()) all["outcome"] = from.outcome;
-  if (!from.difference.empty()) all["difference"] = from.difference;
-  return all;
-}
-
-ReplayedFrom replayed_from(const Json& j) {
-  return {j.at("path"),       j.value("path_as_given", ""), j.at("step"),
-          j.at("checkpoint"), j.value("outcome", ""),       j.value("difference", "")};
-}
-
-Json average_json(const AverageFork& fork) {
-  Json all = {{"moments", fork.moments}};
-  if (fork.path.empty()) return all;
-  all["path"] = fork.path;
-  all["checkpoint"] = fork.checkpoint;
-  if (!fork.path_as_given.empty()) all["path_as_given"] = fork.path_as_given;
-  return all;
-}
-
-std::optional<AverageFork> average_from(const Json& entry) {
-  if (!entry.contains("average")) return std::nullopt;
-  const Json& j = entry.at("average");
-  AverageFork fork{j.at("moments")};
-  check(fork.moments == "newest" || fork.moments == "fresh", "path",
-        "moments are '{}'; newest and fresh are known", fork.moments);
-  if (fork.moments == "fresh") return fork;
-  fork.path = j.at("path");
-  fork.checkpoint = j.at("checkpoint");
-  fork.path_as_given = j.value("path_as_given", "");
-  return fork;
-}
-
-Json lineage_json(const std::vector<LineageEntry>& lineage) {
-  Json all = Json::array();
-  for (const auto& e : lineage) {
-    all.push_back({{"path", e.path},
-                   {"checkpoint", e.checkpoint},
-                   {"step", e.step},
-                   {"samples", e.samples},
-                   {"tokens", e.tokens}});
-    if (!e.path_as_given.empty()) all.back()["path_as_given"] = e.path_as_given;
-    if (e.replayed) all.back()["replayed"] = replayed_json(*e.replayed);
-    if (e.average) all.back()["average"] = average_json(*e.average);
-  }
-  return all;
-}
-
 Json seeds_json(const Seeds& seeds) {
   Json all = Json::array();
   for (const auto& c : seeds.changes) {
@@ -196,17 +147,28 @@ Settings options_from(const Json& j) {
   return settings;
 }
 
+// What a file cannot lack. Published weights have no training options but the windows' length, and
+// an average of them has none either.
+std::vector<const char*> least_options(const std::string& kind, const Settings& settings) {
+  std::vector<const char*> names = {
+      "num-layers", "hidden-size", "num-attention-heads", "vocab-size", "max-position-embeddings",
+      "seq-length"};
+  if (kind == "imported" || (kind == "average" && !settings.has("global-batch-size"))) return names;
+  for (const char* name : {"global-batch-size", "seed", "lr", "weight-decay", "adam-beta1",
+                           "adam-beta2", "adam-eps", "clip-grad"}) {
+    names.push_back(name);
+  }
+  return names;
+}
+
 // An option that the program does not know is one of a later version. What is missing may be
 // younger than the file, or not have a value, but for what every path has had.
-Settings all_options_from(const Json& j) {
+Settings all_options_from(const Json& j, const std::string& kind) {
   Settings settings = options_from(j);
   for (const auto& [name, value] : j.items()) {
     check(settings.has(name), "path", "there is no option '{}'; a later version may know it", name);
   }
-  for (const char* name :
-       {"num-layers", "hidden-size", "num-attention-heads", "vocab-size", "max-position-embeddings",
-        "seq-length", "global-batch-size", "seed", "lr", "weight-decay", "adam-beta1", "adam-beta2",
-        "adam-eps", "clip-grad"}) {
+  for (const char* name : least_options(kind, settings)) {
     check(settings.has(name), "path", "there is no option '{}', which every path has", name);
   }
   return settings;
@@ -229,7 +191,7 @@ void take_first_format(const Json& j, PathSpecification& path) {
 }
 
 void take_format(const Json& j, PathSpecification& path) {
-  path.settings = all_options_from(j.at("options"));
+  path.settings = all_options_from(j.at("options"), path.kind);
   path.model = config_of(path.settings);
   const Settings model = settings_of(path.model);
   for (const auto& [name, values] : model.all()) {  // older files lack what is younger
@@ -242,19 +204,13 @@ void take_format(const Json& j, PathSpecification& path) {
 PathSpecification parse(const Json& j, bool is_first) {
   PathSpecification path;
   path.kind = j.at("kind");
-  check(path.kind == "path" || path.kind == "average", "path",
-        "kind is '{}'; path and average are known", path.kind);
+  check(path.kind == "path" || path.kind == "average" || path.kind == "imported", "path",
+        "kind is '{}'; path, average and imported are known", path.kind);
   is_first ? take_first_format(j, path) : take_format(j, path);
   path.stages = stages_from(j.at("data_stages"));
-  path.seeds = seeds_from(j, path.seed());
+  if (path.has_training_options()) path.seeds = seeds_from(j, path.seed());
   path.tokenizer = j.at("tokenizer");
-  for (const auto& e : j.at("lineage")) {
-    const int64_t samples = e.at("samples");
-    path.lineage.push_back({e.at("path"), e.at("checkpoint"), e.at("step"), samples,
-                            e.value("tokens", samples * path.sequence_length()),
-                            e.value("path_as_given", ""), std::nullopt, average_from(e)});
-    if (e.contains("replayed")) path.lineage.back().replayed = replayed_from(e.at("replayed"));
-  }
+  path.lineage = lineage_from(j.at("lineage"), path.sequence_length());
   return path;
 }
 

@@ -40,7 +40,8 @@ void drop_unused_loss_scale(Settings& s) {
   for (const char* name : loss_scale_options) s.erase(name);
 }
 
-// All training options in one Settings, defaults filled in.
+}  // namespace
+
 Settings training_settings(const Settings& given) {
   Settings all;
   for (const auto& spec : training_options()) {
@@ -54,6 +55,14 @@ Settings training_settings(const Settings& given) {
   drop_unused_loss_scale(all);
   return all;
 }
+
+Schedule schedule_of(const Settings& s) {
+  return schedule_from_scratch(s.real("lr"), s.real("min-lr"), s.integer("lr-warmup-iters"),
+                               decay_style_named(s.text("lr-decay-style")),
+                               s.has("lr-decay-iters") ? s.integer("lr-decay-iters") : 0);
+}
+
+namespace {
 
 void adopt_model(PathSpecification& path, const Settings& model) {
   for (const auto& [name, values] : model.all()) path.settings.set_text(name, values.front());
@@ -119,11 +128,7 @@ void finish_path(PathSpecification& path, const Settings& given, int64_t vocabul
         "path", "--max-position-embeddings {} with --seq-length {}; at least as many are allowed",
         given.has("max-position-embeddings") ? given.text("max-position-embeddings") : "",
         path.sequence_length());
-  const auto& s = path.settings;
-  path.schedule =
-      schedule_from_scratch(s.real("lr"), s.real("min-lr"), s.integer("lr-warmup-iters"),
-                            decay_style_named(s.text("lr-decay-style")),
-                            s.has("lr-decay-iters") ? s.integer("lr-decay-iters") : 0);
+  path.schedule = schedule_of(path.settings);
   path.settings.erase("data-path");
 }
 

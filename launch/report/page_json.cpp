@@ -61,6 +61,7 @@ Json path_json(const ReportInput& input, const ReportPath& path, PathHead head,
   if (!head.problem.empty()) one["problem"] = head.problem;
   if (!head.members.empty()) one["members"] = head.members;
   if (!head.others.empty()) one["others"] = head.others;
+  if (!head.imported.empty()) one["imported"] = head.imported;
   add_series(log, resolution, one);
   if (head.schedule) add_planned_rates(*head.schedule, head.step, head.end, one);
   one["starts"] = Json::array();
@@ -72,7 +73,7 @@ Json path_json(const ReportInput& input, const ReportPath& path, PathHead head,
 Resolution resolution_of(const ReportInput& input, const std::vector<PathHead>& heads) {
   int64_t longest = 0;
   for (size_t i = 0; i < heads.size(); ++i) {
-    if (heads[i].kind != "average") {
+    if (heads[i].kind == "path") {
       longest = std::max(longest, heads[i].step - input.paths[i].fork_step);
     }
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "launch/path/imported.h"
 #include "launch/report/step_log.h"
 
 namespace fs = std::filesystem;
@@ -48,6 +49,12 @@ void read_average(const RunFolder& run, PathHead& head) {
   head.others = source.others;
 }
 
+// They have no place among the steps of paths.
+void place_published(PathHead& head) {
+  head.kind = "imported";
+  head.step = 0;
+}
+
 // Where the log cannot be read the page would silently lack its steps.
 void check_readable(const fs::path& file) {
   std::error_code ignored;
@@ -63,7 +70,10 @@ void read_path(const ReportPath& shown, PathHead& head) {
   head.state = word_of(state, path);
   head.step = state.step;
   head.loss = state.loss;
-  if (path.kind == "average") return read_average(run, head);
+  if (path.kind == "average") read_average(run, head);
+  if (!path.has_training_options()) place_published(head);
+  if (path.kind != "path") return;
+  if (path.begins_with_weights()) head.imported = describe(*path.lineage.back().imported);
   head.schedule = path.schedule;
   for (const char* name : {"metrics.jsonl", "metrics.discarded.jsonl"}) {
     check_readable(run.folder() / name);

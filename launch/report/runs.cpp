@@ -87,6 +87,9 @@ ReportPath shown(const ListedPath& listed, const std::string& name) {
   path.problem = listed.problem;
   path.code = listed.code;
   if (!listed.origin_steps.empty()) path.fork_step = listed.origin_steps.back();
+  // Paths count their steps from published weights on.
+  if (listed.path && (listed.path->begins_with_weights() || !listed.path->has_training_options()))
+    path.fork_step = 0;
   return path;
 }
 

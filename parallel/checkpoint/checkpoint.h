@@ -93,6 +93,8 @@ class CheckpointStreamWriter {
   std::unique_ptr<State> state_;
 };
 
+enum class ReadAs : uint8_t { stored, f32 };
+
 // Reads a complete checkpoint. Opening checks that every shard is there, belongs to it and has the
 // extents that the master maps; nothing missing is ever read as a fill value. Errors name the file.
 // However many readers a process has, they share a bounded number of open files.
@@ -116,12 +118,13 @@ class CheckpointReader {
   void verify(int part = 0, int parts = 1,
               const std::function<void(int64_t bytes)>& verified = {}) const;
   // Reads the pieces of each tensor, whose dtype and global shape must be as stored, into host or
-  // device memory, which must be at rest. Compares the checksum of every stored piece on the way
+  // device memory, which must be at rest; for ReadAs::f32 the tensors are of f32 and stored in f32,
+  // bf16 or f16, which loses nothing. Compares the checksum of every stored piece on the way
   // which it reads whole and in order; throws as verify() does. Returns 1 for each of those pieces
   // and 0 for the others, in the order of the index. `progress` hears of bytes that were read.
-  std::vector<int32_t> read_and_check(
-      std::span<const ShardedTensor> tensors,
-      const std::function<void(int64_t bytes)>& progress = {}) const;
+  std::vector<int32_t> read_and_check(std::span<const ShardedTensor> tensors,
+                                      const std::function<void(int64_t bytes)>& progress = {},
+                                      ReadAs as = ReadAs::stored) const;
   // verify() without reading again the pieces that are 1 (the largest over the ranks' results).
   void verify_rest(std::span<const int32_t> checked, int part = 0, int parts = 1,
                    const std::function<void(int64_t bytes)>& verified = {}) const;

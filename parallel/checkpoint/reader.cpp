@@ -15,6 +15,7 @@
 #include "parallel/checkpoint/read_checks.h"
 #include "parallel/checkpoint/state_groups.h"
 #include "parallel/checkpoint/verify.h"
+#include "parallel/checkpoint/widening.h"
 
 namespace switchyard {
 
@@ -171,21 +172,28 @@ void CheckpointReader::read(const std::string& name, const Box& box, void* out,
 const CheckpointIndex& CheckpointReader::index() const { return state_->index; }
 
 std::vector<int32_t> CheckpointReader::read_and_check(
-    std::span<const ShardedTensor> tensors,
-    const std::function<void(int64_t bytes)>& progress) const {
+    std::span<const ShardedTensor> tensors, const std::function<void(int64_t bytes)>& progress,
+    ReadAs as) const {
   ReadChecks checks;
   HostCopy host;
+  WideningReads widening;
   for (const ShardedTensor& tensor : tensors) {
     const IndexedTensor& entry = state_->entry(tensor.name);
-    check(entry.tensor.shape == tensor.global && entry.tensor.dtype == tensor.dtype, "checkpoint",
+    const DType stored = entry.tensor.dtype;
+    const bool widens = as == ReadAs::f32 && tensor.dtype == DType::f32 && can_be_widened(stored);
+    check(entry.tensor.shape == tensor.global && (stored == tensor.dtype || widens), "checkpoint",
           "{} is stored as {} of {} in {}; {} of {} was asked for", tensor.name,
           entry.tensor.shape.to_string(), name_of(entry.tensor.dtype), state_->folder.string(),
           tensor.global.to_string(), name_of(tensor.dtype));
     for (const Piece& piece : tensor.pieces) {
       if (piece.box.empty()) continue;
-      host.send(tensor, piece, [&](const Box& part, void* out) {
+      const auto read = [&](const Box& part, void* out) {
         state_->read(entry, part, out, &checks);
-        if (progress) progress(part.extent.elements() * size_of(tensor.dtype));
+        if (progress) progress(part.extent.elements() * size_of(stored));
+      };
+      host.send(tensor, piece, [&](const Box& part, void* out) {
+        if (stored == tensor.dtype) return read(part, out);
+        widening.read(part, stored, static_cast<float*>(out), read);
       });
     }
   }

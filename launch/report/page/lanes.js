@@ -8,12 +8,16 @@ const stateSigns = {
   new: '○',
   waiting: '○',
   average: '◆',
+  imported: '◇',
   damaged: '!'
 };
 
 function stateText(path) {
   if (path.state === 'damaged') return `! ${path.problem}`;
   const sign = `${stateSigns[path.state] ?? ''} ${path.state}`;
+  if (path.kind === 'imported')
+    return path.members ? `${stateSigns.imported} mean of published weights, ${membersText(path)}` :
+                          `${stateSigns.imported} published weights`;
   if (path.kind === 'average') return `${stateSigns.average} average of ${membersText(path)}`;
   if (path.state === 'waiting')
     return path.end > path.fork ? `${sign}, ${showCount(path.end - path.fork)} steps` : sign;
@@ -30,8 +34,10 @@ function membersText(path) {
       others;
 }
 
-// Where a lane begins and ends: an average stands at its last member's step.
+// Where a lane begins and ends: an average stands at its last member's step, published weights at
+// step 0 of the paths that begin with them.
 function spanOf(path) {
+  if (path.kind === 'imported') return [0, 0];
   if (path.kind === 'average') return [path.fork, path.fork];
   return [path.parent >= 0 || path.fork > 0 ? path.fork : 0, Math.max(path.step, path.fork)];
 }
@@ -101,6 +107,10 @@ function drawLane(path, place, x, y) {
     group.append(shapes.diamond(x(end), y, 5));
     return group;
   }
+  if (path.kind === 'imported') {
+    group.append(shapes.diamond(x(end), y, 5));
+    return group;
+  }
   if (path.end > end)
     group.append(svg('line', {x1: x(end), x2: x(path.end), y1: y, y2: y, class: 'planned'}));
   if (end > begin)
@@ -129,7 +139,9 @@ function drawFork(path, place, x, y, parentY) {
 
 function laneTip(path) {
   const parts = [path.name];
-  if (path.origin && path.kind !== 'average')
+  if (path.imported)
+    parts.push(`begins with published weights: ${path.imported}`);
+  else if (path.origin && path.kind === 'path')
     parts.push(`forks from ${path.origin} at step ${showCount(path.fork)}`);
   parts.push(stateText(path));
   if (isKnown(path.loss)) parts.push(`loss ${showLoss(path.loss)}`);

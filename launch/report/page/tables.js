@@ -45,6 +45,9 @@ function seriesTable(what, lines, show) {
 }
 
 function originText(path) {
+  if (path.kind === 'imported')
+    return path.members ? `mean of ${membersText(path)}` : 'published weights';
+  if (path.imported) return `published weights: ${path.imported}`;
   if (path.kind === 'average')
     return `mean of ${membersText(path)}${path.origin ? ` of ${path.origin}` : ''}`;
   if (path.origin) return `${path.origin} at ${showCount(path.fork)}`;
@@ -69,7 +72,7 @@ function pathsTable() {
     {
       name: 'Ends at',
       number: true,
-      cell: (path) => (path.end > 0 && path.kind !== 'average' ? showCount(path.end) : unknown)
+      cell: (path) => (path.end > 0 && path.kind === 'path' ? showCount(path.end) : unknown)
     },
     {name: 'Loss', number: true, cell: (path) => showLoss(path.loss)},
   ];
