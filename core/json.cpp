@@ -11,6 +11,7 @@ Json parse_json(std::string_view text) { return Json::parse(text); }
 
 Json parse_foreign_json(std::string_view text, std::string_view where) {
   constexpr int most_levels = 64;
+  check(text.find('\0') == text.npos, where, "it is no JSON: it has a NUL");  // the parser's end
   std::vector<std::set<std::string>> names;  // of the objects around
   const auto look = [&](int depth, Json::parse_event_t event, Json& parsed) {
     check(depth <= most_levels, where, "its JSON is nested deeper than {} levels", most_levels);

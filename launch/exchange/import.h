@@ -13,11 +13,11 @@ namespace switchyard {
 struct ImportRequest {
   std::filesystem::path from;  // config.json and safetensors
   std::filesystem::path to;    // a new run, or with `step` an imported one of the same model
-  std::optional<int64_t> step;
-  std::optional<DType> dtype;             // none: each tensor as the files have it
-  std::vector<std::string> ignored_keys;  // of config.json
-  int64_t sequence_length = 0;            // 0: the model's positions, at most 4,096
-  int64_t memory_bytes = 0;               // for weights at hand; 0: what comparing needs
+  std::optional<int64_t> step = {};
+  std::optional<DType> dtype = {};             // none: each tensor as the files have it
+  std::vector<std::string> ignored_keys = {};  // of config.json
+  int64_t sequence_length = 0;                 // 0: the model's positions, at most 4,096
+  int64_t memory_bytes = 0;                    // for weights at hand; 0: what comparing needs
   bool compares = true;
 };
 

@@ -10,6 +10,7 @@
 #include "launch/path/run_folder.h"
 #include "model/exchange/reference_logits.h"
 #include "model/exchange/streamed_logits.h"
+#include "model/parameters.h"
 #include "parallel/checkpoint/safetensors.h"
 #include "parallel/comm/communicators.h"
 #include "tests/golden/golden_trainer.h"

@@ -66,7 +66,7 @@ void make_llama(GptConfig& c, Architecture architecture, Draw draw) {
 GptConfig random_model(Architecture architecture, std::mt19937& random) {
   Draw draw{random};
   GptConfig c;
-  c.layers = draw.of<int64_t>({1, 2, 3});
+  c.layers = draw.of<int64_t>({1, 2});
   c.heads = draw.of<int64_t>({1, 6, 7});
   c.query_groups = c.heads;
   c.vocabulary = draw.of<int64_t>({101, 260, 384});

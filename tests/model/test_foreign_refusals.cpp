@@ -162,6 +162,7 @@ TEST(ForeignRefusals, WhatIsNoConfiguration) {
   expect_refused_text(R"({"model_type": "llama", "rms_norm_eps": 1e999})", "no JSON");
   expect_refused_text(R"({"model_type": "llama", "rms_norm_eps": NaN})", "no JSON");
   expect_refused_text("{\"model_type\": \"\xff\"}", "no JSON");
+  expect_refused_text(base_of("llama") + std::string("\0{", 2), "has a NUL");
   expect_refused_text(std::string(100000, '['), "deeper than 64");
   expect_refused_text(R"({"model_type": "llama", "long": ")" + std::string(1000, 'x') + "\"}",
                       "xxx ...; the key is not known");

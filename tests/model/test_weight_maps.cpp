@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <map>
 
 #include "core/error.h"
@@ -15,11 +16,11 @@ using test::random_model;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-using Counts = std::map<std::string, std::vector<int>>;  // of each element of their tensors
+using Counts = std::map<std::string, std::vector<uint8_t>>;  // of each element of their tensors
 
 // Counts the elements of theirs that a map reads.
 void count(const WeightMap& map, Counts& counts) {
-  std::vector<int>& taken = counts[map.theirs];
+  std::vector<uint8_t>& taken = counts[map.theirs];
   taken.resize(static_cast<size_t>(map.their_shape.elements()));
   const int64_t rows = map.shape[0], columns = map.shape.rank() == 2 ? map.shape[1] : 1;
   const int64_t their_rows = map.their_shape[map.transposed ? 1 : 0];
@@ -37,7 +38,7 @@ void count(const WeightMap& map, Counts& counts) {
 TEST(WeightMaps, AreABijectionOfTheModelsTensors) {
   std::mt19937 random(1);
   for (const Architecture architecture : all_architectures) {
-    for (int i = 0; i < 40; ++i) {
+    for (int i = 0; i < 25; ++i) {
       const GptConfig c = random_model(architecture, random);
       SCOPED_TRACE(std::string(name_of(architecture)) + c.to_json());
       std::map<std::string, Shape> ours;
@@ -53,7 +54,8 @@ TEST(WeightMaps, AreABijectionOfTheModelsTensors) {
       }
       EXPECT_TRUE(ours.empty()) << ours.begin()->first << " has no map";
       for (const auto& [theirs, taken] : counts) {
-        EXPECT_THAT(taken, testing::Each(1)) << theirs;
+        EXPECT_TRUE(std::all_of(taken.begin(), taken.end(), [](int n) { return n == 1; }))
+            << theirs;
       }
     }
   }
