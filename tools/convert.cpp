@@ -122,7 +122,9 @@ int convert_command(Arguments arguments) {
                                "convert --from HF_FOLDER --to RUN | convert --from RUN[@STEP] --to "
                                "HF_FOLDER");
   if (!command) return 0;
-  take_names(*command, 0, "");
+  check(command->positional.empty(), "options",
+        "'{}' was given; folders belong behind --from and --to",
+        command->positional.empty() ? "" : command->positional.front());
   const Settings& s = command->given;
   for (const char* name : {"from", "to"}) {
     check(s.has(name) && !s.text(name).empty(), "convert", "--{} is missing", name);

@@ -16,7 +16,7 @@ try:
     import numpy
     import torch
     import transformers
-    from published import LENGTH, MODELS, make
+    from published import LENGTH, MODELS, load, save
 except ImportError as missing:
     print(missing, file=sys.stderr)
     sys.exit(77)
@@ -39,8 +39,7 @@ def write_tokens(prefix, vocabulary, count, seed):
 
 
 def loss_of(folder, values):
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    model.eval()
+    model = load(folder)
     windows = (len(values) - 1) // LENGTH
     samples = numpy.stack([values[i * LENGTH:(i + 1) * LENGTH + 1] for i in range(windows)])
     with torch.no_grad():
@@ -75,11 +74,10 @@ class Check:
         return model
 
     def go(self):
-        original = make(self.name)
-        original.save_pretrained(self.folder / "published")
-        self.run("convert", "--from", "published", "--to", "hf")
+        save(self.name, self.folder / "published")
+        self.run("convert", "--from", "published", "--to", "hf", "--seq-length", LENGTH)
         model = self.compare("hf", "--max-shard-size", "200KB")
-        for key, value in original.float().state_dict().items():
+        for key, value in load(self.folder / "published").state_dict().items():
             if not torch.equal(value, model.state_dict()[key]):
                 sys.exit(f"{self.name}: '{key}' has other bits")
         self.run("fork", "hf", "main", "--data-path", "train", *TRAIN)

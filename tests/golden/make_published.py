@@ -15,24 +15,22 @@ import safetensors
 import torch
 import transformers
 
-from published import LENGTH, MODELS, make, tokens
+from published import LENGTH, MODELS, load, save, tokens
 
 STEPS, BATCH = 20, 4
 OPTIMIZER = {"learning_rate": 1e-3, "warmup": 5, "clip_norm": 1.0, "weight_decay": 0.1,
              "beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8}
 
 
-def saved(model):
-    """config.json and the header as save_pretrained writes them, and the model read in fp32."""
+def saved(name):
+    """config.json and the header as transformers writes them, and the model."""
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
+        save(name, folder)
         config = (pathlib.Path(folder) / "config.json").read_text()
         with safetensors.safe_open(f"{folder}/model.safetensors", "pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}
-            header = [[name, part.get_dtype(), part.get_shape()] for name, part in slices.items()]
-        loaded = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="eager")
-    return config, header, loaded
+            slices = {key: file.get_slice(key) for key in file.keys()}
+            header = [[key, part.get_dtype(), part.get_shape()] for key, part in slices.items()]
+        return config, header, load(folder)
 
 
 def train(model, name):
@@ -64,8 +62,7 @@ def main():
     folder = pathlib.Path(__file__).parent / "published"
     folder.mkdir(exist_ok=True)
     for name in MODELS:
-        config, header, model = saved(make(name))
-        model.eval()
+        config, header, model = saved(name)
         vocabulary = model.config.vocab_size
         prompt = tokens(f"{name} prompt", LENGTH, vocabulary)
         columns = sorted(set((torch.arange(61) * vocabulary // 61).tolist()) | {vocabulary - 1})

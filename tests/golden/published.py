@@ -2,6 +2,7 @@
 weights and tokens that follow from names and numbers alone, as published_file.cpp forms them."""
 
 import numpy
+import safetensors.torch
 import torch
 import transformers
 
@@ -81,13 +82,17 @@ def tokens(name, count, vocabulary):
     return (walk % numpy.uint64(vocabulary)).astype(numpy.int64)
 
 
-def make(name):
-    """The model in the dtype of its files."""
+def save(name, folder):
+    """What save_pretrained writes of the model in the dtype of its files, with those weights."""
     config, dtype = MODELS[name]
-    config.architectures = None
-    with torch.no_grad():
-        model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-        for key, value in model.state_dict().items():
-            value.copy_(weight(key, tuple(value.shape)))
-    model.tie_weights()
-    return model.to(dtype)
+    transformers.AutoModelForCausalLM.from_config(config).to(dtype).save_pretrained(folder)
+    with safetensors.safe_open(f"{folder}/model.safetensors", "pt") as file:
+        shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}
+    tensors = {key: weight(key, tuple(shape)).to(dtype) for key, shape in shapes.items()}
+    safetensors.torch.save_file(tensors, f"{folder}/model.safetensors", {"format": "pt"})
+
+
+def load(folder):
+    """In fp32."""
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
+                                                             attn_implementation="eager").eval()
