@@ -35,9 +35,9 @@ ConfigKey positions_key(const char* name) {
 }
 
 ConfigKey query_groups_key(std::optional<int64_t> absent) {
-  constexpr const char* name = "num_key_value_heads";
+  static constexpr const char* name = "num_key_value_heads";
   return {name, Says::computation,
-          [absent, name](const ConfigReader& r, GptConfig& c) {
+          [absent](const ConfigReader& r, GptConfig& c) {
             const int64_t otherwise = r.is_null(name) ? c.heads : absent.value_or(c.heads);
             c.query_groups = r.whole(name, 1, largest_model_size, otherwise);
             if (c.heads % c.query_groups != 0) {
@@ -86,9 +86,9 @@ ConfigKey silu_key(const char* name) {
 }
 
 ConfigKey attention_bias_key(bool absent) {
-  constexpr const char* name = "attention_bias";
+  static constexpr const char* name = "attention_bias";
   return {name, Says::computation,
-          [absent, name](const ConfigReader& r, GptConfig& c) {
+          [absent](const ConfigReader& r, GptConfig& c) {
             c.qkv_bias = c.attention_output_bias = r.flag(name, absent);
           },
           [](const GptConfig& c) { return Json(c.has_qkv_bias()); }};
