@@ -82,7 +82,8 @@ Obstacles of_llama(Architecture architecture, const GptConfig& c) {
   if (c.positions != Positions::rotary) {
     found.emplace_back("--position-embedding-type learned_absolute");
   } else if (c.rotary_dim() != c.head_dim) {
-    found.push_back(fmt::format("--rotary-percent {}", c.rotary_percent));
+    found.push_back(fmt::format("--rotary-percent {} ({} of a head's {} channels)",
+                                c.rotary_percent, c.rotary_dim(), c.head_dim));
   }
   if (c.norm != ops::Norm::rms) found.emplace_back("--normalization LayerNorm");
   if (c.activation == ops::Activation::gelu_tanh) found.emplace_back("--activation gelu-tanh");

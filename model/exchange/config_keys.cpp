@@ -35,7 +35,7 @@ ConfigKey positions_key(const char* name) {
 }
 
 ConfigKey query_groups_key(std::optional<int64_t> absent) {
-  constexpr const char* name = "num_key_value_heads";
+  static constexpr const char* name = "num_key_value_heads";
   return {name, Says::computation,
           [absent](const ConfigReader& r, GptConfig& c) {
             const int64_t otherwise = r.is_null(name) ? c.heads : absent.value_or(c.heads);
@@ -86,7 +86,7 @@ ConfigKey silu_key(const char* name) {
 }
 
 ConfigKey attention_bias_key(bool absent) {
-  constexpr const char* name = "attention_bias";
+  static constexpr const char* name = "attention_bias";
   return {name, Says::computation,
           [absent](const ConfigReader& r, GptConfig& c) {
             c.qkv_bias = c.attention_output_bias = r.flag(name, absent);

@@ -12,7 +12,7 @@ namespace switchyard {
 namespace {
 
 constexpr const char* where = "reference logits";
-constexpr int64_t part_elements = int64_t{1} << 22;  // of a weight at once
+constexpr int64_t part_elements = int64_t{1} << 19;  // of a weight at once
 
 template <class T>
 void widen(const std::byte* from, int64_t count, float* out) {

@@ -24,6 +24,7 @@ class Agreed {
     from_ = r.quoted(key);
   }
   double value_or(double absent) const { return value_.value_or(absent); }
+  const std::string& text() const { return from_; }
   // `key` is where it is missed, if it stands nowhere.
   [[noreturn]] void refuse(const ConfigReader& r, const std::string& key,
                            const std::string& allowed) const {
@@ -36,7 +37,7 @@ class Agreed {
 };
 
 std::string rope_type(const ConfigReader& r) {
-  const std::string type = r.text(r.find("rope_type") != nullptr ? "rope_type" : "type", "default");
+  std::string type = r.text(r.find("rope_type") != nullptr ? "rope_type" : "type", "default");
   if (r.find("rope_type") != nullptr && r.text("type", type) != type) {
     r.refuse("type", fmt::format("but rope_type is {}", type));
   }
@@ -84,8 +85,17 @@ struct RopeNames {
   double absent_percent;
 };
 
-void check_percent(const ConfigReader& r, const GptConfig& c, const RopeNames& names,
-                   const Agreed& percent) {
+// The least part of a head of which transformers rotate so many channels.
+double least_percent(double rotated, int64_t head_dim) {
+  const auto channels = static_cast<double>(head_dim);
+  double percent = rotated / channels;
+  while (channels * percent < rotated) percent = std::nextafter(percent, 2.0);
+  return percent;
+}
+
+// Checks it, and makes it exact where theirs is cut to a whole number of channels.
+void settle_percent(const ConfigReader& r, GptConfig& c, const RopeNames& names,
+                    const Agreed& percent) {
   const std::string key = names.percent.empty() ? "partial_rotary_factor" : names.percent;
   if (names.percent.empty() && c.rotary_percent != 1) {
     percent.refuse(r, key, "all channels of a head (1) alone are rotated by this architecture");
@@ -94,14 +104,18 @@ void check_percent(const ConfigReader& r, const GptConfig& c, const RopeNames& n
     percent.refuse(r, key, "above 0 and up to 1 is allowed");
   }
   const int64_t channels = c.completed().head_dim;
-  const auto rotated =
-      static_cast<int64_t>(static_cast<double>(channels) * c.rotary_percent);  // as theirs
+  const double asked = static_cast<double>(channels) * c.rotary_percent;
+  const auto rotated = static_cast<int64_t>(asked);  // as theirs
   if (rotated < 2 || rotated % 2 != 0) {
     percent.refuse(r, key,
                    fmt::format("so {} of a head's {} channels are rotated; an even number "
                                "is allowed",
                                rotated, channels));
   }
+  if (asked - static_cast<double>(rotated) < 1e-9 * asked) return;
+  c.rotary_percent = least_percent(static_cast<double>(rotated), channels);
+  r.remark(fmt::format("{}: {}, so {} of a head's {} channels are rotated: --rotary-percent {}",
+                       r.origin(), percent.text(), rotated, channels, c.rotary_percent));
 }
 
 void read_rope(const ConfigReader& r, GptConfig& c, const RopeNames& names) {
@@ -127,17 +141,13 @@ void read_rope(const ConfigReader& r, GptConfig& c, const RopeNames& names) {
   c.rotary_base = theta.value_or(10000);
   c.rotary_percent = percent.value_or(names.absent_percent);
   if (!(c.rotary_base > 1)) theta.refuse(r, names.theta, "above 1 is allowed");
-  check_percent(r, c, names, percent);
+  settle_percent(r, c, names, percent);
 }
 
-// The part that makes transformers rotate as many channels.
 double percent_of(const GptConfig& c) {
-  const auto channels = static_cast<double>(c.head_dim);
   const auto rotated = static_cast<double>(c.rotary_dim());
-  if (std::floor(channels * c.rotary_percent) == rotated) return c.rotary_percent;
-  double percent = rotated / channels;
-  while (channels * percent < rotated) percent = std::nextafter(percent, 2.0);
-  return percent;
+  const double asked = static_cast<double>(c.head_dim) * c.rotary_percent;
+  return std::floor(asked) == rotated ? c.rotary_percent : least_percent(rotated, c.head_dim);
 }
 
 Json scaling_of(const GptConfig& c) {

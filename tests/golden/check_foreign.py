@@ -2,10 +2,10 @@
 """Compares our reading of Hugging Face folders with transformers' own:
 python3 tests/golden/check_foreign.py BUILD/tests/model/foreign_driver
 
-Needs PyTorch and transformers; no test runs it. Tiny random models of each architecture, with odd
-shapes, are saved, and their logits in fp32 compared with reference_logits of the folder. Then
-config.json is read and written by us, loaded by transformers with the same weights, and must give
-the same logits. Prints the largest differences; fails above 1e-5.
+Needs PyTorch and transformers, 4 or 5; no test runs it. Tiny random models of each architecture,
+with odd shapes, are saved, and their logits in fp32 compared with reference_logits of the folder.
+Then config.json is read and written by us, loaded by transformers with the same weights, and must
+give the same logits. Prints the largest differences; fails above 1e-5.
 """
 
 import pathlib
@@ -80,6 +80,21 @@ MODELS = [
 ]
 
 
+def for_this_version(arguments):
+    """Transformers 4 know no rope_parameters."""
+    rope = arguments.get("rope_parameters")
+    if rope is None or int(transformers.__version__.split(".")[0]) > 4:
+        return arguments
+    rest = {key: value for key, value in arguments.items() if key != "rope_parameters"}
+    theta, part = rope["rope_theta"], rope.get("partial_rotary_factor")
+    rest.update({"rope_theta": theta} if part is None
+                else {"rotary_emb_base": theta, "rotary_pct": part})
+    if rope["rope_type"] != "default":
+        rest["rope_scaling"] = {key: value for key, value in rope.items()
+                                if key not in ("rope_theta", "partial_rotary_factor")}
+    return rest
+
+
 def logits_of(model, tokens):
     with torch.no_grad():
         return model(torch.tensor([tokens])).logits[0].float().numpy()
@@ -109,14 +124,17 @@ def rewritten(driver, folder, to, dtype):
     (to / "config.json").write_bytes(text)
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
         to, attn_implementation="eager", output_loading_info=True)
-    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        assert not info[what], info
     return model.float().eval()
 
 
 def main():
     driver, worst = sys.argv[1], 0.0
     for seed, (name, config_class, arguments) in enumerate(MODELS):
-        model = make(config_class(**arguments), seed)
+        if name == "qwen2 head_dim apart" and transformers.__version__ < "4.48":
+            continue  # refused there
+        model = make(config_class(**for_this_version(arguments)), seed)
         vocabulary = arguments["vocab_size"]
         tokens = torch.randint(vocabulary, (48,)).tolist()
         with tempfile.TemporaryDirectory() as scratch:

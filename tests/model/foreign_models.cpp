@@ -37,7 +37,7 @@ void draw_biases(GptConfig& c, Architecture architecture, Draw draw) {
 }
 
 void make_gpt(GptConfig& c, Architecture architecture, Draw draw) {
-  c.head_dim = draw.of<int64_t>({8, 10, 80});
+  c.head_dim = c.heads == 1 ? 80 : draw.of<int64_t>({8, 10});
   c.hidden = c.heads * c.head_dim;
   c.query_groups = c.heads;
   c.activation = draw.of({ops::Activation::gelu_tanh, ops::Activation::gelu_erf});

@@ -179,6 +179,12 @@ TEST(ForeignConfig, SaysWhatItIgnoresAndWhatItCannotSay) {
               testing::UnorderedElementsAre(HasSubstr("'mine' is {\"a\":1}"),
                                             HasSubstr("'sliding_window' is 4096")));
   EXPECT_EQ(foreign.config.query_groups, 8);
+  const ForeignConfig cut = read_foreign_config(R"({"model_type": "gpt_neox", "vocab_size": 100,
+      "hidden_size": 80, "num_hidden_layers": 2, "num_attention_heads": 1,
+      "intermediate_size": 128, "max_position_embeddings": 16, "rotary_pct": 0.33})",
+                                                "config.json");
+  EXPECT_EQ(cut.config.rotary_percent, 0.325);
+  EXPECT_THAT(cut.remarks, testing::ElementsAre(HasSubstr("26 of a head's 80 channels")));
   GptConfig c = preset("llama-tiny");
   EXPECT_THAT(left_out_of_config(c, Architecture::llama), testing::IsEmpty());
   c.hidden_dropout = 0.1;

@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <random>
+
 #include "core/error.h"
 #include "core/json.h"
 #include "model/exchange/foreign_config.h"
@@ -182,6 +184,57 @@ TEST(ForeignRefusals, EveryNeededKeyIsMissed) {
   json.erase("sliding_window");  // theirs is 4096 then
   json["max_position_embeddings"] = 8192;
   expect_refused_text(json_text(json), "'sliding_window' is missing; which means 4096");
+}
+
+// Reads it, or throws an Error of one line.
+void expect_sound(const std::string& text) {
+  try {
+    const ForeignConfig foreign = read_foreign_config(text, "config.json");
+    foreign.config.validate();
+  } catch (const Error& problem) {
+    EXPECT_THAT(problem.what(), AllOf(HasSubstr("[config.json]"), Not(HasSubstr("\n")))) << text;
+  }
+}
+
+TEST(ForeignRefusals, AnyValueOfAnyKeyIsReadOrRefused) {
+  const Json values = parse_json(R"([null, true, false, 0, -1, 1, 3, 1e300, -0.5, 1e-300,
+      9223372036854775807, 18446744073709551615, "", "x", "gelu", [], [1], ["a", null], {},
+      {"a": 1}, {"rope_type": "llama3"}, {"rope_type": 3}, {"type": null, "factor": []},
+      {"rope_type": "default", "rope_theta": "x"}, {"partial_rotary_factor": 1e300}])");
+  const Json keys = parse_json(R"(["rope_scaling", "rope_parameters", "rope_theta", "rotary_pct",
+      "rotary_emb_base", "partial_rotary_factor", "head_dim", "n_inner", "n_ctx", "hidden_act",
+      "activation_function", "sliding_window", "use_sliding_window", "layer_types",
+      "max_window_layers", "tie_word_embeddings", "attention_bias", "mlp_bias", "architectures",
+      "pruned_heads", "rms_norm_eps", "layer_norm_eps", "initializer_range", "embd_pdrop",
+      "attention_dropout", "eos_token_id", "per_layer_config", "unknown"])");
+  for (const std::string& name : architecture_names()) {
+    const Json base = parse_json(base_of(name));
+    for (const Json& value : values) {
+      for (const auto& [key, unused] : base.items()) {
+        Json json = base;
+        json[key] = value;
+        expect_sound(json_text(json));
+      }
+      for (const Json& key : keys) {
+        Json json = base;
+        json[key.get<std::string>()] = value;
+        expect_sound(json_text(json));
+      }
+    }
+  }
+}
+
+TEST(ForeignRefusals, DamagedTextIsReadOrRefused) {
+  std::mt19937 random(6);
+  const std::string text = base_of("qwen2");
+  for (int i = 0; i < 5000; ++i) {
+    std::string damaged = text;
+    for (uint32_t change = 0; change <= random() % 3; ++change) {
+      damaged[random() % damaged.size()] = static_cast<char>(random());
+    }
+    if (i % 4 == 0) damaged.resize(random() % damaged.size());
+    expect_sound(damaged);
+  }
 }
 
 TEST(ForeignRefusals, AKeyOfTheComputationCannotBeIgnored) {
