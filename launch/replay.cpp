@@ -54,6 +54,7 @@ Replay held_against_record(const ReplayPlan& plan, const StepRange& range,
     pair[1][step] = again;
   }
   return {.origin = plan.begin(),
+          .from_weights = plan.from_weights,
           .exact = compare_records(exact[0], exact[1], 0),
           .close = compare_records(close[0], close[1], tolerance)};
 }

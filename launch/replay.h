@@ -17,7 +17,8 @@ StepRange parse_step_range(const std::string& text);  // throws Error
 
 // Recorded steps made once more, held against the record.
 struct Replay {
-  int64_t origin = 0;  // the step that it went on from; 0: the random start
+  int64_t origin = 0;         // the step that it went on from; 0: the random start, or
+  bool from_weights = false;  // published weights
   // Steps recorded under the same conditions (conditions_of): loss, gradient norm and rate to the
   // last bit.
   RecordComparison exact;
@@ -26,8 +27,8 @@ struct Replay {
   bool agrees() const { return exact.differing == 0 && close.differing == 0; }
 };
 
-// Goes on from the newest saved step before the range, or the random start, and makes the steps up
-// to its end, without writing anything; the path may be training meanwhile. Collective; throws
+// Goes on from the newest saved step before the range, or the path's beginning, and makes the steps
+// up to its end, without writing anything; the path may be training meanwhile. Collective; throws
 // Error on all ranks for a range that the path's own record does not have.
 Replay replay(const StepRange& range, const Settings& settings, double tolerance,
               Communicator& world);

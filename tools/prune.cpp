@@ -107,7 +107,7 @@ int prune_command(Arguments arguments) {
   if (!command) return 0;
   const Settings& given = command->given;
   const RunFolder run(take_run(*command, "RUN"));
-  check(run.read().kind == "path", "prune", "'{}' is an average, a single saved step; it stays",
+  check(run.read().kind != "average", "prune", "'{}' is an average, a single saved step; it stays",
         run.folder().string());
   const Settings keep = keep_settings(run, given);
   const PruneRequest request{retention_options(keep), given.flag("discarded")};

@@ -22,10 +22,12 @@ void print(const StepRange& range, const Replay& made, bool json) {
     std::printf("%s\n", json_text_replacing(all).c_str());
     return;
   }
+  const std::string begin = made.origin > 0     ? fmt::format("step {}", made.origin)
+                            : made.from_weights ? "the published weights"
+                                                : "random weights";
   std::printf("steps %lld to %lld of %s, made again from %s:\n",
               static_cast<long long>(range.first), static_cast<long long>(range.last),
-              range.run.c_str(),
-              made.origin > 0 ? fmt::format("step {}", made.origin).c_str() : "random weights");
+              range.run.c_str(), begin.c_str());
   if (made.exact.common > 0) {
     std::printf("%lld under the same conditions: %lld differ\n",
                 static_cast<long long>(made.exact.common),

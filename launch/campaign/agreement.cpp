@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "launch/campaign/published.h"
 #include "launch/path/average_members.h"
 #include "launch/path/blend.h"
+#include "launch/path/imported.h"
 
 namespace fs = std::filesystem;
 
@@ -30,13 +32,30 @@ std::string place_of(const Campaign& campaign, const std::string& table,
   return campaign.file.string() + ": " + option;
 }
 
+// Whether it begins with the weights that the file names, or those with the file's random start.
+void check_weights(const Campaign& campaign, const DesiredPath& wanted,
+                   const PathSpecification& path, const fs::path& folder) {
+  const auto from = campaign.places.find("from");
+  const std::string place = from == campaign.places.end() ? campaign.file.string() : from->second;
+  const std::string there = path.begins_with_weights() ? describe(*path.lineage.back().imported)
+                            : path.lineage.empty()     ? "a random start"
+                                                       : "a step of another path";
+  const bool same =
+      path.begins_with_weights() && !wanted.weights.empty() && is_made_of(path, wanted.weights);
+  check(same, "campaign", "{}: '{}' is to begin with {}, but it begins with {}; {}", place,
+        folder.string(), wanted.weights.empty() ? "no published weights" : wanted.weights, there,
+        advice);
+}
+
 void check_begin(const Campaign& campaign, const DesiredPath& wanted, const PathSpecification& path,
                  const fs::path& folder) {
   const auto& version = campaign.versions[wanted.version];
   check(path.kind == "path", "campaign",
-        "{}: '{}' is an average, not the path that is to lie there; "
-        "another folder is allowed",
-        version.place, folder.string());
+        "{}: '{}' is {}, not the path that is to lie there; another folder is allowed",
+        version.place, folder.string(), describe_kind(path));
+  if (!wanted.weights.empty() || path.begins_with_weights()) {
+    return check_weights(campaign, wanted, path, folder);
+  }
   check(path.lineage.empty() == wanted.parent.empty() && path.start_step() == wanted.fork_step,
         "campaign", "{}: '{}' begins at {} by steps and share, but it was made from step {}{}; {}",
         version.place, folder.string(),
@@ -54,7 +73,9 @@ Settings with_defaults(const PathSpecification& path, Settings given) {
 void check_options(const Campaign& campaign, const DesiredPath& wanted,
                    const PathSpecification& path, const fs::path& folder) {
   auto differs = contradiction(path, wanted.options);
-  if (!differs && wanted.parent.empty())
+  if (!differs && !wanted.weights.empty()) {
+    if (const auto whole = planned_if_there(wanted)) differs = contradiction(path, whole->settings);
+  } else if (!differs && wanted.parent.empty())
     differs = contradiction(path, with_defaults(path, wanted.options));
   if (!differs) return;
   const auto& version = campaign.versions[wanted.version];

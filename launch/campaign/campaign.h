@@ -57,6 +57,7 @@ struct CampaignResources {
 // What a campaign's file says; docs/campaigns.md has its keys. Names of files are absolute.
 struct Campaign {
   std::filesystem::path file, folder;
+  std::string from;  // RUN or RUN@STEP of published weights; empty: paths have a random start
   std::vector<Version> versions;
   std::vector<Arm> arms;
   std::vector<int64_t> seeds;  // the first one's paths lie in the folder itself

@@ -321,13 +321,17 @@ Campaign parse_campaign(const std::string& text, const fs::path& file) {
   Campaign campaign;
   campaign.file = fs::weakly_canonical(fs::absolute(file));
   const FileNode all = parse_toml(text, file);
-  all.check_known({"folder", "arms", "seeds", "train", "main", "branch", "arm", "held-out",
+  all.check_known({"folder", "from", "arms", "seeds", "train", "main", "branch", "arm", "held-out",
                    "version", "layout", "executor"});
   const auto* folder = all.find("folder");
   check(folder != nullptr, "campaign", "{}: folder is missing, where the paths are to lie",
         file.string());
   campaign.folder = from_file(*folder, campaign);
   campaign.places["folder"] = folder->place;
+  if (const auto* from = all.find("from")) {
+    campaign.from = from_file(*from, campaign);
+    campaign.places["from"] = from->place;
+  }
   const auto& train = table_of(all, "train");
   read_train(train, campaign);
   read_arms(all, campaign);

@@ -8,6 +8,8 @@
 #include "launch/campaign/score_files.h"
 #include "launch/campaign/step_counts.h"
 
+namespace fs = std::filesystem;
+
 namespace switchyard {
 
 namespace {
@@ -20,7 +22,10 @@ ReportPath report_path(const Campaign& campaign, const Desired& desired, const F
                    .parent = path.parent,
                    .fork_step = path.fork_step,
                    .last_step = path.end()};
-  if (!shown.is_there) shown.schedule = planned_schedule(desired, path);
+  if (!shown.is_there) {
+    shown.schedule = planned_schedule(desired, path);
+    shown.imported = fs::path(path.weights).filename();
+  }
   return shown;
 }
 

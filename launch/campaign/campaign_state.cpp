@@ -36,6 +36,7 @@ CampaignRow row_of(const Campaign& campaign, const DesiredPath& path, const Foun
   CampaignRow row{.name = path.name, .state = "waiting", .step = path.fork_step};
   row.first = path.fork_step;
   row.last = path.end();
+  if (!path.weights.empty()) row.begins = fs::path(path.weights).filename();
   if (!path.parent.empty()) row.begins = fmt::format("{}@{}", path.parent, path.fork_step);
   const auto there = found.paths.find(path.name);
   if (there == found.paths.end()) return row;

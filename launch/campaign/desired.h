@@ -19,7 +19,8 @@ struct DesiredStage {
 // A path that a campaign wants. Names are those of folders below the campaign's.
 struct DesiredPath {
   std::string name;
-  std::string parent{};  // empty: a random start
+  std::string parent{};   // empty: a random start, or
+  std::string weights{};  // published weights, RUN or RUN@STEP, outside of the campaign's paths
   int64_t fork_step = 0;
   Settings options{};  // of its making: those of a new path, or what a fork changes; with data
   std::vector<DesiredStage> stages{};  // by which it is extended

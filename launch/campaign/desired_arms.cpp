@@ -6,6 +6,7 @@
 #include "core/text.h"
 #include "launch/path/average_option.h"
 #include "launch/path/specification.h"
+#include "launch/path/specification_from_weights.h"
 
 namespace switchyard {
 
@@ -39,9 +40,11 @@ Settings new_path_options(const SeedPaths& of, const Settings& arm, std::vector<
   }
   set_option(options, "seed", {std::to_string(of.seed)});
   set_option(options, "data-path", std::move(data));
-  const std::string missing = missing_for_new_path(options);
-  check(missing.empty(), "campaign", "{}: train.{} is missing; a path from a random start needs it",
-        of.campaign.file.string(), missing);
+  const bool of_weights = !of.campaign.from.empty();
+  const std::string missing =
+      of_weights ? missing_from_weights(options) : missing_for_new_path(options);
+  check(missing.empty(), "campaign", "{}: train.{} is missing; a path from {} needs it",
+        of.campaign.file.string(), missing, of_weights ? "published weights" : "a random start");
   return options;
 }
 

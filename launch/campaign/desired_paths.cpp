@@ -57,6 +57,9 @@ Desired desired_of(const Campaign& campaign) {
     }
     if (campaign.scores_main && needs_main(campaign)) add_main_scores(of);
   }
+  for (auto& path : desired.paths) {
+    if (path.parent.empty()) path.weights = campaign.from;
+  }
   check_names(campaign, desired);
   return desired;
 }

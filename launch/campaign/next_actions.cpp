@@ -41,7 +41,8 @@ class Planner {
   }
 
   Step fork_step(const DesiredPath& path) const {
-    if (path.parent.empty() || find(path.name) != nullptr) return {};
+    if (find(path.name) != nullptr) return {};
+    if (path.parent.empty()) return path.weights.empty() ? Step() : Step(0);
     const auto* parent = find(path.parent);
     if (parent == nullptr || parent->step < path.fork_step) return {};
     return path.fork_step;
@@ -61,7 +62,7 @@ class Planner {
   Step goal(const DesiredPath& path) const {
     const auto* there = find(path.name);
     if (there == nullptr) {
-      if (!path.parent.empty()) return {};
+      if (!path.parent.empty() || !path.weights.empty()) return {};
       return *path.stops.begin();
     }
     if (there->busy || there->step >= path.end() || extension(path)) return {};

@@ -90,7 +90,9 @@ bool perform_now(const Campaign& campaign, const Desired& desired, const Action&
     const auto& path = desired.path(action.name);
     const auto folder = folder_of(campaign, path.name);
     make_folder(folder.parent_path());
-    fork(reference(campaign, path.parent, path.fork_step), folder.string(), path.options);
+    const std::string from =
+        path.weights.empty() ? reference(campaign, path.parent, path.fork_step) : path.weights;
+    fork(from, folder.string(), path.options);
     return true;
   }
   if (action.kind != Action::Kind::extend) return false;

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "launch/campaign/published.h"
 #include "launch/path/run_folder.h"
 
 namespace switchyard {
@@ -14,6 +15,7 @@ namespace {
 PathSpecification specification_of(const Campaign& campaign, const DesiredPath& path,
                                    const Found& found, bool without_data) {
   if (found.paths.contains(path.name)) return RunFolder(folder_of(campaign, path.name)).read();
+  if (!path.weights.empty()) return planned_from_weights(path, without_data);
   if (!without_data) return new_path(path.options);
   auto planned = path_without_data(path.options);
   check_rotary_width(planned.model);
@@ -24,6 +26,12 @@ PathSpecification specification_of(const Campaign& campaign, const DesiredPath& 
 // their paths.
 const DesiredPath& root_of(const Desired& desired, const DesiredPath& path) {
   return path.parent.empty() ? path : root_of(desired, desired.path(path.parent));
+}
+
+std::string begin_of(const DesiredPath& path) {
+  if (!path.parent.empty()) return fmt::format("{}@{}", path.parent, path.fork_step);
+  return path.weights.empty() ? "a random start"
+                              : std::filesystem::path(path.weights).filename().string();
 }
 
 std::vector<std::string> remarks_on(const Campaign& campaign) {
@@ -60,9 +68,7 @@ CampaignPlan plan_campaign(const Campaign& campaign, const Desired& desired, con
     const double flops = as.model.causal_flops_per_token(as.sequence_length());
     const auto tokens = static_cast<double>(per_step * path.steps());
     plan.rows.push_back(
-        {path.name,
-         path.parent.empty() ? "a random start" : fmt::format("{}@{}", path.parent, path.fork_step),
-         path.steps(), per_step * path.steps(), tokens * flops});
+        {path.name, begin_of(path), path.steps(), per_step * path.steps(), tokens * flops});
     if (plan.tokens_per_step > 0) continue;
     plan.tokens_per_step = per_step;
     plan.model = as.model;

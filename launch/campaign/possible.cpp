@@ -4,6 +4,7 @@
 #include "core/text.h"
 #include "data/index_file.h"
 #include "launch/campaign/agreement.h"
+#include "launch/campaign/published.h"
 #include "launch/engine/engine_options.h"
 #include "launch/engine/world.h"
 #include "launch/path/blend.h"
@@ -91,7 +92,7 @@ void check_layout(const PathSpecification& path, const JobLayout& layout) {
 // A path from a random start as `train` would make it, and its branches as they would be trained.
 void check_new(const Campaign& campaign, const DesiredPath& path) {
   try {
-    const auto made = new_path(path.options);
+    const auto made = path.weights.empty() ? new_path(path.options) : planned_from_weights(path);
     if (path.is_main) check_layout(made, campaign.main_layout);
     check_layout(made, campaign.branch_layout);
     JobLayout score = campaign.score_layout;  // scores have no batch to share

@@ -7,10 +7,8 @@
 #include "core/logging.h"
 #include "launch/engine/matmul_choices.h"
 #include "launch/path/average_fork.h"
-#include "launch/path/average_members.h"
 #include "launch/path/fork_entry.h"
 #include "launch/path/imported.h"
-#include "launch/path/path_state.h"
 #include "launch/path/pins.h"
 #include "launch/path/resumable.h"
 #include "launch/path/specification_checks.h"
@@ -133,19 +131,6 @@ Planned obtain_branch(const RunFolder& parent, const PathSpecification& specific
   }
 }
 
-// Without a step an average's one, or that of published weights of which one step is imported.
-int64_t step_of(const RunReference& reference, const PathSpecification& parent,
-                const std::string& as_given) {
-  if (reference.step) return *reference.step;
-  check(parent.kind != "path", "fork", "'{}'; MAIN@STEP is allowed", as_given);
-  const RunFolder run(reference.folder);
-  const auto newest = run.checkpoint(std::nullopt);
-  const auto saved = state_of(run, parent).saved;
-  check(saved.size() == 1, "fork", "'{}' has {} checkpoints; name one: {}@{}", as_given,
-        saved.size(), as_given, show_steps(saved));
-  return newest.step;
-}
-
 }  // namespace
 
 void fork(const std::string& parent_at_step, const std::string& child, const Settings& given) {
@@ -158,7 +143,7 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   if (!is_there) branch.check_name();
   check(is_there || !is_taken, "fork", "'{}' exists already; a branch needs a new folder", child);
   const auto specification = parent.read();
-  const int64_t step = step_of(reference, specification, parent_at_step);
+  const int64_t step = step_to_fork(reference, specification);
   const auto [from, path] = obtain_branch(parent, specification, step, branch, is_there, given);
   if (from.entry.imported) {
     log::info("'{}' begins with {} ('{}'), with fresh moments, at step 0{}", child,

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/path/average_members.h"
 #include "launch/path/imported.h"
 #include "launch/path/path_state.h"
 #include "launch/path/relative_name.h"
@@ -117,6 +118,18 @@ ForkEntry at_passed(const RunFolder& parent, const PathSpecification& path, int6
 }
 
 }  // namespace
+
+int64_t step_to_fork(const RunReference& reference, const PathSpecification& parent) {
+  if (reference.step) return *reference.step;
+  const std::string name = reference.folder.string();
+  check(parent.kind != "path", "fork", "'{}'; MAIN@STEP is allowed", name);
+  const RunFolder run(reference.folder);
+  const auto newest = run.checkpoint(std::nullopt);
+  const auto saved = state_of(run, parent).saved;
+  check(saved.size() == 1, "fork", "'{}' has {} checkpoints, of the steps {}; '{}@STEP' is allowed",
+        name, saved.size(), show_steps(saved), name);
+  return newest.step;
+}
 
 ForkEntry fork_entry(const RunFolder& parent, const PathSpecification& path, int64_t step,
                      const RunFolder& branch, bool is_there) {

@@ -17,6 +17,10 @@ struct ForkEntry {
   bool begins_with_weights() const { return entry.imported || (replay && replay->from_weights); }
 };
 
+// The step that is named, or that of the only checkpoint of an average or of published weights;
+// throws Error where there are several, and for a path.
+int64_t step_to_fork(const RunReference& reference, const PathSpecification& parent);
+
 // Step `step` of the parent: one that it has saved, whose contents are compared with their
 // checksums, or one that it has passed; 0 is its random start. For a branch that is there already
 // nothing is read, and what its fork point was made from stays. Throws Error for other steps.

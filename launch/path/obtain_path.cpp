@@ -18,6 +18,10 @@ PathSpecification continue_path(const RunFolder& run, const Settings& given, boo
         "that starts from them",
         run.folder().string(), describe_kind(path), run.folder().string(),
         path.has_training_options() ? "" : " --data-path ... --lr ... --global-batch-size ...");
+  check(!given.has("load-step") || given.integer("load-step") > 0 || !path.has_random_start(),
+        "train",
+        "--load-step 0; at least 1 is allowed: 0 is the random start, of which nothing is saved; "
+        "'fork RUN@0 NEW' makes a path that starts there anew");
   const auto before = path;
   // Made anew, it would lose an extension.
   const bool untrained = path.lineage.empty() && path.stages.size() == 1 && is_untrained(run);

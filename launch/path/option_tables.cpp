@@ -306,8 +306,7 @@ std::vector<OptionSpec> run_options() {
            .kind = integer,
            .group = group,
            .help = "the saved step to go on from (the latest)",
-           .allowed = one_or_more(": 0 is the random start, of which nothing is saved; 'fork RUN@0 "
-                                  "NEW' makes a path that starts there anew"),
+           .allowed = at_least(0),
            .megatron = "ckpt-step"},
           {.name = "accept-replay",
            .kind = flag,

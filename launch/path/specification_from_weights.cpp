@@ -1,21 +1,15 @@
 #include "launch/path/specification_from_weights.h"
 
+#include <algorithm>
+
 #include "core/error.h"
-#include "core/logging.h"
+#include "data/dataset_info.h"
 #include "launch/path/skip_samples.h"
 #include "launch/path/specification_checks.h"
 
 namespace switchyard {
 
 namespace {
-
-std::string missing_options(const Settings& given, std::initializer_list<const char*> needed) {
-  std::string missing;
-  for (const char* name : needed) {
-    if (!given.has(name)) missing += fmt::format("{}--{}", missing.empty() ? "" : ", ", name);
-  }
-  return missing;
-}
 
 // The model is the weights' own, but for what a branch may change: its dropout.
 void take_model(PathSpecification& path, const PathSpecification& weights, const Settings& given) {
@@ -56,28 +50,49 @@ PathSpecification begin_path(const PathSpecification& weights, const LineageEntr
   return path;
 }
 
+// A set without a description is known to fit when its tokens are read.
+void check_vocabulary(const std::vector<DataSource>& sources, int64_t vocabulary) {
+  for (const auto& source : sources) {
+    const auto said = read_dataset_description(source.prefix + ".json");
+    const int64_t needed = said ? std::max(said->info.vocabulary, said->info.largest_token + 1) : 0;
+    check(needed <= vocabulary, "fork",
+          "--data-path {} has a vocabulary of {}, but the weights have {}; at most as many are "
+          "allowed",
+          source.prefix, needed, vocabulary);
+  }
+}
+
 void check_given(const Settings& given, std::initializer_list<const char*> needed) {
-  const std::string missing = missing_options(given, needed);
+  std::string missing;
+  for (const char* name : needed) {
+    if (!given.has(name)) missing += fmt::format("{}--{}", missing.empty() ? "" : ", ", name);
+  }
   check(missing.empty(), "fork",
         "a path from published weights needs {}, as a new path does: they have no training options",
         missing);
 }
 
+constexpr auto needed_options = {"data-path", "lr", "global-batch-size"};
+
 }  // namespace
+
+std::string missing_from_weights(const Settings& given) {
+  for (const char* name : needed_options) {
+    if (!given.has(name)) return name;
+  }
+  return "";
+}
 
 PathSpecification path_from_weights(const PathSpecification& weights, const LineageEntry& entry,
                                     const Settings& given) {
-  check_given(given, {"data-path", "lr", "global-batch-size"});
+  check_given(given, needed_options);
   PathSpecification path = begin_path(weights, entry, given);
   path.stages = {{0, parse_sources(given.list("data-path"))}};
   if (given.has("skip-samples")) skip_samples(given.text("skip-samples"), 0, path.stages);
-  const int64_t vocabulary = path.model.vocabulary;
-  const TrainingData data(path.stages, path.sequence_length(), path.seeds, path.split, vocabulary);
+  check_vocabulary(path.stages.front().sources, path.model.vocabulary);
+  const TrainingData data(path.stages, path.sequence_length(), path.seeds, path.split,
+                          path.model.vocabulary);
   const auto& info = data.info();
-  check(info.vocabulary <= vocabulary, "fork",
-        "--data-path {} has a vocabulary of {}, but the weights have {}; at most as many are "
-        "allowed",
-        show(given.list("data-path")), info.vocabulary, vocabulary);
   check(info.tokenizer.empty() || weights.tokenizer.empty() || info.tokenizer == weights.tokenizer,
         "fork", "--data-path {} was made by the tokenizer '{}'; the weights' is '{}'",
         show(given.list("data-path")), info.tokenizer, weights.tokenizer);

@@ -102,6 +102,7 @@ PathHead read_head(const ReportPath& path) {
     head.step = path.fork_step;
     head.end = path.last_step;
     head.schedule = path.schedule;
+    head.imported = path.imported;
     return head;
   }
   head.problem = path.problem;

@@ -21,6 +21,7 @@ struct ReportPath {
   int64_t last_step = 0;  // where it is to end; 0: no end is known
   // The rates that one which is not there yet will have; a path that is there says its own.
   std::optional<Schedule> schedule{};
+  std::string imported{};  // of one that is not there yet: published weights that it begins with
   // Why it cannot be read, where the search has found that out: it is shown in its place.
   std::string problem{};
   ExitCode code = ExitCode::reached;  // of that problem
