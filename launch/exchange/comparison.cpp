@@ -31,9 +31,9 @@ double show_mib(int64_t bytes) { return std::ceil(static_cast<double>(bytes) / 0
 }  // namespace
 
 void compare_logits(const std::filesystem::path& folder, const GptConfig& config,
-                    const LoadWeights& load) {
+                    const LoadWeights& load, std::optional<DType> rounded) {
   const auto tokens = sample_tokens(config);
-  const auto theirs = reference_logits(folder, tokens);
+  const auto theirs = reference_logits(folder, tokens, rounded);
   const auto ours = streamed_logits(config, tokens, load);
   check(theirs.size() == ours.size(), "convert", "{} logits of '{}' and {} of ours", theirs.size(),
         folder.string(), ours.size());

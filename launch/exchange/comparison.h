@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "model/exchange/streamed_logits.h"
 
@@ -11,8 +12,9 @@ namespace switchyard {
 // (reference_logits), with those of the model's own layers over `load`'s weights, on tokens spread
 // over the vocabulary, and logs the largest difference. Throws Error for one above 1e-3 of the
 // largest logit, or of 1.
+// `rounded`: the dtype that the weights were rounded to on their way out of the folder.
 void compare_logits(const std::filesystem::path& folder, const GptConfig& config,
-                    const LoadWeights& load);
+                    const LoadWeights& load, std::optional<DType> rounded = {});
 
 // What a conversion may hold of weights: `given`, or without it (0) what it needs. Throws Error
 // where comparing needs more than was given.

@@ -100,12 +100,14 @@ void write_weights(const PublishedModel& model, const PathSpecification& path,
   if (request.dtype) log::info("{}", describe(loss, *request.dtype));
 }
 
-void compare(const PublishedModel& model, const Target& target) {
+void compare(const PublishedModel& model, const ImportRequest& request, const Target& target) {
+  if (!request.compares) return;
   const CheckpointReader reader(target.run.checkpoint(target.step).folder);
   Stream stream;
-  compare_logits(model.folder(), model.config(), [&](std::span<const Parameter> parameters) {
+  const auto load = [&](std::span<const Parameter> parameters) {
     load_weights(parameters, reader, stream);
-  });
+  };
+  compare_logits(model.folder(), model.config(), load, request.dtype);
 }
 
 // Whether the step is there already, of the same files.
@@ -146,7 +148,7 @@ void add_step(const PublishedModel& model, const ImportRequest& request, const T
   }
   write_weights(model, path, request, target, memory);
   try {
-    if (request.compares) compare(model, target);
+    compare(model, request, target);
   } catch (const Error&) {
     remove_checkpoint(checkpoint_folder(target.run.checkpoints(), target.step));
     throw;
@@ -161,7 +163,7 @@ void make_run(const PublishedModel& model, const ImportRequest& request, int64_t
   write_weights(model, path, request, target, memory);
   copy_companions(model.folder(), made.run().folder() / companion_folder);
   made.run().write(path);
-  if (request.compares) compare(model, target);
+  compare(model, request, target);
   made.finish();
 }
 

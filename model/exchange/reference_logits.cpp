@@ -54,22 +54,22 @@ std::vector<double> rope_frequencies(const ReferenceConfig& config, size_t head_
 }
 
 std::vector<float> reference_logits(const std::filesystem::path& folder,
-                                    std::span<const int32_t> tokens) {
+                                    std::span<const int32_t> tokens, std::optional<DType> rounded) {
   check(!tokens.empty(), where, "no tokens; at least one is needed");
   const ReferenceConfig config(parse_json(read_file(folder / "config.json")));
   const auto type = config.get<std::string>("model_type", "");
   if (type == "gpt2") {
-    ReferenceWeights weights(folder, "transformer.");
+    ReferenceWeights weights(folder, "transformer.", rounded);
     return gpt2_logits(config, weights, tokens);
   }
   if (type == "gpt_neox") {
-    ReferenceWeights weights(folder, "gpt_neox.");
+    ReferenceWeights weights(folder, "gpt_neox.", rounded);
     return gpt_neox_logits(config, weights, tokens);
   }
   check(type == "llama" || type == "mistral" || type == "qwen2", where,
         "{}: model_type {}; gpt2, gpt_neox, llama, mistral and qwen2 are known", folder.string(),
         type);
-  ReferenceWeights weights(folder, "model.");
+  ReferenceWeights weights(folder, "model.", rounded);
   return llama_logits(config, weights, tokens);
 }
 

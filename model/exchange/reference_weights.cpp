@@ -24,6 +24,12 @@ void widen(const std::byte* from, int64_t count, float* out) {
   }
 }
 
+template <class T>
+void round_to(float* values, int64_t count) {
+#pragma omp parallel for schedule(static) if (count > 65536)
+  for (int64_t i = 0; i < count; ++i) values[i] = static_cast<float>(T(values[i]));
+}
+
 Tensor matrix(const Rows& x, size_t rows) {
   const auto count = static_cast<int64_t>(rows);
   return {
@@ -58,6 +64,8 @@ void ReferenceWeights::read(const SafetensorsEntry& entry, int64_t begin, int64_
   if (*dtype == DType::f32) widen<float>(from, count, out);
   if (*dtype == DType::bf16) widen<bf16>(from, count, out);
   if (*dtype == DType::f16) widen<f16>(from, count, out);
+  if (rounded_ == DType::bf16) round_to<bf16>(out, count);
+  if (rounded_ == DType::f16) round_to<f16>(out, count);
   folder_.release(entry, first, first + bytes);
 }
 

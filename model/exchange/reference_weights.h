@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,9 +18,10 @@ using Rows = std::vector<float>;
 // A folder's tensors in fp32, and products with them, of which parts alone are held.
 class ReferenceWeights {
  public:
-  // Names may lack the prefix.
-  ReferenceWeights(const std::filesystem::path& folder, std::string prefix)
-      : folder_(folder), prefix_(std::move(prefix)) {}
+  // Names may lack the prefix. rounded: as reference_logits.
+  ReferenceWeights(const std::filesystem::path& folder, std::string prefix,
+                   std::optional<DType> rounded)
+      : folder_(folder), prefix_(std::move(prefix)), rounded_(rounded) {}
 
   bool has(const std::string& name) const { return find(name) != nullptr; }
   Rows vector(const std::string& name) const;
@@ -40,6 +42,7 @@ class ReferenceWeights {
 
   SafetensorsFolder folder_;
   std::string prefix_;
+  std::optional<DType> rounded_;
   Stream stream_;
   Scratch scratch_;
 };

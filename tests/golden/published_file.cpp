@@ -74,26 +74,30 @@ PublishedGolden read_published(const std::string& name) {
   return golden;
 }
 
-std::vector<std::byte> published_bytes(const PublishedGolden::Tensor& tensor) {
+std::vector<std::byte> published_bytes(const PublishedGolden::Tensor& tensor,
+                                       const std::string& salt) {
   const bool is_norm = tensor.shape.size() == 1 && tensor.name.ends_with(".weight");
   std::vector<std::byte> bytes;
   for (int64_t i = 0; i < tensor.elements(); ++i) {
-    const double unit = number(tensor.name, i) / 0x1p31 - 1.0;
+    const double unit = number(tensor.name + salt, i) / 0x1p31 - 1.0;
     const auto value = static_cast<float>(is_norm ? 1.0 + 0.25 * unit : 0.125 * unit);
     if (tensor.dtype == "F32") append(bytes, value);
     if (tensor.dtype == "BF16") append(bytes, bf16(value));
     if (tensor.dtype == "F16") append(bytes, f16(value));
+    if (tensor.dtype == "U8") append(bytes, uint8_t{1});
+    if (tensor.dtype == "F64") append(bytes, double{value});
   }
   return bytes;
 }
 
-void write_published(const PublishedGolden& golden, const std::filesystem::path& folder) {
+void write_published(const PublishedGolden& golden, const std::filesystem::path& folder,
+                     const std::string& salt) {
   std::filesystem::create_directories(folder);
   write_file_atomically(folder / "config.json", golden.config);
   Json header = {{"__metadata__", {{"format", "pt"}}}};
   std::vector<std::byte> data;
   for (const auto& tensor : golden.tensors) {
-    const auto bytes = published_bytes(tensor);
+    const auto bytes = published_bytes(tensor, salt);
     header[tensor.name] = {{"dtype", tensor.dtype},
                            {"shape", tensor.shape},
                            {"data_offsets", {data.size(), data.size() + bytes.size()}}};

@@ -31,9 +31,12 @@ PublishedGolden read_published(const std::string& name);
 std::vector<std::string> published_names();
 
 // Its folder: config.json and model.safetensors, of the bytes that transformers would write.
-void write_published(const PublishedGolden& golden, const std::filesystem::path& folder);
+// Another salt makes another model of the same shape.
+void write_published(const PublishedGolden& golden, const std::filesystem::path& folder,
+                     const std::string& salt = "");
 // A tensor's bytes in its dtype.
-std::vector<std::byte> published_bytes(const PublishedGolden::Tensor& tensor);
+std::vector<std::byte> published_bytes(const PublishedGolden::Tensor& tensor,
+                                       const std::string& salt = "");
 
 // The training run, without weights: for one that has them from elsewhere.
 GoldenFile training_of(const PublishedGolden& golden, int64_t vocabulary);
