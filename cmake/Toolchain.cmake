@@ -1,3 +1,11 @@
+# libFuzzer counts what the code reaches, and sanitizers say what it must not do.
+if(SWITCHYARD_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "SWITCHYARD_FUZZ needs Clang, not ${CMAKE_CXX_COMPILER_ID}: CXX=clang++ CC=clang")
+  endif()
+  set(SWITCHYARD_SANITIZE "fuzzer-no-link,address,undefined")
+endif()
+
 # Compiler settings that hold for every target.
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)

@@ -37,8 +37,8 @@ std::string SafetensorsEvents::place_text() const {
     case Place::offsets:
       return fmt::format("the data_offsets of tensor {} must be a list", name);
     case Place::offset:
-      return fmt::format("the data_offsets of tensor {} must be two whole numbers from 0 to 2^63-1",
-                         name);
+      return fmt::format(
+          "the data_offsets of tensor {} must be two whole numbers from 0 to 2^63 - 1", name);
     default:
       return "a name must follow";
   }

@@ -43,8 +43,6 @@ PlannedTensor plan_tensor(const Weight& tensor) {
   entry.name = tensor.name;
   entry.dtype = safetensors_name(tensor.dtype);
   for (int axis = 0; axis < tensor.shape.rank(); ++axis) {
-    check(tensor.shape[axis] >= 0, where, "tensor {} cannot have the shape {}", tensor.name,
-          tensor.shape.to_string());
     entry.shape.push_back(tensor.shape[axis]);
   }
   PlannedTensor planned;
@@ -59,13 +57,11 @@ PlannedTensor plan_tensor(const Weight& tensor) {
 size_t deal(std::vector<PlannedTensor>& tensors, int64_t max_shard_bytes) {
   size_t shard = 0;
   int64_t held = 0;
-  bool empty = true;
   for (PlannedTensor& tensor : tensors) {
-    if (!empty && tensor.bytes > max_shard_bytes - held) {
+    if (held > 0 && tensor.bytes > 0 && tensor.bytes > max_shard_bytes - held) {
       ++shard;
       held = 0;
     }
-    empty = false;
     tensor.shard = shard;
     held += tensor.bytes;
   }

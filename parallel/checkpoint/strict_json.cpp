@@ -1,5 +1,7 @@
 #include "parallel/checkpoint/strict_json.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace switchyard {
@@ -17,6 +19,7 @@ std::string cut(std::string_view text) {
 
 void StrictEvents::read(std::string_view json, const std::string& text) {
   text_ = text;
+  bytes_ = json.size();
   // The parser takes a NUL for the end.
   const size_t nul = json.find('\0');
   check(nul == std::string_view::npos, "safetensors", "{} is not JSON: byte {} of it is NUL", text,
@@ -29,7 +32,8 @@ bool StrictEvents::number_float(number_float_t, const string_t& digits) {
 }
 
 bool StrictEvents::parse_error(size_t position, const std::string&, const Json::exception&) {
-  fail("safetensors", "{} is not JSON; its first {} bytes were read", text_, position);
+  fail("safetensors", "{} is not JSON; its first {} bytes were read", text_,
+       std::min(position, bytes_));
 }
 
 std::string in_quotes(std::string_view name) { return json_text_replacing(Json(cut(name))); }

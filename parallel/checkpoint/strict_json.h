@@ -36,6 +36,7 @@ class StrictEvents : public JsonEvents {
 
  private:
   std::string text_;
+  size_t bytes_ = 0;
 };
 
 // A name of a tensor or file for an error's line: in quotes, control characters escaped, no longer
