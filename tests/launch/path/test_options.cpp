@@ -90,7 +90,7 @@ TEST(Options, AnUnknownNameIsAnsweredWithWhatIsMeant) {
       {"attention-softmax-in-fp32", "always"},
       {"params-dtype", "--bf16"},
       {"per-split-data-args-path", "--valid-data-path"},
-      {"add-qkv-bias", "--disable-bias-linear"},
+      {"add-bias-linear", "--disable-bias-linear"},
       {"weight-decay-incr-style", "--weight-decay"},
       {"ddp-bucket-size", "leave it out"},
       {"calculate-per-token-loss", "mean over all tokens"},
@@ -133,7 +133,7 @@ TEST(Options, MistypedNamesComeBeforePatterns) {
   EXPECT_THAT(error_of({"---lr", "1"}), HasSubstr("begins with two dashes"));
   EXPECT_THAT(error_of({"--eval_steps", "1"}), HasSubstr("--eval-interval"));
   EXPECT_THAT(error_of({"--n_head", "1"}), HasSubstr("--num-attention-heads"));
-  EXPECT_THAT(error_of({"--add-qkv-bias"}), testing::Not(HasSubstr("leave it out")));
+  EXPECT_THAT(error_of({"--add-bias-linear"}), testing::Not(HasSubstr("leave it out")));
 }
 
 TEST(Options, ExpertsAreNotThereYet) {
