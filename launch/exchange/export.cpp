@@ -48,6 +48,7 @@ struct Source {
         reader(entry.folder),
         companions(companions_of(run)) {
     check_weights_option(&reader, request.weights);
+    if (path.model.max_positions == 0) path.model.max_positions = path.sequence_length();
   }
 
   RunFolder run;
@@ -182,6 +183,9 @@ void write_companions(const Source& source, const ExportRequest& request, Archit
   const std::string config = write_foreign_config(source.path.model, architecture, dtype,
                                                   text_of(source.companions, "config.json"), end);
   write_file_atomically(to / "config.json", config);
+  for (const auto& line : left_out_of_config(source.path.model, architecture)) {
+    log::info("{}", log::folded(line));
+  }
   const std::string generation = text_of(source.companions, "generation_config.json");
   write_file_atomically(to / "generation_config.json",
                         generation.empty() ? new_generation_config(end) : generation);

@@ -57,8 +57,8 @@ class SafetensorsFolder {
   const std::vector<std::filesystem::path>& files() const;  // names within the folder
   const std::vector<SafetensorsEntry>& tensors() const;     // file by file, as they lie there
   const SafetensorsEntry* find(std::string_view name) const;
-  int64_t bytes() const;  // of all files
-  const std::byte* data(const SafetensorsEntry& entry) const;
+  int64_t bytes() const;                                       // of all files
+  const std::byte* data(const SafetensorsEntry& entry) const;  // of any alignment
   // Bytes [begin, end) of a tensor have been read and will not be soon: they need no memory.
   void release(const SafetensorsEntry& entry, int64_t begin, int64_t end) const;
 
@@ -69,7 +69,8 @@ class SafetensorsFolder {
 
 // Writes a folder's weights: model.safetensors where they fit into max_shard_bytes, else
 // model-00001-of-0000N.safetensors ... and the index. Files get their names when their contents are
-// on the disk; without finish() none is left.
+// on the disk; without finish() none is left. A folder that has weights already is refused. Within
+// a file tensors of 4-byte elements lie first, so that all are aligned.
 class SafetensorsWriter {
  public:
   struct Tensor {
@@ -81,7 +82,8 @@ class SafetensorsWriter {
   using Fill = std::function<void(int64_t first, int64_t count, void* out)>;
 
   // All tensors that will be added, in their order: a shard takes them as long as they fit, at
-  // least one. Parts of at most part_bytes, or a single row, are held at once.
+  // least one (max_shard_bytes of elements, the header not counted). Two parts of at most
+  // part_bytes / 2, or of a single row, are held at once: one is written while the next is filled.
   SafetensorsWriter(const std::filesystem::path& folder, std::vector<Tensor> tensors,
                     int64_t max_shard_bytes, int64_t part_bytes);
   ~SafetensorsWriter();
