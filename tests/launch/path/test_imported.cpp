@@ -75,7 +75,7 @@ TEST_F(ImportedTest, APathBeginsWithThemAtStepZero) {
   EXPECT_EQ(path.dtype(), DType::bf16);
   EXPECT_EQ(path.model.hidden_dropout, 0.1);
   EXPECT_EQ(path.model.vocabulary, 300);
-  EXPECT_EQ(path.seeds, Seeds(5));
+  EXPECT_EQ(path.seeds.initial(), 5u);
   EXPECT_EQ(learning_rate(path.schedule, 1), 1e-4);
   EXPECT_TRUE(path.begins_with_weights());
   EXPECT_FALSE(path.has_random_start());
