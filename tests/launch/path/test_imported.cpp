@@ -15,7 +15,6 @@ namespace {
 
 using test::published;
 using test::SpecificationTest;
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 class ImportedTest : public SpecificationTest {

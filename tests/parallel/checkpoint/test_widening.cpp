@@ -13,7 +13,6 @@ namespace switchyard {
 namespace {
 
 using namespace test;
-using testing::Each;
 using testing::HasSubstr;
 
 constexpr int64_t rows = 37, columns = 11;
