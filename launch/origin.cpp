@@ -3,11 +3,9 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "core/logging.h"
 #include "data/progress.h"
 #include "launch/path/average_fork.h"
 #include "launch/path/fork_point.h"
-#include "launch/path/pins.h"
 #include "launch/path/resumable.h"
 #include "launch/path/verify.h"
 #include "parallel/comm/control_plane.h"
@@ -128,21 +126,6 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine, const SavedAve
   load_left_out_members(origin.folder, origin.step(), averages, mesh, engine);
   engine.gather_after_load();
 }
-
-namespace {
-
-// Moments would be zeros, so that a copy of one's own is not worth its size: what nobody can write
-// to is not pruned either.
-void pin_published(const RunFolder& weights, const LineageEntry& fork, const RunFolder& run) {
-  try {
-    write_pin(weights.folder(), fork.saved_step(), fork.checkpoint, run.folder());
-  } catch (const Error& problem) {
-    log::warning("{}; nothing keeps step {} of '{}', with which '{}' begins", problem.what(),
-                 fork.saved_step(), weights.folder().string(), run.folder().string());
-  }
-}
-
-}  // namespace
 
 bool keeps_fork_point(const RunFolder& run, const PathSpecification& path,
                       const std::optional<Origin>& origin, Communicator& world) {

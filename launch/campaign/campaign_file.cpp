@@ -321,7 +321,7 @@ Campaign parse_campaign(const std::string& text, const fs::path& file) {
   Campaign campaign;
   campaign.file = fs::weakly_canonical(fs::absolute(file));
   const FileNode all = parse_toml(text, file);
-  all.check_known({"folder", "from", "arms", "seeds", "train", "main", "branch", "arm", "held-out",
+  all.check_known({"folder", "arms", "seeds", "from", "train", "main", "branch", "arm", "held-out",
                    "version", "layout", "executor"});
   const auto* folder = all.find("folder");
   check(folder != nullptr, "campaign", "{}: folder is missing, where the paths are to lie",

@@ -22,6 +22,7 @@ namespace {
 // The checkpoint that the branch needs, and beside a mean its moments'. Nothing is saved of a
 // random start: its pin only tells `inspect` of the branch.
 void keep_origin(const RunFolder& parent, const ForkEntry& from, const RunFolder& branch) {
+  if (from.entry.imported) return pin_published(from.origin->parent, from.entry, branch);
   if (from.origin) {
     pin_fork_point(from.origin->parent, from.origin->entry.step, from.checkpoint, branch);
     pin_moments(branch, from.entry);

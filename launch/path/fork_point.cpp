@@ -72,4 +72,13 @@ bool pin_fork_point(const RunFolder& parent, int64_t step, const std::string& ch
   }
 }
 
+void pin_published(const RunFolder& weights, const LineageEntry& fork, const RunFolder& path) {
+  try {
+    write_pin(weights.folder(), fork.saved_step(), fork.checkpoint, path.folder());
+  } catch (const Error& problem) {
+    log::warning("{}; nothing keeps step {} of '{}', with which '{}' begins", problem.what(),
+                 fork.saved_step(), weights.folder().string(), path.folder().string());
+  }
+}
+
 }  // namespace switchyard

@@ -22,5 +22,8 @@ std::optional<ForkPoint> find_replay_origin(const RunFolder& branch, const Repla
 // write is forked, too, with a warning.
 bool pin_fork_point(const RunFolder& parent, int64_t step, const std::string& checkpoint,
                     const RunFolder& branch);
+// The same of published weights, of which a path has no copy of its own: their moments are zeros,
+// and weights that nobody may write are not pruned either.
+void pin_published(const RunFolder& weights, const LineageEntry& fork, const RunFolder& path);
 
 }  // namespace switchyard

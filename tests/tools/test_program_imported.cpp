@@ -188,6 +188,17 @@ TEST_F(ProgramImported, WhatIsSaidOfThem) {
   EXPECT_EQ(same.exit_code, 0) << same.out << same.err;
 }
 
+// As where it may only be read: root may write everywhere.
+TEST_F(ProgramImported, WeightsThatCannotBePinnedAreForkedAllTheSame) {
+  std::ofstream(at("hf") / "pins") << "in the way";
+  const auto forked =
+      run(words("fork " + at("hf").string() + " " + at("main").string() + options()));
+  EXPECT_EQ(forked.exit_code, 0);
+  EXPECT_THAT(forked.err, HasSubstr("nothing keeps step 7"));
+  train(at("main"), "--train-iters 2");
+  EXPECT_EQ(saved_steps(at("main")), (std::vector<int64_t>{2}));
+}
+
 TEST_F(ProgramImported, TheSameForkAgainIsThereAlready) {
   fork("hf", "main");
   const auto before = contents_of(at("main"));

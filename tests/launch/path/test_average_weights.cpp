@@ -198,7 +198,8 @@ TEST(AverageMembers, AreRunsOrSteps) {
   EXPECT_THAT(refused({"a", "b@2"}, ""), HasSubstr("'a' without --steps"));
   EXPECT_THAT(refused({"a@4", "a@2"}, ""), HasSubstr("'a@2' behind step 4"));
   EXPECT_THAT(refused({"a@4", "./a@4"}, ""), HasSubstr("behind step 4"));
-  EXPECT_THAT(refused({"a@0"}, ""), HasSubstr("that rise"));
+  EXPECT_EQ(describe(parse_members({"a@0", "a@7"}, "")), "the steps 0, 7 of 'a'");
+  EXPECT_THAT(refused({"a@0", "a@0"}, ""), HasSubstr("behind step 0; saved steps that rise"));
 }
 
 }  // namespace

@@ -321,7 +321,7 @@ TEST(Options, ValuesOutOfRangeAreRefusedByTheNameThatWasTyped) {
               HasSubstr("--normalization layernorm; LayerNorm or RMSNorm is allowed"));
   EXPECT_THAT(error_of({"--lr-decay-style", "WSD"}), HasSubstr("a branch of it decays: fork"));
   EXPECT_THAT(error_of({"--adam-beta2", "0.99999999999"}), HasSubstr("0 <= beta < 1 (in fp32)"));
-  EXPECT_THAT(error_of({"--load-step", "0"}), HasSubstr("fork RUN@0 NEW"));
+  EXPECT_THAT(error_of({"--load-step", "-1"}), HasSubstr("--load-step -1; at least 0"));
   EXPECT_THAT(error_of({"--hidden-dropout", "1"}), HasSubstr("0 <= p < 1 is allowed"));
 }
 

@@ -220,8 +220,10 @@ TEST(AverageSteps, MeetTheirEnd) {
   EXPECT_THAT(parse_steps("10:30:10"), ElementsAre(10, 20, 30));
   EXPECT_THAT(parse_steps("10:10:1"), ElementsAre(10));
   EXPECT_THAT(parse_steps("10,25,40"), ElementsAre(10, 25, 40));
+  EXPECT_THAT(parse_steps("0:20:10"), ElementsAre(0, 10, 20));  // of published weights
+  EXPECT_THAT(parse_steps("0,10"), ElementsAre(0, 10));
   for (const char* bad : {"10:30", "30:10:10", "10:35:10", "a:b:c", "10:30:0", "10:30:10:5", "",
-                          "10,5", "10,10", "0,10", "10,"}) {
+                          "10,5", "10,10", "-1,10", "10,", "-10:10:10"}) {
     EXPECT_THROW(parse_steps(bad), Error) << bad;
   }
 }

@@ -86,7 +86,7 @@ TEST_F(SpecificationTest, NothingIsMadeUp) {
   refused(wrong, "'lr'", "of another kind");
   wrong = now;
   wrong["kind"] = "x";
-  refused(wrong, "kind", "path and average");
+  refused(wrong, "kind", "path, average and imported");
   wrong = now;
   wrong["data_stages"][0]["sources"][0]["weight"] = -1;
   refused(wrong, "weight -1", "above 0");
