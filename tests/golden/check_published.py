@@ -16,7 +16,7 @@ try:
     import numpy
     import torch
     import transformers
-    from published import LENGTH, MODELS, load, save
+    from published import LENGTH, MODELS, MORE, load, save
 except ImportError as missing:
     print(missing, file=sys.stderr)
     sys.exit(77)
@@ -51,7 +51,7 @@ class Check:
     def __init__(self, program, folder, name):
         self.program, self.name, self.folder = program, name, folder / name
         self.folder.mkdir(parents=True)
-        self.vocabulary = MODELS[name][0].vocab_size
+        self.vocabulary = {**MODELS, **MORE}[name][0].vocab_size
         write_tokens(self.folder / "train", self.vocabulary, 20000, 1)
         self.held_out = write_tokens(self.folder / "held-out", self.vocabulary, 2401, 2)
 
@@ -95,7 +95,7 @@ def main():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     program = str(pathlib.Path(sys.argv[1]).resolve())
-    names = sys.argv[3:] or list(MODELS)
+    names = sys.argv[3:] or [*MODELS, *MORE]
     for name in names:
         Check(program, pathlib.Path(sys.argv[2]).resolve(), name).go()
 

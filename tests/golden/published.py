@@ -1,6 +1,8 @@
 """What make_published.py and check_published.py share: tiny models of every architecture, and
 weights and tokens that follow from names and numbers alone, as published_file.cpp forms them."""
 
+import pathlib
+
 import numpy
 import safetensors.torch
 import torch
@@ -46,6 +48,28 @@ MODELS = {
                                            rope_theta=1e6), torch.bfloat16),
 }
 
+# Others that check_published.py alone tries.
+PLAIN = torch.float32
+SEVEN = {**GROUPED, "num_attention_heads": 7, "num_key_value_heads": 7, "hidden_size": 84}
+MORE = {
+    "gpt2_untied": (gpt2(n_embd=28, n_head=7, n_positions=64, vocab_size=61,
+                         tie_word_embeddings=False, activation_function="gelu"), torch.float16),
+    "gpt_neox_plain": (neox(hidden_size=168, num_attention_heads=7, intermediate_size=344,
+                            vocab_size=260), PLAIN),
+    "gpt_neox_no_bias": (neox(hidden_size=48, num_attention_heads=2, intermediate_size=43,
+                              vocab_size=61, attention_bias=False), torch.bfloat16),
+    "gpt_neox_tanh": (neox(hidden_size=48, num_attention_heads=2, intermediate_size=43,
+                           vocab_size=61, hidden_act="gelu_new", rotary_pct=1.0), PLAIN),
+    "llama_seven_heads": (transformers.LlamaConfig(**SEVEN), PLAIN),
+    "llama_vocabulary": (transformers.LlamaConfig(**{**GROUPED, "vocab_size": 50260}),
+                         torch.bfloat16),
+    "llama_attention_bias": (transformers.LlamaConfig(**GROUPED, attention_bias=True), PLAIN),
+    "llama_mlp_bias": (transformers.LlamaConfig(**GROUPED, mlp_bias=True), PLAIN),
+    "mistral_window": (transformers.MistralConfig(**GROUPED, sliding_window=64), PLAIN),
+    "qwen2_scaled": (transformers.Qwen2Config(**GROUPED, rope_theta=1e6, rope_scaling=LLAMA3),
+                     PLAIN),
+}
+
 
 def mixed(x):
     """The finaliser of MurmurHash3 in 32 bits, of an array of u64 below 2^32."""
@@ -82,14 +106,18 @@ def tokens(name, count, vocabulary):
     return (walk % numpy.uint64(vocabulary)).astype(numpy.int64)
 
 
-def save(name, folder):
+def save(name, folder, **options):
     """What save_pretrained writes of the model in the dtype of its files, with those weights."""
-    config, dtype = MODELS[name]
+    config, dtype = {**MODELS, **MORE}[name]
     transformers.AutoModelForCausalLM.from_config(config).to(dtype).save_pretrained(folder)
     with safetensors.safe_open(f"{folder}/model.safetensors", "pt") as file:
         shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}
     tensors = {key: weight(key, tuple(shape)).to(dtype) for key, shape in shapes.items()}
     safetensors.torch.save_file(tensors, f"{folder}/model.safetensors", {"format": "pt"})
+    if options:
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        pathlib.Path(folder, "model.safetensors").unlink()
+        model.save_pretrained(folder, **options)
 
 
 def load(folder):

@@ -86,6 +86,17 @@ TEST_P(Published, GoesOutAsItCameIn) {
   EXPECT_EQ(RunFolder(folder.path() / "again").read().model, run().read().model);
 }
 
+// The one that is here as transformers wrote its files, in shards.
+TEST(PublishedFiles, AreReadAndWrittenAsTransformersDoes) {
+  const TemporaryFolder folder;
+  const fs::path files = fs::path(PUBLISHED_FOLDER) / "qwen2";
+  const fs::path run = folder.path() / "run", out = folder.path() / "out";
+  import_model({.from = files, .to = run});
+  export_model({.from = run.string(), .to = out, .max_shard_bytes = 100'000});
+  expect_same_tensors(read_published("qwen2"), files);
+  expect_same_tensors(read_published("qwen2"), out);
+}
+
 // The weights as the trainer wants them: whole tensors in fp32.
 GoldenFile training(const PublishedGolden& golden, const RunFolder& run,
                     const CheckpointReader& reader) {
