@@ -22,9 +22,15 @@ std::error_code write_part(Descriptor& file, int64_t position, std::span<const s
   if (last) {
     return fsync(file.number()) == 0 && file.close() ? std::error_code() : last_error();
   }
-  // The disk begins now, not when much waits for it. A hint: it may fail.
-  sync_file_range(file.number(), position, static_cast<off64_t>(bytes.size()),
-                  SYNC_FILE_RANGE_WRITE);
+  // The disk begins with this part now and has those before: where the system lets much wait, it
+  // stops writers for as long. Hints, which may fail; fsync tells of errors.
+  const auto size = static_cast<off64_t>(bytes.size());
+  sync_file_range(file.number(), position, size, SYNC_FILE_RANGE_WRITE);
+  if (position > 0) {
+    sync_file_range(
+        file.number(), 0, position,
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+  }
   return {};
 }
 
