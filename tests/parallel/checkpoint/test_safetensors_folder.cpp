@@ -21,10 +21,14 @@ constexpr const char* one = "model-00001-of-00002.safetensors";
 constexpr const char* two = "model-00002-of-00002.safetensors";
 constexpr const char* index_file = "model.safetensors.index.json";
 
-// Of mapped files, in bytes.
+// Of mapped files, in bytes; those of a tmpfs count as shared memory.
 int64_t resident() {
   const std::string status = read_file("/proc/self/status");
-  return std::stoll(status.substr(status.find("RssFile:") + 8)) * 1024;
+  int64_t kibibytes = 0;
+  for (const std::string field : {"RssFile:", "RssShmem:"}) {
+    kibibytes += std::stoll(status.substr(status.find(field) + field.size()));
+  }
+  return kibibytes * 1024;
 }
 
 class Folder : public testing::Test {

@@ -61,6 +61,19 @@ TEST_F(Writer, EveryKindOfTensorComesBackWhateverTheShards) {
   EXPECT_EQ(SafetensorsFolder(at("of shards of 2300")).files().size(), 2U);
 }
 
+// A row larger than the buffers makes them grow, with what is in them.
+TEST_F(Writer, RowsOfAnySizeFollowEachOther) {
+  Weights weights;
+  for (const int64_t columns : {1, 500, 3, 1100, 2100, 40, 5000, 4096, 7}) {
+    weights.add("of " + std::to_string(columns), DType::f32, {3, columns});
+  }
+  for (const int64_t part : {1, 5000, 40'000, 200'000}) {
+    const fs::path folder = at("of parts of " + std::to_string(part));
+    weights.write(folder, large, part);
+    EXPECT_EQ(weights.difference(folder), "") << part;
+  }
+}
+
 TEST_F(Writer, ShardsTakeTensorsInOrderAndTheIndexNamesThem) {
   Weights weights;
   for (const char* name : {"d", "c", "b", "a"}) weights.add(name, DType::f32, {10});
