@@ -211,7 +211,7 @@ void load_as_written(std::span<const Parameter> parameters, const Source& source
   for (const Parameter& p : parameters) {
     const DType dtype = dtypes.at(p.name);
     const int64_t elements = p.weight.elements();
-    if (dtype == DType::f32) continue;
+    if (dtype == DType::f32 || dtype == stored(source, request, p.name).dtype) continue;
     std::vector<std::byte> rounded(static_cast<size_t>(elements * size_of(dtype)));
     convert_elements(p.weight.data, DType::f32, rounded.data(), dtype, elements, p.name, ignored);
     convert_elements(rounded.data(), dtype, p.weight.data, DType::f32, elements, p.name, ignored);
