@@ -132,7 +132,8 @@ bool is_there(const PublishedModel& model, const ImportRequest& request, const T
   return true;
 }
 
-void add_step(const PublishedModel& model, const ImportRequest& request, const Target& target,
+// False: it is there already.
+bool add_step(const PublishedModel& model, const ImportRequest& request, const Target& target,
               int64_t memory) {
   const auto path = target.run.read();
   const std::string name = target.run.folder().string();
@@ -142,10 +143,7 @@ void add_step(const PublishedModel& model, const ImportRequest& request, const T
         "'{}' is of another model than '{}'; steps of one model are allowed", name,
         model.folder().string());
   const PathLock lock(target.run);
-  if (is_there(model, request, target)) {
-    return log::info("'{}' has the weights of '{}' already, step {}", name, model.name(),
-                     target.step);
-  }
+  if (is_there(model, request, target)) return false;
   write_weights(model, path, request, target, memory);
   try {
     compare(model, request, target);
@@ -153,6 +151,7 @@ void add_step(const PublishedModel& model, const ImportRequest& request, const T
     remove_checkpoint(checkpoint_folder(target.run.checkpoints(), target.step));
     throw;
   }
+  return true;
 }
 
 void make_run(const PublishedModel& model, const ImportRequest& request, int64_t step,
@@ -176,7 +175,10 @@ void import_model(const ImportRequest& request) {
   const int64_t memory = conversion_memory(request.memory_bytes, model.config(), request.compares);
   const Target target{RunFolder(request.to), request.step.value_or(0)};
   if (target.run.exists()) {
-    add_step(model, request, target, memory);
+    if (!add_step(model, request, target, memory)) {
+      return log::info("'{}' has the weights of '{}' already, step {}", request.to.string(),
+                       model.name(), target.step);
+    }
   } else {
     target.run.check_name();
     check(!target.run.taken(), "convert",

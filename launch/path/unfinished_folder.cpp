@@ -39,7 +39,9 @@ UnfinishedFolder::UnfinishedFolder(const fs::path& name)
   }
   make_folder(name_.parent_path());
   lock_ = std::make_unique<PathLock>(run_, std::chrono::minutes(10));
-  fs::remove_all(run_.checkpoints(), ignored);
+  for (const auto& left : fs::directory_iterator(run_.folder(), ignored)) {
+    if (left.path().filename() != "lock") fs::remove_all(left.path(), ignored);
+  }
 }
 
 UnfinishedFolder::~UnfinishedFolder() {

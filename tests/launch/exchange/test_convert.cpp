@@ -128,6 +128,16 @@ TEST_F(Convert, CopiesAndBuffersOfOlderFilesAreLeftOut) {
   EXPECT_EQ(numbers_of(at("out"), "transformer.wpe.weight"), numbers_of(from, "wpe.weight"));
 }
 
+TEST_F(Convert, WhatAKilledOneLeftIsReplaced) {
+  import_model({.from = publish("qwen2"), .to = at("run")});
+  fs::copy(at("qwen2"), at(".out.unfinished"));
+  write_file_atomically(at(".out.unfinished") / "model-00001-of-00002.safetensors", "half");
+  export_model({.from = at("run").string(), .to = at("out")});
+  EXPECT_EQ(SafetensorsFolder(at("out")).files().size(), 1);
+  EXPECT_FALSE(fs::exists(at("out") / "model-00001-of-00002.safetensors"));
+  EXPECT_FALSE(fs::exists(at(".out.unfinished")));
+}
+
 TEST_F(Convert, LittleMemoryMakesTheSame) {
   const fs::path from = publish("gpt2_vocabulary");
   import_model({.from = from, .to = at("run"), .memory_bytes = 4096, .compares = false});
