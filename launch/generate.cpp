@@ -8,6 +8,7 @@
 #include "data/tokenizer.h"
 #include "data/utf8.h"
 #include "launch/engine/load_weights.h"
+#include "launch/path/companions.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/run_settings.h"
 #include "launch/path/weights_option.h"
@@ -110,6 +111,10 @@ Generation generate(const GenerationRequest& request,
         path.kind == "imported" ? "the tokenizer of " : "", reference.folder.string(),
         path.kind == "imported" ? "is unknown: its weights came without one"
                                 : "was trained on sets whose tokenizer is unknown");
+  check(!is_foreign_tokenizer(path.tokenizer), "generate",
+        "the tokenizer of '{}' is the published model's ({}), which is not read here; 'convert "
+        "--from {} --to FOLDER' makes a folder that transformers samples from",
+        reference.folder.string(), path.tokenizer, request.run);
   const auto tokenizer = make_tokenizer(path.tokenizer);
   std::vector<int32_t> text = encode(*tokenizer, request.prompt, path.model.vocabulary);
   const CheckpointReader reader(folder.checkpoint(reference.step).folder);

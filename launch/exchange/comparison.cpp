@@ -43,7 +43,11 @@ void compare_logits(const std::filesystem::path& folder, const GptConfig& config
     largest = std::max(largest, std::abs(static_cast<double>(theirs[i])));
     difference = std::isfinite(apart) ? std::max(difference, apart) : HUGE_VAL;
   }
-  check(difference <= allowed * std::max(1.0, largest), "convert",
+  check(std::isfinite(difference), ExitCode::non_finite, "convert",
+        "the logits of '{}' are not finite: weights that are not, or sums too large for fp32; "
+        "nothing was made",
+        folder.string());
+  check(difference <= allowed * std::max(1.0, largest), ExitCode::differs, "convert",
         "the logits of both sides differ by {:.3g}, the largest being {:.3g}; {:.0e} of it is "
         "allowed, so nothing was made",
         difference, largest, allowed);

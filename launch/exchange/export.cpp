@@ -11,9 +11,9 @@
 #include "data/progress.h"
 #include "data/tokenizer.h"
 #include "launch/engine/load_weights.h"
-#include "launch/exchange/companions.h"
 #include "launch/exchange/comparison.h"
 #include "launch/exchange/export_source.h"
+#include "launch/path/companions.h"
 #include "launch/path/unfinished_folder.h"
 #include "model/exchange/foreign_config.h"
 #include "parallel/checkpoint/safetensors.h"
@@ -30,6 +30,14 @@ constexpr int64_t largest_part = int64_t{64} << 20;
 Architecture choose_architecture(const ExportSource& source) {
   const auto asked = source.request.architecture;
   if (asked) return architecture_of(source.path.model, asked);
+  const auto& lineage = source.path.lineage;
+  if (!lineage.empty() && lineage.front().imported) {
+    const auto before = architecture_named(lineage.front().imported->architecture);
+    try {
+      if (before) return architecture_of(source.path.model, before);
+    } catch (const Error&) {  // its options have changed
+    }
+  }
   const auto config = parse_json_or_discard(text_of(source.companions, "config.json"));
   if (config.is_object() && config.contains("model_type") && config["model_type"].is_string()) {
     const auto before = architecture_named(config["model_type"].get<std::string>());
@@ -82,29 +90,35 @@ std::string new_generation_config(std::optional<int64_t> end_of_document) {
 void write_companions(const ExportSource& source, Architecture architecture, DType dtype,
                       const fs::path& to) {
   std::optional<int64_t> end;
-  if (!source.path.tokenizer.empty())
+  if (!source.path.tokenizer.empty() && !is_foreign_tokenizer(source.path.tokenizer)) {
     end = make_tokenizer(source.path.tokenizer)->end_of_document();
+  }
+  const auto& request = source.request;
+  const fs::path& said = source.companions.empty() ? request.tokenizer : source.companions;
   const std::string config = write_foreign_config(source.path.model, architecture, dtype,
-                                                  text_of(source.companions, "config.json"), end);
+                                                  text_of(said, "config.json"), end);
   write_file_atomically(to / "config.json", config);
   for (const auto& line : left_out_of_config(source.path.model, architecture)) {
     log::info("{}", log::folded(line));
   }
-  const std::string generation = text_of(source.companions, "generation_config.json");
+  const std::string generation = text_of(said, "generation_config.json");
   write_file_atomically(to / "generation_config.json",
                         generation.empty() ? new_generation_config(end) : generation);
-  const auto& request = source.request;
   const fs::path tokenizer = request.tokenizer.empty() ? source.companions : request.tokenizer;
   const int copied = tokenizer.empty() ? 0 : copy_tokenizer(tokenizer, to);
   check(copied > 0 || request.tokenizer.empty(), "convert",
         "--tokenizer {}: no file of a tokenizer is there (tokenizer.json, vocab.json, "
         "tokenizer.model, ...)",
         request.tokenizer.string());
-  if (copied == 0) {
-    log::warning(
-        "no tokenizer goes along: none came with the weights; --tokenizer FOLDER copies "
-        "its files");
-  }
+  if (copied > 0) return;
+  const auto& lineage = source.path.lineage;
+  const bool is_lost = source.companions.empty() && !lineage.empty() && lineage.front().imported;
+  log::warning(
+      "no tokenizer goes along: {}; --tokenizer FOLDER copies its files{}",
+      is_lost ? "the run with what came beside the published weights is not to be found, so that "
+                "ids of special tokens and settings of generation are missing, too"
+              : "none came with the weights",
+      is_lost ? " and takes these from its config.json" : "");
 }
 
 // Fills weights with what was written: rounded to the dtype of its tensor.
@@ -151,14 +165,17 @@ void export_model(const ExportRequest& request) {
   const int64_t memory =
       conversion_memory(request.memory_bytes, source.path.model, request.compares);
   UnfinishedFolder made(request.to);
+  check_target(request.to);  // another process may have made it meanwhile
   const fs::path& to = made.run().folder();
   write_companions(source, architecture, tensors.front().dtype, to);
   write_weights(source, tensors, to, memory);
   if (request.compares) compare(source, tensors, to);
   made.finish();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  log::info("'{}' is step {} of '{}' as {}: {} parameters in {}, {:.1f} s", request.to.string(),
-            source.entry.step, source.run.folder().string(), name_of(architecture),
+  const bool is_model = request.weights == groups::model;
+  log::info("'{}' is step {} of '{}'{} as {}: {} parameters in {}, {:.1f} s", request.to.string(),
+            source.entry.step, source.run.folder().string(),
+            is_model ? "" : ", " + request.weights + ",", name_of(architecture),
             parameters_of(tensors), name_of(tensors.front().dtype), took.count());
 }
 

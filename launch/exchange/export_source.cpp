@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "launch/exchange/companions.h"
+#include "launch/path/companions.h"
 #include "launch/path/verify.h"
 #include "launch/path/weights_option.h"
 #include "model/exchange/map_copy.h"
@@ -18,6 +18,10 @@ ExportSource::ExportSource(const ExportRequest& given)
       reader(entry.folder),
       companions(companions_of(run)) {
   check_weights_option(&reader, request.weights);
+  for (const auto moments : {groups::exp_avg, groups::exp_avg_sq}) {
+    check(request.weights != moments, "convert", "--weights {} are Adam's moments, no weights",
+          moments);
+  }
   if (path.model.max_positions == 0) path.model.max_positions = path.sequence_length();
 }
 

@@ -30,15 +30,27 @@ bool is_shape(const SafetensorsEntry& entry, const Shape& shape) {
 
 }  // namespace
 
+std::string published_name(const fs::path& folder, bool with_parent) {
+  fs::path whole = fs::absolute(folder).lexically_normal();
+  if (!whole.has_filename()) whole = whole.parent_path();
+  const fs::path above = whole.parent_path();
+  const std::string cached = above.parent_path().filename().string();
+  constexpr std::string_view cache = "models--";
+  if (above.filename() == "snapshots" && cached.starts_with(cache)) {
+    const auto name = std::string_view(cached).substr(cache.size());
+    const auto at = std::min(name.find("--"), name.size());
+    if (at == name.size()) return std::string(name);
+    return fmt::format("{}/{}", name.substr(0, at), name.substr(at + 2));
+  }
+  const std::string last = whole.filename().string();
+  if (!with_parent || !above.has_filename()) return last;
+  return fmt::format("{}/{}", above.filename().string(), last);
+}
+
 PublishedModel::PublishedModel(const fs::path& folder, const std::vector<std::string>& ignored_keys)
     : said_(read_config(folder, ignored_keys)), files_(folder), remarks_(said_.remarks) {
   find_weights();
   check_rest();
-}
-
-std::string PublishedModel::name() const {
-  const fs::path whole = fs::absolute(folder()).lexically_normal();
-  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
 }
 
 void PublishedModel::find_weights() {

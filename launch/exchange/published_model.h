@@ -10,6 +10,10 @@
 
 namespace switchyard {
 
+// What a folder's model is called: by the folder, a snapshot of Hugging Face's cache by its model
+// ("org/name"), and with_parent together with the folder above ("pythia-160m/step1000").
+std::string published_name(const std::filesystem::path& folder, bool with_parent);
+
 // A Hugging Face folder whose configuration and tensors are one of our models, whole.
 class PublishedModel {
  public:
@@ -26,7 +30,6 @@ class PublishedModel {
   PublishedModel(const std::filesystem::path& folder, const std::vector<std::string>& ignored_keys);
 
   const std::filesystem::path& folder() const { return files_.folder(); }
-  std::string name() const;  // the folder's
   const ForeignConfig& said() const { return said_; }
   const GptConfig& config() const { return said_.config; }
   const SafetensorsFolder& files() const { return files_; }

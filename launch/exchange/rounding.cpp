@@ -24,6 +24,10 @@ void convert_typed(const void* from, void* to, int64_t elements, const std::stri
           "'{}' has the number {}, which {} cannot hold; another --dtype is allowed", tensor,
           before, name_of(DTypeOf<To>::value));
     ++loss.rounded;
+    if (after == 0) {
+      ++loss.vanished;
+      continue;
+    }
     loss.largest = std::max(loss.largest, std::abs((static_cast<double>(after) - before) /
                                                    static_cast<double>(before)));
   }
@@ -68,9 +72,11 @@ void convert_elements(const void* from, DType from_type, void* to, DType to_type
 
 std::string describe(const RoundingLoss& loss, DType dtype) {
   if (loss.rounded == 0) return "all numbers are kept exactly";
+  const std::string vanished =
+      loss.vanished == 0 ? "" : fmt::format("; {} of them become 0", loss.vanished);
   return fmt::format(
-      "{} of {} converted numbers are rounded to {}, by at most {:.3g} of their size", loss.rounded,
-      loss.elements, name_of(dtype), loss.largest);
+      "{} of {} converted numbers are rounded to {}, by at most {:.3g} of their size{}",
+      loss.rounded, loss.elements, name_of(dtype), loss.largest, vanished);
 }
 
 }  // namespace switchyard

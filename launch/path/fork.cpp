@@ -7,6 +7,7 @@
 #include "core/logging.h"
 #include "launch/engine/matmul_choices.h"
 #include "launch/path/average_fork.h"
+#include "launch/path/companions.h"
 #include "launch/path/fork_entry.h"
 #include "launch/path/imported.h"
 #include "launch/path/pins.h"
@@ -64,6 +65,10 @@ bool make_branch(const RunFolder& parent, const RunFolder& branch, const ForkEnt
     hand_on_matmul_choices(parent.folder(), branch.folder());
     if (from.replay) write_file_atomically(branch.folder() / replay_file, to_json(*from.replay));
     branch.write(path);
+    const auto companions = parent.folder() / companion_folder;
+    if (from.begins_with_weights() && fs::is_directory(companions, ignored)) {
+      copy_companions(companions, branch.folder() / companion_folder);
+    }
     return true;
   } catch (const Error&) {
     const auto& kept = from.origin ? from.origin->parent : parent;
@@ -134,6 +139,21 @@ Planned obtain_branch(const RunFolder& parent, const PathSpecification& specific
 
 }  // namespace
 
+namespace {
+
+// Of published weights, whose dropout a branch has unless it is given.
+std::string describe_dropout(const LineageEntry& entry, const PathSpecification& path,
+                             const Settings& given) {
+  std::string line;
+  for (const char* name : {"hidden-dropout", "attention-dropout"}) {
+    if (!entry.imported || given.has(name) || path.settings.real(name) == 0) continue;
+    line += fmt::format("{}--{} {}", line.empty() ? "" : ", ", name, path.settings.text(name));
+  }
+  return line.empty() ? "" : line + ": the published model's; 0 trains without";
+}
+
+}  // namespace
+
 void fork(const std::string& parent_at_step, const std::string& child, const Settings& given) {
   const auto reference = parse_run_reference(parent_at_step);
   const RunFolder parent(reference.folder);
@@ -159,6 +179,9 @@ void fork(const std::string& parent_at_step, const std::string& child, const Set
   }
   for (const auto& line : describe_rates(specification, path)) log::info("{}", line);
   if (const auto line = describe_positions(path); !line.empty()) log::info("{}", line);
+  if (const auto line = describe_dropout(from.entry, path, given); !line.empty()) {
+    log::info("{}", line);
+  }
   if (const auto line = describe_minimum(path, given); !line.empty()) log::info("{}", line);
 }
 

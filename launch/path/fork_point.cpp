@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "launch/path/imported.h"
 #include "launch/path/paths_near.h"
 #include "launch/path/pins.h"
 #include "launch/path/relative_name.h"
@@ -17,10 +18,13 @@ namespace {
 ForkPoint open(const fs::path& place, const LineageEntry& fork) {
   const RunFolder parent(place);
   const auto entry = parent.checkpoint(fork.saved_step());
-  const std::string id = CheckpointReader(entry.folder).info().id;
-  check(id == fork.checkpoint, "fork",
+  const CheckpointInfo info = CheckpointReader(entry.folder).info();
+  // Published weights that were imported once more are the same.
+  const bool is_again = fork.imported && info.documents.contains(import_document) &&
+                        is_same_import(*fork.imported, imported_weights_in(info));
+  check(info.id == fork.checkpoint || is_again, "fork",
         "step {} of '{}' is checkpoint {}; this branch was forked from {}", fork.saved_step(),
-        place.string(), id, fork.checkpoint);
+        place.string(), info.id, fork.checkpoint);
   return {parent, entry};
 }
 

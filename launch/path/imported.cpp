@@ -1,5 +1,7 @@
 #include "launch/path/imported.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "launch/path/model_settings.h"
 
@@ -26,6 +28,7 @@ Json imported_json(const ImportedWeights& weights) {
     files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}});
   }
   Json all = {{"model", weights.model}, {"architecture", weights.architecture}, {"files", files}};
+  if (!weights.dtype.empty()) all["dtype"] = weights.dtype;
   if (!weights.mean_of.empty()) all["mean_of"] = weights.mean_of;
   return all;
 }
@@ -37,6 +40,7 @@ ImportedWeights imported_from(const Json& j) {
   for (const auto& file : j.at("files")) {
     weights.files.push_back({file.at("name"), file.at("bytes"), file.at("sha256")});
   }
+  weights.dtype = j.value("dtype", "");
   if (j.contains("mean_of")) weights.mean_of = j.at("mean_of").get<std::vector<std::string>>();
   return weights;
 }
@@ -63,19 +67,34 @@ ImportedWeights imported_mean(const std::vector<ImportedWeights>& weights,
   mean.files.clear();
   for (const auto& each : weights) {
     for (const auto& file : each.files) {
-      mean.files.push_back({fmt::format("{}/{}", each.step, file.name), file.bytes, file.sha256});
+      mean.files.push_back(
+          {fmt::format("{}@{}/{}", each.model, each.step, file.name), file.bytes, file.sha256});
     }
   }
   mean.mean_of = std::move(members);
   return mean;
 }
 
+bool is_same_import(const ImportedWeights& a, const ImportedWeights& b) {
+  const auto same = [](const auto& one, const auto& other) {
+    return one.name == other.name && one.bytes == other.bytes && one.sha256 == other.sha256;
+  };
+  return a.mean_of.empty() && b.mean_of.empty() && a.dtype == b.dtype && a.step == b.step &&
+         std::ranges::equal(a.files, b.files, same);
+}
+
 std::string describe(const ImportedWeights& weights) {
   if (weights.mean_of.empty()) {
     return fmt::format("'{}' ({}), step {}", weights.model, weights.architecture, weights.step);
   }
-  return fmt::format("the mean of {} checkpoints of '{}' ({})", weights.mean_of.size(),
-                     weights.model, weights.architecture);
+  const auto members = static_cast<size_t>(std::ranges::count_if(
+      weights.files, [](const auto& file) { return file.name.ends_with("/config.json"); }));
+  if (members == weights.mean_of.size()) {
+    return fmt::format("the mean of {} checkpoints of '{}' ({})", members, weights.model,
+                       weights.architecture);
+  }
+  return fmt::format("the mean of {} checkpoints, {} of them published weights of '{}' ({})",
+                     weights.mean_of.size(), members, weights.model, weights.architecture);
 }
 
 }  // namespace switchyard

@@ -33,6 +33,9 @@ ImportedWeights imported_weights_in(const CheckpointInfo& info);
 ImportedWeights imported_mean(const std::vector<ImportedWeights>& weights,
                               std::vector<std::string> members);
 
+// Whether both were made of the same files in the same way, so that they are the same numbers.
+bool is_same_import(const ImportedWeights& a, const ImportedWeights& b);
+
 // "'pythia-160m' (gpt_neox), step 1000", for messages and lineages.
 std::string describe(const ImportedWeights& weights);
 

@@ -46,12 +46,13 @@ struct ImportedWeights {
     int64_t bytes = 0;
     std::string sha256;  // as hubs and `sha256sum` show it
   };
-  std::string model;         // the folder's name
+  std::string model;         // the folder's name, of several steps with that above it
   std::string architecture;  // config.json's model_type
   std::vector<File> files;   // of the weights, and config.json
   int64_t step = 0;          // of the imported run, where they lie; the branch begins at step 0
-  // Of an average of imported runs, RUN@STEP (checkpoint ID) each; `files` are then those of all,
-  // named STEP/NAME, and `step` is the average's.
+  std::string dtype{};       // that the weights were converted to; empty: as they are in the files
+  // Of an average of imported runs, RUN@STEP (checkpoint ID) each; `files` are then those of all
+  // imported members, named MODEL@STEP/NAME, and `step` is the average's.
   std::vector<std::string> mean_of{};
 };
 

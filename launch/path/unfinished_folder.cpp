@@ -1,5 +1,7 @@
 #include "launch/path/unfinished_folder.h"
 
+#include <sys/stat.h>
+
 #include "core/error.h"
 #include "core/files.h"
 
@@ -18,6 +20,17 @@ fs::path hidden(const fs::path& name) {
   return name.parent_path() / fmt::format(".{}.unfinished", name.filename().string());
 }
 
+// What cannot be replaced by a folder of its name.
+void check_place(const fs::path& name) {
+  struct stat own {
+  }, above{};
+  if (lstat(name.c_str(), &own) != 0 || stat(name.parent_path().c_str(), &above) != 0) return;
+  check(!S_ISLNK(own.st_mode), ExitCode::usage, "file",
+        "'{}' is a link; a new folder, or an empty one, is allowed", name.string());
+  check(own.st_dev == above.st_dev, ExitCode::usage, "file",
+        "'{}' is where another file system begins; a new folder in it is allowed", name.string());
+}
+
 }  // namespace
 
 bool is_unfinished(const fs::path& folder) {
@@ -32,6 +45,7 @@ UnfinishedFolder::Made::~Made() {
 
 UnfinishedFolder::UnfinishedFolder(const fs::path& name)
     : name_(without_slash(name)), run_(hidden(name_)) {
+  check_place(name_);
   std::error_code ignored;  // what cannot be looked into cannot be made either
   for (fs::path above = name_.parent_path(); !fs::exists(above, ignored);
        above = above.parent_path()) {

@@ -96,6 +96,29 @@ TEST_F(ProgramConvert, PublishedStepsAreAveraged) {
   EXPECT_THAT(read_file(at("out") + "/config.json"), testing::HasSubstr("\"float16\""));
 }
 
+// A tokenizer that came with the weights is not ours; what came beside them outlives the imported
+// run, and that may be imported once more.
+TEST_F(ProgramConvert, PathsKeepWhatCameBesideTheirWeights) {
+  publish("gpt_neox_wide_heads", "hf");
+  write_file_atomically(at("hf") + "/tokenizer.json", "{}");
+  const std::string in = "convert --from " + at("hf") + " --to " + at("run") + " --seq-length 32";
+  run_well(in);
+  const std::string options = " --lr 1e-3 --global-batch-size 4 --data-path ";
+  expect_refused("fork " + at("run") + " " + at("main") + options + tokens,
+                 {"made by the tokenizer 'byte'", "the weights' is 'huggingface:"});
+  expect_refused("generate " + at("run") + " --prompt x", {"which is not read here"});
+  for (const char* end : {".bin", ".idx"}) fs::copy(tokens + end, at("bare") + end);
+  run_well("fork " + at("run") + " " + at("main") + options + at("bare"));
+  run_well("train " + at("main") + " --train-iters 2");
+  fs::remove_all(at("run"));
+  run_well("convert --from " + at("main") + " --to " + at("out"));
+  EXPECT_EQ(read_file(at("out") + "/tokenizer.json"), "{}");
+  EXPECT_THAT(read_file(at("out") + "/config.json"), testing::HasSubstr("\"bos_token_id\": 0"));
+  run_well(in);
+  run_well("eval " + at("main") + "@0 --data-path " + at("bare"));
+  run_well("train " + at("main") + " --load-step 0 --train-iters 1");
+}
+
 TEST_F(ProgramConvert, ACommandLineThatCannotBe) {
   publish("qwen2", "hf");
   const std::string in = "convert --from " + at("hf") + " --to " + at("run");

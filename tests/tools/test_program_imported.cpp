@@ -152,7 +152,7 @@ TEST_F(ProgramImported, SeveralCheckpointsAreAveragedAndForked) {
   const auto info = CheckpointReader(checkpoint_of(at("mean"), 7)).info();
   const auto weights = imported_weights_in(info);
   EXPECT_EQ(weights.mean_of.size(), 2u);
-  EXPECT_EQ(weights.files.at(0).name, "0/config.json");
+  EXPECT_EQ(weights.files.at(0).name, "tiny-gpt2@0/config.json");
   EXPECT_GT(score("mean", data_), 0);
   fork("mean", "main");
   train(at("main"), "--train-iters 2");

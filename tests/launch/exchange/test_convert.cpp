@@ -1,4 +1,7 @@
 // Published models in and out: steps of one model, dtypes, what goes along.
+#include <fstream>
+
+#include "launch/exchange/published_model.h"
 #include "launch/path/imported.h"
 #include "parallel/checkpoint/safetensors.h"
 #include "tests/launch/exchange/published_folder.h"
@@ -55,13 +58,53 @@ TEST_F(Convert, ARunSaysWhatItWasMadeOf) {
   import_model({.from = publish("qwen2"), .to = at("run"), .step = 7});
   const CheckpointReader reader(RunFolder(at("run")).checkpoint(7).folder);
   const ImportedWeights said = imported_weights_in(reader.info());
-  EXPECT_EQ(said.model, "qwen2");
+  EXPECT_THAT(said.model, testing::EndsWith("/qwen2"));  // of several steps
   EXPECT_EQ(said.architecture, "qwen2");
   ASSERT_EQ(said.files.size(), 2);
   EXPECT_EQ(said.files[0].name, "model.safetensors");
   EXPECT_EQ(said.files[0].bytes,
             static_cast<int64_t>(fs::file_size(at("qwen2") / "model.safetensors")));
   EXPECT_EQ(said.files[0].sha256.size(), 64);
+}
+
+TEST_F(Convert, AModelIsCalledByItsFolder) {
+  EXPECT_EQ(published_name("models/pythia-160m/", false), "pythia-160m");
+  EXPECT_EQ(published_name("models/pythia-160m/step1000", true), "pythia-160m/step1000");
+  EXPECT_EQ(published_name("hub/models--EleutherAI--pythia-160m/snapshots/50f5173d", false),
+            "EleutherAI/pythia-160m");
+}
+
+// The last norm's weights of the file are made NaN.
+void spoil(const fs::path& folder) {
+  std::fstream file(folder / "model.safetensors", std::ios::in | std::ios::out);
+  file.seekp(-96, std::ios::end);  // model.norm.weight: 48 of bf16
+  for (int i = 0; i < 96; ++i) file.put(static_cast<char>(0xff));
+}
+
+TEST_F(Convert, AStepCountsWhenItWasCompared) {
+  const fs::path good = publish("qwen2"), bad = publish("qwen2", "bad");
+  spoil(bad);
+  import_model({.from = good, .to = at("run"), .step = 1});
+  for (int i = 0; i < 2; ++i) {
+    expect_error([&] { import_model({.from = bad, .to = at("run"), .step = 2}); },
+                 "are not finite");
+    EXPECT_THAT(steps_of(at("run")), testing::ElementsAre(1));
+  }
+  EXPECT_FALSE(fs::exists(at("run") / "unfinished"));
+  expect_error([&] { import_model({.from = bad, .to = at("other")}); }, "are not finite");
+  EXPECT_FALSE(fs::exists(at("other")));
+}
+
+TEST_F(Convert, StepsOfOneRunAreAlike) {
+  const fs::path first = publish("qwen2"), second = publish("qwen2", "b");
+  import_model({.from = first, .to = at("run"), .step = 1, .sequence_length = 16});
+  expect_error(
+      [&] { import_model({.from = second, .to = at("run"), .step = 2, .sequence_length = 32}); },
+      "--seq-length 32, but");
+  write_file_atomically(second / "tokenizer.json", "{}");
+  expect_error([&] { import_model({.from = second, .to = at("run"), .step = 2}); },
+               "has another tokenizer than");
+  EXPECT_THAT(steps_of(at("run")), testing::ElementsAre(1));
 }
 
 TEST_F(Convert, AnotherDtypeRoundsToNearest) {

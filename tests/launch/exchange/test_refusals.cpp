@@ -137,7 +137,7 @@ TEST_F(Refusals, ExportsThatCannotBe) {
   refuse_export({.from = run, .to = at("out"), .memory_bytes = 1 << 20}, "--memory 1 MiB");
   expect_error([&] { export_model({.from = run, .to = at("run")}); }, "exists already");
   expect_error([&] { import_model({.from = at("qwen2"), .to = at("run"), .dtype = DType::f32}); },
-               "has step 0 already, with");
+               "has step 0 already, as its files have it");
 }
 
 TEST_F(Refusals, DamagedCheckpoints) {
