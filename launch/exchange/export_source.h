@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "launch/exchange/export.h"
+#include "launch/exchange/export_request.h"
 #include "launch/exchange/rounding.h"
 #include "launch/path/run_folder.h"
 #include "model/exchange/weight_map.h"
