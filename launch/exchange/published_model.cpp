@@ -42,7 +42,7 @@ std::string published_name(const fs::path& folder, bool with_parent) {
     if (at == name.size()) return std::string(name);
     return fmt::format("{}/{}", name.substr(0, at), name.substr(at + 2));
   }
-  const std::string last = whole.filename().string();
+  std::string last = whole.filename().string();
   if (!with_parent || !above.has_filename()) return last;
   return fmt::format("{}/{}", above.filename().string(), last);
 }
