@@ -97,6 +97,13 @@ TEST(SafetensorsHeader, WrongLengthsAreRefused) {
   });
 }
 
+TEST(SafetensorsHeader, AGitLfsPointerIsNamed) {
+  expect_refused(
+      {{"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0f"
+        "f69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n",
+        "is a Git LFS pointer in place of the file, which `git lfs pull` brings"}});
+}
+
 TEST(SafetensorsHeader, WhatIsNoHeaderIsRefused) {
   const std::string deep(200'000, '[');
   std::string objects;
