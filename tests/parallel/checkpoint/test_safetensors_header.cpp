@@ -51,7 +51,7 @@ TEST(SafetensorsHeader, AllTypesOfTheFormatAreKnown) {
       {"F8_E5M2FNUZ", 1}, {"F64", 8},         {"I64", 8}, {"U64", 8}};
   for (const auto& [name, size] : types) {
     const Json entry = {{"a", {{"dtype", name}, {"shape", {3}}, {"data_offsets", {0, 3 * size}}}}};
-    const auto bytes = static_cast<size_t>(3 * size);
+    const auto bytes = 3 * static_cast<size_t>(size);
     EXPECT_EQ(parse(file_of(json_text(entry), bytes)).tensors[0].bytes, 3 * size) << name;
   }
 }
