@@ -133,7 +133,8 @@ Architecture architecture_of(const GptConfig& config, std::optional<Architecture
   Architecture nearest = Architecture::gpt2;
   Obstacles fewest;
   for (const Architecture candidate :
-       {Architecture::gpt2, Architecture::gpt_neox, Architecture::llama, Architecture::qwen2}) {
+       {Architecture::gpt2, Architecture::gpt_neox, Architecture::llama, Architecture::qwen2,
+        Architecture::mistral}) {
     Obstacles found = obstacles(candidate, config);
     if (found.empty()) return candidate;
     if (fewest.empty() || found.size() < fewest.size()) {

@@ -18,7 +18,8 @@ std::optional<Architecture> architecture_named(std::string_view model_type);
 std::vector<std::string> architecture_names();
 
 // The architecture that computes what this configuration does: the wanted one, or without one the
-// first of gpt2, gpt_neox, llama, qwen2. Throws Error naming the option that is in the way.
+// first of gpt2, gpt_neox, llama, qwen2, mistral. Throws Error naming the option that is in the
+// way.
 Architecture architecture_of(const GptConfig& config, std::optional<Architecture> wanted = {});
 
 }  // namespace switchyard

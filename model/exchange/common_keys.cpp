@@ -23,8 +23,8 @@ ConfigKeys outputs_and_classes() {
        "use_cache", "return_dict", "return_dict_in_generate", "output_hidden_states",
        "output_attentions", "output_scores", "tie_last_hidden_states", "torchscript",
        // heads of other classes
-       "finetuning_task", "problem_type", "id2label", "label2id", "num_labels",
-       "classifier_dropout",
+       "finetuning_task", "problem_type", "id2label", "label2id", "num_labels", "_num_labels",
+       "custom_pipelines", "classifier_dropout",
        // how it is computed, not what
        "chunk_size_feed_forward", "gradient_checkpointing", "tf_legacy_loss", "use_bfloat16",
        "is_decoder", "tie_encoder_decoder"});

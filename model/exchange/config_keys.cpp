@@ -38,8 +38,9 @@ ConfigKey query_groups_key(std::optional<int64_t> absent) {
   static constexpr const char* name = "num_key_value_heads";
   return {name, Says::computation,
           [absent](const ConfigReader& r, GptConfig& c) {
-            const int64_t otherwise = r.is_null(name) ? c.heads : absent.value_or(c.heads);
-            c.query_groups = r.whole(name, 1, largest_model_size, otherwise);
+            c.query_groups = r.is_null(name)
+                                 ? c.heads
+                                 : r.whole(name, 1, largest_model_size, absent.value_or(c.heads));
             if (c.heads % c.query_groups != 0) {
               r.refuse(name,
                        fmt::format("a divisor of num_attention_heads {} is allowed", c.heads));
@@ -51,7 +52,7 @@ ConfigKey query_groups_key(std::optional<int64_t> absent) {
 ConfigKey head_dim_key() {
   return {"head_dim", Says::computation,
           [](const ConfigReader& r, GptConfig& c) {
-            c.head_dim = r.whole("head_dim", 1, largest_model_size, 0);
+            c.head_dim = r.is_null("head_dim") ? 0 : r.whole("head_dim", 1, largest_model_size, 0);
           },
           [](const GptConfig& c) { return Json(c.head_dim); }};
 }

@@ -31,13 +31,16 @@ std::string short_text(const Json& value) {
   return text + " ...";
 }
 
+bool ConfigReader::has(const std::string& key) const {
+  return !ignores(key) && object_.contains(key);
+}
+
 const Json* ConfigReader::find(const std::string& key) const {
-  if (ignores(key) || !object_.contains(key) || object_.at(key).is_null()) return nullptr;
-  return &object_.at(key);
+  return has(key) && !object_.at(key).is_null() ? &object_.at(key) : nullptr;
 }
 
 bool ConfigReader::is_null(const std::string& key) const {
-  return !ignores(key) && object_.contains(key) && object_.at(key).is_null();
+  return has(key) && object_.at(key).is_null();
 }
 
 std::string ConfigReader::quoted(const std::string& key) const {
@@ -50,16 +53,15 @@ void ConfigReader::refuse(const std::string& key, std::string_view allowed) cons
 }
 
 const Json* ConfigReader::given(const std::string& key, bool optional) const {
-  const Json* value = is_null(key) ? &object_.at(key) : find(key);
+  const Json* value = has(key) ? &object_.at(key) : nullptr;
   if (value == nullptr && !optional) refuse(key, "it is needed");
   return value;
 }
 
 int64_t ConfigReader::whole(const std::string& key, int64_t low, int64_t high,
                             std::optional<int64_t> absent) const {
-  const Json* value = find(key);
-  if (value == nullptr && absent) return *absent;
-  if (value == nullptr) refuse(key, "it is needed");
+  const Json* value = given(key, absent.has_value());
+  if (value == nullptr) return *absent;
   const auto number = whole_number(*value);
   if (!number || *number < low || *number > high) {
     refuse(key, fmt::format("a whole number from {} to {} is allowed", low, high));

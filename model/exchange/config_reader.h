@@ -25,11 +25,11 @@ class ConfigReader {
 
   const std::string& origin() const { return origin_; }
   bool ignores(const std::string& key) const { return ignored_.contains(key); }
+  bool has(const std::string& key) const;          // there, perhaps as a null
   const Json* find(const std::string& key) const;  // null: absent, or a null
   bool is_null(const std::string& key) const;      // there, and a null
 
-  // Without `absent` a key must be there. A null is the same as an absent key for whole() alone:
-  // transformers take other nulls for false, or fail.
+  // Without `absent` a key must be there. A null is refused.
   int64_t whole(const std::string& key, int64_t low, int64_t high,
                 std::optional<int64_t> absent = {}) const;
   double real(const std::string& key, std::optional<double> absent = {}) const;  // finite

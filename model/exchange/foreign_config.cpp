@@ -52,8 +52,8 @@ void check_class(const ConfigReader& r, const ArchitectureKeys& all) {
   }
 }
 
-void check_keys(const ConfigReader& r, const ConfigKeys& keys) {
-  for (const std::string& name : r.keys()) {
+void check_keys(const ConfigReader& r, const Json& json, const ConfigKeys& keys) {
+  for (const auto& [name, value] : json.items()) {
     const ConfigKey* key = find_key(keys, name);
     if (!r.ignores(name)) {
       if (key == nullptr) {
@@ -66,7 +66,8 @@ void check_keys(const ConfigReader& r, const ConfigKeys& keys) {
     if (key != nullptr && key->says == Says::computation) {
       r.refuse(name, "the model's computation needs it, it cannot be ignored");
     }
-    r.remark(fmt::format("{} as if it were not there ({})", r.origin(), r.quoted(name)));
+    r.remark(
+        fmt::format("'{}' ({}) of {} is ignored, as asked", name, short_text(value), r.origin()));
   }
 }
 
@@ -127,12 +128,17 @@ ForeignConfig read_foreign_config(const std::string& text, const std::string& or
                                   const std::vector<std::string>& ignored) {
   const Json json = parse_foreign_json(text, origin);
   check(json.is_object(), origin, "it is no JSON object but {}", short_text(json));
+  for (const std::string& name : ignored) {
+    if (!json.contains(name)) {
+      fail(origin, "--ignore-config-key {}: the file has no such key", short_text(name));
+    }
+  }
   ForeignConfig result;
   const ConfigReader reader(json, origin, {ignored.begin(), ignored.end()}, result.remarks);
   result.architecture = read_architecture(reader);
   const ArchitectureKeys all = keys_of(result.architecture);
   check_class(reader, all);
-  check_keys(reader, all.keys);
+  check_keys(reader, json, all.keys);
   result.config = read_keys(reader, result.architecture, all);
   return result;
 }

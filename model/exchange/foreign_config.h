@@ -12,8 +12,8 @@ struct ForeignConfig {
 };
 
 // Throws Error naming `origin` (the file), key and value for what we do not compute, for a key that
-// is not known and not among `ignored`, and for one that is missing. Keys that say nothing of the
-// computation (token ids, "torch_dtype", ...) are known.
+// is not known and not among `ignored`, for one that is missing, and for an ignored one that is not
+// there. Keys that say nothing of the computation (token ids, "torch_dtype", ...) are known.
 ForeignConfig read_foreign_config(const std::string& text, const std::string& origin,
                                   const std::vector<std::string>& ignored = {});
 

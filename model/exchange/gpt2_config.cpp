@@ -12,7 +12,9 @@ using C = GptConfig;
 ConfigKey inner_key() {
   return {"n_inner", Says::computation,
           [](const ConfigReader& r, GptConfig& c) {
-            c.ffn_hidden = r.whole("n_inner", 1, largest_model_size, 4 * c.hidden);
+            const int64_t absent = 4 * c.hidden;
+            c.ffn_hidden =
+                r.is_null("n_inner") ? absent : r.whole("n_inner", 1, largest_model_size, absent);
           },
           [](const GptConfig& c) { return Json(c.ffn_hidden); }};
 }

@@ -9,7 +9,8 @@ namespace {
 using Says = ConfigKey::Says;
 using C = GptConfig;
 
-ArchitectureKeys family(const std::string& prefix, std::optional<int64_t> absent_groups) {
+ArchitectureKeys family(const std::string& prefix, std::optional<int64_t> absent_groups,
+                        ConfigKey positions = positions_key("max_position_embeddings")) {
   ArchitectureKeys all;
   all.start.positions = Positions::rotary;
   all.start.norm = ops::Norm::rms;
@@ -24,7 +25,7 @@ ArchitectureKeys family(const std::string& prefix, std::optional<int64_t> absent
               size_key<&C::heads>("num_attention_heads"),
               query_groups_key(absent_groups),
               size_key<&C::ffn_hidden>("intermediate_size"),
-              positions_key("max_position_embeddings"),
+              std::move(positions),
               silu_key("hidden_act"),
               positive_key<&C::norm_epsilon>("rms_norm_eps", 1e-6),
               probability_key<&C::attention_dropout>("attention_dropout", 0),
@@ -34,8 +35,23 @@ ArchitectureKeys family(const std::string& prefix, std::optional<int64_t> absent
   return all;
 }
 
+// The oldest files of Llama 1 have another name for it.
+ConfigKey llama_positions_key() {
+  static constexpr const char* name = "max_position_embeddings";
+  static constexpr const char* older = "max_sequence_length";
+  ConfigKey key = positions_key(name);
+  key.read = [](const ConfigReader& r, GptConfig& c) {
+    c.max_positions = r.whole(r.has(name) || !r.has(older) ? name : older, 1, INT32_MAX);
+    if (r.whole(older, 1, INT32_MAX, c.max_positions) != c.max_positions) {
+      r.refuse(older, fmt::format("{}, {}, is allowed", name, c.max_positions));
+    }
+  };
+  return key;
+}
+
 // The layers of Qwen2 whose attention has a window: behind max_window_layers, or as listed.
 void check_windows(const ConfigReader& r, const GptConfig& c) {
+  if (r.is_null("max_window_layers")) r.refuse("max_window_layers", "a whole number is allowed");
   if (const Json* types = r.find("layer_types")) {
     if (!types->is_array()) r.refuse("layer_types", "a list is allowed");
     for (const Json& type : *types) {
@@ -46,7 +62,7 @@ void check_windows(const ConfigReader& r, const GptConfig& c) {
   }
   if (!r.flag("use_sliding_window", false)) return;
   const int64_t window =
-      r.whole("sliding_window", 1, INT32_MAX, r.is_null("sliding_window") ? c.max_positions : 4096);
+      r.is_null("sliding_window") ? c.max_positions : r.whole("sliding_window", 1, INT32_MAX, 4096);
   const int64_t first = r.whole("max_window_layers", 0, INT32_MAX, 28);
   if (window < c.max_positions && first < c.layers) {
     r.refuse("use_sliding_window",
@@ -73,11 +89,12 @@ ConfigKey mistral_window_key() {
 }  // namespace
 
 ArchitectureKeys llama_keys() {
-  ArchitectureKeys all = family("Llama", std::nullopt);
+  ArchitectureKeys all = family("Llama", std::nullopt, llama_positions_key());
   append(all.keys, {attention_bias_key(false), flag_key<&C::mlp_bias>("mlp_bias", false)});
   all.keys.back().write = [](const GptConfig& c) { return Json(c.has_mlp_bias()); };
+  append(all.keys, {read_elsewhere("max_sequence_length"), fixed_key("rope_interleaved", {false})});
   append(all.keys, keys_that_say_nothing({"pretraining_tp",  // the same sums, in parts
-                                          "max_sequence_length"}));
+                                          "is_llama_config"}));
   return all;
 }
 

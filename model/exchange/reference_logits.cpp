@@ -43,7 +43,8 @@ std::vector<double> rope_frequencies(const ReferenceConfig& config, size_t head_
   const auto rotated = static_cast<size_t>(static_cast<double>(head_dim) * part);
   const auto type = rope.get<std::string>("rope_type", rope.get<std::string>("type", "default"));
   const double positions =
-      rope.get("original_max_position_embeddings", config.get("max_position_embeddings", 0.0));
+      rope.get("original_max_position_embeddings",
+               config.get("max_position_embeddings", config.get("max_sequence_length", 0.0)));
   std::vector<double> frequencies(rotated / 2);
   for (size_t i = 0; i < frequencies.size(); ++i) {
     const double plain =

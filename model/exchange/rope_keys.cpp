@@ -17,7 +17,7 @@ using Says = ConfigKey::Says;
 class Agreed {
  public:
   void add(const ConfigReader& r, const std::string& key) {
-    if (r.find(key) == nullptr) return;
+    if (!r.has(key)) return;
     const double given = r.real(key);
     if (value_ && given != *value_) r.refuse(key, fmt::format("but {}", from_));
     value_ = given;
@@ -37,8 +37,8 @@ class Agreed {
 };
 
 std::string rope_type(const ConfigReader& r) {
-  std::string type = r.text(r.find("rope_type") != nullptr ? "rope_type" : "type", "default");
-  if (r.find("rope_type") != nullptr && r.text("type", type) != type) {
+  std::string type = r.text(r.has("rope_type") ? "rope_type" : "type", "default");
+  if (r.has("rope_type") && r.text("type", type) != type) {
     r.refuse("type", fmt::format("but rope_type is {}", type));
   }
   return type;
@@ -73,7 +73,7 @@ void read_scaling(const ConfigReader& r, GptConfig& c) {
 void read_rope_object(const ConfigReader& r, GptConfig& c) {
   const std::string type = rope_type(r);
   if (type != "default" && type != "llama3") {
-    r.refuse(r.find("rope_type") != nullptr ? "rope_type" : "type",
+    r.refuse(r.has("rope_type") ? "rope_type" : "type",
              "default and llama3 alone are computed here");
   }
   check_rope_keys(r, type == "llama3");

@@ -22,6 +22,9 @@ std::string_view text_of(std::span<const std::byte> file, const std::string& nam
   check(file.size() >= length_bytes, where,
         "{} has {} bytes; a safetensors file begins with 8 of its header's length", name,
         file.size());
+  const std::string_view content(reinterpret_cast<const char*>(file.data()), file.size());
+  check(!content.starts_with("version https://git-lfs.github.com/spec/"), where,
+        "{} is a Git LFS pointer in place of the file, which `git lfs pull` brings", name);
   uint64_t length = 0;
   std::memcpy(&length, file.data(), length_bytes);
   check(length <= longest_header, where,
@@ -30,7 +33,7 @@ std::string_view text_of(std::span<const std::byte> file, const std::string& nam
   check(length <= file.size() - length_bytes, where,
         "{}: the header's length is {} bytes, but the file has {}; is it cut off?", name, length,
         file.size());
-  return {reinterpret_cast<const char*>(file.data()) + length_bytes, length};
+  return content.substr(length_bytes, length);
 }
 
 // Throws unless the tensors, by their offsets, are all of [0, data_bytes).

@@ -109,6 +109,9 @@ TEST(ForeignRefusals, WhatIsNotComputedIsNamed) {
        "'use_sliding_window' is true", "layers from 1 on have a window of 16"},
       {"qwen2", R"({"layer_types": ["full_attention", "sliding_attention"]})",
        "\"sliding_attention\"", "full_attention alone"},
+      {"llama", R"({"rope_interleaved": true})", "'rope_interleaved' is true", "false"},
+      {"llama", R"({"max_sequence_length": 48})", "'max_sequence_length' is 48",
+       "max_position_embeddings, 32"},
       {"qwen2", R"({"use_mrope": true})", "'use_mrope' is true", "false"},
   };
   for (const Case& wrong : cases) expect_refusal(wrong);
@@ -121,7 +124,7 @@ TEST(ForeignRefusals, WrongTypesAndNumbersAreNamed) {
       {"llama", R"({"hidden_size": -64})", "'hidden_size' is -64", "from 1 to 1048576"},
       {"llama", R"({"hidden_size": 18446744073709551615})", "is 18446744073709551615", "from 1"},
       {"llama", R"({"hidden_size": 1e30})", "'hidden_size' is 1e+30", "a whole number"},
-      {"llama", R"({"hidden_size": null})", "'hidden_size' is null", "needed"},
+      {"llama", R"({"hidden_size": null})", "'hidden_size' is null", "a whole number"},
       {"llama", R"({"hidden_size": 66})", "'hidden_size' is 66", "num_attention_heads 4"},
       {"gpt2", R"({"n_head": 7})", "'n_embd' is 64", "n_head 7"},
       {"llama", R"({"num_hidden_layers": 0})", "'num_hidden_layers' is 0", "from 1"},
@@ -143,6 +146,33 @@ TEST(ForeignRefusals, WrongTypesAndNumbersAreNamed) {
       {"llama", R"({"head_dim": 0})", "'head_dim' is 0", "from 1"},
       {"qwen2", R"({"layer_types": "full"})", "'layer_types' is \"full\"", "a list"},
       {"gpt2", R"({"n_inner": 0})", "'n_inner' is 0", "from 1"},
+  };
+  for (const Case& wrong : cases) expect_refusal(wrong);
+}
+
+TEST(ForeignRefusals, NullsThatTransformersDoNotTakeAreNamed) {
+  const Case cases[] = {
+      {"llama", R"({"rope_theta": null})", "'rope_theta' is null", "a number"},
+      {"llama", R"({"rope_parameters": {"rope_type": "default", "rope_theta": null}})",
+       "'rope_parameters.rope_theta' is null", "a number"},
+      {"llama", R"({"rope_scaling": {"rope_type": null}})", "'rope_scaling.rope_type' is null",
+       "a text"},
+      {"llama", R"({"rope_scaling": {"rope_type": null, "type": "default"}})",
+       "'rope_scaling.rope_type' is null", "a text"},
+      {"llama", R"({"rope_scaling": {"type": null}})", "'rope_scaling.type' is null", "a text"},
+      {"llama", R"({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
+        "high_freq_factor": 4, "original_max_position_embeddings": null}})",
+       "'rope_scaling.original_max_position_embeddings' is null", "a whole number"},
+      {"llama", R"({"partial_rotary_factor": null})", "'partial_rotary_factor' is null",
+       "a number"},
+      {"llama", R"({"max_sequence_length": null})", "'max_sequence_length' is null", "a whole"},
+      {"gpt_neox", R"({"rotary_pct": null, "partial_rotary_factor": 0.3})", "'rotary_pct' is null",
+       "a number"},
+      {"gpt_neox", R"({"rotary_emb_base": null})", "'rotary_emb_base' is null", "a number"},
+      {"gpt_neox", R"({"rotary_emb_base": 10000, "rope_theta": null})", "'rope_theta' is null",
+       "a number"},
+      {"qwen2", R"({"max_window_layers": null})", "'max_window_layers' is null", "a whole number"},
+      {"gpt2", R"({"n_ctx": null})", "'n_ctx' is null", "a whole number"},
   };
   for (const Case& wrong : cases) expect_refusal(wrong);
 }
@@ -204,7 +234,8 @@ TEST(ForeignRefusals, AnyValueOfAnyKeyIsReadOrRefused) {
   const Json keys = parse_json(R"(["rope_scaling", "rope_parameters", "rope_theta", "rotary_pct",
       "rotary_emb_base", "partial_rotary_factor", "head_dim", "n_inner", "n_ctx", "hidden_act",
       "activation_function", "sliding_window", "use_sliding_window", "layer_types",
-      "max_window_layers", "tie_word_embeddings", "attention_bias", "mlp_bias", "architectures",
+      "max_window_layers", "max_sequence_length", "rope_interleaved", "tie_word_embeddings",
+      "attention_bias", "mlp_bias", "architectures",
       "pruned_heads", "rms_norm_eps", "layer_norm_eps", "initializer_range", "embd_pdrop",
       "attention_dropout", "eos_token_id", "per_layer_config", "unknown"])");
   for (const std::string& name : architecture_names()) {
@@ -241,6 +272,13 @@ TEST(ForeignRefusals, AKeyOfTheComputationCannotBeIgnored) {
   EXPECT_THAT(
       [] { read_foreign_config(base_of("llama"), "config.json", {"hidden_size"}); },
       ThrowsMessage<Error>(AllOf(HasSubstr("'hidden_size' is 64"), HasSubstr("cannot be"))));
+}
+
+TEST(ForeignRefusals, AKeyThatIsNotThereCannotBeIgnored) {
+  EXPECT_THAT(
+      [] { read_foreign_config(base_of("llama"), "folder/config.json", {"nope"}); },
+      ThrowsMessage<Error>(AllOf(HasSubstr("[folder/config.json]"),
+                                 HasSubstr("--ignore-config-key \"nope\": the file has no such"))));
 }
 
 TEST(ForeignRefusals, WhatAnArchitectureHasNotIsNotWritten) {

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json.h"
 #include "model/exchange/foreign_config.h"
 #include "model/exchange/reference_logits.h"
 #include "model/exchange/weight_map.h"
@@ -114,6 +115,29 @@ TEST(ReferenceLogits, AreThoseOfOurDefinitions) {
       EXPECT_LT(difference, 1e-5 * std::max(1.0, largest));
     }
   }
+}
+
+// Rope scaling from all positions, whatever the key that says how many these are.
+TEST(ReferenceLogits, AnOldNameOfThePositionsIsRead) {
+  std::mt19937 random(6);
+  GptConfig c = preset("llama-tiny");
+  c.layers = 1;
+  c.rope_scaling = true;
+  c.max_positions = c.rope_original_positions = 16;
+  const std::vector<WeightMap> maps = weight_maps(Architecture::llama, c);
+  const Tensors tensors = laid_out(maps, random_weights(maps, random));
+  const std::string text = write_foreign_config(c, Architecture::llama, DType::f32);
+  Json old = parse_json(text);
+  old["rope_scaling"].erase("original_max_position_embeddings");
+  old.erase("max_position_embeddings");
+  old["max_sequence_length"] = 16;
+  const std::vector<int32_t> tokens = draw_tokens(c.vocabulary, random);
+  const test::TemporaryFolder one, other;
+  write_folder(one.path(), tensors, text);
+  write_folder(other.path(), tensors, json_text(old));
+  EXPECT_EQ(reference_logits(other.path(), tokens), reference_logits(one.path(), tokens));
+  EXPECT_EQ(read_foreign_config(json_text(old), "config.json").config,
+            read_foreign_config(text, "config.json").config);
 }
 
 TEST(ReferenceLogits, WhatAFolderLacksIsNamed) {

@@ -115,6 +115,11 @@ TEST(Architectures, AreFoundByWhatTheyCompute) {
   GptConfig qwen = preset("llama-1b");
   qwen.qkv_bias = true;
   EXPECT_EQ(architecture_of(qwen), Architecture::qwen2);
+  GptConfig uneven = preset("llama-tiny");  // heads that do not divide the hidden size
+  uneven.hidden = 48;
+  uneven.heads = uneven.query_groups = 5;
+  uneven.head_dim = 10;
+  EXPECT_EQ(architecture_of(uneven), Architecture::mistral);
   for (const Architecture architecture : all_architectures) {
     EXPECT_EQ(architecture_named(name_of(architecture)), architecture);
   }

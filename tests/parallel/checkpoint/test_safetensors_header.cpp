@@ -51,7 +51,7 @@ TEST(SafetensorsHeader, AllTypesOfTheFormatAreKnown) {
       {"F8_E5M2FNUZ", 1}, {"F64", 8},         {"I64", 8}, {"U64", 8}};
   for (const auto& [name, size] : types) {
     const Json entry = {{"a", {{"dtype", name}, {"shape", {3}}, {"data_offsets", {0, 3 * size}}}}};
-    const auto bytes = static_cast<size_t>(3 * size);
+    const auto bytes = 3 * static_cast<size_t>(size);
     EXPECT_EQ(parse(file_of(json_text(entry), bytes)).tensors[0].bytes, 3 * size) << name;
   }
 }
@@ -95,6 +95,13 @@ TEST(SafetensorsHeader, WrongLengthsAreRefused) {
       {file_with_length(huge, "{}"), "is 18446744073709551615 bytes; at most 100000000"},
       {file_with_length(0, ""), "is not JSON"},
   });
+}
+
+TEST(SafetensorsHeader, AGitLfsPointerIsNamed) {
+  expect_refused(
+      {{"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0f"
+        "f69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n",
+        "is a Git LFS pointer in place of the file, which `git lfs pull` brings"}});
 }
 
 TEST(SafetensorsHeader, WhatIsNoHeaderIsRefused) {
