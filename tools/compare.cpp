@@ -30,7 +30,7 @@ void print_json(const Request& request, const Json& found) {
 ExitCode code_of_result(bool agrees) { return agrees ? ExitCode::reached : ExitCode::differs; }
 
 ExitCode compare_runs(const Request& request) {
-  const auto records = [](const std::string& run) {
+  const auto records = [&request](const std::string& run) {
     const RunFolder folder(run);
     const auto path = folder.read();  // says so where there is no path
     check(path.kind == "path", "compare",

@@ -29,10 +29,13 @@ constexpr const char* ranks =
 // Megatron's options that are answered otherwise; of two that fit the first counts.
 constexpr OptionAnswer of_megatron[] = {
     // Checkpoints
-    {" save load ",
-     "the folder is named first: train RUN; it is continued where it has a checkpoint. Published "
-     "weights come and go with 'switchyard convert --from HF_FOLDER --to RUN' and '--from RUN --to "
-     "HF_FOLDER' (docs/from-megatron.md)"},
+    {" save ",
+     "the folder is named first: train RUN; for Hugging Face's programs 'switchyard convert --from "
+     "RUN --to HF_FOLDER' writes its weights"},
+    {" load ",
+     "the folder is named first: train RUN; it is continued where it has a checkpoint. Of "
+     "published "
+     "weights 'switchyard convert --from HF_FOLDER --to RUN' makes a RUN (docs/from-megatron.md)"},
     {" ckpt-step override-ckpt-iteration ", "give train --load-step N, other commands RUN@N"},
     {" finetune no-load-optim no-load-rng pretrained-checkpoint load-main-params-from-ckpt ",
      branch},

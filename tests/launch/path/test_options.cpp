@@ -62,6 +62,7 @@ TEST(Options, AnUnknownNameIsAnsweredWithWhatIsMeant) {
   EXPECT_THAT(error_of({"--no-such-thing"}), HasSubstr("see --help"));
   const std::pair<const char*, const char*> of_megatron[] = {
       {"save", "train RUN"},
+      {"save", "convert --from RUN --to HF_FOLDER"},
       {"load", "train RUN"},
       {"ckpt-step", "--load-step N"},
       {"load", "convert --from HF_FOLDER --to RUN"},
