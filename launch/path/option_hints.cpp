@@ -33,9 +33,9 @@ constexpr OptionAnswer of_megatron[] = {
      "the folder is named first: train RUN; for Hugging Face's programs 'switchyard convert --from "
      "RUN --to HF_FOLDER' writes its weights"},
     {" load ",
-     "the folder is named first: train RUN; it is continued where it has a checkpoint. Of "
-     "published "
-     "weights 'switchyard convert --from HF_FOLDER --to RUN' makes a RUN (docs/from-megatron.md)"},
+     "the folder is named first: train RUN; it is continued where it has a checkpoint; of "
+     "published weights 'switchyard convert --from HF_FOLDER --to RUN' makes a RUN "
+     "(docs/from-megatron.md)"},
     {" ckpt-step override-ckpt-iteration ", "give train --load-step N, other commands RUN@N"},
     {" finetune no-load-optim no-load-rng pretrained-checkpoint load-main-params-from-ckpt ",
      branch},

@@ -165,7 +165,8 @@ TEST(Options, NamesOfOtherTrainersAreAnswered) {
 }
 
 TEST(Options, AnswersNameOnlyOptionsThatExistAndAnswerNoneThatDoes) {
-  std::set<std::string> known{"at-step", "no-append-eod"};  // of extend and tokenize
+  // Those of extend, tokenize and convert.
+  std::set<std::string> known{"at-step", "no-append-eod", "from", "to"};
   for (const auto& spec : all_options()) {
     known.insert(long_name(spec));
     if (!short_name(spec).empty()) known.insert(short_name(spec));
