@@ -9,6 +9,7 @@
 #include "core/text.h"
 #include "launch/engine/matmul_choices.h"
 #include "launch/engine/world.h"
+#include "launch/path/relative_name.h"
 #include "launch/path/run_settings.h"
 #include "launch/replay_steps.h"
 #include "parallel/comm/control_plane.h"
@@ -24,10 +25,12 @@ ReplayPlan plan_of(const StepRange& range) {
   const auto path = run.read();
   check(path.kind == "path", "replay", "'{}' is {}; it has no steps of its own", range.run,
         describe_kind(path));
-  check(range.first > path.start_step(), "replay",
-        "step {}, but '{}' begins behind step {}; earlier steps are its parent's, '{}'",
-        range.first, range.run, path.start_step(),
-        path.lineage.empty() ? "" : path.lineage.back().path);
+  if (range.first <= path.start_step()) {  // which is above 0, and so a fork
+    const LineageEntry& fork = path.lineage.back();
+    fail("replay", "step {}, but '{}' begins behind step {}; earlier steps are its parent's, '{}'",
+         range.first, range.run, path.start_step(),
+         place_as_named({fork.path, fork.path_as_given}, run.folder()).string());
+  }
   read_step_records(run.folder());  // that there are any is said first
   auto plan = plan_replay(run, range.first - 1, range.last);
   check_recorded(plan, range.first, range.last, "replay");

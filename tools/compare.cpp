@@ -30,9 +30,12 @@ void print_json(const Request& request, const Json& found) {
 ExitCode code_of_result(bool agrees) { return agrees ? ExitCode::reached : ExitCode::differs; }
 
 ExitCode compare_runs(const Request& request) {
-  const auto records = [](const std::string& run) {
+  const auto records = [&request](const std::string& run) {
     const RunFolder folder(run);
-    folder.read();  // says so where there is no path
+    const auto path = folder.read();  // says so where there is no path
+    check(path.kind == "path", "compare",
+          "'{}' is {}; it has weights and no steps: 'compare {}@STEP {}@STEP' compares weights",
+          run, describe_kind(path), request.a, request.b);
     return read_step_records(folder.folder());
   };
   const auto found = compare_records(records(request.a), records(request.b), request.tolerance);

@@ -38,7 +38,7 @@ void keep_origin(const RunFolder& parent, const ForkEntry& from, const RunFolder
 }
 
 void check_same(const RunFolder& branch, const PathSpecification& asked) {
-  const std::string differs = difference(branch.read(), asked);
+  const std::string differs = difference(branch.read(), asked, branch.folder());
   check(differs.empty(), "fork", "'{}' exists already: {}; a branch needs a new folder",
         branch.folder().string(), differs);
 }

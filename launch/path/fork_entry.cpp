@@ -67,10 +67,12 @@ bool is_made_so(const PathSpecification& branch, int64_t step, const RelativeNam
 }
 
 void check_passed(const RunFolder& parent, const PathSpecification& path, int64_t step) {
-  check(step >= path.start_step(), "fork",
-        "'{}' begins at step {}; step {} is one of the path that it was forked from, '{}'",
-        parent.folder().string(), path.start_step(), step,
-        path.lineage.empty() ? "" : path.lineage.back().path);
+  if (step < path.start_step()) {
+    const LineageEntry& first = path.lineage.back();
+    fail("fork", "'{}' begins at step {}; step {} is one of the path that it was forked from, '{}'",
+         parent.folder().string(), path.start_step(), step,
+         place_as_named({first.path, first.path_as_given}, parent.folder()).string());
+  }
   if (step == path.start_step()) return;
   const auto records = read_step_records(parent.folder());
   check(!records.empty() && step <= records.rbegin()->first, "fork",

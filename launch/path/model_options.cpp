@@ -152,10 +152,10 @@ std::vector<ModelOption> position_options() {
   const auto factor = numbers("1 or more", [](double f) { return f >= 1; });
   constexpr int32_t most = std::numeric_limits<int32_t>::max();
   return {
-      fixed<&C::max_positions>(
-          "max-position-embeddings",
-          "learned positions; of rope, what the model is made for; 0: unknown (seq-length)",
-          between(0, most)),
+      fixed<&C::max_positions>("max-position-embeddings",
+                               "learned positions; of rope, what the model is made for; not below "
+                               "seq-length (seq-length)",
+                               between(0, most)),
       fixed<&C::positions>("position-embedding-type",
                            "learned_absolute or rope (learned_absolute)"),
       fixed<&C::rotary_base>("rotary-base", "base of the rotary frequencies (10000)", above(1)),

@@ -17,7 +17,9 @@ constexpr const char* always = "it is always so here: leave it out";
 constexpr const char* samples = "schedules count steps here: divide by --global-batch-size";
 constexpr const char* never = "that is not there yet";
 constexpr const char* gpt = "only GPT models are trained here";
-constexpr const char* branch = "make a branch: fork RUN@STEP NEW, then train NEW";
+constexpr const char* branch =
+    "make a branch: fork RUN@STEP NEW, then train NEW; of published weights 'switchyard convert "
+    "--from HF_FOLDER --to RUN' makes a RUN first (docs/from-megatron.md)";
 constexpr const char* kernels =
     "kernels are chosen by the device; on a GPU see --attention-backend: leave it out";
 constexpr const char* ranks =
@@ -27,8 +29,13 @@ constexpr const char* ranks =
 // Megatron's options that are answered otherwise; of two that fit the first counts.
 constexpr OptionAnswer of_megatron[] = {
     // Checkpoints
-    {" save load ",
-     "the folder is named first: train RUN; it is continued where it has a checkpoint"},
+    {" save ",
+     "the folder is named first: train RUN; for Hugging Face's programs 'switchyard convert --from "
+     "RUN --to HF_FOLDER' writes its weights"},
+    {" load ",
+     "the folder is named first: train RUN; it is continued where it has a checkpoint; of "
+     "published weights 'switchyard convert --from HF_FOLDER --to RUN' makes a RUN "
+     "(docs/from-megatron.md)"},
     {" ckpt-step override-ckpt-iteration ", "give train --load-step N, other commands RUN@N"},
     {" finetune no-load-optim no-load-rng pretrained-checkpoint load-main-params-from-ckpt ",
      branch},
@@ -78,8 +85,11 @@ constexpr OptionAnswer of_megatron[] = {
      "give --data-path and --valid-data-path"},
     {" test-data-path ", "score it afterwards: eval RUN --data-path PREFIX"},
     {" mock-data ", "bench times steps on random tokens"},
-    {" tokenizer-* vocab-file merge-file vocab-extra-ids tiktoken-* legacy-tokenizer ",
-     "the token set says what made it; for one of Megatron's give --vocab-size"},
+    {" tokenizer-type tokenizer-model vocab-file merge-file tokenizer-* vocab-extra-ids tiktoken-* "
+     "legacy-tokenizer ",
+     "the token set says what made it. tokenize has bytes alone; sets that Megatron's "
+     "preprocess_data.py made with another tokenizer are read as they are: give --data-path PREFIX "
+     "and, for a new model, --vocab-size"},
     {" make-vocab-size-divisible-by ", "it is always 128 here, whatever tp is: leave it out"},
     {" padded-vocab-size ", "give --vocab-size; it is padded to a multiple of 128"},
     {" encoder-seq-length decoder-seq-length ", "give --seq-length"},

@@ -49,6 +49,11 @@ RelativeName relative_name(const fs::path& to, const fs::path& from) {
   return name;
 }
 
+fs::path place_as_named(const RelativeName& name, const fs::path& from) {
+  const std::string& relative = name.given.empty() ? name.real : name.given;
+  return relative.empty() ? fs::path() : (from / relative).lexically_normal();
+}
+
 std::vector<fs::path> places(const RelativeName& name, const fs::path& from) {
   std::vector<fs::path> all;
   for (const fs::path& base : {real_place(from), as_given(from)}) {

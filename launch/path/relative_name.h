@@ -26,4 +26,8 @@ RelativeName relative_name(  // throws Error for a name that is not UTF-8
 std::vector<std::filesystem::path> places(const RelativeName& name,
                                           const std::filesystem::path& from);
 
+// The first name as a reader of `from` would write it, by names alone and not looked for: "runs/a"
+// for "../a" and runs/b. For messages.
+std::filesystem::path place_as_named(const RelativeName& name, const std::filesystem::path& from);
+
 }  // namespace switchyard

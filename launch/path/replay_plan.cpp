@@ -6,6 +6,7 @@
 #include "core/logging.h"
 #include "launch/path/fork_point.h"
 #include "launch/path/path_state.h"
+#include "launch/path/relative_name.h"
 #include "launch/path/starts.h"
 
 namespace fs = std::filesystem;
@@ -74,6 +75,14 @@ RunFolder parent_of(const RunFolder& run, const PathSpecification& path) {
   return parent;
 }
 
+void check_not_of_weights(const RunFolder& run, const PathSpecification& path) {
+  if (!path.begins_with_weights()) return;
+  const LineageEntry& first = path.lineage.back();
+  fail("replay", "'{}' begins with published weights, step {} of '{}', which is not there",
+       run.folder().string(), first.saved_step(),
+       place_as_named({first.path, first.path_as_given}, run.folder()).string());
+}
+
 void add_records(ReplayPlan& plan, const RunFolder& run, int64_t after, int64_t last) {
   if (last <= after) return;
   const auto records = read_step_records(run.folder());
@@ -112,9 +121,7 @@ ReplayPlan plan_replay(const RunFolder& run, int64_t begin, int64_t end, const D
       plan.origin = point->entry;
       plan.from_weights = path.begins_with_weights();
     } else {
-      check(!path.begins_with_weights(), "replay",
-            "'{}' begins with published weights, step {} of '{}', which is not there",
-            at.folder().string(), path.lineage.back().saved_step(), path.lineage.back().path);
+      check_not_of_weights(at, path);
       begin = end = path.start_step();
       at = parent_of(at, path);
     }

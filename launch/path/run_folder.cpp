@@ -114,8 +114,24 @@ void RunFolder::check_unused() const {
   }
 }
 
+namespace {
+
+void check_is_run(const RunFolder& run) {
+  if (run.exists()) return;
+  std::error_code ignored;
+  const std::string name = run.folder().string();
+  const bool published = fs::exists(run.folder() / "config.json", ignored);
+  fail("path", "there is no path in '{}' (it has no path.json){}", name,
+       published ? fmt::format("; it has a config.json, as a Hugging Face folder has: 'convert "
+                               "--from {} --to RUN' makes a run of it",
+                               name)
+                 : "");
+}
+
+}  // namespace
+
 std::string RunFolder::read_text() const {
-  check(exists(), "path", "there is no path in '{}' (it has no path.json)", folder_.string());
+  check_is_run(*this);
   return read_file(folder_ / "path.json");
 }
 
@@ -135,21 +151,22 @@ void refuse_step_0(const RunFolder& run) {
   const auto path = run.read();
   if (path.kind != "path") return;
   const std::string name = run.folder().string();
+  if (path.has_random_start()) {
+    fail("path",
+         "step 0 of '{}' is its random start, of which nothing is saved: eval scores it, and "
+         "'fork {}@0 NEW' makes a path that starts there",
+         name, name);
+  }
+  const LineageEntry& last = path.lineage.back();
+  const std::string parent = place_as_named({last.path, last.path_as_given}, run.folder()).string();
   if (path.begins_with_weights()) {
-    const LineageEntry& first = path.lineage.back();
     fail("path",
          "step 0 of '{}' are the published weights that it begins with, of which it saves nothing: "
-         "they are step {} of '{}'",
-         name, first.saved_step(),
-         places({first.path, first.path_as_given}, run.folder())
-             .front()
-             .lexically_normal()
-             .string());
+         "they are step {} of '{}'; 'eval {}@0' scores them",
+         name, last.saved_step(), parent, name);
   }
-  fail("path",
-       "step 0 of '{}' is its random start, of which nothing is saved: eval scores it, and "
-       "'fork {}@0 NEW' makes a path that starts there",
-       name, name);
+  fail("path", "'{}' begins at step {}; step 0 is one of the path that it was forked from, '{}'",
+       name, path.start_step(), parent);
 }
 
 }  // namespace
@@ -168,7 +185,7 @@ bool RunFolder::has(int64_t step) const {
 }
 
 CheckpointEntry RunFolder::checkpoint(std::optional<int64_t> step) const {
-  check(exists(), "path", "there is no path in '{}' (it has no path.json)", folder_.string());
+  check_is_run(*this);
   if (step == 0 && !has(0)) refuse_step_0(*this);
   const auto newest = latest();
   check(newest.has_value(), "path", "'{}' has no saved step yet", folder_.string());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -147,8 +148,10 @@ PathSpecification fork_path(const PathSpecification& parent, const LineageEntry&
                             const Settings& given);
 
 // Where a path that is there differs from one that was asked for, for an error message; empty when
-// it is the same. Data may have moved, and stages behind the last fork point are later extensions.
-std::string difference(const PathSpecification& there, const PathSpecification& asked);
+// it is the same. Parents are named as seen from `folder`, the path's. Data may have moved, and
+// stages behind the last fork point are later extensions.
+std::string difference(const PathSpecification& there, const PathSpecification& asked,
+                       const std::filesystem::path& folder = {});
 
 // For a log: that samples are longer than what a model of rotary positions was made for; else
 // empty.

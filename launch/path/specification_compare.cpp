@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "launch/path/relative_name.h"
 #include "launch/path/specification_checks.h"
 
 // A path that is there beside what is asked for.
@@ -101,12 +102,14 @@ std::string difference_of_settings(const Settings& there, const Settings& asked)
   return "";
 }
 
-std::string difference_of_lineage(const PathSpecification& there, const PathSpecification& asked) {
-  const auto fork_point = [](const PathSpecification& path) {
+std::string difference_of_lineage(const PathSpecification& there, const PathSpecification& asked,
+                                  const std::filesystem::path& folder) {
+  const auto fork_point = [&folder](const PathSpecification& path) {
     if (path.lineage.empty()) return std::string("a random start");
     const auto& last = path.lineage.back();
     const std::string id = last.checkpoint.empty() ? "" : " (checkpoint " + last.checkpoint + ")";
-    return fmt::format("step {} of '{}'{}", last.saved_step(), last.path, id);
+    return fmt::format("step {} of '{}'{}", last.saved_step(),
+                       place_as_named({last.path, last.path_as_given}, folder).string(), id);
   };
   const bool same = std::ranges::equal(
       there.lineage, asked.lineage, [](const LineageEntry& a, const LineageEntry& b) {
@@ -146,10 +149,11 @@ std::string difference_of_data(const PathSpecification& there, const PathSpecifi
 
 }  // namespace
 
-std::string difference(const PathSpecification& there, const PathSpecification& asked) {
+std::string difference(const PathSpecification& there, const PathSpecification& asked,
+                       const std::filesystem::path& folder) {
   if (there.kind != asked.kind) return fmt::format("it is of kind '{}'", there.kind);
   for (const std::string& found :
-       {difference_of_lineage(there, asked),
+       {difference_of_lineage(there, asked, folder),
         difference_of_settings(whole_settings(there), whole_settings(asked)),
         difference_of_data(there, asked)}) {
     if (!found.empty()) return found;

@@ -59,6 +59,9 @@ TEST_F(BadImported, TheyHaveNoStepsOfTheirOwn) {
   expect_refused("extend " + hf() + " --at-step 5 --data-path " + folder.at("b"),
                  {"is published weights; it is never trained on"});
   expect_refused("replay " + hf() + "@1:3", {"is published weights; it has no steps"});
+  expect_refused("compare " + main() + " " + hf(),
+                 {"'" + hf() + "' is published weights", "no steps",
+                  "'compare " + main() + "@STEP " + hf() + "@STEP' compares weights"});
   expect_refused("plan " + hf(), {"is published weights; it is never trained on"});
   expect_refused("eval " + hf() + "@0 --data-path " + folder.at("b"), {"step 0", "not saved", "3"});
   auto path = RunFolder(hf()).read();
@@ -73,13 +76,33 @@ TEST_F(BadImported, StepZeroIsTheWeights) {
   for (const std::string& command :
        {std::string("generate --prompt a "), "compare " + main() + "@2 "}) {
     expect_refused(command + folder.at("new") + "@0",
-                   {"step 0", "the published weights that it begins with", "step 3", "hf"});
+                   {"step 0", "the published weights that it begins with", "step 3 of '" + hf(),
+                    "'eval " + folder.at("new") + "@0' scores them"});
   }
+  run_well("fork " + folder.at("new") + "@2 " + folder.at("branch") + " --lr 1e-4");
+  expect_refused("generate --prompt a " + folder.at("branch") + "@0",
+                 {"'" + folder.at("branch") + "' begins at step 2",
+                  "forked from, '" + folder.at("new") + "'"});
+  expect_refused("replay " + folder.at("branch") + "@1:2",
+                 {"begins behind step 2", "its parent's, '" + folder.at("new") + "'"});
+  expect_refused("fork " + folder.at("new") + "@1 " + folder.at("branch"),
+                 {"exists already", "step 2 of '" + folder.at("new") + "'"});
   // The weights are gone: nothing goes on from them.
   fs::rename(hf(), folder.at("away"));
   fs::remove_all(folder.at("away") + "/checkpoints");
   expect_refused("train " + folder.at("new") + " --load-step 0 --train-iters 2", {"step 3"});
   run_well("train " + folder.at("new") + " --train-iters 3");
+}
+
+TEST_F(BadImported, AFolderOfHuggingFaceIsNoRun) {
+  fs::create_directories(folder.at("published"));
+  write_file_atomically(folder.at("published") + "/config.json", "{}");
+  for (const std::string& command :
+       {"inspect " + folder.at("published"), "generate --prompt a " + folder.at("published"),
+        "fork " + folder.at("published") + " " + folder.at("new") + " " + options()}) {
+    expect_refused(command, {"no path.json", "as a Hugging Face folder has",
+                             "'convert --from " + folder.at("published") + " --to RUN'"});
+  }
 }
 
 TEST_F(BadImported, DamagedWeightsAreNotTrainedOn) {

@@ -81,16 +81,33 @@ TEST_F(ProgramConvert, PublishedStepsAreAveraged) {
   for (const char* step : {"10", "20", "30", "40", "50"}) {
     publish("gpt_neox_wide_heads", std::string("step") + step, step);
   }
-  const std::string script =
-      "SWITCHYARD=" SWITCHYARD_PROGRAM " " SWITCHYARD_SOURCE "/launch/published_lawa " + at("run") +
-      " '" + at("step{}") + "' 10:50:10 3 " + tokens + " >/dev/null 2>&1";
-  ASSERT_EQ(std::system(script.c_str()), 0);
+  const auto lawa = [&](const std::string& settings) {
+    const std::string script =
+        "SWITCHYARD=" SWITCHYARD_PROGRAM " " SWITCHYARD_SOURCE "/launch/published_lawa " +
+        at("run") + " '" + at("step{}") + "' " + settings + " >/dev/null 2>" + at("said");
+    return WEXITSTATUS(std::system(script.c_str()));
+  };
+  const auto expect_refusal = [&](const std::string& settings, const std::string& text) {
+    EXPECT_EQ(lawa(settings), 2) << settings;
+    EXPECT_THAT(read_file(at("said")), testing::HasSubstr(text));
+  };
+  expect_refusal("10:50:0 3 " + tokens, "EVERY is 0; 1 or more");
+  expect_refusal("50:10:10 3 " + tokens, "FIRST 50 is above LAST 10");
+  expect_refusal("10:50:10 1 " + tokens, "K 1; a mean is of 2 or more");
+  expect_refusal("10,30,20 3 " + tokens, "20 is not above");
+  EXPECT_FALSE(fs::exists(at("run")));
+  ASSERT_EQ(lawa("10,20,30 3 " + tokens), 0);
+  ASSERT_EQ(lawa("10:50:10 3 " + tokens), 0);  // further steps
   const std::string scores = read_file(at("run-lawa-3/scores.tsv"));
   EXPECT_EQ(std::count(scores.begin(), scores.end(), '\n'), 5);
   EXPECT_THAT(scores, testing::HasSubstr("\t-\n"));
   run_well("average " + at("run") + " --steps 30:50:10 --output " + at("mean"));
   EXPECT_EQ(loss_of(at("run-lawa-3/50")), loss_of(at("mean")));
-  ASSERT_EQ(std::system(script.c_str()), 0);  // nothing is made again
+  ASSERT_EQ(lawa("10,20,30,40 3 " + tokens), 0);  // nothing is made again
+  expect_refusal("20:50:10 3 " + tokens, "was made with steps 10:50:10, not 20:50:10");
+  expect_refusal("10,20,40 3 " + tokens, "was made with steps 10:50:10, not 10,20,40");
+  expect_refusal("10:50:10 3 " + at("other"),
+                 "has scores on " + fs::canonical(folder.path()).string());
   EXPECT_EQ(read_file(at("run-lawa-3/scores.tsv")), scores);
   run_well("convert --from " + at("mean") + " --to " + at("out") + " --dtype f16");
   EXPECT_THAT(read_file(at("out") + "/config.json"), testing::HasSubstr("\"float16\""));

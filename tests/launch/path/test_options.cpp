@@ -62,9 +62,13 @@ TEST(Options, AnUnknownNameIsAnsweredWithWhatIsMeant) {
   EXPECT_THAT(error_of({"--no-such-thing"}), HasSubstr("see --help"));
   const std::pair<const char*, const char*> of_megatron[] = {
       {"save", "train RUN"},
+      {"save", "convert --from RUN --to HF_FOLDER"},
       {"load", "train RUN"},
       {"ckpt-step", "--load-step N"},
+      {"load", "convert --from HF_FOLDER --to RUN"},
       {"finetune", "fork RUN@STEP"},
+      {"finetune", "convert --from HF_FOLDER --to RUN"},
+      {"pretrained-checkpoint", "convert --from HF_FOLDER --to RUN"},
       {"no-load-optim", "fork RUN@STEP"},
       {"num-workers", "leave it out"},
       {"exit-interval", "--train-iters"},
@@ -81,6 +85,7 @@ TEST(Options, AnUnknownNameIsAnsweredWithWhatIsMeant) {
       {"context-parallel-size", "not there yet"},
       {"rampup-batch-size", "not there yet"},
       {"tokenizer-type", "--vocab-size"},
+      {"merge-file", "preprocess_data.py"},
       {"make-vocab-size-divisible-by", "128"},
       {"openai-gelu", "--activation"},
       {"transformer-impl", "--attention-backend"},
@@ -160,7 +165,8 @@ TEST(Options, NamesOfOtherTrainersAreAnswered) {
 }
 
 TEST(Options, AnswersNameOnlyOptionsThatExistAndAnswerNoneThatDoes) {
-  std::set<std::string> known{"at-step", "no-append-eod"};  // of extend and tokenize
+  // Those of extend, tokenize and convert.
+  std::set<std::string> known{"at-step", "no-append-eod", "from", "to"};
   for (const auto& spec : all_options()) {
     known.insert(long_name(spec));
     if (!short_name(spec).empty()) known.insert(short_name(spec));

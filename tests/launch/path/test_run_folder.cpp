@@ -180,6 +180,14 @@ TEST(RelativeName, FindsAFolderThroughLinks) {
   }
 }
 
+TEST(RelativeName, IsShownAsSeenFromHere) {
+  EXPECT_EQ(place_as_named({"../main", ""}, "runs/v1"), "runs/main");
+  EXPECT_EQ(place_as_named({"../main", ""}, "v1/"), "main");
+  EXPECT_EQ(place_as_named({"../main", ""}, "."), "../main");
+  EXPECT_EQ(place_as_named({"../../disk/main", "../../r/main"}, "runs/v1"), "r/main");
+  EXPECT_EQ(place_as_named({"../main", ""}, "/top/v1"), "/top/main");
+}
+
 // Whatever the working directory, and when the source was renamed.
 TEST_F(RunFolderTest, AnAverageFindsItsSourceByPlaceAndCheckpoint) {
   const test::TemporaryFolder top;
