@@ -161,7 +161,7 @@ bool add_step(const PublishedModel& model, const ImportRequest& request, const R
               int64_t memory) {
   const auto path = run.read();
   check_same_model(model, request, run, path);
-  const PathLock lock(run);
+  const PathLock lock(run, std::chrono::minutes(10));  // other steps may be on their way
   if (is_there(model, request, run)) return false;
   const fs::path made = run.folder() / "unfinished";
   std::error_code problem;
