@@ -15,9 +15,10 @@ PathSpecification planned_from_weights(const DesiredPath& path, bool without_dat
         "'{}' is {}; published weights, or an average of them, are allowed", path.weights,
         weights.kind == "path" ? "a path" : describe_kind(weights));
   const auto entry = run.checkpoint(step_to_fork(reference, weights));
+  const CheckpointReader reader(entry.folder);
   LineageEntry begin;
-  begin.checkpoint = CheckpointReader(entry.folder).info().id;
-  begin.imported = imported_weights_in(CheckpointReader(entry.folder).info());
+  begin.checkpoint = reader.info().id;
+  begin.imported = imported_weights_in(reader.info());
   return without_data ? path_from_weights_without_data(weights, begin, path.options)
                       : path_from_weights(weights, begin, path.options);
 }
@@ -33,7 +34,8 @@ bool is_made_of(const PathSpecification& path, const std::string& weights) {
   if (reference.step && *reference.step != begin.saved_step()) return false;
   const RunFolder run(reference.folder);
   if (!run.exists() || !run.has(begin.saved_step())) return true;
-  return CheckpointReader(run.checkpoint(begin.saved_step()).folder).info().id == begin.checkpoint;
+  const CheckpointReader reader(run.checkpoint(begin.saved_step()).folder);
+  return is_checkpoint_of(begin, reader.info());
 }
 
 }  // namespace switchyard

@@ -19,10 +19,7 @@ ForkPoint open(const fs::path& place, const LineageEntry& fork) {
   const RunFolder parent(place);
   const auto entry = parent.checkpoint(fork.saved_step());
   const CheckpointInfo info = CheckpointReader(entry.folder).info();
-  // Published weights that were imported once more are the same.
-  const bool is_again = fork.imported && info.documents.contains(import_document) &&
-                        is_same_import(*fork.imported, imported_weights_in(info));
-  check(info.id == fork.checkpoint || is_again, "fork",
+  check(is_checkpoint_of(fork, info), "fork",
         "step {} of '{}' is checkpoint {}; this branch was forked from {}", fork.saved_step(),
         place.string(), info.id, fork.checkpoint);
   return {parent, entry};

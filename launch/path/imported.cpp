@@ -83,6 +83,12 @@ bool is_same_import(const ImportedWeights& a, const ImportedWeights& b) {
          std::ranges::equal(a.files, b.files, same);
 }
 
+bool is_checkpoint_of(const LineageEntry& fork, const CheckpointInfo& info) {
+  if (info.id == fork.checkpoint) return true;
+  return fork.imported && info.documents.contains(import_document) &&
+         is_same_import(*fork.imported, imported_weights_in(info));
+}
+
 std::string describe(const ImportedWeights& weights) {
   if (weights.mean_of.empty()) {
     return fmt::format("'{}' ({}), step {}", weights.model, weights.architecture, weights.step);

@@ -36,6 +36,9 @@ ImportedWeights imported_mean(const std::vector<ImportedWeights>& weights,
 // Whether both were made of the same files in the same way, so that they are the same numbers.
 bool is_same_import(const ImportedWeights& a, const ImportedWeights& b);
 
+// Whether the checkpoint is the one that the fork began with, or the same files imported once more.
+bool is_checkpoint_of(const LineageEntry& fork, const CheckpointInfo& info);
+
 // "'pythia-160m' (gpt_neox), step 1000", for messages and lineages.
 std::string describe(const ImportedWeights& weights);
 

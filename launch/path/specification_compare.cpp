@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "launch/path/imported.h"
 #include "launch/path/relative_name.h"
 #include "launch/path/specification_checks.h"
 
@@ -113,7 +114,10 @@ std::string difference_of_lineage(const PathSpecification& there, const PathSpec
   };
   const bool same = std::ranges::equal(
       there.lineage, asked.lineage, [](const LineageEntry& a, const LineageEntry& b) {
-        return a.step == b.step && a.samples == b.samples && a.checkpoint == b.checkpoint &&
+        const bool same_weights =
+            a.imported && b.imported && is_same_import(*a.imported, *b.imported);
+        return a.step == b.step && a.samples == b.samples &&
+               (a.checkpoint == b.checkpoint || same_weights) &&
                a.replayed.has_value() == b.replayed.has_value() &&
                a.imported.has_value() == b.imported.has_value();
       });

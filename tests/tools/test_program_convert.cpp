@@ -134,6 +134,7 @@ TEST_F(ProgramConvert, PathsKeepWhatCameBesideTheirWeights) {
   run_well(in);
   run_well("eval " + at("main") + "@0 --data-path " + at("bare"));
   run_well("train " + at("main") + " --load-step 0 --train-iters 1");
+  run_well("fork " + at("run") + " " + at("main") + options + at("bare"));  // it is so already
 }
 
 TEST_F(ProgramConvert, ACommandLineThatCannotBe) {
