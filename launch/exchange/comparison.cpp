@@ -67,4 +67,9 @@ int64_t conversion_memory(int64_t given, const GptConfig& config, bool compares)
   return given;
 }
 
+int64_t conversion_part(int64_t memory) {
+  constexpr int64_t largest = int64_t{64} << 20;
+  return std::clamp<int64_t>(memory / 4, 1, largest);
+}
+
 }  // namespace switchyard

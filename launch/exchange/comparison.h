@@ -20,4 +20,7 @@ void compare_logits(const std::filesystem::path& folder, const GptConfig& config
 // where comparing needs more than was given.
 int64_t conversion_memory(int64_t given, const GptConfig& config, bool compares);
 
+// Of that, a part of a tensor that is read, converted and written at once.
+int64_t conversion_part(int64_t memory);
+
 }  // namespace switchyard

@@ -1,6 +1,5 @@
 #include "launch/exchange/export.h"
 
-#include <algorithm>
 #include <chrono>
 #include <map>
 
@@ -14,6 +13,7 @@
 #include "launch/exchange/comparison.h"
 #include "launch/exchange/export_source.h"
 #include "launch/path/companions.h"
+#include "launch/path/imported.h"
 #include "launch/path/unfinished_folder.h"
 #include "model/exchange/foreign_config.h"
 #include "parallel/checkpoint/safetensors.h"
@@ -24,29 +24,25 @@ namespace switchyard {
 
 namespace {
 
-constexpr int64_t largest_part = int64_t{64} << 20;
+// Of the published model that it is, or descends from.
+std::string architecture_before(const ExportSource& source) {
+  const auto& lineage = source.path.lineage;
+  if (!lineage.empty())
+    return lineage.front().imported ? lineage.front().imported->architecture : "";
+  const auto& info = source.reader.info();
+  return info.documents.contains(import_document) ? imported_weights_in(info).architecture : "";
+}
 
-// The one that it came from, where that still expresses it.
+// That one, where it still expresses the model.
 Architecture choose_architecture(const ExportSource& source) {
   const auto asked = source.request.architecture;
   if (asked) return architecture_of(source.path.model, asked);
-  const auto& lineage = source.path.lineage;
-  if (!lineage.empty() && lineage.front().imported) {
-    const auto before = architecture_named(lineage.front().imported->architecture);
-    try {
-      if (before) return architecture_of(source.path.model, before);
-    } catch (const Error&) {  // its options have changed
-    }
+  try {
+    const auto before = architecture_named(architecture_before(source));
+    return architecture_of(source.path.model, before);
+  } catch (const Error&) {  // its options have changed
+    return architecture_of(source.path.model);
   }
-  const auto config = parse_json_or_discard(text_of(source.companions, "config.json"));
-  if (config.is_object() && config.contains("model_type") && config["model_type"].is_string()) {
-    const auto before = architecture_named(config["model_type"].get<std::string>());
-    try {
-      if (before) return architecture_of(source.path.model, before);
-    } catch (const Error&) {  // a branch may be another model
-    }
-  }
-  return architecture_of(source.path.model);
 }
 
 int64_t parameters_of(const std::vector<ForeignTensor>& tensors) {
@@ -60,7 +56,7 @@ void write_weights(const ExportSource& source, const std::vector<ForeignTensor>&
   std::vector<SafetensorsWriter::Tensor> plan;
   plan.reserve(tensors.size());
   for (const auto& tensor : tensors) plan.push_back({tensor.name, tensor.dtype, tensor.shape});
-  const int64_t part = std::clamp<int64_t>(memory / 4, 1, largest_part);
+  const int64_t part = conversion_part(memory);
   SafetensorsWriter writer(to, std::move(plan), source.request.max_shard_bytes, part);
   ForeignReader weights(source);
   Progress progress("writing", parameters_of(tensors), true, {"M parameters", 1e6});

@@ -26,7 +26,6 @@ namespace switchyard {
 namespace {
 
 constexpr int64_t usual_sequence_length = 4096;
-constexpr int64_t largest_part = int64_t{64} << 20;
 
 // Steps are told apart by the folder above theirs.
 std::string name_of_model(const PublishedModel& model, const ImportRequest& request) {
@@ -103,7 +102,7 @@ void compare(const PublishedModel& model, const ImportRequest& request,
 void write_weights(const PublishedModel& model, const PathSpecification& path,
                    const ImportRequest& request, const fs::path& checkpoints, int64_t memory) {
   auto hashed = std::async(std::launch::async, [&] { return describe_files(model, request); });
-  const int64_t part = std::clamp<int64_t>(memory / 4, 1, largest_part);
+  const int64_t part = conversion_part(memory);
   CheckpointStreamWriter writer(checkpoints, info_of(model, path, request), part);
   RoundingLoss loss;
   Progress progress("reading", model.files().bytes(), true);

@@ -137,10 +137,6 @@ Planned obtain_branch(const RunFolder& parent, const PathSpecification& specific
   }
 }
 
-}  // namespace
-
-namespace {
-
 // Of published weights, whose dropout a branch has unless it is given.
 std::string describe_dropout(const LineageEntry& entry, const PathSpecification& path,
                              const Settings& given) {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "model/rotary_percent.h"
 
 namespace switchyard {
 
@@ -30,19 +31,6 @@ void check_precision(const Settings& s) {
         "--initial-loss-scale {} --min-loss-scale {}; 0 < min <= initial <= 2^100 is allowed",
         s.text("initial-loss-scale"), s.text("min-loss-scale"));
 }
-
-namespace {
-
-// The least part of a head that rotates this many of its channels.
-double rotary_percent_of(int64_t rotated, int64_t head_dim) {
-  double percent = static_cast<double>(rotated) / static_cast<double>(head_dim);
-  while (percent * static_cast<double>(head_dim) < static_cast<double>(rotated)) {
-    percent = std::nextafter(percent, 2.0);
-  }
-  return percent;
-}
-
-}  // namespace
 
 void check_rotary_width(const GptConfig& m) {
   if (m.positions != Positions::rotary) return;

@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "core/error.h"
 #include "model/exchange/config_keys.h"
+#include "model/rotary_percent.h"
 
 // Rotary positions. Transformers 4 write theta and the rotated part as keys of their own, beside
 // "rope_scaling"; transformers 5 write all of it into "rope_parameters". Both read the first.
@@ -85,14 +85,6 @@ struct RopeNames {
   double absent_percent;
 };
 
-// The least part of a head of which transformers rotate so many channels.
-double least_percent(double rotated, int64_t head_dim) {
-  const auto channels = static_cast<double>(head_dim);
-  double percent = rotated / channels;
-  while (channels * percent < rotated) percent = std::nextafter(percent, 2.0);
-  return percent;
-}
-
 // Checks it, and makes it exact where theirs is cut to a whole number of channels.
 void settle_percent(const ConfigReader& r, GptConfig& c, const RopeNames& names,
                     const Agreed& percent) {
@@ -113,7 +105,7 @@ void settle_percent(const ConfigReader& r, GptConfig& c, const RopeNames& names,
                                rotated, channels));
   }
   if (asked - static_cast<double>(rotated) < 1e-9 * asked) return;
-  c.rotary_percent = least_percent(static_cast<double>(rotated), channels);
+  c.rotary_percent = rotary_percent_of(rotated, channels);
   r.remark(fmt::format("{}: {}, so {} of a head's {} channels are rotated: --rotary-percent {}",
                        r.origin(), percent.text(), rotated, channels, c.rotary_percent));
 }
@@ -145,9 +137,9 @@ void read_rope(const ConfigReader& r, GptConfig& c, const RopeNames& names) {
 }
 
 double percent_of(const GptConfig& c) {
-  const auto rotated = static_cast<double>(c.rotary_dim());
   const double asked = static_cast<double>(c.head_dim) * c.rotary_percent;
-  return std::floor(asked) == rotated ? c.rotary_percent : least_percent(rotated, c.head_dim);
+  if (static_cast<int64_t>(asked) == c.rotary_dim()) return c.rotary_percent;
+  return rotary_percent_of(c.rotary_dim(), c.head_dim);
 }
 
 Json scaling_of(const GptConfig& c) {
