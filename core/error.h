@@ -20,7 +20,8 @@ enum class ExitCode : uint8_t {
   differs = 4,  // what was to be alike
   storage = 5,
   stopped = 75,  // by a signal, and saved
-  lost_peer = 76,
+  lost_peer = 76,  // a rank, node or connection is gone
+  timed_out = 77,  // somebody does not answer: a rank that hangs, a cable that is cut
 };
 
 // An error that names no other code is one of use until work begins, and `other` from then on.

@@ -1,6 +1,7 @@
 #include "launch/engine/world.h"
 
 #include <omp.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -8,7 +9,9 @@
 
 #include "core/logging.h"
 #include "core/text.h"
+#include "parallel/comm/rank_places.h"
 #include "parallel/comm/rendezvous/job_environment.h"
+#include "parallel/comm/rendezvous/job_identity.h"
 
 namespace switchyard {
 
@@ -49,6 +52,7 @@ World::World(std::chrono::milliseconds timeout, Device device, bool deterministi
         name_of(device));
   try {
     join(timeout, device, deterministic);
+    tell_places(device);
   } catch (const AgreedError&) {
     mpi_.reset();  // in order: every rank is here
     throw;
@@ -57,6 +61,16 @@ World::World(std::chrono::milliseconds timeout, Device device, bool deterministi
     end_job(static_cast<int>(print_error(problem)));
   }
   log::show_label(communicator_->rank() > 0);
+}
+
+void World::tell_places(Device device) {
+  if (communicator_->size() == 1) return;
+  const std::string where =
+      device == Device::cpu ? "cpu" : fmt::format("GPU {}", describe_gpu().index);
+  exchange_rank_places(communicator_->control(), {.host = job_identity().host,
+                                                  .local_rank = local_rank_of_process(),
+                                                  .process = getpid(),
+                                                  .device = where});
 }
 
 void World::join(std::chrono::milliseconds timeout, Device device, bool deterministic) {

@@ -32,6 +32,7 @@ class World {
 
  private:
   void join(std::chrono::milliseconds timeout, Device device, bool deterministic);
+  void tell_places(Device device);
   void join_over_mpi(Device device, const NcclEnvironment::Options& options);
   void join_over_store(const JobEnvironment& job, const NcclEnvironment::Options& options);
 

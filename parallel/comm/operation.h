@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "parallel/comm/communicator.h"
 
@@ -45,6 +46,7 @@ struct Member {
   int size = 1;
   int world_rank = 0;
   std::string group{};
+  std::vector<int> world_ranks{};  // of the group's ranks, in their order; empty: as they are
 };
 std::string describe(const Member& member);  // rank 1 of 2 in dp (world rank 3)
 
