@@ -33,11 +33,15 @@ TcpLink::TcpLink(int world_rank, TcpSocket socket, LinkEvents& events)
 
 void TcpLink::close() {
   socket_ = TcpSocket();
-  queue_.clear();
+  if (std::exchange(writing_, false)) queue_.push_front(current_);
+  for (const Outgoing& each : std::exchange(queue_, {}))
+    if (each.message != nullptr && each.message->abandoned) events_.done(*each.message);
   long_.clear();
-  if (std::exchange(writing_, false) && current_.message != nullptr) {
-    if (current_.message->abandoned) events_.done(*current_.message);
-  }
+}
+
+bool TcpLink::has_arrived(const FrameKey& key) const {
+  const auto slot = slots_.find(key);
+  return slot != slots_.end() && !slot->second.arrived.empty();
 }
 
 void TcpLink::send(TcpMessage& m) {
@@ -68,9 +72,9 @@ void TcpLink::accept(TcpMessage& m, const Frame& offer) {
 }
 
 bool TcpLink::forget(TcpMessage& m) {
-  m.abandoned = writing_ && current_.message == &m;
+  const auto is_its = [&](const Outgoing& each) { return each.message == &m; };
+  m.abandoned = (writing_ && is_its(current_)) || std::ranges::any_of(queue_, is_its);
   if (m.abandoned) return false;
-  std::erase_if(queue_, [&](const Outgoing& each) { return each.message == &m; });
   std::erase(long_, &m);
   std::erase_if(offered_, [&](const auto& each) { return each.second == &m; });
   for (auto& [number, message] : accepted_)
@@ -271,7 +275,10 @@ void TcpLink::end_frame() {
 }
 
 void TcpLink::note_end(const Frame& frame) {
-  if (frame.kind == FrameKind::end) ended_ = true;
+  if (frame.kind == FrameKind::end) {
+    ended_ = true;
+    events_.said_end(*this);
+  }
   if (frame.kind == FrameKind::lost) events_.said_lost(static_cast<int>(frame.number));
 }
 

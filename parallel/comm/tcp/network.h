@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -26,9 +27,13 @@ class TcpNetwork final : private LinkEvents {
   ~TcpNetwork() override;
 
   void start(std::shared_ptr<TcpTask> task);
-  // False when `timeout` has passed. Then nothing moves any more: buffers are the callers' again.
+  // False when `timeout` has passed.
   bool wait(const TcpTask& task, std::chrono::milliseconds timeout);
-  // Until nothing is outstanding; false when `timeout` has passed.
+  // Runs `look` while nothing moves.
+  void hold(const std::function<void()>& look);
+  // Nothing moves from here on: the buffers of all tasks are their owners' again.
+  void give_up();
+  // Until nothing is outstanding, or somebody has given up; false when `timeout` has passed.
   bool drain(std::chrono::milliseconds timeout);
   // Tells the others that this rank ends in order and waits until they do, too, or are gone.
   void end_in_order(std::chrono::milliseconds timeout);
@@ -45,6 +50,7 @@ class TcpNetwork final : private LinkEvents {
   void done(TcpMessage& message) override;
   void mismatch(TcpMessage& message, int64_t sent) override;
   void said_lost(int world_rank) override;
+  void said_end(TcpLink& link) override;
 
   template <class Condition>
   bool drive_until(const Condition& reached, std::chrono::milliseconds timeout);
@@ -59,6 +65,7 @@ class TcpNetwork final : private LinkEvents {
   void post_to_self(TcpMessage& message);
   void fail(TcpTask& task, const std::string& why, bool peer_lost = false);
   void fail_all(const std::string& why);
+  void fail_those_that_wait_for(int world_rank);
   void lose(TcpLink& link, int why);
   void wake();
 
@@ -80,7 +87,7 @@ class TcpNetwork final : private LinkEvents {
   std::vector<std::shared_ptr<TcpTask>> incoming_;
   bool driving_ = false, stop_ = false;
   bool frozen_ = false;  // somebody has given up
-  int waiting_ = 0;
+  int waiting_ = 0, holding_ = 0;
   int background_ = 0;  // outstanding tasks that want the network's thread
   std::atomic<int> outstanding_ = 0;
   std::atomic<uint64_t> groups_ = 0;
