@@ -66,6 +66,8 @@ class TcpLink {
     std::deque<Arrival> arrived;
   };
 
+  static constexpr int64_t staging_bytes = 1 << 17;
+
   bool choose_next();
   void finish_frame();
   int64_t parse(const std::byte* data, int64_t bytes);

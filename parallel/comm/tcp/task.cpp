@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "core/error.h"
-#include "parallel/comm/tcp/network.h"
 
 namespace switchyard {
 
@@ -64,7 +63,7 @@ void TcpTask::go_on() {
     try {
       steps_[step_++]();
     } catch (const std::exception& error) {
-      group_->network.fail(*this, error.what());
+      group_->network.fail(*this, error.what(), false);
     }
   }
   if (open_ == 0) finished_.store(true, std::memory_order_release);

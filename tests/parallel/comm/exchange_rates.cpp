@@ -39,8 +39,8 @@ void measure(Communicator& mpi, Communicator& tcp) {
   };
   if (mpi.rank() == 0)
     std::printf("%d ranks\n%12s %12s %12s %8s\n", mpi.size(), "bytes", "mpi us", "tcp us", "ratio");
-  for (const Case& c : {Case{4, 500}, Case{4096, 300}, Case{65'536, 100}, Case{1 << 20, 20},
-                        Case{64 << 20, 2}}) {
+  for (const Case& c :
+       {Case{4, 500}, Case{4096, 300}, Case{65'536, 100}, Case{1 << 20, 20}, Case{64 << 20, 2}}) {
     const auto count = static_cast<int64_t>(c.bytes / sizeof(float));
     const double over_mpi = time_all_reduce(mpi, count, c.repeats);
     const double over_tcp = time_all_reduce(tcp, count, c.repeats);
