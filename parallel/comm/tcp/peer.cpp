@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -16,7 +17,8 @@ bool copy_from_process(int64_t process, uint64_t address, void* to, int64_t byte
   while (bytes > 0) {
     const auto length = static_cast<size_t>(std::min(bytes, most));
     const iovec here{.iov_base = at, .iov_len = length};
-    const iovec there{.iov_base = reinterpret_cast<void*>(address), .iov_len = length};
+    const iovec there{.iov_base = std::bit_cast<void*>(static_cast<uintptr_t>(address)),
+                      .iov_len = length};
     const ssize_t got = ::process_vm_readv(static_cast<pid_t>(process), &here, 1, &there, 1, 0);
     if (got <= 0) return false;
     at += got;
