@@ -190,12 +190,83 @@ std::vector<std::string> gpus_in(const FileNode& node) {
 
 }  // namespace
 
+namespace {
+
+constexpr std::array slurm_keys = {
+    "tasks-per-node", "cpus-per-task", "gpus-per-node", "mpi",    "signal-seconds", "time",
+    "partition",      "account",       "qos",           "sbatch", "setup"};
+constexpr std::array local_keys = {"ranks", "gpus", "launcher"};
+
+int64_t count_in(const FileNode& node, int64_t least) {
+  const int64_t count = node.integer();
+  check(count >= least, "campaign", "{} = {}; at least {} is allowed", node.place, count, least);
+  return count;
+}
+
+// Goes between double quotes of a line of its own.
+std::string directive_in(const FileNode& node) {
+  const std::string text = node.kind == FileNode::Kind::integer ? node.text : node.word();
+  check(!text.empty() && text.find_first_of("\"\n\\") == std::string::npos, "campaign",
+        "{} = {}; a word without quotes or line breaks is allowed", node.place, node.show());
+  return text;
+}
+
+void check_tasks(const FileNode& node, int64_t each, const Campaign& campaign) {
+  for (const auto* layout :
+       {&campaign.main_layout, &campaign.branch_layout, &campaign.score_layout}) {
+    const int64_t tp =
+        with_fallbacks(layout_options(), layout->options).integer("tensor-model-parallel-size");
+    check(layout->ranks <= each || layout->ranks % each == 0, "campaign",
+          "{} = {}, but a job has {} ranks; a divisor of that is allowed", node.place, each,
+          layout->ranks);
+    check(layout->ranks <= each || each % tp == 0, "campaign",
+          "{} = {}, but tensor-model-parallel-size is {}: a group would cross nodes; a multiple of "
+          "it is allowed",
+          node.place, each, tp);
+  }
+}
+
+void read_slurm(const FileNode& table, Campaign& campaign) {
+  SlurmResources& slurm = campaign.resources.slurm;
+  for (const char* key : local_keys) {
+    const auto* node = table.find(key);
+    check(node == nullptr, "campaign", "{}: this is for kind = \"local\"; with \"slurm\" {}",
+          node == nullptr ? "" : node->place,
+          "are allowed: jobs, tasks-per-node, cpus-per-task, "
+          "gpus-per-node, mpi, signal-seconds, time, partition, account, qos, sbatch, setup");
+  }
+  if (const auto* node = table.find("tasks-per-node")) {
+    slurm.tasks_per_node = count_in(*node, 1);
+    check_tasks(*node, slurm.tasks_per_node, campaign);
+  }
+  if (const auto* node = table.find("cpus-per-task"))
+    slurm.cpus_per_task = std::to_string(count_in(*node, 1));
+  if (const auto* node = table.find("gpus-per-node")) slurm.gpus_per_node = directive_in(*node);
+  if (const auto* node = table.find("signal-seconds")) slurm.signal_seconds = count_in(*node, 0);
+  if (const auto* node = table.find("mpi")) {
+    slurm.mpi = node->word();
+    check(slurm.mpi == "none" || slurm.mpi == "pmix", "campaign",
+          "{} = \"{}\"; none (ranks talk over TCP, or NCCL) or pmix is allowed", node->place,
+          slurm.mpi);
+  }
+  for (const char* option : {"time", "partition", "account", "qos"})
+    if (const auto* node = table.find(option))
+      slurm.options.emplace_back(option, directive_in(*node));
+  if (const auto* node = table.find("sbatch")) slurm.sbatch = node->words();
+  if (const auto* node = table.find("setup")) slurm.setup = node->words();
+}
+
+}  // namespace
+
 void read_executor(const FileNode& file, Campaign& campaign) {
   auto& r = campaign.resources;
   const int64_t widest = std::max(
       {campaign.main_layout.ranks, campaign.branch_layout.ranks, campaign.score_layout.ranks});
   if (const FileNode* table = file.find("executor")) {
-    table->check_known({"kind", "jobs", "ranks", "gpus", "launcher"});
+    std::vector<std::string> known = {"kind", "jobs"};
+    known.insert(known.end(), local_keys.begin(), local_keys.end());
+    known.insert(known.end(), slurm_keys.begin(), slurm_keys.end());
+    table->check_known(known);
     const auto word = [&](const char* name, const std::vector<std::string>& allowed,
                           std::string& to) {
       const auto* node = table->find(name);
@@ -204,12 +275,18 @@ void read_executor(const FileNode& file, Campaign& campaign) {
       check(std::ranges::count(allowed, to) > 0, "campaign", "{} = \"{}\"; {} is allowed",
             node->place, to, show(allowed));
     };
-    word("kind", {"local"}, r.executor);
-    word("launcher", {"auto", "mpirun", "launch"}, r.launcher);
-    if (const auto* node = table->find("jobs")) {
-      r.jobs = node->integer();
-      check(r.jobs >= 1, "campaign", "{} = {}; at least 1 is allowed", node->place, r.jobs);
+    word("kind", {"local", "slurm"}, r.executor);
+    if (r.executor == "slurm") {
+      read_slurm(*table, campaign);
+    } else {
+      for (const char* key : slurm_keys) {
+        const auto* node = table->find(key);
+        check(node == nullptr, "campaign", "{}: this is for kind = \"slurm\"",
+              node == nullptr ? "" : node->place);
+      }
     }
+    word("launcher", {"auto", "mpirun", "launch"}, r.launcher);
+    if (const auto* node = table->find("jobs")) r.jobs = count_in(*node, 1);
     if (const auto* node = table->find("gpus")) {
       r.gpus = gpus_in(*node);
       check(std::ssize(r.gpus) >= widest, "campaign",
