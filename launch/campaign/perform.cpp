@@ -109,6 +109,12 @@ std::vector<std::string> command_of(const Campaign& campaign, const Desired& des
   return words;
 }
 
+PlannerOptions planner_options(const Campaign& campaign, bool side_by_side) {
+  const auto& run = campaign.main_run;
+  return {.deletes_steps = run.has("keep-checkpoints") && run.integer("keep-checkpoints") > 0,
+          .side_by_side = side_by_side};
+}
+
 bool perform_now(const Campaign& campaign, const Desired& desired, const Action& action) {
   if (action.kind == Action::Kind::fork) {
     const auto& path = desired.path(action.name);

@@ -5,6 +5,9 @@
 
 namespace switchyard {
 
+// side_by_side: several jobs run at a time.
+PlannerOptions planner_options(const Campaign& campaign, bool side_by_side);
+
 // Forks and extensions are done at once, in this process; false: the action is a job.
 bool perform_now(const Campaign& campaign, const Desired& desired, const Action& action);
 

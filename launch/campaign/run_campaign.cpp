@@ -24,12 +24,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-PlannerOptions planner_options(const Campaign& campaign) {
-  const auto& run = campaign.main_run;
-  return {.deletes_steps = run.has("keep-checkpoints") && run.integer("keep-checkpoints") > 0,
-          .side_by_side = campaign.resources.jobs > 1};
-}
-
 // One start of a campaign.
 class CampaignRun {
  public:
@@ -123,7 +117,8 @@ void CampaignRun::start(const Action& action, const Job& job) {
 // Whether something was done or begun, after which the disk is to be looked at anew.
 bool CampaignRun::do_what_is_next() {
   const auto running = executor_->running();
-  for (const auto& action : next_actions(desired_, found_, planner_options(campaign_))) {
+  for (const auto& action :
+       next_actions(desired_, found_, planner_options(campaign_, campaign_.resources.jobs > 1))) {
     const std::string key = key_of(action);
     if (started_.contains(key) || failed_.contains(key)) continue;
     if (std::ranges::count(running, key) > 0) continue;

@@ -2,6 +2,10 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
+#include <csignal>
+
 #include "core/command.h"
 #include "core/error.h"
 #include "core/text.h"
@@ -21,14 +25,20 @@ std::string without_newline(std::string text) {
   return text;
 }
 
-// "0:0", "75:0", "0:9": code and signal.
-std::optional<int> code_in(std::string_view text) {
+// Of a job's state and "CODE:SIGNAL": what it ended with. A node that failed, a time limit and the
+// like are losses; who cancels a job ends it at once.
+std::optional<int> code_in(std::string_view state, std::string_view text) {
   const auto parts = split_at(':', text.substr(0, text.find_first_of(" \n")));
   if (parts.size() != 2) return {};
   const auto code = parse_number<int>(parts[0]), signal = parse_number<int>(parts[1]);
   if (!code || !signal) return {};
-  constexpr int by_signal = 128;
-  return *signal > 0 && *code == 0 ? by_signal + *signal : *code;
+  constexpr int ended_at_once = 130, killed = 137;
+  if (state.starts_with("CANCELLED")) return ended_at_once;
+  if (*code != 0 && *code != killed) return *code;
+  if (state.starts_with("COMPLETED")) return *code;
+  return static_cast<int>(state.starts_with("FAILED") && *signal != SIGKILL && *code != killed
+                              ? ExitCode::other
+                              : ExitCode::lost_peer);
 }
 
 // The value behind NAME= in what `scontrol show` says.
@@ -90,12 +100,13 @@ std::string SlurmQueue::submit(const fs::path& script, const std::vector<std::st
 std::optional<int> SlurmQueue::code_of(const std::string& id) const {
   const auto shown = run_command({"scontrol", "--oneliner", "show", "job", id}, patience);
   if (shown && shown->code == 0 && is_over(value_of(shown->output, "JobState=")))
-    return code_in(value_of(shown->output, "ExitCode="));
-  const auto accounted = run_command(
-      {"sacct", "--noheader", "--parsable2", "--allocations", "--format", "ExitCode", "--jobs", id},
-      patience);
-  if (accounted && accounted->code == 0) return code_in(accounted->output);
-  return std::nullopt;
+    return code_in(value_of(shown->output, "JobState="), value_of(shown->output, "ExitCode="));
+  const auto accounted = run_command({"sacct", "--noheader", "--parsable2", "--allocations",
+                                      "--format", "State,ExitCode", "--jobs", id},
+                                     patience);
+  if (!accounted || accounted->code != 0) return std::nullopt;
+  const auto fields = split_at('|', accounted->output);
+  return fields.size() == 2 ? code_in(fields[0], fields[1]) : std::nullopt;
 }
 
 void SlurmQueue::cancel(const std::string& id) const { run_command({"scancel", id}, patience); }

@@ -57,12 +57,14 @@ run() {
   job=
   case $code in
     0) return ;;
-    75) scontrol requeue "$SLURM_JOB_ID" && sleep 60 ;;
-    76 | 77 | 137 | 139)
-      if ((${SLURM_RESTART_COUNT:-0} < 10)); then scontrol requeue "$SLURM_JOB_ID" && sleep 60; fi
-      ;;
+    75) again || true ;;
+    76 | 77 | 137 | 139) ((${SLURM_RESTART_COUNT:-0} >= 10)) || again || true ;;
   esac
   exit "$code"
+}
+again() { # Slurm ends the script
+  trap - USR1 TERM
+  scontrol requeue "$SLURM_JOB_ID" && sleep 60
 }
 ranks() { run srun --kill-on-bad-exit=1 --mpi="$mpi" "$@"; }
 )";

@@ -136,12 +136,6 @@ class Submission {
   std::vector<std::string> ids_;  // of the groups
 };
 
-PlannerOptions planner_options_ahead(const Campaign& campaign) {
-  const auto& run = campaign.main_run;
-  return {.deletes_steps = run.has("keep-checkpoints") && run.integer("keep-checkpoints") > 0,
-          .side_by_side = true};
-}
-
 Submission::Submission(const fs::path& file, bool dry_run)
     : campaign_(read_campaign(file)),
       desired_(desired_of(campaign_)),
@@ -159,11 +153,12 @@ Submission::Submission(const fs::path& file, bool dry_run)
 }
 
 void Submission::check_held() const {
-  for (const auto& [name, path] : found_.paths) {
-    const bool is_ours = std::ranges::any_of(
-        queued_, [&](const auto& job) { return job.first.starts_with(name + "@"); });
-    check(!path.busy || is_ours, "campaign",
-          "{} is held by a process that is no job of this campaign; wait for its end", name);
+  for (const auto& each : found_.paths) {
+    const std::string own = each.first + "@";
+    const bool is_ours =
+        std::ranges::any_of(queued_, [&](const auto& job) { return job.first.starts_with(own); });
+    check(!each.second.busy || is_ours, "campaign",
+          "{} is held by a process that is no job of this campaign; wait for its end", each.first);
   }
 }
 
@@ -221,7 +216,7 @@ void Submission::run() {
   check_held();
   std::set<std::string> keys;
   for (const auto& [key, id] : queued_) keys.insert(key);
-  plan_ = plan_jobs(desired_, found_, planner_options_ahead(campaign_), keys);
+  plan_ = plan_jobs(desired_, found_, planner_options(campaign_, true), keys);
   check_order();
   for (const auto& action : plan_.now) {
     log::info("{}", describe(action));
