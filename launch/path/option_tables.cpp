@@ -276,11 +276,11 @@ std::vector<OptionSpec> layout_options() {
            with_hint(one_of({"auto", "own", "cudnn"}),
                      [](const std::string&) { return ": each is fused (flash) attention"; })},
       {.name = "distributed-timeout-minutes",
-       .kind = integer,
+       .kind = real,
        .group = group,
        .fallback = "10",
        .help = "an exchange may take so long",
-       .allowed = between(1, 60 * 24 * 365)},
+       .allowed = numbers("0.01 to 525600", [](double v) { return v >= 0.01 && v <= 525600; })},
   };
 }
 

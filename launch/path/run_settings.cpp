@@ -6,6 +6,8 @@
 #include "core/text.h"
 #include "launch/engine/world.h"
 
+#include <cmath>
+
 namespace switchyard {
 
 namespace {
@@ -34,9 +36,9 @@ void prepare_driver(const Settings& run) {
   if (run.flag("tp-comm-overlap")) order_launches();
 }
 
-std::chrono::minutes distributed_timeout(const Settings& run) {
-  return std::chrono::minutes(
-      with_fallbacks(layout_options(), run).integer("distributed-timeout-minutes"));
+std::chrono::milliseconds distributed_timeout(const Settings& run) {
+  const double minutes = with_fallbacks(layout_options(), run).real("distributed-timeout-minutes");
+  return std::chrono::milliseconds(std::llround(minutes * 60'000));
 }
 
 Device device_of(const Settings& run) {

@@ -12,7 +12,7 @@
 namespace switchyard {
 
 // --distributed-timeout-minutes, or its default.
-std::chrono::minutes distributed_timeout(const Settings& run);
+std::chrono::milliseconds distributed_timeout(const Settings& run);
 // The device of --device; by default a GPU where there is one. Throws Error for one that is not
 // there.
 Device device_of(const Settings& run);
