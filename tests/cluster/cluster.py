@@ -39,10 +39,13 @@ def user_environment():
 
 
 class Cluster:
-    def __init__(self, house, build, nodes=3, cpus=4):
+    def __init__(self, house, build, nodes=3, cpus=4, silence=15, small_disk=False):
         os.environ.update(user_environment())
         prepare_files(house, build)
-        slurm.write_configuration(nodes, cpus)
+        if small_disk:
+            Path("/mnt/small").mkdir()
+            network.call("mount", "-t", "tmpfs", "-o", "size=8m", "small", "/mnt/small")
+        slurm.write_configuration(nodes, cpus, silence)
         network.call("hostname", "ctl")
         network.call("mount", "--bind", HOSTS, "/etc/hosts")
         network.make_bridge()
@@ -71,10 +74,6 @@ class Cluster:
         self.controller.wait()
         time.sleep(silent_for)
         self.controller = slurm.start_controller()
-
-    def revive(self, name):
-        """A node that was killed, with empty folders."""
-        self.nodes[name].start()
 
     def processes(self, word="switchyard"):
         """Of the program, on all nodes: number -> its environment."""
@@ -116,7 +115,7 @@ class Cluster:
 
     def stop(self):
         for node in self.nodes.values():
-            if node.outer.poll() is None:
+            if node.runs():
                 node.kill(silently=False)
         for one in (self.controller, self.munge):
             one.kill()

@@ -4,6 +4,8 @@ from pathlib import Path
 from nodes import wait_until
 from workload import WORK, Failed
 
+SLURMD = 6818  # the one port that something listens on without a job
+
 
 def listening(node):
     """Ports of a node that something listens on."""
@@ -16,34 +18,25 @@ def listening(node):
     return ports
 
 
-def shared_memory(node):
-    return {p.name for p in Path(f"/proc/{node.first()}/root/dev/shm").iterdir()}
-
-
-def snapshot(cluster):
-    return {name: (listening(node), shared_memory(node)) for name, node in cluster.nodes.items()}
-
-
 def locked_runs():
     """Runs whose lock is held, by /proc/locks."""
-    inodes = {line.split()[5].rsplit(":", 1)[1] for line in
-              Path("/proc/locks").read_text().splitlines() if len(line.split()) > 5}
+    held = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    inodes = {fields[5].rsplit(":", 1)[1] for fields in held if len(fields) > 5}
     return [str(lock) for lock in WORK.glob("**/lock") if str(lock.stat().st_ino) in inodes]
 
 
-def found(cluster, before):
+def found(cluster):
     """Of each thing that was left a line."""
-    left = [f"process {pid} ({values.get('SLURM_STEP_ID', '')})"
-            for pid, values in cluster.processes().items()]
-    for name, (ports, memory) in snapshot(cluster).items():
-        old_ports, old_memory = before.get(name, (set(), set()))
-        left += [f"{name}: port {port}" for port in ports - old_ports]
-        left += [f"{name}: /dev/shm/{file}" for file in memory - old_memory]
+    left = [f"process {pid}" for pid in cluster.processes()]
+    for name, node in cluster.nodes.items():
+        left += [f"{name}: port {port}" for port in listening(node) - {SLURMD}]
+        shared = Path(f"/proc/{node.first()}/root/dev/shm")
+        left += [f"{name}: /dev/shm/{file.name}" for file in shared.iterdir()]
     return left + [f"lock {path}" for path in locked_runs()]
 
 
-def expect_none(cluster, before, seconds=10):
+def expect_none(cluster, seconds=10):
     try:
-        wait_until(lambda: not found(cluster, before), seconds, "nothing is left")
+        wait_until(lambda: not found(cluster), seconds, "nothing is left")
     except TimeoutError:
-        raise Failed(f"left behind: {', '.join(found(cluster, before))}") from None
+        raise Failed(f"left behind: {', '.join(found(cluster))}") from None

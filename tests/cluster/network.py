@@ -1,6 +1,8 @@
 """The bridge between the nodes and their cables, each a pair of interfaces whose one end is here."""
 import subprocess
 
+from outside import HERE, die_with_parent
+
 NETWORK = "10.77.0"
 CONTROLLER = f"{NETWORK}.1"
 
@@ -27,7 +29,7 @@ class Cable:
     """From the bridge to a node, whose network is that of the process `pid`."""
 
     def __init__(self, number, pid):
-        self.end = f"v{number}"
+        self.end, self.carrier = f"v{number}", None
         call("ip", "link", "add", self.end, "type", "veth", "peer", "name", "eth0", "netns", pid)
         call("ip", "link", "set", self.end, "master", "br0", "up")
 
@@ -37,9 +39,27 @@ class Cable:
     def mend(self):
         call("ip", "link", "set", self.end, "up")
 
-    def disturb(self, *netem):
-        """As in disturb("delay", "20ms", "loss", "1%"), of what goes to the node."""
-        call("tc", "qdisc", "replace", "dev", self.end, "root", "netem", *netem)
+    def disturb(self, milliseconds, loss, seed=1):
+        """Frames take so long each way and are lost with this probability, until calm()."""
+        near, far, aside = f"a{self.end}", f"b{self.end}", f"br{self.end}"
+        for tap in (near, far):
+            call("ip", "tuntap", "add", tap, "mode", "tap")
+        call("ip", "link", "add", aside, "type", "bridge", "forward_delay", "0")
+        self.carrier = subprocess.Popen([HERE / "bad_cable", near, far, str(milliseconds), str(loss),
+                                         str(seed)], stdout=subprocess.PIPE,
+                                        preexec_fn=die_with_parent)
+        self.carrier.stdout.readline()
+        for tap, bridge in ((near, "br0"), (far, aside)):
+            call("ip", "link", "set", tap, "master", bridge, "up")
+        call("ip", "link", "set", aside, "up")
+        call("ip", "link", "set", self.end, "master", aside)
 
     def calm(self):
-        call("tc", "qdisc", "delete", "dev", self.end, "root")
+        if self.carrier is None:
+            return
+        call("ip", "link", "set", self.end, "master", "br0")
+        self.carrier.kill()
+        self.carrier.wait()
+        self.carrier = None
+        for link in (f"a{self.end}", f"b{self.end}", f"br{self.end}"):
+            call("ip", "link", "delete", link)

@@ -21,9 +21,16 @@ def wait_until(condition, seconds, what, interval=0.05):
 class Node:
     def __init__(self, number, environment):
         self.number, self.name, self.environment = number, f"n{number}", environment
+        self.outer = None
         self.start()
 
+    def runs(self):
+        return self.outer is not None and self.outer.poll() is None
+
     def start(self):
+        """Nothing where it runs."""
+        if self.runs():
+            return
         log = open(f"/mnt/log/slurmd.{self.name}.log", "a")
         command = [HERE / "node_init", self.name, address_of(self.number), HOSTS]
         self.outer = subprocess.Popen(["unshare", *OWN_NAMESPACES, *command], stdout=log,
@@ -49,6 +56,7 @@ class Node:
         """All processes at once. `silently`: as without power, nothing says good-bye."""
         if silently:
             self.cable.cut()
+        self.cable.calm()
         self.outer.kill()  # unshare, whose child ends with it
         self.outer.wait()
         wait_until(lambda: not os.path.exists(f"/sys/class/net/{self.cable.end}"), 10,

@@ -34,17 +34,14 @@ def refusal():
 
 def traces():
     """What a cluster could leave here: mounts, interfaces, named networks, shared memory."""
-    found = set(Path("/proc/self/mountinfo").read_text().splitlines())
-    found |= {f"interface {p.name}" for p in Path("/sys/class/net").iterdir()}
-    for folder in ("/run/netns", "/dev/shm"):
-        if Path(folder).is_dir():
-            found |= {str(p) for p in Path(folder).iterdir() if belongs(p)}
-    return found
-
-
-def belongs(path):
-    """Whether a file has the look of a node's: other work of this machine has files here, too."""
-    return any(mark in path.name for mark in ("switchyard", ".n1", ".n2", ".n3", ".n4", ".ctl"))
+    mounts = {line for line in Path("/proc/self/mountinfo").read_text().splitlines()
+              if line.split()[4].startswith("/mnt") or line.split()[-2] in ("cluster", "ctl")}
+    interfaces = {f"interface {p.name}" for p in Path("/sys/class/net").iterdir()
+                  if p.name == "br0" or p.name[:1] == "v" and p.name[1:].isdigit()}
+    # Names of Open MPI's and our shared memory have the host's in them; others have files there, too.
+    shared = {str(p) for p in Path("/dev/shm").iterdir()
+              if any(f".n{i}." in p.name for i in range(1, 10))}
+    return mounts | interfaces | shared
 
 
 def survivors(token):

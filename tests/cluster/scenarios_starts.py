@@ -7,7 +7,7 @@ STEPS = 12
 
 
 def words(run):
-    return train(run, STEPS, tp=2, pp=1)
+    return train(run, STEPS, tp=2, micro=2)
 
 
 @scenario

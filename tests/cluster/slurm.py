@@ -8,9 +8,9 @@ from outside import die_with_parent
 
 ETC, LOG = Path("/mnt/etc"), Path("/mnt/log")
 
-CONFIGURATION = f"""\
+CONFIGURATION = """\
 ClusterName=switchyard
-SlurmctldHost=ctl({CONTROLLER})
+SlurmctldHost=ctl({controller})
 SlurmUser=root
 AuthType=auth/munge
 CredType=cred/munge
@@ -32,7 +32,7 @@ KillOnBadExit=0
 UnkillableStepTimeout=60
 CompleteWait=0
 SlurmctldTimeout=30
-SlurmdTimeout=20
+SlurmdTimeout={silence}
 MessageTimeout=10
 TCPTimeout=2
 MinJobAge=3600
@@ -51,11 +51,12 @@ PartitionName=spare Nodes={nodes} MaxTime=INFINITE State=UP PriorityTier=1 Preem
 """
 
 
-def write_configuration(nodes, cpus):
+def write_configuration(nodes, cpus, silence):
+    """`silence`: seconds without word from a node after which Slurm takes it for lost."""
     lines = [f"NodeName=n{i} NodeAddr={address_of(i)} CPUs={cpus} RealMemory=2000 State=UNKNOWN"
              for i in range(1, nodes + 1)]
     (ETC / "slurm.conf").write_text(
-        CONFIGURATION + "\n".join(lines) + "\n" + PARTITIONS.format(nodes=f"n[1-{nodes}]"))
+        CONFIGURATION.format(controller=CONTROLLER, silence=silence) + "\n".join(lines) + "\n" + PARTITIONS.format(nodes=f"n[1-{nodes}]"))
     # Named, or slurmd 22.05 asks systemd for a cgroup; unused with the plugins above.
     (ETC / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
     hosts = [f"{CONTROLLER} ctl"] + [f"{address_of(i)} n{i}" for i in range(1, nodes + 1)]

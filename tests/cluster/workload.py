@@ -7,7 +7,7 @@ WORK = Path("/mnt/work")
 MODEL = ("--data-path data/text --num-layers 3 --hidden-size 32 --num-attention-heads 2"
          " --seq-length 16 --global-batch-size 6 --lr 1e-3 --lr-warmup-iters 5"
          " --hidden-dropout 0.1 --attention-dropout 0.1 --clip-grad 1").split()
-RUN = "--micro-batch-size 1 --device cpu".split()
+RUN = "--device cpu".split()
 
 
 class Failed(Exception):
@@ -34,10 +34,10 @@ def switchyard(*words, code=0):
     return done.stdout
 
 
-def train(run, steps, tp=1, pp=1, save=None, more=()):
+def train(run, steps, tp=1, pp=1, micro=1, save=None, more=()):
     """The words of a start; those that make the path are taken again as they are."""
     words = ["switchyard", "train", run, *MODEL, *RUN, "--train-iters", str(steps),
-             "--tp", str(tp), "--pp", str(pp), *more]
+             "--tp", str(tp), "--pp", str(pp), "--micro-batch-size", str(micro), *more]
     return words + (["--save-interval", str(save)] if save else [])
 
 
