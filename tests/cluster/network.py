@@ -33,6 +33,10 @@ class Cable:
         call("ip", "link", "add", self.end, "type", "veth", "peer", "name", "eth0", "netns", pid)
         call("ip", "link", "set", self.end, "master", "br0", "up")
 
+    def remove(self):
+        self.calm()
+        subprocess.run(["ip", "link", "delete", self.end], stderr=subprocess.DEVNULL, check=False)
+
     def cut(self):
         call("ip", "link", "set", self.end, "down")
 
