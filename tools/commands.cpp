@@ -15,7 +15,7 @@ constexpr Subcommand table[] = {
      "switchyard extend runs/main --at-step 20000 --data-path data/june"},
     {"campaign", campaign_command, "carry out a file of versions: campaign plan|run|status FILE",
      "switchyard campaign run runs/four.toml"},
-    {"launch", launch_command, "start ranks on this machine's GPUs: launch -np N -- train ...",
+    {"launch", launch_command, "start ranks on GPUs or cores, on one node or many: launch -np N -- train ...",
      "switchyard launch -np 8 -- train runs/main --tp 2"},
     {"tokenize", tokenize_command, "text to tokens: tokenize --input FILE... --output-prefix P",
      "switchyard tokenize --input books.txt --output-prefix data/books"},
