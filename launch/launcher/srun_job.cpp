@@ -6,10 +6,11 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "core/command.h"
 #include "core/error.h"
+#include "core/stop_signal.h"
 #include "launch/launcher/srun_step.h"
 #include "launch/slurm/allocation.h"
-#include "launch/slurm/command_output.h"
 #include "launch/slurm/slurm_variables.h"
 
 namespace switchyard {
@@ -108,13 +109,15 @@ void requeue(const LaunchPlan& plan, int code, bool progressed) {
   const std::string job = slurm_text("SLURM_JOB_ID");
   say("job {} is {}: {}", job, decision.requeue ? "requeued" : "not requeued", decision.why);
   if (!decision.requeue) return;
-  const auto said = output_of({.words = {"scontrol", "requeue", job}});
-  if (said.code != 0) say("scontrol requeue {} failed with code {}", job, said.code);
+  const auto said = run_command({"scontrol", "requeue", job}, std::chrono::seconds(60));
+  if (!said || said->code != 0)
+    say("scontrol requeue {} failed: {}", job, said ? said->errors : "no answer");
 }
 
 }  // namespace
 
 int run_over_srun(const LaunchPlan& plan) {
+  hold_back_signals();  // one that comes between steps is for the next
   SrunJob job(plan);
   int code = 0;
   try {

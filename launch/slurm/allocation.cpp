@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <set>
 
+#include "core/command.h"
 #include "core/error.h"
 #include "core/text.h"
-#include "launch/slurm/command_output.h"
 #include "launch/slurm/slurm_variables.h"
 
 namespace switchyard {
@@ -22,10 +22,22 @@ bool is_down(std::string_view state) {
   return false;
 }
 
+// What one of Slurm's commands printed; code 127: it is not there, or did not end in time.
+CommandResult said_by(const std::vector<std::string>& words) {
+  return run_command(words, std::chrono::seconds(30)).value_or(CommandResult{127, "", ""});
+}
+
+std::vector<std::string> lines_of(const CommandResult& said) {
+  std::vector<std::string> lines;
+  for (const auto line : split_at('\n', said.output))
+    if (!line.empty()) lines.emplace_back(line);
+  return lines;
+}
+
 std::set<std::string> nodes_down(const std::string& list) {
   std::set<std::string> down;
-  const auto said = output_of({.words = {"sinfo", "-h", "-N", "-n", list, "-o", "%N %T"}});
-  for (const std::string& line : said.lines()) {
+  const auto said = said_by({"sinfo", "-h", "-N", "-n", list, "-o", "%N %T"});
+  for (const std::string& line : lines_of(said)) {
     const auto words = split_at(' ', line);
     if (words.size() == 2 && is_down(words[1])) down.emplace(words[0]);
   }
@@ -38,8 +50,8 @@ std::vector<std::string> nodes_of_allocation() {
   const std::string list = slurm_text("SLURM_JOB_NODELIST");
   check(!slurm_text("SLURM_JOB_ID").empty() && !list.empty(), "launch",
         "--srun outside of a Slurm allocation; it is a batch script's last line (docs/slurm.md)");
-  const auto said = output_of({.words = {"scontrol", "show", "hostnames", list}});
-  auto nodes = said.lines();
+  const auto said = said_by({"scontrol", "show", "hostnames", list});
+  auto nodes = lines_of(said);
   check(said.code == 0 && !nodes.empty(), ExitCode::other, "launch",
         "'scontrol show hostnames {}' names no nodes (exit code {})", list, said.code);
   return nodes;
@@ -55,12 +67,12 @@ std::vector<std::string> answering_nodes(const std::vector<std::string>& nodes) 
                        [&](const std::string& node) { return !down.contains(node); });
   if (left.empty()) return left;
   const std::string count = std::to_string(left.size());
-  const auto said = output_of(
-      {.words = {"srun", "--overlap", "--no-kill", "--mpi=none", "--kill-on-bad-exit=0", "--quiet",
-                 "--cpus-per-task=1", "--nodes=" + count, "--ntasks=" + count,
-                 "--ntasks-per-node=1", fmt::format("--nodelist={}", fmt::join(left, ",")), "sh",
-                 "-c", "echo \"node $SLURMD_NODENAME\""}});
-  const auto lines = said.lines();
+  const auto said = said_by({"srun", "--overlap", "--no-kill", "--mpi=none", "--kill-on-bad-exit=0",
+                             "--quiet", "--cpus-per-task=1", "--nodes=" + count,
+                             "--ntasks=" + count, "--ntasks-per-node=1",
+                             fmt::format("--nodelist={}", fmt::join(left, ",")), "sh", "-c",
+                             "echo \"node $SLURMD_NODENAME\""});
+  const auto lines = lines_of(said);
   std::erase_if(left, [&](const std::string& node) {
     return std::ranges::find(lines, "node " + node) == lines.end();
   });
@@ -68,13 +80,12 @@ std::vector<std::string> answering_nodes(const std::vector<std::string>& nodes) 
 }
 
 std::string state_of_job() {
-  const auto said =
-      output_of({.words = {"scontrol", "show", "job", "-o", slurm_text("SLURM_JOB_ID")}});
+  const auto said = said_by({"scontrol", "show", "job", "-o", slurm_text("SLURM_JOB_ID")});
   const std::string name = "JobState=";
-  const size_t begin = said.out.find(name);
+  const size_t begin = said.output.find(name);
   if (begin == std::string::npos) return "";
   const size_t from = begin + name.size();
-  return said.out.substr(from, said.out.find(' ', from) - from);
+  return said.output.substr(from, said.output.find(' ', from) - from);
 }
 
 int cores_per_node() {
