@@ -281,6 +281,12 @@ std::vector<OptionSpec> layout_options() {
        .fallback = "10",
        .help = "an exchange may take so long",
        .allowed = between(1, 60 * 24 * 365)},
+      {.name = "interface",
+       .kind = text,
+       .group = group,
+       .help = "the network interface that ranks without MPI talk over (the one that leads to rank "
+               "0); on GPUs NCCL's, where NCCL_SOCKET_IFNAME is not set; MPI has its own options",
+       .megatron = "-"},
   };
 }
 
