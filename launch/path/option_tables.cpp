@@ -281,6 +281,12 @@ std::vector<OptionSpec> layout_options() {
        .fallback = "10",
        .help = "an exchange may take so long",
        .allowed = numbers("0.01 to 525600", [](double v) { return v >= 0.01 && v <= 525600; })},
+      {.name = "interface",
+       .kind = text,
+       .group = group,
+       .help = "the network interface that ranks without MPI talk over (the one that leads to rank "
+               "0); on GPUs NCCL's, where NCCL_SOCKET_IFNAME is not set; MPI has its own options",
+       .megatron = "-"},
   };
 }
 
