@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "parallel/comm/communicators.h"
+#include "parallel/comm/inquiry.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {
@@ -36,6 +37,7 @@ class World {
   void join_over_mpi(Device device, const NcclEnvironment::Options& options);
   void join_over_store(const JobEnvironment& job, const NcclEnvironment::Options& options);
 
+  std::unique_ptr<Inquiries> inquiries_;  // to the end: others may still wait
   std::unique_ptr<MpiEnvironment> mpi_;
   std::unique_ptr<NcclEnvironment> nccl_;
   std::unique_ptr<Communicator> self_;
