@@ -60,10 +60,10 @@ std::vector<std::string> command_of(const SlurmJob& job) {
 }
 
 BatchScript script_of(const SlurmJob& job, const fs::path& file) {
-  BatchScript script{.more = job.given.has("sbatch-option") ? job.given.list("sbatch-option")
-                                                            : std::vector<std::string>{},
-                     .command = command_of(job),
-                     .is_array = job.given.has("array")};
+  BatchScript script;
+  script.command = command_of(job);
+  script.is_array = job.given.has("array");
+  if (job.given.has("sbatch-option")) script.more = job.given.list("sbatch-option");
   auto& directives = script.directives;
   directives = {{"job-name", short_name(job)},
                 {"nodes", std::to_string(job.nodes)},
@@ -73,7 +73,7 @@ BatchScript script_of(const SlurmJob& job, const fs::path& file) {
     if (job.given.has(name)) directives.emplace_back(name, job.given.text(name));
   }
   if (job.given.has("dependency")) directives.emplace_back("kill-on-invalid-dep", "yes");
-  directives.emplace_back("chdir", log_pattern(fs::current_path().string()));
+  directives.emplace_back("chdir", fs::current_path().string());
   directives.emplace_back("output", log_of(job, file));
   directives.emplace_back("open-mode", "append");
   if (job.takes_ranks) {

@@ -76,6 +76,10 @@ SlurmJob slurm_job(const Settings& given, const std::string& name,
   const bool takes_name = words[0] == "train" || words[0] == "eval" || words[0] == "replay";
   const bool has_name = words.size() > 1 && names_it(words[1], name);
   if (takes_name && !has_name) job.words.insert(job.words.begin() + 1, name);
+  const auto has_number = [](const std::string& word) { return word.find("%a") != word.npos; };
+  check(!given.has("array") || std::ranges::any_of(job.words, has_number), "slurm",
+        "--array {} without a word that has %a, a task's number: all tasks would do the same",
+        given.has("array") ? given.text("array") : "");
   check(job.takes_ranks || job.nodes * job.tasks == 1, "slurm",
         "'{}' is the work of one process; --nodes {} --tasks-per-node {} are not allowed", words[0],
         job.nodes, job.tasks);
