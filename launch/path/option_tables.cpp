@@ -281,6 +281,12 @@ std::vector<OptionSpec> layout_options() {
        .fallback = "10",
        .help = "an exchange may take so long",
        .allowed = between(1, 60 * 24 * 365)},
+      {.name = "distributed-timeout-seconds",
+       .kind = integer,
+       .group = group,
+       .help = "the same in seconds, instead",
+       .allowed = between(1, 60 * 60 * 24 * 365),
+       .megatron = "-"},
   };
 }
 
