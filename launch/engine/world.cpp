@@ -148,8 +148,6 @@ namespace {
 // What only this rank has met ends the others, too.
 int end_with(const std::exception& problem, const Communicator& world) {
   const ExitCode code = code_of(problem);
-  if (code == ExitCode::lost_peer || code == ExitCode::timed_out)
-    write_fault_report(problem.what());
   print_error(problem);
   if (world.size() > 1) {
     announce_end(static_cast<int>(code), problem.what());

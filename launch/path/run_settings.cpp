@@ -6,8 +6,6 @@
 #include "core/text.h"
 #include "launch/engine/world.h"
 
-#include <cmath>
-
 namespace switchyard {
 
 namespace {
@@ -37,8 +35,10 @@ void prepare_driver(const Settings& run) {
 }
 
 std::chrono::milliseconds distributed_timeout(const Settings& run) {
-  const double minutes = with_fallbacks(layout_options(), run).real("distributed-timeout-minutes");
-  return std::chrono::milliseconds(std::llround(minutes * 60'000));
+  if (run.has("distributed-timeout-seconds"))
+    return std::chrono::seconds(run.integer("distributed-timeout-seconds"));
+  return std::chrono::minutes(
+      with_fallbacks(layout_options(), run).integer("distributed-timeout-minutes"));
 }
 
 Device device_of(const Settings& run) {

@@ -11,7 +11,7 @@
 // a path's model or plans to (training, evaluation, generation, bench, plan).
 namespace switchyard {
 
-// --distributed-timeout-minutes, or its default.
+// --distributed-timeout-seconds or -minutes, or its default.
 std::chrono::milliseconds distributed_timeout(const Settings& run);
 // The device of --device; by default a GPU where there is one. Throws Error for one that is not
 // there.

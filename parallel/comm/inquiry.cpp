@@ -141,9 +141,9 @@ void Inquiries::State::end_as_told(const Datagram& end) const {
   std::string_view rest = end.rest;
   const int code = take_number<int>(rest).value_or(static_cast<int>(ExitCode::lost_peer));
   write_fault_report(fmt::format("world rank {} ends the job:{}", end.rank, rest));
-  const uint64_t patience = 30;  // tenths of a second
+  constexpr int patience = 3000;  // milliseconds
   pollfd ended{stop.number(), POLLIN, 0};
-  if (::poll(&ended, 1, patience * 100) > 0) return;
+  if (::poll(&ended, 1, patience) > 0) return;
   end_job(code);
 }
 
@@ -151,7 +151,6 @@ Inquiries::Inquiries(ControlPlane& control) : state_(std::make_unique<State>(con
 Inquiries::~Inquiries() = default;
 
 bool can_ask_ranks() { return table() != nullptr; }
-bool end_is_announced() { return told; }
 
 namespace {
 
@@ -264,6 +263,12 @@ void announce_end(int code, const std::string& why) {
     }
     std::this_thread::sleep_for(100ms);  // for those that hear it to leave their stacks
   }
+}
+
+void report_end(ExitCode code, std::string& text) {
+  if (told) std::this_thread::sleep_for(10s);
+  text += write_fault_report(text);
+  announce_end(static_cast<int>(code), text);
 }
 
 }  // namespace switchyard

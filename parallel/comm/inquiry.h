@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "core/error.h"
 #include "parallel/comm/rank_activity.h"
 
 // Ranks that are stuck ask those for which they wait, by datagrams beside all other exchanges; a
@@ -48,7 +49,10 @@ std::map<int, PeerAnswer> ask_ranks(std::span<const int> world_ranks,
 // Tells all ranks that this one ends the job with `code`: each leaves its stacks, and ends with the
 // same code where the launcher has not ended it within seconds. At the first call alone.
 void announce_end(int code, const std::string& why);
-// Whether another rank has announced it.
-bool end_is_announced();
+
+// For what this rank is about to throw, a lost peer or a timeout: leaves its stacks, adds where to
+// `text` and announces the end. Where another rank has done so this one has nothing to add, and
+// waits for its own end.
+void report_end(ExitCode code, std::string& text);
 
 }  // namespace switchyard

@@ -3,7 +3,7 @@
 #include <array>
 
 #include "core/error.h"
-#include "core/fault_report.h"
+#include "parallel/comm/inquiry.h"
 #include "parallel/comm/rank_places.h"
 
 namespace switchyard {
@@ -54,7 +54,7 @@ std::string describe(const Member& m) {
 void fail_operation(const Member& self, const Operation& operation, const std::string& why,
                     ExitCode code) {
   std::string text = fmt::format("{}: {}: {}", describe(self), describe(operation), why);
-  if (code == ExitCode::lost_peer || code == ExitCode::timed_out) text += write_fault_report(text);
+  if (code == ExitCode::lost_peer || code == ExitCode::timed_out) report_end(code, text);
   throw_error(code, "communicator", text);
 }
 

@@ -12,7 +12,7 @@ from nodes import wait_until
 from workload import Failed, expect, expect_same_bits, last_logged, train
 
 STEPS, SAVE = 24, 6
-TIMEOUT = 6.0   # seconds, of an exchange
+TIMEOUT = 6   # seconds, of an exchange
 DEATH = 12.0    # seconds within which a job ends that has lost a rank; 2 cores carry 6 ranks
 SLACK = 8.0     # behind the timeout
 RANKS, PER_NODE = 6, 2
@@ -51,7 +51,7 @@ def draw(seed, number, transports):
 
 def start(name, run, layout, transport):
     tp, pp, micro = LAYOUTS[layout]
-    more = ["--distributed-timeout-minutes", str(TIMEOUT / 60)]
+    more = ["--distributed-timeout-seconds", str(TIMEOUT)]
     return Step(name, train(run, STEPS, tp=tp, pp=pp, micro=micro, save=SAVE, more=more),
                 nodes=RANKS // PER_NODE, per_node=PER_NODE, mpi=TRANSPORTS[transport])
 

@@ -126,7 +126,6 @@ TEST(Plan, ReadsAPathAndChangesNothing) {
   EXPECT_THAT(refused(run + " --load-step 2").err, HasSubstr("nearest saved step is 1"));
   plan(run + " --load-step 1");
   EXPECT_THAT(refused(run + " --distributed-timeout-minutes 0").err, HasSubstr("1 to 525600"));
-  plan(run + " --distributed-timeout-minutes 0.25");
   EXPECT_THAT(refused("--preset gpt2-tiny --load-step 1").err, HasSubstr("without a path"));
   const std::string fresh = (folder.path() / "new").string() + " --preset gpt2-tiny --lr 1 ";
   plan(fresh + "--data-path " + prefix);  // as train would make it
