@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "parallel/comm/communicators.h"
+#include "parallel/comm/inquiry.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {
@@ -40,6 +41,7 @@ class World {
   void join_over_tcp(const JobEnvironment& job, std::chrono::milliseconds timeout,
                      const std::string& interface);
 
+  std::unique_ptr<Inquiries> inquiries_;  // to the end: others may still wait
   std::unique_ptr<MpiEnvironment> mpi_;
   std::unique_ptr<NcclEnvironment> nccl_;
   std::unique_ptr<TcpEnvironment> tcp_;
