@@ -107,7 +107,9 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
     return body(*command, world);
   };
   const bool deterministic = !command || !command->given.flag("no-deterministic");
-  return run_in_world(timeout, in_world, device, deterministic);
+  const bool named = command && command->given.has("interface");
+  return run_in_world(timeout, in_world, device, deterministic,
+                      named ? command->given.text("interface") : "");
 }
 
 }  // namespace switchyard

@@ -287,6 +287,12 @@ std::vector<OptionSpec> layout_options() {
        .help = "the same in seconds, instead",
        .allowed = between(1, 60 * 60 * 24 * 365),
        .megatron = "-"},
+      {.name = "interface",
+       .kind = text,
+       .group = group,
+       .help = "the network interface that ranks without MPI talk over (the one that leads to rank "
+               "0); on GPUs NCCL's, where NCCL_SOCKET_IFNAME is not set; MPI has its own options",
+       .megatron = "-"},
   };
 }
 

@@ -1,0 +1,349 @@
+#include "parallel/comm/tcp/network.h"
+
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "core/error.h"
+#include "parallel/comm/rank_places.h"
+
+namespace switchyard {
+
+using namespace std::chrono_literals;
+
+TcpNetwork::TcpNetwork(int world_rank, std::vector<TcpSocket> connections)
+    : world_rank_(world_rank),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      waker_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      gone_(connections.size()) {
+  check(epoll_ >= 0 && waker_ >= 0, "tcp", "rank {} gets no epoll: {}", world_rank,
+        std::strerror(errno));
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
+  ::epoll_ctl(epoll_, EPOLL_CTL_ADD, waker_, &event);
+  LinkEvents& events = *this;
+  for (size_t i = 0; i < connections.size(); ++i) {
+    auto& link = links_.emplace_back();
+    if (!connections[i]) continue;
+    link = std::make_unique<TcpLink>(static_cast<int>(i), std::move(connections[i]), events);
+    event.data.ptr = link.get();
+    ::epoll_ctl(epoll_, EPOLL_CTL_ADD, link->descriptor(), &event);
+  }
+  thread_ = std::thread([this] { drive_while_nobody_waits(); });
+}
+
+TcpNetwork::~TcpNetwork() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+    wanted_.notify_all();
+  }
+  wake();
+  thread_.join();
+  ::close(epoll_);
+  ::close(waker_);
+}
+
+void TcpNetwork::wake() {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(waker_, &one, sizeof one);
+}
+
+void TcpNetwork::start(std::shared_ptr<TcpTask> task) {
+  Lock lock(mutex_);
+  ++outstanding_;
+  background_ += task->in_background();
+  incoming_.push_back(std::move(task));
+  if (driving_) return wake();
+  if (frozen_) return;
+  driving_ = true;
+  lock.unlock();
+  begin_tasks();
+  lock.lock();
+  driving_ = false;
+  if (waiting_ > 0 || holding_ > 0) changed_.notify_all();
+  if (background_ > 0 && waiting_ == 0) wanted_.notify_one();
+}
+
+template <class Condition>
+bool TcpNetwork::drive_until(const Condition& reached, std::chrono::milliseconds timeout) {
+  const auto deadline = Clock::now() + timeout;
+  Lock lock(mutex_);
+  ++waiting_;
+  if (driving_) wake();  // the network's thread steps back
+  bool in_time = true;
+  while (!reached() && in_time && !frozen_) {
+    if (driving_ || holding_ > 0) {
+      changed_.wait_until(lock, deadline);
+    } else {
+      driving_ = true;
+      lock.unlock();
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+      turn(std::clamp<std::chrono::milliseconds>(left, 0ms, 1000ms), reached);
+      lock.lock();
+      driving_ = false;
+      if (waiting_ > 1 || holding_ > 0) changed_.notify_all();
+    }
+    in_time = Clock::now() < deadline;
+  }
+  --waiting_;
+  if (waiting_ == 0 && background_ > 0) wanted_.notify_one();
+  return reached();
+}
+
+bool TcpNetwork::wait(const TcpTask& task, std::chrono::milliseconds timeout) {
+  return task.finished() || drive_until([&] { return task.finished(); }, timeout);
+}
+
+void TcpNetwork::hold(const std::function<void()>& look) {
+  Lock lock(mutex_);
+  ++holding_;
+  if (driving_) wake();
+  changed_.wait(lock, [&] { return !driving_; });
+  look();
+  --holding_;
+  changed_.notify_all();
+  if (waiting_ == 0 && background_ > 0) wanted_.notify_one();
+}
+
+void TcpNetwork::give_up() {
+  hold([&] { frozen_ = true; });
+}
+
+bool TcpNetwork::drain(std::chrono::milliseconds timeout) {
+  return drive_until([&] { return outstanding_ == 0 || frozen_; }, timeout);
+}
+
+void TcpNetwork::end_in_order(std::chrono::milliseconds timeout) {
+  const auto each_link = [&](auto f) {
+    for (const auto& link : links_)
+      if (link && link->open()) f(*link);
+  };
+  // The network's thread drives no more, as nothing is outstanding.
+  hold([&] {
+    each_link([&](TcpLink& link) {
+      link.say({.kind = FrameKind::end});
+      to_write_.push_back(&link);
+    });
+    flush();
+  });
+  const auto all_have_ended = [&] {
+    bool all = true;
+    each_link([&](const TcpLink& link) { all = all && link.ended() && !link.wants_to_write(); });
+    return all;
+  };
+  drive_until(all_have_ended, timeout);
+}
+
+void TcpNetwork::drive_while_nobody_waits() {
+  Lock lock(mutex_);
+  for (;;) {
+    wanted_.wait(
+        lock, [&] { return stop_ || (background_ > 0 && waiting_ == 0 && !driving_ && !frozen_); });
+    if (stop_) return;
+    driving_ = true;
+    lock.unlock();
+    turn(1000ms, [] { return false; });
+    lock.lock();
+    driving_ = false;
+    if (waiting_ > 0 || holding_ > 0) changed_.notify_all();
+  }
+}
+
+template <class Condition>
+void TcpNetwork::turn(std::chrono::milliseconds patience, const Condition& enough) {
+  begin_tasks();
+  if (enough()) return;
+  take_events(patience);
+  go_on_with_tasks();
+}
+
+void TcpNetwork::begin_tasks() {
+  size_t begun = active_.size();
+  {
+    const std::lock_guard lock(mutex_);
+    std::ranges::move(incoming_, std::back_inserter(active_));
+    incoming_.clear();
+  }
+  for (; begun < active_.size(); ++begun) {
+    TcpTask& task = *active_[begun];
+    if (!failure_.empty()) {
+      fail(task, failure_, true);
+      continue;
+    }
+    task.post_all();
+    if (task.open_ == 0) ready_.push_back(&task);
+  }
+  go_on_with_tasks();
+}
+
+// What is sent may end other tasks' messages, too.
+void TcpNetwork::go_on_with_tasks() {
+  flush();
+  int finished = 0, of_background = 0;
+  while (!ready_.empty()) {
+    TcpTask& task = *ready_.front();
+    ready_.pop_front();
+    if (task.open_ > 0 || task.finished()) continue;
+    task.go_on();
+    flush();
+  }
+  std::erase_if(active_, [&](const auto& task) {
+    if (!task->finished()) return false;
+    ++finished;
+    of_background += task->in_background();
+    return true;
+  });
+  if (finished == 0) return;
+  const std::lock_guard lock(mutex_);
+  outstanding_ -= finished;
+  background_ -= of_background;
+  if (waiting_ > 0) changed_.notify_all();
+}
+
+void TcpNetwork::flush() {
+  while (!to_write_.empty()) {
+    TcpLink& link = *to_write_.back();
+    to_write_.pop_back();
+    if (!link.write()) {
+      lose(link, errno);
+      continue;
+    }
+    watch(link, link.wants_to_write());
+  }
+}
+
+void TcpNetwork::watch(TcpLink& link, bool writing) {
+  if (link.registered_for_writing == writing) return;
+  link.registered_for_writing = writing;
+  epoll_event event{.events = EPOLLIN | (writing ? EPOLLOUT : 0U), .data = {.ptr = &link}};
+  ::epoll_ctl(epoll_, EPOLL_CTL_MOD, link.descriptor(), &event);
+}
+
+void TcpNetwork::take_events(std::chrono::milliseconds patience) {
+  std::array<epoll_event, 64> events{};
+  const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()),
+                                 static_cast<int>(patience.count()));
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = events[static_cast<size_t>(i)];
+    if (event.data.ptr == nullptr) {
+      uint64_t times = 0;
+      [[maybe_unused]] const ssize_t got = ::read(waker_, &times, sizeof times);
+      continue;
+    }
+    auto& link = *static_cast<TcpLink*>(event.data.ptr);
+    if ((event.events & ~static_cast<uint32_t>(EPOLLOUT)) != 0 && !link.read()) {
+      lose(link, errno);
+      continue;
+    }
+    if (link.wants_to_write()) to_write_.push_back(&link);
+  }
+}
+
+void TcpNetwork::post(TcpMessage& message) {
+  const auto& ranks = message.task->group_->self.world_ranks;
+  const int peer = ranks[static_cast<size_t>(message.peer)];
+  if (peer == world_rank_) return post_to_self(message);
+  TcpLink* link = links_[static_cast<size_t>(peer)].get();
+  const bool here = message.incoming && link->has_arrived(message.key);
+  if ((!link->open() || link->ended()) && !here)
+    return fail(*message.task, gone_[static_cast<size_t>(peer)], true);
+  if (message.incoming)
+    link->recv(message);
+  else
+    link->send(message);
+  if (link->wants_to_write()) to_write_.push_back(link);
+}
+
+void TcpNetwork::post_to_self(TcpMessage& message) {
+  ToSelf& waiting = to_self_[message.key];
+  (message.incoming ? waiting.wanted : waiting.sent).push_back(&message);
+  if (waiting.sent.empty() || waiting.wanted.empty()) return;
+  TcpMessage &from = *waiting.sent.front(), &to = *waiting.wanted.front();
+  waiting.sent.pop_front();
+  waiting.wanted.pop_front();
+  if (waiting.sent.empty() && waiting.wanted.empty()) to_self_.erase(message.key);
+  if (from.bytes == to.bytes && to.bytes > 0)
+    std::memcpy(to.data, from.data, static_cast<size_t>(to.bytes));
+  done(from);
+  if (from.bytes == to.bytes) return done(to);
+  mismatch(to, from.bytes);
+}
+
+void TcpNetwork::done(TcpMessage& message) {
+  if (message.done) return;
+  message.done = true;
+  if (--message.task->open_ == 0) ready_.push_back(message.task);
+}
+
+void TcpNetwork::mismatch(TcpMessage& message, int64_t sent) {
+  fail(*message.task,
+       fmt::format("rank {} sent {} bytes, {} were expected here; the operations do not match",
+                   message.peer, sent, message.bytes));
+}
+
+void TcpNetwork::said_lost(int world_rank) {
+  fail_all(fmt::format("{} is gone", describe_ranks(std::span(&world_rank, 1))));
+}
+
+// Its messages are forgotten, but for those that are being written: their connection goes on.
+void TcpNetwork::fail(TcpTask& task, const std::string& why, bool peer_lost) {
+  if (!task.failure_.empty()) return;
+  task.failure_ = why;
+  task.peer_lost_ = peer_lost;
+  const auto& ranks = task.group_->self.world_ranks;
+  for (TcpMessage& message : task.messages_) {
+    if (message.done) continue;
+    const auto& link = links_[static_cast<size_t>(ranks[static_cast<size_t>(message.peer)])];
+    if (link != nullptr && !link->forget(message)) continue;
+    std::erase(to_self_[message.key].sent, &message);
+    std::erase(to_self_[message.key].wanted, &message);
+    message.done = true;
+    --task.open_;
+  }
+  if (task.open_ == 0) ready_.push_back(&task);
+}
+
+void TcpNetwork::fail_all(const std::string& why) {
+  if (failure_.empty()) failure_ = why;
+  for (const auto& task : active_) fail(*task, failure_, true);
+}
+
+// It is missed by those alone that wait for it.
+void TcpNetwork::said_end(TcpLink& link) {
+  const int rank = link.world_rank();
+  gone_[static_cast<size_t>(rank)] =
+      describe_ranks(std::span(&rank, 1)) + " has ended without joining in";
+  fail_those_that_wait_for(rank);
+}
+
+void TcpNetwork::fail_those_that_wait_for(int rank) {
+  for (const auto& task : active_) {
+    const auto& ranks = task->group_->self.world_ranks;
+    const bool waits = std::ranges::any_of(task->messages_, [&](const TcpMessage& message) {
+      return !message.done && ranks[static_cast<size_t>(message.peer)] == rank;
+    });
+    if (waits) fail(*task, gone_[static_cast<size_t>(rank)], true);
+  }
+}
+
+void TcpNetwork::lose(TcpLink& link, int why) {
+  const int rank = link.world_rank();
+  link.close();
+  if (link.ended()) return;
+  auto& reason = gone_[static_cast<size_t>(rank)];
+  reason = fmt::format("{} is gone: {}", describe_ranks(std::span(&rank, 1)), std::strerror(why));
+  for (const auto& other : links_) {
+    if (!other || !other->open()) continue;
+    other->say({.kind = FrameKind::lost, .number = static_cast<uint64_t>(rank)});
+    to_write_.push_back(other.get());
+  }
+  fail_all(reason);
+}
+
+}  // namespace switchyard
