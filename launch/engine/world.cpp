@@ -41,12 +41,6 @@ void select_own_gpu() {
   select_gpu(local / share);
 }
 
-// NCCL's own variable is more than a name and stays where it is set.
-void choose_interface_of_nccl(const std::string& interface) {
-  address_of_interface(interface);  // throws where there is none
-  setenv("NCCL_SOCKET_IFNAME", ("=" + interface).c_str(), 0);
-}
-
 // What a rank does with signals of its own process. A lost reader or peer is met where it is
 // written to; a process alone may be the head of a pipe that ends it.
 void prepare_for_faults() {
@@ -54,6 +48,12 @@ void prepare_for_faults() {
   if (!rank) return;
   std::signal(SIGPIPE, SIG_IGN);
   report_fatal_signals(fmt::format("world rank {} on {}", *rank, job_identity().host));
+}
+
+// NCCL's own variable is more than a name and stays where it is set.
+void choose_interface_of_nccl(const std::string& interface) {
+  address_of_interface(interface);  // throws where there is none
+  setenv("NCCL_SOCKET_IFNAME", ("=" + interface).c_str(), 0);
 }
 
 void label_thread(const Communicator& world) {
@@ -79,7 +79,9 @@ World::World(std::chrono::milliseconds timeout, Device device, bool deterministi
     throw;
   } catch (const std::exception& problem) {
     if (!mpi_) throw;
-    end_job(static_cast<int>(print_error(problem)));
+    print_error(problem);
+    announce_end(static_cast<int>(code_of(problem)), problem.what());
+    end_job(static_cast<int>(code_of(problem)));
   }
   log::show_label(communicator_->rank() > 0);
 }
