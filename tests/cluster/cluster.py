@@ -1,7 +1,6 @@
 """The cluster: nodes n1 to nN, a controller `ctl` where the tests run, files that all see in /mnt."""
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -10,17 +9,18 @@ from pathlib import Path
 import network
 import slurm
 from nodes import HOSTS, Node, wait_until
+from outside import HERE
 
 SHARED = ("house", "build", "etc", "log", "run", "state", "work")
 
 
-def prepare_files(house, build):
-    """The file system of the cluster: its own /mnt and /tmp, the source and the build bound in."""
-    opened = [os.open(folder, os.O_PATH) for folder in (house, build)]
+def prepare_files(bound):
+    """The file system of the cluster: its own /mnt and /tmp, and folders of the machine bound in."""
+    opened = {name: os.open(folder, os.O_PATH) for name, folder in bound.items()}
     network.call("mount", "-t", "tmpfs", "-o", "mode=755", "cluster", "/mnt")
     for name in SHARED:
         (Path("/mnt") / name).mkdir()
-    for descriptor, name in zip(opened, ("house", "build")):
+    for name, descriptor in opened.items():
         network.call("mount", "--bind", f"/proc/{os.getpid()}/fd/{descriptor}", f"/mnt/{name}")
         os.close(descriptor)
     for folder in ("/tmp", "/dev/shm"):
@@ -39,9 +39,17 @@ def user_environment():
 
 
 class Cluster:
-    def __init__(self, house, build, nodes=3, cpus=4, silence=15, small_disk=False):
+    """`options` name the folders of the program and, where they are to be kept, of the logs."""
+
+    def __init__(self, options, nodes=3, cpus=4, silence=15, small_disk=False):
         os.environ.update(user_environment())
-        prepare_files(house, build)
+        bound = {"house": HERE.parents[1], "build": options.build}
+        if options.logs:
+            options.logs.mkdir(parents=True, exist_ok=True)
+            for old in [*options.logs.glob("*.out"), *options.logs.glob("*.log")]:
+                old.unlink()
+            bound["log"] = options.logs
+        prepare_files(bound)
         if small_disk:
             Path("/mnt/small").mkdir()
             network.call("mount", "-t", "tmpfs", "-o", "size=8m", "small", "/mnt/small")
@@ -101,6 +109,9 @@ class Cluster:
                     break
         return ranks
 
+    def signal_rank(self, rank, name):
+        os.kill(self.ranks()[rank], getattr(signal, f"SIG{name}"))
+
     def end_all(self):
         """Every job and every process of the program."""
         self.ask("scancel", "--state=PENDING,RUNNING,SUSPENDED", "-u", "root")
@@ -109,9 +120,6 @@ class Cluster:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-
-    def save_logs(self, folder):
-        shutil.copytree("/mnt/log", folder, dirs_exist_ok=True)
 
     def stop(self):
         for node in self.nodes.values():
