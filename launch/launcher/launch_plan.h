@@ -14,7 +14,7 @@ struct LaunchPlan {
   int ranks_per_gpu = 1;
   int nodes = 1;
   int node = 0;             // this one's number
-  std::string master_addr;  // where rank 0 runs
+  std::string master_addr{};// where rank 0 runs
   int master_port = 0;      // 0: any free one, of one node
   int restarts = 0;
   std::vector<std::string> words{};  // subcommand and its arguments
