@@ -8,6 +8,7 @@
 #include "launch/engine/matmul_choices.h"
 #include "launch/engine/memory_plan.h"
 #include "launch/engine/world.h"
+#include "launch/fault_place.h"
 #include "launch/job_peak.h"
 #include "launch/path/obtain_path.h"
 #include "launch/path/retention.h"
@@ -106,6 +107,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   const StopSignal signals;
   const RunFolder run(folder);
   const Layout layout = layout_of_start(given, world);
+  name_fault_place(run.folder(), world);
   ObtainedPath obtained = obtain_path(run, given, world);
   const PathSpecification& path = obtained.path;
   auto start = prepare_start(run, obtained, given, layout, world);

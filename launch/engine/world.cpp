@@ -1,12 +1,13 @@
 #include "launch/engine/world.h"
 
-#include <omp.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <exception>
 
+#include "core/fault_report.h"
 #include "core/logging.h"
 #include "core/text.h"
 #include "parallel/comm/rank_places.h"
@@ -46,6 +47,15 @@ void choose_interface_of_nccl(const std::string& interface) {
   setenv("NCCL_SOCKET_IFNAME", ("=" + interface).c_str(), 0);
 }
 
+// What a rank does with signals of its own process. A lost reader or peer is met where it is
+// written to; a process alone may be the head of a pipe that ends it.
+void prepare_for_faults() {
+  const auto rank = rank_among_several();
+  if (!rank) return;
+  std::signal(SIGPIPE, SIG_IGN);
+  report_fatal_signals(fmt::format("world rank {} on {}", *rank, job_identity().host));
+}
+
 void label_thread(const Communicator& world) {
   if (world.size() > 1) set_thread_label(fmt::format("rank {}", world.rank()));
 }
@@ -56,6 +66,7 @@ void order_launches() { setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 0); }
 
 World::World(std::chrono::milliseconds timeout, Device device, bool deterministic,
              const std::string& interface) {
+  prepare_for_faults();
   check(is_available(device), "options", "--device {}; this build and machine have: cpu",
         name_of(device));
   try {
@@ -81,6 +92,7 @@ void World::tell_places(Device device) {
                                                   .local_rank = local_rank_of_process(),
                                                   .process = getpid(),
                                                   .device = where});
+  inquiries_ = std::make_unique<Inquiries>(communicator_->control());
 }
 
 void World::join(const NcclEnvironment::Options& options, Device device,
@@ -130,6 +142,21 @@ void World::join_over_tcp(const JobEnvironment& job, std::chrono::milliseconds t
   label_thread(*communicator_);
 }
 
+namespace {
+
+// What only this rank has met ends the others, too.
+int end_with(const std::exception& problem, const Communicator& world) {
+  const ExitCode code = code_of(problem);
+  print_error(problem);
+  if (world.size() > 1) {
+    announce_end(static_cast<int>(code), problem.what());
+    end_job(static_cast<int>(code));
+  }
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
 int run_in_world(std::chrono::milliseconds timeout,
                  const std::function<ExitCode(Communicator& world)>& body, Device device,
                  bool deterministic, const std::string& interface) {
@@ -144,9 +171,7 @@ int run_in_world(std::chrono::milliseconds timeout,
   } catch (const AgreedError& problem) {
     return static_cast<int>(problem.code());
   } catch (const std::exception& problem) {
-    const int code = static_cast<int>(print_error(problem));
-    if (world->communicator().size() > 1) end_job(code);
-    return code;
+    return end_with(problem, world->communicator());
   }
 }
 
@@ -173,14 +198,6 @@ Layout layout_of(int world, int64_t tp, int64_t pp) {
   layout.pp = static_cast<int>(pp);
   layout.dp = static_cast<int>(world / (tp * pp));
   return layout;
-}
-
-void share_cores_among_local_ranks() {
-  if (std::getenv("OMP_NUM_THREADS") != nullptr) return;
-  const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  if (local == nullptr) local = std::getenv("LOCAL_WORLD_SIZE");
-  if (local == nullptr) local = std::getenv("SLURM_NTASKS_PER_NODE");
-  omp_set_num_threads(std::max(1, omp_get_num_procs() / count_in(local)));
 }
 
 }  // namespace switchyard

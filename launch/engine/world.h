@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "parallel/comm/communicators.h"
+#include "parallel/comm/inquiry.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {
@@ -40,6 +41,7 @@ class World {
   void join_over_tcp(const JobEnvironment& job, std::chrono::milliseconds timeout,
                      const std::string& interface);
 
+  std::unique_ptr<Inquiries> inquiries_;  // to the end: others may still wait
   std::unique_ptr<MpiEnvironment> mpi_;
   std::unique_ptr<NcclEnvironment> nccl_;
   std::unique_ptr<TcpEnvironment> tcp_;
@@ -56,8 +58,5 @@ int run_in_world(std::chrono::milliseconds timeout,
 
 // Divides the world by tensor and pipeline parallel sizes; throws Error when it does not divide.
 Layout layout_of(int world, int64_t tp, int64_t pp);
-
-// Unless OMP_NUM_THREADS says otherwise, the cores are shared among the ranks of this machine.
-void share_cores_among_local_ranks();
 
 }  // namespace switchyard

@@ -62,7 +62,7 @@ std::string describe_ranks(std::span<const int> world_ranks) {
   std::string text = ranks.size() == 1 ? "world rank" : "world ranks";
   for (size_t i = 0; i < ranks.size(); ++i) {
     text += fmt::format(" {}", ranks[i]);
-    if (known.empty()) continue;
+    if (ranks.back() >= static_cast<int>(known.size())) continue;
     const auto host = [&](size_t of) { return known[static_cast<size_t>(ranks[of])].host; };
     if (i + 1 == ranks.size())
       text += fmt::format(" on {}", host(i));

@@ -4,6 +4,7 @@
 
 #include "parallel/comm/checked_communicator.h"
 #include "parallel/comm/exchange_plan.h"
+#include "parallel/comm/mpi/call_limit.h"
 #include "parallel/comm/mpi/native.h"
 
 namespace switchyard {
@@ -26,6 +27,8 @@ class MpiCommunicator final : public CheckedCommunicator {
 
   std::unique_ptr<Communicator> split(int color, int key, std::string name) override {
     barrier({"split"});  // so that a rank that does not come is named
+    const CallLimit limit(fmt::format("{}: MPI_Comm_split", describe(self())), group_->timeout,
+                          CallLimit::Phase::later);
     auto native = std::make_unique<MpiGroup::Native>();
     check_mpi(
         MPI_Comm_split(group_->native->comm, color < 0 ? MPI_UNDEFINED : color, key, &native->comm),

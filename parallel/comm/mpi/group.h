@@ -43,7 +43,7 @@ class MpiTask : public ProgressTask, public MessageTask {
   struct Messages;
   bool poll() noexcept override;
   bool test();
-  std::string missing() const;
+  std::vector<int> missing();  // world ranks whose messages are under way
 
   std::shared_ptr<MpiGroup> group_;
   const Operation operation_;
@@ -52,6 +52,8 @@ class MpiTask : public ProgressTask, public MessageTask {
   size_t step_ = 0;
   Memory scratch_;
   std::string failure_;
+  ExitCode failure_code_{};
+  std::mutex mutex_;  // guards what a poll changes, for missing()
 };
 
 }  // namespace switchyard
