@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "core/stop_signal.h"
-#include "launch/engine/world.h"
+#include "launch/engine/core_share.h"
 #include "launch/path/option_hints.h"
 #include "parallel/comm/rendezvous/job_environment.h"
 #include "tools/command_support.h"

@@ -1,6 +1,5 @@
 #include "launch/engine/world.h"
 
-#include <omp.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -199,14 +198,6 @@ Layout layout_of(int world, int64_t tp, int64_t pp) {
   layout.pp = static_cast<int>(pp);
   layout.dp = static_cast<int>(world / (tp * pp));
   return layout;
-}
-
-void share_cores_among_local_ranks() {
-  if (std::getenv("OMP_NUM_THREADS") != nullptr) return;
-  const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  if (local == nullptr) local = std::getenv("LOCAL_WORLD_SIZE");
-  if (local == nullptr) local = std::getenv("SLURM_NTASKS_PER_NODE");
-  omp_set_num_threads(std::max(1, omp_get_num_procs() / count_in(local)));
 }
 
 }  // namespace switchyard

@@ -59,7 +59,4 @@ int run_in_world(std::chrono::milliseconds timeout,
 // Divides the world by tensor and pipeline parallel sizes; throws Error when it does not divide.
 Layout layout_of(int world, int64_t tp, int64_t pp);
 
-// Unless OMP_NUM_THREADS says otherwise, the cores are shared among the ranks of this machine.
-void share_cores_among_local_ranks();
-
 }  // namespace switchyard

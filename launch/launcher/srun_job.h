@@ -31,7 +31,7 @@ struct RequeueDecision {
 };
 struct JobRecord {
   int code = 0;
-  std::string state;       // of the job, as Slurm says it
+  bool cancelled = false;
   int requeued = 0;        // SLURM_RESTART_COUNT
   bool progressed = true;  // a later step was saved since it started; or nobody knows
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -49,6 +50,9 @@ TcpSocket connect_tcp(const std::string& host, int port, std::chrono::millisecon
 // where it cannot.
 TcpSocket listen_tcp(int port, const std::string& address = "0.0.0.0");
 int port_of(const TcpSocket& listening);
+
+// Raises the limit of open files as far as this process may; what it then is.
+int64_t allow_many_descriptors();
 
 // Whether a signal that asks to stop ends a wait for other ranks. Those of `switchyard launch`
 // come, or it ends all: its ranks keep the signal until their first step.

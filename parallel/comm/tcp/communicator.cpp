@@ -20,7 +20,7 @@ class TcpWork final : public Handle::Work {
   std::shared_ptr<TcpTask> task_;
 };
 
-std::shared_ptr<TcpGroup> make_tcp_group(TcpNetwork& network, Member member, uint64_t id,
+std::shared_ptr<TcpGroup> make_tcp_group(TcpTasks& network, Member member, uint64_t id,
                                          std::chrono::milliseconds timeout) {
   return std::shared_ptr<TcpGroup>(
       new TcpGroup{.network = network, .self = std::move(member), .id = id, .timeout = timeout});

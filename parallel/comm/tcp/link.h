@@ -11,6 +11,8 @@
 
 namespace switchyard {
 
+class TcpLink;
+
 // What a link tells of; called while the network is driven.
 class LinkEvents {
  public:
@@ -18,6 +20,7 @@ class LinkEvents {
   virtual void done(TcpMessage& message) = 0;
   virtual void mismatch(TcpMessage& message, int64_t sent) = 0;
   virtual void said_lost(int world_rank) = 0;
+  virtual void said_end(TcpLink& link) = 0;
 };
 
 // The connection to one other rank: messages that wait to be sent or taken, and the bytes between.
@@ -34,7 +37,9 @@ class TcpLink {
   void send(TcpMessage& message);
   void recv(TcpMessage& message);
   void say(const Frame& frame) { queue_.push_back({.frame = frame}); }
-  // Forgets it, and returns true, unless its bytes are being written: then it has to stay.
+  // Whether what a receive wants has come, or its offer.
+  bool has_arrived(const FrameKey& key) const;
+  // Forgets it, and returns true, unless its bytes are about to be written: then it has to stay.
   bool forget(TcpMessage& message);
 
   // As far as the socket allows; false when the connection is gone (errno says why).
@@ -60,6 +65,8 @@ class TcpLink {
     std::deque<TcpMessage*> wanted;
     std::deque<Arrival> arrived;
   };
+
+  static constexpr int64_t staging_bytes = 1 << 17;
 
   bool choose_next();
   void finish_frame();

@@ -1,6 +1,5 @@
 #include "parallel/comm/tcp/network.h"
 
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -59,12 +58,13 @@ void TcpNetwork::start(std::shared_ptr<TcpTask> task) {
   background_ += task->in_background();
   incoming_.push_back(std::move(task));
   if (driving_) return wake();
+  if (frozen_) return;
   driving_ = true;
   lock.unlock();
   begin_tasks();
   lock.lock();
   driving_ = false;
-  if (waiting_ > 0) changed_.notify_all();
+  if (waiting_ > 0 || holding_ > 0) changed_.notify_all();
   if (background_ > 0 && waiting_ == 0) wanted_.notify_one();
 }
 
@@ -76,7 +76,7 @@ bool TcpNetwork::drive_until(const Condition& reached, std::chrono::milliseconds
   if (driving_) wake();  // the network's thread steps back
   bool in_time = true;
   while (!reached() && in_time && !frozen_) {
-    if (driving_) {
+    if (driving_ || holding_ > 0) {
       changed_.wait_until(lock, deadline);
     } else {
       driving_ = true;
@@ -85,7 +85,7 @@ bool TcpNetwork::drive_until(const Condition& reached, std::chrono::milliseconds
       turn(std::clamp<std::chrono::milliseconds>(left, 0ms, 1000ms), reached);
       lock.lock();
       driving_ = false;
-      if (waiting_ > 1 || frozen_) changed_.notify_all();
+      if (waiting_ > 1 || holding_ > 0) changed_.notify_all();
     }
     in_time = Clock::now() < deadline;
   }
@@ -95,17 +95,26 @@ bool TcpNetwork::drive_until(const Condition& reached, std::chrono::milliseconds
 }
 
 bool TcpNetwork::wait(const TcpTask& task, std::chrono::milliseconds timeout) {
-  if (task.finished()) return true;
-  if (drive_until([&] { return task.finished(); }, timeout)) return true;
+  return task.finished() || drive_until([&] { return task.finished(); }, timeout);
+}
+
+void TcpNetwork::hold(const std::function<void()>& look) {
   Lock lock(mutex_);
-  frozen_ = true;
-  wake();
+  ++holding_;
+  if (driving_) wake();
   changed_.wait(lock, [&] { return !driving_; });
-  return task.finished();
+  look();
+  --holding_;
+  changed_.notify_all();
+  if (waiting_ == 0 && background_ > 0) wanted_.notify_one();
+}
+
+void TcpNetwork::give_up() {
+  hold([&] { frozen_ = true; });
 }
 
 bool TcpNetwork::drain(std::chrono::milliseconds timeout) {
-  return drive_until([&] { return outstanding_ == 0; }, timeout);
+  return drive_until([&] { return outstanding_ == 0 || frozen_; }, timeout);
 }
 
 void TcpNetwork::end_in_order(std::chrono::milliseconds timeout) {
@@ -113,24 +122,20 @@ void TcpNetwork::end_in_order(std::chrono::milliseconds timeout) {
     for (const auto& link : links_)
       if (link && link->open()) f(*link);
   };
-  bool said = false;
-  const auto end = [&] {  // by the thread that drives
-    if (!said)
-      each_link([&](TcpLink& link) {
-        link.say({.kind = FrameKind::end});
-        to_write_.push_back(&link);
-      });
-    said = true;
+  // The network's thread drives no more, as nothing is outstanding.
+  hold([&] {
+    each_link([&](TcpLink& link) {
+      link.say({.kind = FrameKind::end});
+      to_write_.push_back(&link);
+    });
     flush();
+  });
+  const auto all_have_ended = [&] {
     bool all = true;
     each_link([&](const TcpLink& link) { all = all && link.ended() && !link.wants_to_write(); });
     return all;
   };
-  Lock lock(mutex_);
-  changed_.wait_for(lock, timeout, [&] { return !driving_; });
-  if (driving_ || frozen_) return;
-  lock.unlock();
-  drive_until(end, timeout);
+  drive_until(all_have_ended, timeout);
 }
 
 void TcpNetwork::drive_while_nobody_waits() {
@@ -144,7 +149,7 @@ void TcpNetwork::drive_while_nobody_waits() {
     turn(1000ms, [] { return false; });
     lock.lock();
     driving_ = false;
-    if (waiting_ > 0 || frozen_) changed_.notify_all();
+    if (waiting_ > 0 || holding_ > 0) changed_.notify_all();
   }
 }
 
@@ -236,97 +241,6 @@ void TcpNetwork::take_events(std::chrono::milliseconds patience) {
     }
     if (link.wants_to_write()) to_write_.push_back(&link);
   }
-}
-
-void TcpNetwork::post(TcpMessage& message) {
-  const auto& ranks = message.task->group_->self.world_ranks;
-  const int peer = ranks[static_cast<size_t>(message.peer)];
-  if (peer == world_rank_) return post_to_self(message);
-  TcpLink* link = links_[static_cast<size_t>(peer)].get();
-  if (!link->open()) return fail(*message.task, gone_[static_cast<size_t>(peer)], true);
-  if (message.incoming)
-    link->recv(message);
-  else
-    link->send(message);
-  if (link->wants_to_write()) to_write_.push_back(link);
-}
-
-void TcpNetwork::post_to_self(TcpMessage& message) {
-  ToSelf& waiting = to_self_[message.key];
-  (message.incoming ? waiting.wanted : waiting.sent).push_back(&message);
-  if (waiting.sent.empty() || waiting.wanted.empty()) return;
-  TcpMessage &from = *waiting.sent.front(), &to = *waiting.wanted.front();
-  waiting.sent.pop_front();
-  waiting.wanted.pop_front();
-  if (waiting.sent.empty() && waiting.wanted.empty()) to_self_.erase(message.key);
-  if (from.bytes == to.bytes && to.bytes > 0)
-    std::memcpy(to.data, from.data, static_cast<size_t>(to.bytes));
-  done(from);
-  if (from.bytes == to.bytes) return done(to);
-  mismatch(to, from.bytes);
-}
-
-void TcpNetwork::done(TcpMessage& message) {
-  if (message.done) return;
-  message.done = true;
-  if (--message.task->open_ == 0) ready_.push_back(message.task);
-}
-
-void TcpNetwork::mismatch(TcpMessage& message, int64_t sent) {
-  fail(*message.task,
-       fmt::format("rank {} sent {} bytes, {} were expected here; the operations do not match",
-                   message.peer, sent, message.bytes));
-}
-
-void TcpNetwork::said_lost(int world_rank) {
-  fail_all(fmt::format("world rank {} is gone", world_rank));
-}
-
-// Its messages are forgotten, but for those that are being written: their connection goes on.
-void TcpNetwork::fail(TcpTask& task, const std::string& why, bool peer_lost) {
-  if (!task.failure_.empty()) return;
-  task.failure_ = why;
-  task.peer_lost_ = peer_lost;
-  const auto& ranks = task.group_->self.world_ranks;
-  for (TcpMessage& message : task.messages_) {
-    if (message.done) continue;
-    const auto& link = links_[static_cast<size_t>(ranks[static_cast<size_t>(message.peer)])];
-    if (link != nullptr && !link->forget(message)) continue;
-    std::erase(to_self_[message.key].sent, &message);
-    std::erase(to_self_[message.key].wanted, &message);
-    message.done = true;
-    --task.open_;
-  }
-  if (task.open_ == 0) ready_.push_back(&task);
-}
-
-void TcpNetwork::fail_all(const std::string& why) {
-  if (failure_.empty()) failure_ = why;
-  for (const auto& task : active_) fail(*task, failure_, true);
-}
-
-// A rank that has ended in order is missed by those alone that wait for it.
-void TcpNetwork::lose(TcpLink& link, int why) {
-  const int rank = link.world_rank();
-  auto& reason = gone_[static_cast<size_t>(rank)];
-  const bool in_order = link.ended();
-  reason = in_order ? fmt::format("world rank {} has ended without joining in", rank)
-                    : fmt::format("world rank {} is gone: {}", rank, std::strerror(why));
-  link.close();
-  for (const auto& task : active_) {
-    const auto& ranks = task->group_->self.world_ranks;
-    const bool waits = std::ranges::any_of(task->messages_, [&](const TcpMessage& message) {
-      return !message.done && ranks[static_cast<size_t>(message.peer)] == rank;
-    });
-    if (waits) fail(*task, reason, true);
-  }
-  if (in_order) return;
-  for (const auto& other : links_) {
-    if (!other || !other->open()) continue;
-    other->say({.kind = FrameKind::lost, .number = static_cast<uint64_t>(rank)});
-    to_write_.push_back(other.get());
-  }
-  fail_all(reason);
 }
 
 }  // namespace switchyard

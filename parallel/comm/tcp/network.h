@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -19,32 +20,33 @@ namespace switchyard {
 // The connections of one rank to all others, and the tasks that go on over them. One thread at a
 // time drives them: one that waits for a task; else, while tasks want it, a thread of the network.
 // Whoever drives sleeps in the kernel until something comes, so that waiting takes no core.
-class TcpNetwork final : private LinkEvents {
+class TcpNetwork final : public TcpTasks, private LinkEvents {
  public:
   // A connection for each other world rank; at this rank's own place an empty one.
   TcpNetwork(int world_rank, std::vector<TcpSocket> connections);
   ~TcpNetwork() override;
 
-  void start(std::shared_ptr<TcpTask> task);
-  // False when `timeout` has passed. Then nothing moves any more: buffers are the callers' again.
-  bool wait(const TcpTask& task, std::chrono::milliseconds timeout);
-  // Until nothing is outstanding; false when `timeout` has passed.
+  void start(std::shared_ptr<TcpTask> task) override;
+  bool wait(const TcpTask& task, std::chrono::milliseconds timeout) override;
+  void hold(const std::function<void()>& look) override;
+  void give_up() override;
+  uint64_t next_group() override { return ++groups_; }
+  // Until nothing is outstanding, or somebody has given up; false when `timeout` has passed.
   bool drain(std::chrono::milliseconds timeout);
   // Tells the others that this rank ends in order and waits until they do, too, or are gone.
   void end_in_order(std::chrono::milliseconds timeout);
   int world_rank() const { return world_rank_; }
-  uint64_t next_group() { return ++groups_; }
 
  private:
-  friend class TcpTask;
   using Lock = std::unique_lock<std::mutex>;
   using Clock = std::chrono::steady_clock;
 
-  // By tasks, while the network is driven.
-  void post(TcpMessage& message);
+  void post(TcpMessage& message) override;
+  void fail(TcpTask& task, const std::string& why, bool peer_lost) override;
   void done(TcpMessage& message) override;
   void mismatch(TcpMessage& message, int64_t sent) override;
   void said_lost(int world_rank) override;
+  void said_end(TcpLink& link) override;
 
   template <class Condition>
   bool drive_until(const Condition& reached, std::chrono::milliseconds timeout);
@@ -57,8 +59,8 @@ class TcpNetwork final : private LinkEvents {
   void flush();
   void watch(TcpLink& link, bool writing);
   void post_to_self(TcpMessage& message);
-  void fail(TcpTask& task, const std::string& why, bool peer_lost = false);
   void fail_all(const std::string& why);
+  void fail_those_that_wait_for(int world_rank);
   void lose(TcpLink& link, int why);
   void wake();
 
@@ -80,7 +82,7 @@ class TcpNetwork final : private LinkEvents {
   std::vector<std::shared_ptr<TcpTask>> incoming_;
   bool driving_ = false, stop_ = false;
   bool frozen_ = false;  // somebody has given up
-  int waiting_ = 0;
+  int waiting_ = 0, holding_ = 0;
   int background_ = 0;  // outstanding tasks that want the network's thread
   std::atomic<int> outstanding_ = 0;
   std::atomic<uint64_t> groups_ = 0;

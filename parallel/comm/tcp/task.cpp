@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "core/error.h"
-#include "parallel/comm/tcp/network.h"
 
 namespace switchyard {
 
@@ -53,8 +52,9 @@ std::byte* TcpTask::scratch(int64_t bytes) {
 
 void TcpTask::post_all() {
   begun_ = true;
-  for (TcpMessage& message : messages_)
-    if (failure_.empty()) group_->network.post(message);
+  for (const bool incoming : {false, true})  // what does not match is sent, so that both sides know
+    for (TcpMessage& message : messages_)
+      if (message.incoming == incoming && failure_.empty()) group_->network.post(message);
 }
 
 void TcpTask::go_on() {
@@ -63,26 +63,30 @@ void TcpTask::go_on() {
     try {
       steps_[step_++]();
     } catch (const std::exception& error) {
-      group_->network.fail(*this, error.what());
+      group_->network.fail(*this, error.what(), false);
     }
   }
   if (open_ == 0) finished_.store(true, std::memory_order_release);
 }
 
-std::string TcpTask::missing() const {
+std::string TcpTask::missing() {
   std::set<int> from, to;
-  for (const TcpMessage& message : messages_)
-    if (!message.done) (message.incoming ? from : to).insert(message.peer);
+  group_->network.hold([&] {
+    for (const TcpMessage& message : messages_)
+      if (!message.done) (message.incoming ? from : to).insert(message.peer);
+  });
   return fmt::format("nothing from ranks [{}], not taken by ranks [{}]", fmt::join(from, " "),
                      fmt::join(to, " "));
 }
 
 void TcpTask::wait() {
-  const bool in_time = group_->network.wait(*this, group_->timeout);
-  if (!in_time)
+  if (!group_->network.wait(*this, group_->timeout)) {
+    const std::string what = missing();
+    group_->network.give_up();
     fail_operation(
         group_->self, operation_,
-        fmt::format("no end after {} ms (the timeout); {}", group_->timeout.count(), missing()));
+        fmt::format("no end after {} ms (the timeout); {}", group_->timeout.count(), what));
+  }
   // Where a rank has ended with an error, its launcher gets a moment to end this one with that
   // rank's exit code.
   if (peer_lost_) std::this_thread::sleep_for(std::chrono::milliseconds(500));

@@ -17,10 +17,28 @@ namespace switchyard {
 
 class TcpNetwork;
 class TcpTask;
+struct TcpMessage;
+
+// What tasks ask of the network that they go over.
+class TcpTasks {
+ public:
+  virtual ~TcpTasks() = default;
+  virtual void start(std::shared_ptr<TcpTask> task) = 0;
+  // False when `timeout` has passed.
+  virtual bool wait(const TcpTask& task, std::chrono::milliseconds timeout) = 0;
+  // Runs `look` while nothing moves.
+  virtual void hold(const std::function<void()>& look) = 0;
+  // Nothing moves from here on: the buffers of all tasks are their owners' again.
+  virtual void give_up() = 0;
+  virtual uint64_t next_group() = 0;  // another number each time
+  // While the network is driven.
+  virtual void post(TcpMessage& message) = 0;
+  virtual void fail(TcpTask& task, const std::string& why, bool peer_lost) = 0;
+};
 
 // What the communicator of one group and its outstanding operations share.
 struct TcpGroup {
-  TcpNetwork& network;
+  TcpTasks& network;
   const Member self;
   const uint64_t id = 0;  // alike on its members, on none of them another group's
   const std::chrono::milliseconds timeout;
@@ -61,8 +79,8 @@ class TcpTask : public MessageTask {
   friend class TcpNetwork;
   void add(TcpMessage message, int peer, int tag);
   void post_all();
-  void go_on();  // all messages are done
-  std::string missing() const;
+  void go_on();           // all messages are done
+  std::string missing();  // what is under way
 
   std::shared_ptr<TcpGroup> group_;
   const Operation operation_;
