@@ -20,7 +20,8 @@ trap 'kill -TERM $job' TERM
 code=0; wait $job || code=$?
 while kill -0 $job 2>/dev/null; do code=0; wait $job || code=$?; done
 echo "ended with $code"
-case $code in 75 | 76 | 77 | 137) scontrol requeue $SLURM_JOB_ID; sleep 30 ;; esac
+state=$(squeue -h -j $SLURM_JOB_ID -o %%T) # CANCELLED or COMPLETING behind scancel
+case $code-$state in 75-RUNNING | 7[67]-RUNNING) scontrol requeue $SLURM_JOB_ID; sleep 30 ;; esac
 exit $code
 """
 
