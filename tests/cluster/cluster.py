@@ -1,6 +1,5 @@
 """The cluster: nodes n1 to nN, a controller `ctl` where the tests run, files that all see in /mnt."""
 import os
-import re
 import signal
 import subprocess
 import time
@@ -83,30 +82,29 @@ class Cluster:
         time.sleep(silent_for)
         self.controller = slurm.start_controller()
 
-    def processes(self, word="switchyard"):
-        """Of the program, on all nodes: number -> its environment."""
+    def processes(self):
+        """Of the program, on all nodes: number -> its words and its environment."""
         found = {}
-        for comm in Path("/proc").glob("[0-9]*/comm"):
+        for program in Path("/proc").glob("[0-9]*/exe"):
             try:
-                if comm.read_text().strip() != word:
+                if os.path.basename(os.readlink(program)) != "switchyard":
                     continue
-                if re.search(r"^State:\s+Z", (comm.parent / "status").read_text(), re.M):
-                    continue
-                pairs = (comm.parent / "environ").read_bytes().split(b"\0")
-            except OSError:  # it has ended
+                words = (program.parent / "cmdline").read_text(errors="replace").split("\0")
+                pairs = (program.parent / "environ").read_text(errors="replace").split("\0")
+            except OSError:  # it has ended; one that is dead has no program
                 continue
-            found[int(comm.parent.name)] = dict(
-                pair.decode(errors="replace").split("=", 1) for pair in pairs if b"=" in pair)
+            environment = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+            found[int(program.parent.name)] = (words, environment)
         return found
 
     def ranks(self):
         """World rank -> number of the process, of the one job that runs."""
         ranks = {}
-        for pid, environment in self.processes().items():
-            for name in ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "RANK", "SLURM_PROCID"):
-                if name in environment:
-                    ranks[int(environment[name])] = pid
-                    break
+        for pid, (words, environment) in self.processes().items():
+            names = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "RANK", "SLURM_PROCID")
+            own = [environment[name] for name in names if name in environment]
+            if own and words[1] != "launch":
+                ranks[int(own[0])] = pid
         return ranks
 
     def signal_rank(self, rank, name):
