@@ -137,7 +137,8 @@ void Step::end_by_deadline() {
   const bool again = now > *deadline_ + seconds(3);
   if (!again && has_ended_by_force_) return;
   if (!has_ended_by_force_)
-    std::fprintf(stderr, "switchyard: [launch] srun waits for tasks that do not end: it is ended\n");
+    std::fprintf(stderr,
+                 "switchyard: [launch] srun waits for tasks that do not end: it is ended\n");
   kill(child_, again ? SIGKILL : SIGTERM);
   has_ended_by_force_ = true;
 }

@@ -67,9 +67,9 @@ std::vector<std::string> answering_nodes(const std::vector<std::string>& nodes) 
                        [&](const std::string& node) { return !down.contains(node); });
   if (left.empty()) return left;
   const std::string count = std::to_string(left.size());
-  const auto said = said_by({"timeout", "--kill-after=2", "25", "srun", "--overlap", "--no-kill", "--mpi=none", "--kill-on-bad-exit=0",
-                             "--quiet", "--cpus-per-task=1", "--nodes=" + count,
-                             "--ntasks=" + count, "--ntasks-per-node=1",
+  const auto said = said_by({"timeout", "--kill-after=2", "25", "srun", "--overlap", "--no-kill",
+                             "--mpi=none", "--kill-on-bad-exit=0", "--quiet", "--cpus-per-task=1",
+                             "--nodes=" + count, "--ntasks=" + count, "--ntasks-per-node=1",
                              fmt::format("--nodelist={}", fmt::join(left, ",")), "sh", "-c",
                              "echo \"node $SLURMD_NODENAME\""});
   const auto lines = lines_of(said);

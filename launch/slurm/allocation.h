@@ -14,8 +14,8 @@ std::vector<std::string> nodes_of_allocation();
 std::vector<std::string> answering_nodes(const std::vector<std::string>& nodes);
 
 // Whether Slurm has ended this job by itself, so that nothing is left of it but this script: by
-// scancel. Slurm 22.05 says COMPLETING of it, not CANCELLED; of one that has met its time limit, too,
-// with TimeLimit as the reason.
+// scancel. Slurm 22.05 says COMPLETING of it, not CANCELLED; of one that has met its time limit,
+// too, with TimeLimit as the reason.
 bool is_cancelled();
 
 // The smallest number of cores that the job has on a node; 0: Slurm does not say it.

@@ -58,7 +58,8 @@ TEST(UsableNodes, AsManyAsTheLayoutAllows) {
 TEST(StepCommand, OfEachKind) {
   LaunchPlan plan{.ranks = 2, .srun_options = "--exact  -v"};
   const auto text = [&] {
-    return fmt::format("{}", fmt::join(step_command(plan, {"train", "a b"}, {"n1", "n3"}, "/s"), "|"));
+    return fmt::format("{}",
+                       fmt::join(step_command(plan, {"train", "a b"}, {"n1", "n3"}, "/s"), "|"));
   };
   unsetenv("SLURM_JOB_CPUS_PER_NODE");
   EXPECT_EQ(text(),
@@ -87,8 +88,8 @@ TEST(Requeue, WhereGoingOnMakesSense) {
 }
 
 TEST(LaunchedTraining, WordsOfAnotherStart) {
-  const Words words = {"train", "runs/a", "--tp", "2", "--pipeline-model-parallel-size", "3",
-                       "--load-step", "40", "--lr", "1"};
+  const Words words = {"train", "runs/a",      "--tp", "2",    "--pipeline-model-parallel-size",
+                       "3",     "--load-step", "40",   "--lr", "1"};
   const auto training = launched_training(words);
   ASSERT_TRUE(training);
   EXPECT_EQ(training->run, "runs/a");
@@ -96,8 +97,8 @@ TEST(LaunchedTraining, WordsOfAnotherStart) {
   EXPECT_FALSE(launched_training(Words{"eval", "runs/a"}));
   EXPECT_FALSE(launched_training(Words{"train", "runs/a", "--tp", "x"}));
   EXPECT_EQ(words_to_go_on(words, {.starts = 2}, {.starts = 2}), words);  // it has done no step
-  const Words without = {"train", "runs/a", "--tp", "2", "--pipeline-model-parallel-size", "3",
-                         "--lr", "1"};
+  const Words without = {"train", "runs/a", "--tp", "2", "--pipeline-model-parallel-size",
+                         "3",     "--lr",   "1"};
   EXPECT_EQ(words_to_go_on(words, {.starts = 2}, {.starts = 3}), without);
   EXPECT_EQ(words_to_go_on({"train", "a", "--load-step=4"}, {.starts = 0}, {.starts = 1}),
             (Words{"train", "a"}));

@@ -16,8 +16,8 @@ std::string run_by_bash(const BatchScript& script) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "job.sbatch";
   std::ofstream(file) << text_of(script);
-  const auto said =
-      run_command({"env", "SLURM_ARRAY_TASK_ID=7", "bash", file.string()}, std::chrono::seconds(20));
+  const auto said = run_command({"env", "SLURM_ARRAY_TASK_ID=7", "bash", file.string()},
+                                std::chrono::seconds(20));
   return said ? said->output.substr(said->output.find('\n') + 1) : "nothing";
 }
 
@@ -58,9 +58,10 @@ TEST(BatchScript, Directives) {
   script.directives = {{"nodes", "2"}, {"output", "/a b/\"x\".log"}, {"requeue", ""}};
   script.more = {"--exclusive"};
   const std::string text = text_of(script);
-  EXPECT_TRUE(text.starts_with("#!/bin/bash\n#SBATCH --nodes=2\n"
-                               "#SBATCH --output=\"/a b/\\\"x\\\".log\"\n"
-                               "#SBATCH --requeue\n#SBATCH --exclusive\n"))
+  EXPECT_TRUE(
+      text.starts_with("#!/bin/bash\n#SBATCH --nodes=2\n"
+                       "#SBATCH --output=\"/a b/\\\"x\\\".log\"\n"
+                       "#SBATCH --requeue\n#SBATCH --exclusive\n"))
       << text;
   script.directives = {{"job-name", "a\nb"}};
   EXPECT_THROW(text_of(script), Error);
