@@ -79,7 +79,9 @@ World::World(std::chrono::milliseconds timeout, Device device, bool deterministi
     throw;
   } catch (const std::exception& problem) {
     if (!mpi_) throw;
-    end_job(static_cast<int>(print_error(problem)));
+    print_error(problem);
+    announce_end(static_cast<int>(code_of(problem)), problem.what());
+    end_job(static_cast<int>(code_of(problem)));
   }
   log::show_label(communicator_->rank() > 0);
 }

@@ -134,7 +134,7 @@ class Meet {
       const Greeting mine{.token = token_, .rank = static_cast<uint32_t>(rank_)};
       if (connection && connection.write(&mine, sizeof mine))
         return keep(peer, std::move(connection));
-      check(Clock::now() < deadline_, ExitCode::lost_peer, "tcp",
+      check(Clock::now() < deadline_, ExitCode::timed_out, "tcp",
             "rank {} cannot reach rank {} at {}:{} within {} ms (the timeout): {}", rank_, peer,
             place.address, place.port, timeout_.count(), std::strerror(errno));
       std::this_thread::sleep_for(20ms);
@@ -144,7 +144,7 @@ class Meet {
   void accept_one() {
     pollfd waiting{.fd = listening_.descriptor(), .events = POLLIN, .revents = 0};
     const int ready = ::poll(&waiting, 1, static_cast<int>(left().count()));
-    check(ready != 0 || Clock::now() < deadline_, ExitCode::lost_peer, "tcp",
+    check(ready != 0 || Clock::now() < deadline_, ExitCode::timed_out, "tcp",
           "rank {} waits at {} for connections of ranks {}, which have not come within {} ms (the "
           "timeout)",
           rank_, places_[static_cast<size_t>(rank_)], fmt::join(missing(), " "), timeout_.count());
