@@ -11,11 +11,14 @@
 #include "launch/job_peak.h"
 #include "launch/path/obtain_path.h"
 #include "launch/path/retention.h"
+#include "launch/placement.h"
 #include "launch/replayed_fork.h"
 #include "launch/saver.h"
 #include "launch/start.h"
 #include "launch/training_loop.h"
 #include "parallel/comm/control_plane.h"
+#include "parallel/comm/rank_places.h"
+#include "parallel/comm/rendezvous/job_identity.h"
 
 namespace switchyard {
 
@@ -84,6 +87,17 @@ void report_device(const Engine& engine) {
             static_cast<double>(gpu.total_bytes) / (1 << 30));
 }
 
+// Which job this is, and where its ranks run.
+void report_job(const Layout& layout) {
+  const JobIdentity job = job_identity();
+  log::info("{}; user {}{}", describe(job), job.user,
+            job.launcher.empty() ? "" : fmt::format(", started by {}", job.launcher));
+  const auto places = rank_places();
+  for (const auto& line : describe_placement(places, layout)) log::info("{}", log::folded(line));
+  const auto crossing = describe_crossing(places, layout);
+  if (!crossing.empty()) log::warning("{}", log::folded(crossing));
+}
+
 void report_start(const PathSpecification& path, const Start& start, const Mesh& mesh,
                   const Engine& engine) {
   if (mesh.world->rank() != 0) return;
@@ -110,6 +124,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   const PathSpecification& path = obtained.path;
   auto start = prepare_start(run, obtained, given, layout, world);
   if (!start) return ExitCode::reached;
+  if (world.rank() == 0) report_job(layout);
   const bool keeps = keeps_fork_point(run, path, start->origin, world);
   const Mesh mesh = make_mesh(layout, world);
   name_thread(mesh);
