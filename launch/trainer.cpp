@@ -1,13 +1,16 @@
 #include "launch/trainer.h"
 
 #include <memory>
+#include <optional>
 
 #include "core/error.h"
 #include "core/logging.h"
 #include "core/stop_signal.h"
 #include "launch/engine/matmul_choices.h"
 #include "launch/engine/memory_plan.h"
+#include "launch/engine/stop_point.h"
 #include "launch/engine/world.h"
+#include "launch/health_check.h"
 #include "launch/job_peak.h"
 #include "launch/path/obtain_path.h"
 #include "launch/path/retention.h"
@@ -67,6 +70,18 @@ std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh,
   return engine;
 }
 
+// Null where none is asked for. Its memory is held from here on, so that none runs short later.
+std::unique_ptr<HealthCheck> make_health_check(const Start& start, const Mesh& mesh) {
+  std::unique_ptr<HealthCheck> health;
+  const Settings& settings = start.record.run;
+  if (!settings.flag("health-check") && settings.integer("health-check-interval") == 0)
+    return health;
+  mesh.world->control().agree([&] {
+    health = std::make_unique<HealthCheck>(mesh, start.options.dtype, start.options.device);
+  });
+  return health;
+}
+
 void report_memory(const EngineOptions& options, const Mesh& mesh) {
   std::string text;
   for (const MemoryLine& line : plan_memory(options, mesh.layout, mesh.place).ours) {
@@ -124,6 +139,8 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   const PathSpecification& path = obtained.path;
   auto start = prepare_start(run, obtained, given, layout, world);
   if (!start) return ExitCode::reached;
+  auto endable = std::make_optional<EndableStart>();
+  stop_point(world.control());
   if (world.rank() == 0) report_job(layout);
   const bool keeps = keeps_fork_point(run, path, start->origin, world);
   const Mesh mesh = make_mesh(layout, world);
@@ -136,7 +153,9 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
     }
     start->origin = Origin{run, run.checkpoint(start->step), false};
   }
+  const auto health = make_health_check(*start, mesh);
   const auto engine = make_engine(*start, mesh, path);
+  stop_point(world.control());
   world.control().agree([&] {
     if (world.rank() != 0) return;
     if (obtained.is_new) settle_new(run, obtained);
@@ -145,12 +164,15 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   if (start->origin) load(*start->origin, mesh, *engine, start->averages);
   report_start(path, *start, mesh, *engine);
   engine->rehearse();
+  if (start->origin || start->options.device == Device::cuda) stop_point(world.control());
+  endable.reset();
   world.control().agree([&] {  // steps behind the origin are given up once all else has succeeded
     if (world.rank() == 0 && start->origin) discard_behind(run, start->origin->step());
   });
+  if (start->record.run.flag("health-check")) health->run();
   Saver saver(run, path, mesh, retention_options(start->record.run));
   if (keeps) save_origin(*start->origin, *engine, saver);
-  return TrainingLoop(run, path, *start, mesh, peak, *engine, saver).run();
+  return TrainingLoop(run, path, *start, mesh, peak, *engine, saver, health.get()).run();
 }
 
 }  // namespace switchyard
