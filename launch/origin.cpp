@@ -98,9 +98,8 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine, const SavedAve
     mesh.world->control().agree([&] {
       try {
         body();
-      } catch (const StoppedStart&) {
-        throw;
       } catch (const Error& problem) {
+        if (problem.code() == ExitCode::stopped) throw;
         refuse_damaged(origin, problem);
       }
     });

@@ -86,12 +86,16 @@ class ReplicaCheck {
       (is_odd ? odd_ranks : others).push_back(world_rank(axis, place));
     }
     const std::string what =
-        others.empty() ? fmt::format("weights of {} differ, and no majority says which are right",
-                                     describe_ranks(odd_ranks))
-                       : fmt::format("weights of {} differ from those of {}",
-                                     describe_ranks(odd_ranks), describe_ranks(others));
-    return fmt::format("step {}: {}, which are to be the same bits: {} of {} tensors, first '{}'",
-                       step_, what, differing, of, first);
+        others.empty()
+            ? fmt::format(
+                  "weights of {} differ from each other, and no majority says which are right",
+                  describe_ranks(odd_ranks))
+            : fmt::format("weights of {} differ from those of {}", describe_ranks(odd_ranks),
+                          describe_ranks(others));
+    return fmt::format(
+        "step {}: {}; these ranks have to have the same bits, and {} of {} tensors differ, first "
+        "'{}'",
+        step_, what, differing, of, first);
   }
 
   ModelRunner& model_;

@@ -17,7 +17,7 @@ INSTANTIATE_TEST_SUITE_P(All, Waits, testing::ValuesIn(ops::test::cases()), ops:
 TEST_P(Waits, of_steps_are_timed_one_by_one) {
   run_thread_ranks(4, {}, [](Communicator& world) {
     omp_set_num_threads(1);
-    TrainedEngine rank(test::small(GetParam()), {.tp = 2, .dp = 2}, {&world, [](Communicator*) {}});
+    TrainedEngine rank(test::small(GetParam()), {.dp = 2, .pp = 2}, {&world, [](Communicator*) {}});
     rank.step(1);
     const auto begin = std::chrono::steady_clock::now();
     ExchangeWaits waits(GetParam().device);

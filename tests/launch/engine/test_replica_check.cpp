@@ -42,7 +42,12 @@ class Replicas : public testing::TestWithParam<ops::test::Case> {
     std::vector<std::string> said(static_cast<size_t>(layout.ranks()));
     run_thread_ranks(layout.ranks(), {}, [&](Communicator& world) {
       omp_set_num_threads(1);
-      TrainedEngine rank(test::small(GetParam()), layout, {&world, [](Communicator*) {}});
+      EngineOptions o = test::small(GetParam());
+      o.model.hidden = 32;
+      o.model.heads = 4;
+      o.model.head_dim = 8;
+      o.model.ffn_hidden = 64;
+      TrainedEngine rank(o, layout, {&world, [](Communicator*) {}});
       rank.step(1);
       rank.step(2);
       check_replicas(rank.engine, 2, "as it should be");
@@ -67,25 +72,27 @@ TEST_P(Replicas, over_dp_name_the_rank_that_differs_from_most) {
   EXPECT_THAT(
       look({.dp = 3}, 1, up),
       AllOf(HasSubstr("step 3: weights of world rank 1 differ from those of world ranks 0 2"),
-            HasSubstr("1 of "), HasSubstr("first 'layers.1.mlp.up.weight'; look at it")));
+            HasSubstr("and 1 of "),
+            HasSubstr("tensors differ, first 'layers.1.mlp.up.weight'; look at it")));
 }
 
 TEST_P(Replicas, of_two_are_both_named) {
-  EXPECT_THAT(look({.tp = 3, .dp = 2}, 4,
+  EXPECT_THAT(look({.tp = 2, .dp = 2}, 3,
                    [](const Parameter& p) { return p.name == "layers.0.mlp.up.weight"; }),
-              HasSubstr("weights of world ranks 1 4 differ, and no majority says which are right"));
+              HasSubstr("weights of world ranks 1 3 differ from each other, and no majority says "
+                        "which are right"));
 }
 
 TEST_P(Replicas, over_tp_are_the_weights_that_ranks_share) {
-  EXPECT_THAT(look({.tp = 3}, 2, [](const Parameter& p) { return p.replicas > 1; }),
-              HasSubstr("weights of world rank 2 differ from those of world ranks 0 1"));
+  EXPECT_THAT(look({.tp = 4}, 2, [](const Parameter& p) { return p.replicas > 1; }),
+              HasSubstr("weights of world rank 2 differ from those of world ranks 0 1 3"));
   // What each rank has for itself has no other to be held against.
-  EXPECT_EQ(look({.tp = 3}, 2, [](const Parameter& p) { return p.replicas == 1; }), "");
+  EXPECT_EQ(look({.tp = 4}, 2, [](const Parameter& p) { return p.replicas == 1; }), "");
 }
 
 TEST_P(Replicas, over_pp_are_the_tied_embeddings) {
   EXPECT_THAT(look({.pp = 2}, 1, [](const Parameter& p) { return p.tied; }),
-              HasSubstr("weights of world ranks 0 1 differ"));
+              HasSubstr("weights of world ranks 0 1 differ from each other"));
 }
 
 }  // namespace
