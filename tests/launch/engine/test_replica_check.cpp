@@ -38,7 +38,8 @@ class Replicas : public testing::TestWithParam<ops::test::Case> {
   }
 
   // Two good steps, then one bit of `broken` flips; what the check says. Empty: all is well.
-  static std::string look(const Layout& layout, int broken, const Chosen& chosen) {
+  static std::string look(const Layout& layout, int broken, const Chosen& chosen,
+                          int64_t groups = 4) {
     std::vector<std::string> said(static_cast<size_t>(layout.ranks()));
     run_thread_ranks(layout.ranks(), {}, [&](Communicator& world) {
       omp_set_num_threads(1);
@@ -47,6 +48,7 @@ class Replicas : public testing::TestWithParam<ops::test::Case> {
       o.model.heads = 4;
       o.model.head_dim = 8;
       o.model.ffn_hidden = 64;
+      o.model.query_groups = groups;
       TrainedEngine rank(o, layout, {&world, [](Communicator*) {}});
       rank.step(1);
       rank.step(2);
@@ -86,6 +88,10 @@ TEST_P(Replicas, of_two_are_both_named) {
 TEST_P(Replicas, over_tp_are_the_weights_that_ranks_share) {
   EXPECT_THAT(look({.tp = 4}, 2, [](const Parameter& p) { return p.replicas > 1; }),
               HasSubstr("weights of world rank 2 differ from those of world ranks 0 1 3"));
+  // A key that two ranks share is theirs alone.
+  EXPECT_THAT(look(
+                  {.tp = 4}, 2, [](const Parameter& p) { return p.fused && p.replicas == 2; }, 2),
+              HasSubstr("weights of world ranks 2 3 differ from each other"));
   // What each rank has for itself has no other to be held against.
   EXPECT_EQ(look({.tp = 4}, 2, [](const Parameter& p) { return p.replicas == 1; }), "");
 }
