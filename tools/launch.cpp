@@ -67,7 +67,8 @@ void mention_other_nodes(const LaunchPlan& plan) {
 int launch_command(Arguments arguments) {
   const auto dashes = std::ranges::find(arguments, "--");
   const Arguments before(arguments.begin(), dashes);
-  if (before.empty() || std::ranges::count(before, "-h") + std::ranges::count(before, "--help") > 0) {
+  if (before.empty() ||
+      std::ranges::count(before, "-h") + std::ranges::count(before, "--help") > 0) {
     if (!parse_or_help(launch_options(), before, form)) {
       if (!before.empty()) std::printf("\n%s", usage);
       return 0;

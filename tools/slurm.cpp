@@ -86,7 +86,8 @@ BatchScript script_of(const SlurmJob& job, const fs::path& file) {
 
 void submit(const std::string& file) {
   const auto said = run_command({"sbatch", file}, std::chrono::seconds(60));
-  check(said.has_value(), ExitCode::other, "slurm", "sbatch is not in the PATH, or does not answer");
+  check(said.has_value(), ExitCode::other, "slurm",
+        "sbatch is not in the PATH, or does not answer");
   std::fputs(said->output.c_str(), stdout);
   check(said->code == 0, ExitCode::other, "slurm", "sbatch {}: {}", file, said->errors);
 }
@@ -102,8 +103,8 @@ int slurm_command(Arguments arguments) {
   const std::string name = take_run(*command, "RUN");
   const Settings given = with_fallbacks(slurm_options(), command->given);
   const size_t behind = dashes == arguments.end() ? 0 : 1;
-  const SlurmJob job = slurm_job(given, name, {dashes + static_cast<ptrdiff_t>(behind),
-                                               arguments.end()});
+  const SlurmJob job =
+      slurm_job(given, name, {dashes + static_cast<ptrdiff_t>(behind), arguments.end()});
   const auto said = check_job(job);
   const fs::path file = script_file(job);
   const std::string text = text_of(script_of(job, file));

@@ -35,7 +35,8 @@ int64_t gpus_of_node(const SlurmJob& job) {
   if (!job.given.has("gpus-per-node")) return 0;
   const std::string& text = job.given.text("gpus-per-node");
   const auto number = parse_number<int64_t>(text.substr(text.find_last_of(':') + 1));
-  check(number.value_or(0) > 0, "slurm", "--gpus-per-node {}; such as 8 or h100:8 is allowed", text);
+  check(number.value_or(0) > 0, "slurm", "--gpus-per-node {}; such as 8 or h100:8 is allowed",
+        text);
   return *number;
 }
 

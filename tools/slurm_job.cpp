@@ -31,21 +31,21 @@ std::vector<OptionSpec> resource_options() {
 std::vector<OptionSpec> script_options() {
   using enum OptionKind;
   const auto group = OptionGroup::run;
-  return {{"job-name", text, group, "", "(RUN's last part)"},
-          {"output", text, group, "", "log, in Slurm's patterns (beside the script)"},
-          {"signal-seconds", integer, group, "120",
-           "so long before the time limit ranks are asked to save and stop", at_least(1)},
-          {"no-requeue", flag, group, "", "what was stopped or lost is not queued again"},
-          {"restarts", integer, group, "3",
-           "within the job: so often go on when a rank was lost or hung", at_least(0)},
-          {"min-nodes", integer, group, "", "go on where so many nodes are left (all)",
-           at_least(1)},
-          {"mpi", text, group, "none", "how ranks find each other: none (TCP, NCCL), pmix, mpirun",
-           one_of({"none", "pmix", "mpirun"})},
-          {"srun-options", text, group, "", "more options of srun's, separated by spaces"},
-          {"sbatch-option", list, group, "", "more options of sbatch's, such as --exclusive"},
-          {"script", text, group, "", "the script's file (RUN/slurm/NAME.sbatch)"},
-          {"submit", flag, group, "", "submit it by sbatch"}};
+  return {
+      {"job-name", text, group, "", "(RUN's last part)"},
+      {"output", text, group, "", "log, in Slurm's patterns (beside the script)"},
+      {"signal-seconds", integer, group, "120",
+       "so long before the time limit ranks are asked to save and stop", at_least(1)},
+      {"no-requeue", flag, group, "", "what was stopped or lost is not queued again"},
+      {"restarts", integer, group, "3",
+       "within the job: so often go on when a rank was lost or hung", at_least(0)},
+      {"min-nodes", integer, group, "", "go on where so many nodes are left (all)", at_least(1)},
+      {"mpi", text, group, "none", "how ranks find each other: none (TCP, NCCL), pmix, mpirun",
+       one_of({"none", "pmix", "mpirun"})},
+      {"srun-options", text, group, "", "more options of srun's, separated by spaces"},
+      {"sbatch-option", list, group, "", "more options of sbatch's, such as --exclusive"},
+      {"script", text, group, "", "the script's file (RUN/slurm/NAME.sbatch)"},
+      {"submit", flag, group, "", "submit it by sbatch"}};
 }
 
 bool names_it(const std::string& word, const std::string& name) {

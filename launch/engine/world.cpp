@@ -41,6 +41,12 @@ void select_own_gpu() {
   select_gpu(local / share);
 }
 
+// NCCL's own variable is more than a name and stays where it is set.
+void choose_interface_of_nccl(const std::string& interface) {
+  address_of_interface(interface);  // throws where there is none
+  setenv("NCCL_SOCKET_IFNAME", ("=" + interface).c_str(), 0);
+}
+
 // What a rank does with signals of its own process. A lost reader or peer is met where it is
 // written to; a process alone may be the head of a pipe that ends it.
 void prepare_for_faults() {
@@ -48,12 +54,6 @@ void prepare_for_faults() {
   if (!rank) return;
   std::signal(SIGPIPE, SIG_IGN);
   report_fatal_signals(fmt::format("world rank {} on {}", *rank, job_identity().host));
-}
-
-// NCCL's own variable is more than a name and stays where it is set.
-void choose_interface_of_nccl(const std::string& interface) {
-  address_of_interface(interface);  // throws where there is none
-  setenv("NCCL_SOCKET_IFNAME", ("=" + interface).c_str(), 0);
 }
 
 void label_thread(const Communicator& world) {

@@ -18,8 +18,8 @@ std::vector<OptionSpec> node_options() {
   using enum OptionKind;
   const auto group = OptionGroup::run;
   return {{"nproc-per-node,np", integer, group, "", "ranks on each node", between(1, most_ranks)},
-          {"ranks-per-gpu", integer, group, "1",
-           "ranks that share each GPU: slow, to test layouts", between(1, most_ranks)},
+          {"ranks-per-gpu", integer, group, "1", "ranks that share each GPU: slow, to test layouts",
+           between(1, most_ranks)},
           {"nnodes", integer, group, "",
            "nodes, on each of which one of these is started (1; under srun what it says)",
            between(1, most_nodes)},
@@ -34,19 +34,20 @@ std::vector<OptionSpec> node_options() {
 std::vector<OptionSpec> restart_options() {
   using enum OptionKind;
   const auto group = OptionGroup::run;
-  return {{"restarts,max-restarts", integer, group, "0",
-           "so often start again from the last saved step when a rank was lost or hung (76, 77)",
-           between(0, most_ranks)},
-          {"srun", flag, group, "",
-           "start the ranks on all nodes of a Slurm allocation, from its batch script"},
-          {"min-nodes", integer, group, "",
-           "with --srun: go on where so many nodes are left (all are needed)",
-           between(1, most_nodes)},
-          {"requeue", flag, group, "",
-           "with --srun: scontrol requeue where going on makes sense (75, 76, 77)"},
-          {"mpi", text, group, "none", "with --srun: none (ranks talk over TCP or NCCL), pmix or mpirun",
-           one_of({"none", "pmix", "mpirun"})},
-          {"srun-options", text, group, "", "with --srun: more options of srun's"}};
+  return {
+      {"restarts,max-restarts", integer, group, "0",
+       "so often start again from the last saved step when a rank was lost or hung (76, 77)",
+       between(0, most_ranks)},
+      {"srun", flag, group, "",
+       "start the ranks on all nodes of a Slurm allocation, from its batch script"},
+      {"min-nodes", integer, group, "",
+       "with --srun: go on where so many nodes are left (all are needed)", between(1, most_nodes)},
+      {"requeue", flag, group, "",
+       "with --srun: scontrol requeue where going on makes sense (75, 76, 77)"},
+      {"mpi", text, group, "none",
+       "with --srun: none (ranks talk over TCP or NCCL), pmix or mpirun",
+       one_of({"none", "pmix", "mpirun"})},
+      {"srun-options", text, group, "", "with --srun: more options of srun's"}};
 }
 
 // -np and -n, as mpirun has them.

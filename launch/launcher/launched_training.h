@@ -11,7 +11,7 @@ namespace switchyard {
 
 // What a launcher has to know of the `train` that it starts; the rest is for the ranks to say.
 struct LaunchedTraining {
-  std::filesystem::path run;
+  std::filesystem::path run{};
   int64_t tp = 1;
   int64_t pp = 1;
 };

@@ -75,11 +75,12 @@ void NodeRanks::signal_all(int number) const {
   for (const auto& [child, local] : running_) kill(child, number);
 }
 
-// A second one but USR1, which may come several times. In a step of Slurm TERM, too, comes from
-// more sides than one, and KILL follows it.
+// A second one, but for a USR1 or TERM within 2 seconds, as ranks have it (core/stop_signal.h). In
+// a step of Slurm these come from more sides than one, and KILL follows.
 bool NodeRanks::ends_at_once(int number) const {
-  const bool second = passed_on_ != 0 && passed_on_ != SIGUSR1;
-  return number == SIGINT ? second : number == SIGTERM && second && !slurm_step();
+  if (passed_on_ == 0) return false;
+  return number == SIGINT ||
+         (!slurm_step() && Clock::now() - first_signal_ >= std::chrono::seconds(2));
 }
 
 // The terminal's interrupt lets ranks of `train` save as USR1 does; others end by it.
@@ -95,6 +96,7 @@ void NodeRanks::pass_on(int number) {
   } else if (passed_on_ == 0 || !trains) {
     signal_all(number);
   }
+  if (passed_on_ == 0) first_signal_ = Clock::now();
   if (passed_on_ == 0 || number != SIGUSR1) passed_on_ = number;
 }
 
@@ -126,8 +128,8 @@ void NodeRanks::note_signal(int local, int number) {
 }
 
 void NodeRanks::report(int local, const std::string& what, const std::string& text) const {
-  const std::string line = fmt::format("rank {} on {} {}", plan_.node * plan_.ranks + local,
-                                       job_identity().host, what);
+  const std::string line =
+      fmt::format("rank {} on {} {}", plan_.node * plan_.ranks + local, job_identity().host, what);
   const std::string where = faults_.add(fmt::format("{}\n{}", line, text));
   std::fprintf(stderr, "switchyard: [launch] %s%s\n", line.c_str(), where.c_str());
 }

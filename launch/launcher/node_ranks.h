@@ -55,7 +55,7 @@ class NodeRanks {
   bool is_ending_ = false;    // all, at once, as a second one asked
   bool has_stopped_ = false;  // a rank, as a signal asked
   bool looked_ = false;       // at ranks that do not end
-  Clock::time_point deadline_{};
+  Clock::time_point first_signal_{}, deadline_{};
 };
 
 }  // namespace switchyard

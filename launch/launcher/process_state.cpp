@@ -62,10 +62,9 @@ std::string words_for(char state) {
 }
 
 std::string describe_thread(const fs::path& thread, char state) {
-  std::string text =
-      fmt::format("thread {} {}: state {}, in {}, system call {}\n", thread.filename().string(),
-                  text_of(thread / "comm"), state, text_of(thread / "wchan"),
-                  text_of(thread / "syscall"));
+  std::string text = fmt::format("thread {} {}: state {}, in {}, system call {}\n",
+                                 thread.filename().string(), text_of(thread / "comm"), state,
+                                 text_of(thread / "wchan"), text_of(thread / "syscall"));
   const std::string stack = text_of(thread / "stack");
   if (!stack.empty()) text += stack + "\n";
   return text;
@@ -78,7 +77,8 @@ ProcessState look_at_process(pid_t process) {
   const fs::path folder = fmt::format("/proc/{}", process);
   const std::string status = text_of(folder / "status");
   ProcessState found;
-  for (const char* name : {"Name:", "State:", "VmRSS:", "Threads:", "SigPnd:", "ShdPnd:", "SigBlk:"})
+  for (const char* name :
+       {"Name:", "State:", "VmRSS:", "Threads:", "SigPnd:", "ShdPnd:", "SigBlk:"})
     found.text += fmt::format("{} {}\n", name, line_of(status, name));
   if (const std::string state = line_of(status, "State:"); !state.empty()) found.state = state[0];
   std::vector<fs::path> threads;

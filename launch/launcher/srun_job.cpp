@@ -103,7 +103,7 @@ int SrunJob::run() {
 void requeue(const LaunchPlan& plan, int code, bool progressed) {
   if (!plan.requeues || code == 0) return;
   const auto decision = decide_requeue({.code = code,
-                                        .state = state_of_job(),
+                                        .cancelled = is_cancelled(),
                                         .requeued = slurm_number("SLURM_RESTART_COUNT", 0),
                                         .progressed = progressed});
   const std::string job = slurm_text("SLURM_JOB_ID");

@@ -10,8 +10,9 @@
 namespace switchyard {
 
 // Runs a subcommand on the nodes of a Slurm allocation, from its batch script: one step of srun's
-// (or mpirun) at a time, and with --restarts another one behind a fault, on the nodes that are left.
-// Returns the code to end with; with --requeue the job is queued again where going on makes sense.
+// (or mpirun) at a time, and with --restarts another one behind a fault, on the nodes that are
+// left. Returns the code to end with; with --requeue the job is queued again where going on makes
+// sense.
 int run_over_srun(const LaunchPlan& plan);
 
 // The nodes to run on: as many of those that answer as the layout allows, the first ones. Throws
@@ -31,7 +32,7 @@ struct RequeueDecision {
 };
 struct JobRecord {
   int code = 0;
-  std::string state;       // of the job, as Slurm says it
+  bool cancelled = false;
   int requeued = 0;        // SLURM_RESTART_COUNT
   bool progressed = true;  // a later step was saved since it started; or nobody knows
 };

@@ -10,8 +10,10 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -19,6 +21,8 @@
 namespace switchyard {
 
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 sigset_t signals() {
   sigset_t set;
@@ -38,15 +42,18 @@ class Step {
   void take_signal();
   void take_errors();
   bool has_ended();
+  void end_by_deadline();
 
   const pid_t parent_ = getpid();
   sigset_t before_{};
   Descriptor signals_, errors_;
   pid_t child_ = -1;
   int state_ = 0;
-  int asked_ = 0;  // how often
+  int asked_ = 0;                    // how often
+  bool has_ended_by_force_ = false;  // srun, behind its deadline
   std::string line_;
   SrunLines lines_;
+  std::optional<Clock::time_point> deadline_;  // of srun, behind a failure
 };
 
 Step::Step(const std::vector<std::string>& words) {
@@ -120,6 +127,22 @@ void Step::take_errors() {
   }
 }
 
+// By TERM it ends the step, without waiting for those that do not answer.
+void Step::end_by_deadline() {
+  using std::chrono::seconds;
+  if (!lines_.has_failed()) return;
+  const auto now = Clock::now();
+  if (!deadline_) deadline_ = now + seconds(20);
+  if (now < *deadline_) return;
+  const bool again = now > *deadline_ + seconds(3);
+  if (!again && has_ended_by_force_) return;
+  if (!has_ended_by_force_)
+    std::fprintf(stderr,
+                 "switchyard: [launch] srun waits for tasks that do not end: it is ended\n");
+  kill(child_, again ? SIGKILL : SIGTERM);
+  has_ended_by_force_ = true;
+}
+
 bool Step::has_ended() { return waitpid(child_, &state_, WNOHANG) == child_; }
 
 StepEnd Step::run() {
@@ -130,6 +153,7 @@ StepEnd Step::run() {
     poll(waiting.data(), waiting.size(), pause_ms);
     take_signal();
     take_errors();
+    end_by_deadline();
   }
   take_signal();
   take_errors();

@@ -22,6 +22,7 @@ struct StepEnd {
 class SrunLines {
  public:
   void read(std::string_view line);
+  bool has_failed() const { return first_code_ != 0; }  // a task
   // With srun's code, or mpirun's: 128 and a signal's number where that ended a task.
   StepEnd end(int code) const;
 
@@ -32,7 +33,8 @@ class SrunLines {
 };
 
 // Runs srun until it ends. The first signal that comes asks the ranks to save and stop, by one USR1
-// to srun, which passes it on; a second TERM or interrupt ends the step.
+// to srun, which passes it on; a second TERM or interrupt ends the step. Once a task has failed
+// srun has 20 s to end: for a node that is gone it would wait until Slurm takes it for down.
 StepEnd run_step(const std::vector<std::string>& words);
 
 }  // namespace switchyard

@@ -67,9 +67,9 @@ std::vector<std::string> answering_nodes(const std::vector<std::string>& nodes) 
                        [&](const std::string& node) { return !down.contains(node); });
   if (left.empty()) return left;
   const std::string count = std::to_string(left.size());
-  const auto said = said_by({"srun", "--overlap", "--no-kill", "--mpi=none", "--kill-on-bad-exit=0",
-                             "--quiet", "--cpus-per-task=1", "--nodes=" + count,
-                             "--ntasks=" + count, "--ntasks-per-node=1",
+  const auto said = said_by({"timeout", "--kill-after=2", "25", "srun", "--overlap", "--no-kill",
+                             "--mpi=none", "--kill-on-bad-exit=0", "--quiet", "--cpus-per-task=1",
+                             "--nodes=" + count, "--ntasks=" + count, "--ntasks-per-node=1",
                              fmt::format("--nodelist={}", fmt::join(left, ",")), "sh", "-c",
                              "echo \"node $SLURMD_NODENAME\""});
   const auto lines = lines_of(said);
@@ -79,13 +79,14 @@ std::vector<std::string> answering_nodes(const std::vector<std::string>& nodes) 
   return left;
 }
 
-std::string state_of_job() {
+bool is_cancelled() {
   const auto said = said_by({"scontrol", "show", "job", "-o", slurm_text("SLURM_JOB_ID")});
-  const std::string name = "JobState=";
-  const size_t begin = said.output.find(name);
-  if (begin == std::string::npos) return "";
-  const size_t from = begin + name.size();
-  return said.output.substr(from, said.output.find(' ', from) - from);
+  bool ended = false, by_limit = false;
+  for (const auto word : split_at(' ', said.output)) {
+    ended |= word == "JobState=COMPLETING" || word.starts_with("JobState=CANCELLED");
+    by_limit |= word == "Reason=TimeLimit";
+  }
+  return ended && !by_limit;
 }
 
 int cores_per_node() {

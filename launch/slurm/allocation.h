@@ -13,8 +13,10 @@ std::vector<std::string> nodes_of_allocation();
 // minute, and Slurm does not say that they are down.
 std::vector<std::string> answering_nodes(const std::vector<std::string>& nodes);
 
-// "RUNNING", "CANCELLED"; empty where Slurm does not say it.
-std::string state_of_job();
+// Whether Slurm has ended this job by itself, so that nothing is left of it but this script: by
+// scancel. Slurm 22.05 says COMPLETING of it, not CANCELLED; of one that has met its time limit,
+// too, with TimeLimit as the reason.
+bool is_cancelled();
 
 // The smallest number of cores that the job has on a node; 0: Slurm does not say it.
 int cores_per_node();

@@ -71,8 +71,7 @@ std::string text_of(const BatchScript& script) {
       "$SLURM_JOB_NODELIST, $(date -u +%FT%TZ)\"\n";
   std::vector<std::string> words{"exec"};
   words.reserve(script.command.size() + 1);
-  for (const std::string& word : script.command)
-    words.push_back(shell_word(word, script.is_array));
+  for (const std::string& word : script.command) words.push_back(shell_word(word, script.is_array));
   return text + folded(words);
 }
 

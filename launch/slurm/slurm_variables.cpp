@@ -23,8 +23,7 @@ int slurm_number(const char* variable, int otherwise) {
 
 std::optional<SlurmStep> slurm_step() {
   const bool started = !slurm_text("SLURM_PROCID").empty() &&
-                       !slurm_text("SLURM_STEP_NUM_TASKS").empty() &&
-                       slurm_text("RANK").empty();
+                       !slurm_text("SLURM_STEP_NUM_TASKS").empty() && slurm_text("RANK").empty();
   if (!started) return std::nullopt;
   SlurmStep step;
   step.tasks = slurm_number("SLURM_STEP_NUM_TASKS", 1);

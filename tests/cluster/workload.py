@@ -60,6 +60,11 @@ def last_logged(run):
     return json.loads(lines[-1])["step"] if lines else 0
 
 
+def saved_steps(run):
+    return sorted(int(path.parent.name.removeprefix("step-"))
+                  for path in (WORK / run / "checkpoints").glob("step-*/checkpoint.h5"))
+
+
 def expect_same_bits(one, other, step):
     """Losses of all steps, and every bit of what was saved."""
     expect(logged(one) == logged(other), f"losses of {one} and {other} differ")

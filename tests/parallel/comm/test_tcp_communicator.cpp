@@ -63,7 +63,7 @@ TEST(TcpRanks, LongMessages) {
     for (size_t i = 0; i < count; ++i)
       values[i] = static_cast<float>(i % 1000 + static_cast<size_t>(world.rank()));
     world.all_reduce(std::span(values), ReduceOp::sum, stream, {"long"}).wait(stream);
-    const auto ranks = static_cast<float>(n * (n - 1) / 2);
+    const auto ranks = static_cast<float>(n * (n - 1)) / 2;
     for (size_t i = 0; i < count; ++i)
       ASSERT_EQ(values[i], static_cast<float>(n) * static_cast<float>(i % 1000) + ranks) << i;
     world.broadcast(std::span(values), n - 1, stream, {"long"}).wait(stream);
