@@ -79,7 +79,9 @@ World::World(std::chrono::milliseconds timeout, Device device, bool deterministi
     throw;
   } catch (const std::exception& problem) {
     if (!mpi_) throw;
-    end_job(static_cast<int>(print_error(problem)));
+    print_error(problem);
+    announce_end(static_cast<int>(code_of(problem)), problem.what());
+    end_job(static_cast<int>(code_of(problem)));
   }
   log::show_label(communicator_->rank() > 0);
 }
@@ -136,7 +138,7 @@ void World::join_over_tcp(const JobEnvironment& job, std::chrono::milliseconds t
                           const std::string& interface) {
   const auto control = make_control_plane(make_store(job, timeout));
   tcp_ = std::make_unique<TcpEnvironment>(
-      TcpEnvironment::Options{.timeout = timeout, .host = job.host, .interface = interface},
+      TcpEnvironment::Options{.timeout = timeout, .host = job.host, .interface_name = interface},
       *control);
   communicator_ = &tcp_->world();
   label_thread(*communicator_);

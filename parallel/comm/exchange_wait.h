@@ -15,6 +15,8 @@ struct ExchangeWait {
   std::function<bool(std::chrono::milliseconds)> wait{};
   // The world ranks whose part is still to come.
   std::function<std::vector<int>()> missing{};
+  // Before an Error is thrown: from here on nothing is read or written any more.
+  std::function<void()> give_up{};
   std::chrono::milliseconds timeout{};
 };
 // Returns when it has ended. Throws Error: `lost_peer` when a rank whose part is missing is gone,
@@ -31,7 +33,7 @@ struct Overdue {
   ExitCode code{};
 };
 Overdue describe_overdue(int world_rank, std::chrono::milliseconds timeout,
-                         const std::vector<int>& missing);
+                         const std::vector<int>& missing, const char* missed = "nothing from");
 
 // World ranks of ranks of the group.
 std::vector<int> world_ranks_of(const Member& self, const std::vector<int>& ranks);

@@ -1,7 +1,5 @@
 """The cluster: nodes n1 to nN, a controller `ctl` where the tests run, files that all see in /mnt."""
 import os
-import re
-import shutil
 import signal
 import subprocess
 import time
@@ -10,17 +8,18 @@ from pathlib import Path
 import network
 import slurm
 from nodes import HOSTS, Node, wait_until
+from outside import HERE
 
 SHARED = ("house", "build", "etc", "log", "run", "state", "work")
 
 
-def prepare_files(house, build):
-    """The file system of the cluster: its own /mnt and /tmp, the source and the build bound in."""
-    opened = [os.open(folder, os.O_PATH) for folder in (house, build)]
+def prepare_files(bound):
+    """The file system of the cluster: its own /mnt and /tmp, and folders of the machine bound in."""
+    opened = {name: os.open(folder, os.O_PATH) for name, folder in bound.items()}
     network.call("mount", "-t", "tmpfs", "-o", "mode=755", "cluster", "/mnt")
     for name in SHARED:
         (Path("/mnt") / name).mkdir()
-    for descriptor, name in zip(opened, ("house", "build")):
+    for name, descriptor in opened.items():
         network.call("mount", "--bind", f"/proc/{os.getpid()}/fd/{descriptor}", f"/mnt/{name}")
         os.close(descriptor)
     for folder in ("/tmp", "/dev/shm"):
@@ -39,9 +38,17 @@ def user_environment():
 
 
 class Cluster:
-    def __init__(self, house, build, nodes=3, cpus=4, silence=15, small_disk=False):
+    """`options` name the folders of the program and, where they are to be kept, of the logs."""
+
+    def __init__(self, options, nodes=3, cpus=4, silence=15, small_disk=False):
         os.environ.update(user_environment())
-        prepare_files(house, build)
+        bound = {"house": HERE.parents[1], "build": options.build}
+        if options.logs:
+            options.logs.mkdir(parents=True, exist_ok=True)
+            for old in [*options.logs.glob("*.out"), *options.logs.glob("*.log")]:
+                old.unlink()
+            bound["log"] = options.logs
+        prepare_files(bound)
         if small_disk:
             Path("/mnt/small").mkdir()
             network.call("mount", "-t", "tmpfs", "-o", "size=8m", "small", "/mnt/small")
@@ -75,31 +82,33 @@ class Cluster:
         time.sleep(silent_for)
         self.controller = slurm.start_controller()
 
-    def processes(self, word="switchyard"):
-        """Of the program, on all nodes: number -> its environment."""
+    def processes(self):
+        """Of the program, on all nodes: number -> its words and its environment."""
         found = {}
-        for comm in Path("/proc").glob("[0-9]*/comm"):
+        for program in Path("/proc").glob("[0-9]*/exe"):
             try:
-                if comm.read_text().strip() != word:
+                if os.path.basename(os.readlink(program)) != "switchyard":
                     continue
-                if re.search(r"^State:\s+Z", (comm.parent / "status").read_text(), re.M):
-                    continue
-                pairs = (comm.parent / "environ").read_bytes().split(b"\0")
-            except OSError:  # it has ended
+                words = (program.parent / "cmdline").read_text(errors="replace").split("\0")
+                pairs = (program.parent / "environ").read_text(errors="replace").split("\0")
+            except OSError:  # it has ended; one that is dead has no program
                 continue
-            found[int(comm.parent.name)] = dict(
-                pair.decode(errors="replace").split("=", 1) for pair in pairs if b"=" in pair)
+            environment = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+            found[int(program.parent.name)] = (words, environment)
         return found
 
     def ranks(self):
         """World rank -> number of the process, of the one job that runs."""
         ranks = {}
-        for pid, environment in self.processes().items():
-            for name in ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "RANK", "SLURM_PROCID"):
-                if name in environment:
-                    ranks[int(environment[name])] = pid
-                    break
+        for pid, (words, environment) in self.processes().items():
+            names = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "RANK", "SLURM_PROCID")
+            own = [environment[name] for name in names if name in environment]
+            if own and words[1] != "launch":
+                ranks[int(own[0])] = pid
         return ranks
+
+    def signal_rank(self, rank, name):
+        os.kill(self.ranks()[rank], getattr(signal, f"SIG{name}"))
 
     def end_all(self):
         """Every job and every process of the program."""
@@ -109,9 +118,6 @@ class Cluster:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-
-    def save_logs(self, folder):
-        shutil.copytree("/mnt/log", folder, dirs_exist_ok=True)
 
     def stop(self):
         for node in self.nodes.values():

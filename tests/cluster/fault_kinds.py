@@ -44,7 +44,11 @@ def power_off(cluster, fault):
 
 
 def revive(cluster, fault):
-    node_of(cluster, fault).start()
+    """As a site does that watches its nodes: told to Slurm, which ends the job, and started again."""
+    if not node_of(cluster, fault).runs():
+        cluster.ask("scontrol", "update", f"nodename={fault.node}", "state=down", "reason=dead")
+        node_of(cluster, fault).start()
+        cluster.ask("scontrol", "update", f"nodename={fault.node}", "state=resume")
 
 
 def cut(cluster, fault):
@@ -83,9 +87,10 @@ def restart_controller(cluster, fault):
 
 KINDS = {
     "kill rank": Kind(send(signal.SIGKILL), nothing, death=True, codes=(LOST, 137), culprit="rank"),
-    "kill node": Kind(kill_node, revive, death=True, codes=(LOST, 137, 1), culprit="node",
+    # Open MPI does not tell its ranks that a connection has ended: over it a node's death is a hang.
+    "kill node": Kind(kill_node, revive, hang=True, codes=(LOST, HUNG, 137), culprit="node",
                       node_down=True),
-    "power off": Kind(power_off, revive, hang=True, codes=(LOST, HUNG, 137, 1), culprit="node",
+    "power off": Kind(power_off, revive, hang=True, codes=(LOST, HUNG, 137), culprit="node",
                       node_down=True),
     "stop rank": Kind(send(signal.SIGSTOP), nothing, hang=True, codes=(HUNG,), culprit="rank"),
     "cut cable": Kind(cut, mend, hang=True, codes=(LOST, HUNG, 137), culprit="node"),

@@ -5,3 +5,8 @@ SCENARIOS = {}
 def scenario(body):
     SCENARIOS[body.__name__] = body
     return body
+
+
+def of_group(group):
+    """The names of those in scenarios_GROUP.py."""
+    return [name for name, body in SCENARIOS.items() if body.__module__ == f"scenarios_{group}"]

@@ -19,10 +19,10 @@ def expect(holds, what):
         raise Failed(what)
 
 
-def make_data(name="text", factor=1):
+def make_data(name="text", factor=1, folder="data"):
     text = WORK / f"{name}.txt"
     text.write_text("".join(f"{i * i * factor % 97} cats, \n" for i in range(1500)))
-    switchyard("tokenize", "--input", text, "--output-prefix", f"data/{name}")
+    switchyard("tokenize", "--input", text, "--output-prefix", f"{folder}/{name}")
 
 
 def switchyard(*words, code=0):
@@ -58,6 +58,11 @@ def last_logged(run):
         return 0
     lines = [line for line in lines if line.endswith("\n")]
     return json.loads(lines[-1])["step"] if lines else 0
+
+
+def saved_steps(run):
+    return sorted(int(path.parent.name.removeprefix("step-"))
+                  for path in (WORK / run / "checkpoints").glob("step-*/checkpoint.h5"))
 
 
 def expect_same_bits(one, other, step):

@@ -1,13 +1,12 @@
 #include "parallel/comm/tcp/task.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <set>
 #include <thread>
 #include <utility>
 
 #include "core/error.h"
+#include "parallel/comm/exchange_wait.h"
 
 namespace switchyard {
 
@@ -69,28 +68,27 @@ void TcpTask::go_on() {
   if (open_ == 0) finished_.store(true, std::memory_order_release);
 }
 
-std::string TcpTask::missing() {
-  std::set<int> from, to;
+std::vector<int> TcpTask::missing() {
+  std::set<int> peers;
   group_->network.hold([&] {
     for (const TcpMessage& message : messages_)
-      if (!message.done) (message.incoming ? from : to).insert(message.peer);
+      if (!message.done) peers.insert(message.peer);
   });
-  return fmt::format("nothing from ranks [{}], not taken by ranks [{}]", fmt::join(from, " "),
-                     fmt::join(to, " "));
+  return world_ranks_of(group_->self, {peers.begin(), peers.end()});
 }
 
 void TcpTask::wait() {
-  if (!group_->network.wait(*this, group_->timeout)) {
-    const std::string what = missing();
-    group_->network.give_up();
-    fail_operation(
-        group_->self, operation_,
-        fmt::format("no end after {} ms (the timeout); {}", group_->timeout.count(), what));
-  }
+  wait_for_exchange(group_->self, operation_,
+                    {.wait = [&](auto turn) { return group_->network.wait(*this, turn); },
+                     .missing = [&] { return missing(); },
+                     .give_up = [&] { group_->network.give_up(); },
+                     .timeout = group_->timeout});
   // Where a rank has ended with an error, its launcher gets a moment to end this one with that
   // rank's exit code.
   if (peer_lost_) std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  if (!failure_.empty()) fail_operation(group_->self, operation_, failure_);
+  if (!failure_.empty())
+    fail_operation(group_->self, operation_, failure_,
+                   peer_lost_ ? ExitCode::lost_peer : default_code());
   group_->scratch.give_back(std::exchange(scratch_, {}));
 }
 

@@ -79,8 +79,8 @@ class TcpTask : public MessageTask {
   friend class TcpNetwork;
   void add(TcpMessage message, int peer, int tag);
   void post_all();
-  void go_on();           // all messages are done
-  std::string missing();  // what is under way
+  void go_on();                // all messages are done
+  std::vector<int> missing();  // world ranks whose messages are under way
 
   std::shared_ptr<TcpGroup> group_;
   const Operation operation_;
