@@ -138,7 +138,7 @@ void World::join_over_tcp(const JobEnvironment& job, std::chrono::milliseconds t
                           const std::string& interface) {
   const auto control = make_control_plane(make_store(job, timeout));
   tcp_ = std::make_unique<TcpEnvironment>(
-      TcpEnvironment::Options{.timeout = timeout, .host = job.host, .interface = interface},
+      TcpEnvironment::Options{.timeout = timeout, .host = job.host, .interface_name = interface},
       *control);
   communicator_ = &tcp_->world();
   label_thread(*communicator_);

@@ -47,8 +47,10 @@ class TcpEnvironment {
  public:
   struct Options {
     std::chrono::milliseconds timeout{60'000};
-    std::string host{};        // by which ranks know the machine of rank 0; empty: rank 0 says one
-    std::string interface {};  // whose address others are told; empty: that of the route to rank 0
+    std::string host{};  // by which ranks know the machine of rank 0; empty: rank 0 says one
+    std::string interface_name{};  // others are told its address; empty: of the route to rank 0
+    // Long messages of processes that may read each other's memory go that way.
+    bool through_memory = true;
   };
   // Collective. Returns when every rank is connected to every other; throws Error at the timeout.
   // The ranks, which find each other through `control`, are its.

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 
 #include "core/error.h"
@@ -53,6 +54,17 @@ void exchange_rank_places(ControlPlane& control, const RankPlace& mine) {
 std::span<const RankPlace> rank_places() {
   const std::lock_guard lock(mutex);
   return places;
+}
+
+std::vector<HostRanks> ranks_of_hosts(std::span<const RankPlace> places) {
+  std::vector<HostRanks> hosts;
+  std::map<std::string, size_t> known;
+  for (size_t rank = 0; rank < places.size(); ++rank) {
+    const auto [at, is_new] = known.emplace(places[rank].host, hosts.size());
+    if (is_new) hosts.push_back({places[rank].host, {}});
+    hosts[at->second].ranks.push_back(static_cast<int64_t>(rank));
+  }
+  return hosts;
 }
 
 std::string describe_ranks(std::span<const int> world_ranks) {

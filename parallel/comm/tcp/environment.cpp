@@ -10,10 +10,8 @@
 namespace switchyard {
 
 struct TcpEnvironment::State {
-  State(std::chrono::milliseconds limit, int rank, std::vector<TcpSocket> connections)
-      : timeout(limit),
-        size(static_cast<int>(connections.size())),
-        network(rank, std::move(connections)) {}
+  State(std::chrono::milliseconds limit, int rank, std::vector<TcpPeer> peers)
+      : timeout(limit), size(static_cast<int>(peers.size())), network(rank, std::move(peers)) {}
   const std::chrono::milliseconds timeout;
   const int exceptions = std::uncaught_exceptions();
   const int size;
@@ -22,8 +20,10 @@ struct TcpEnvironment::State {
 };
 
 TcpEnvironment::TcpEnvironment(const Options& options, ControlPlane& control) {
-  const Meeting meeting{
-      .timeout = options.timeout, .host = options.host, .interface = options.interface};
+  const Meeting meeting{.timeout = options.timeout,
+                        .host = options.host,
+                        .interface_name = options.interface_name,
+                        .through_memory = options.through_memory};
   state_ = std::make_unique<State>(options.timeout, control.rank(), connect_all(meeting, control));
   state_->world = make_tcp_world(state_->network, state_->size, options.timeout);
 }

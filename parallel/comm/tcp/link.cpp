@@ -17,9 +17,10 @@ bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == 
 
 }  // namespace
 
-TcpLink::TcpLink(int world_rank, TcpSocket socket, LinkEvents& events)
+TcpLink::TcpLink(int world_rank, TcpPeer peer, LinkEvents& events)
     : world_rank_(world_rank),
-      socket_(std::move(socket)),
+      socket_(std::move(peer.socket)),
+      readable_process_(peer.readable_process),
       events_(events),
       staging_(staging_bytes) {}
 
@@ -42,6 +43,7 @@ void TcpLink::send(TcpMessage& m) {
     return queue_.push_back({.frame = frame, .message = &m, .data = m.data});
   frame.kind = FrameKind::offer;
   frame.number = m.number = ++offers_;
+  frame.address = reinterpret_cast<uintptr_t>(m.data);
   offered_[m.number] = &m;
   say(frame);
 }
@@ -59,6 +61,18 @@ void TcpLink::recv(TcpMessage& m) {
 }
 
 void TcpLink::accept(TcpMessage& m, const Frame& offer) {
+  if (readable_process_ != 0) return events_.can_copy(*this, m, offer);
+  ask_for(m, offer);
+}
+
+void TcpLink::copy(TcpMessage& m, const Frame& offer) {
+  if (!copy_from_process(readable_process_, offer.address, m.data, m.bytes))
+    return ask_for(m, offer);
+  say({.kind = FrameKind::taken, .number = offer.number});
+  events_.done(m);
+}
+
+void TcpLink::ask_for(TcpMessage& m, const Frame& offer) {
   accepted_[offer.number] = &m;
   say({.kind = FrameKind::request, .number = offer.number});
 }

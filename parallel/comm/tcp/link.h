@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "parallel/comm/rendezvous/tcp_socket.h"
 #include "parallel/comm/tcp/frame.h"
+#include "parallel/comm/tcp/peer.h"
 #include "parallel/comm/tcp/task.h"
 
 namespace switchyard {
@@ -19,6 +19,8 @@ class LinkEvents {
   virtual ~LinkEvents() = default;
   virtual void done(TcpMessage& message) = 0;
   virtual void mismatch(TcpMessage& message, int64_t sent) = 0;
+  // A message that may be copied out of the sender's memory, when there is time for it.
+  virtual void can_copy(TcpLink& link, TcpMessage& message, const Frame& offer) = 0;
   virtual void said_lost(int world_rank) = 0;
   virtual void said_end(TcpLink& link) = 0;
 };
@@ -27,7 +29,7 @@ class LinkEvents {
 // Nothing here blocks.
 class TcpLink {
  public:
-  TcpLink(int world_rank, TcpSocket socket, LinkEvents& events);
+  TcpLink(int world_rank, TcpPeer peer, LinkEvents& events);
   int world_rank() const { return world_rank_; }
   int descriptor() const { return socket_.descriptor(); }
   bool ended() const { return ended_; }  // in order
@@ -39,6 +41,7 @@ class TcpLink {
   void say(const Frame& frame) { queue_.push_back({.frame = frame}); }
   // Whether what a receive wants has come, or its offer.
   bool has_arrived(const FrameKey& key) const;
+  void copy(TcpMessage& message, const Frame& offer);
   // Forgets it, and returns true, unless its bytes are about to be written: then it has to stay.
   bool forget(TcpMessage& message);
 
@@ -77,11 +80,13 @@ class TcpLink {
   void begin_message();
   void end_message();
   void accept(TcpMessage& message, const Frame& offer);
+  void ask_for(TcpMessage& message, const Frame& offer);
   TcpMessage* next_wanted(const FrameKey& key);
   void note_end(const Frame& frame);
 
   const int world_rank_;
   TcpSocket socket_;
+  int64_t readable_process_ = 0;
   LinkEvents& events_;
   bool ended_ = false;
 

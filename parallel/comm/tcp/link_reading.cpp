@@ -150,6 +150,9 @@ void TcpLink::end_frame() {
     case FrameKind::request:
       if (const auto offer = offered_.extract(incoming_.number)) long_.push_back(offer.mapped());
       return;
+    case FrameKind::taken:
+      if (const auto offer = offered_.extract(incoming_.number)) events_.done(*offer.mapped());
+      return;
     default:
       return note_end(incoming_);
   }

@@ -50,7 +50,7 @@ std::string choose_address(const Meeting& meeting, ControlPlane& control) {
   if (host.empty()) host = control.broadcast(first_address(), "address of rank 0");
   std::string mine;
   control.agree([&] {
-    if (!meeting.interface.empty()) mine = address_of_interface(meeting.interface);
+    if (!meeting.interface_name.empty()) mine = address_of_interface(meeting.interface_name);
     if (mine.empty()) mine = address_towards(host);
     check(!mine.empty(), "launch",
           "rank {} finds no route to {}, where rank 0 is said to be; --interface names the one to "
@@ -67,13 +67,16 @@ std::string choose_address(const Meeting& meeting, ControlPlane& control) {
 struct Place {
   std::string address{};
   int port = 0;
+  std::string memory{};  // of a MemoryProbe
 };
 
 Place place_of(const std::string& text) {
-  const auto words = split_at(' ', text);
-  check(words.size() == 2, "launch", "a rank says that it listens at '{}', which is no place",
+  const auto words = split_at('\t', text);
+  check(words.size() == 3, "launch", "a rank says that it listens at '{}', which is no place",
         text);
-  return {.address = std::string(words[0]), .port = parse_number<int>(words[1]).value_or(0)};
+  return {.address = std::string(words[0]),
+          .port = parse_number<int>(words[1]).value_or(0),
+          .memory = std::string(words[2])};
 }
 
 uint64_t random_token() {
@@ -96,7 +99,7 @@ class Meet {
   Meet(const Meeting& meeting, ControlPlane& control)
       : rank_(control.rank()),
         timeout_(meeting.timeout),
-        connections_(static_cast<size_t>(control.size())) {
+        peers_(static_cast<size_t>(control.size())) {
     const std::string address = choose_address(meeting, control);
     check_descriptors(control);
     control.agree([&] {
@@ -107,12 +110,17 @@ class Meet {
     token_ = parse_number<uint64_t>(
                  control.broadcast(std::to_string(random_token()), "token of this start"))
                  .value_or(0);
-    places_ = tell_all(control, fmt::format("{} {}", address, port_of(listening_)));
+    const MemoryProbe probe(token_);
+    for (const std::string& text :
+         tell_all(control, fmt::format("{}\t{}\t{}", address, port_of(listening_), probe.where())))
+      places_.push_back(place_of(text));
     deadline_ = Clock::now() + timeout_;
     for (int below = 0; below < rank_; ++below) connect_to(below);
     while (!missing().empty()) accept_one();
+    if (meeting.through_memory) find_readable(probe);
+    control.barrier("all ranks are connected");  // and done with this one's probe
   }
-  std::vector<TcpSocket> take() { return std::move(connections_); }
+  std::vector<TcpPeer> take() { return std::move(peers_); }
 
  private:
   std::chrono::milliseconds left() const {
@@ -120,15 +128,23 @@ class Meet {
         std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now()), 1ms);
   }
 
+  // Those of this machine: namespaces that stand for machines have addresses of their own.
+  void find_readable(const MemoryProbe& probe) {
+    const std::string& here = places_[static_cast<size_t>(rank_)].address;
+    for (size_t i = 0; i < peers_.size(); ++i)
+      if (static_cast<int>(i) != rank_ && places_[i].address == here)
+        peers_[i].readable_process = probe.process_at(places_[i].memory);
+  }
+
   std::vector<int> missing() const {
     std::vector<int> ranks;
-    for (int i = 0; i < static_cast<int>(connections_.size()); ++i)
-      if (i != rank_ && !connections_[static_cast<size_t>(i)]) ranks.push_back(i);
+    for (int i = 0; i < static_cast<int>(peers_.size()); ++i)
+      if (i != rank_ && !peers_[static_cast<size_t>(i)].socket) ranks.push_back(i);
     return ranks;
   }
 
   void connect_to(int peer) {
-    const Place place = place_of(places_[static_cast<size_t>(peer)]);
+    const Place& place = places_[static_cast<size_t>(peer)];
     for (;;) {
       TcpSocket connection = connect_tcp(place.address, place.port, left());
       const Greeting mine{.token = token_, .rank = static_cast<uint32_t>(rank_)};
@@ -147,14 +163,15 @@ class Meet {
     check(ready != 0 || Clock::now() < deadline_, ExitCode::timed_out, "tcp",
           "rank {} waits at {} for connections of ranks {}, which have not come within {} ms (the "
           "timeout)",
-          rank_, places_[static_cast<size_t>(rank_)], fmt::join(missing(), " "), timeout_.count());
+          rank_, places_[static_cast<size_t>(rank_)].address, fmt::join(missing(), " "),
+          timeout_.count());
     if (ready <= 0) return;
     TcpSocket connection(::accept4(listening_.descriptor(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!connection) return;
     connection.set_timeout(std::min<std::chrono::milliseconds>(left(), 2s));
     Greeting theirs;
     if (!connection.read(&theirs, sizeof theirs) || theirs.token != token_ ||
-        theirs.frame_bytes != sizeof(Frame) || theirs.rank >= connections_.size())
+        theirs.frame_bytes != sizeof(Frame) || theirs.rank >= peers_.size())
       return;
     keep_alive(connection);
     keep(static_cast<int>(theirs.rank), std::move(connection));
@@ -163,21 +180,21 @@ class Meet {
   void keep(int peer, TcpSocket connection) {
     notice_loss_within(connection, timeout_);
     connection.never_block();
-    connections_[static_cast<size_t>(peer)] = std::move(connection);
+    peers_[static_cast<size_t>(peer)].socket = std::move(connection);
   }
 
   const int rank_;
   const std::chrono::milliseconds timeout_;
-  std::vector<TcpSocket> connections_;
+  std::vector<TcpPeer> peers_;
   TcpSocket listening_;
   uint64_t token_ = 0;
-  std::vector<std::string> places_;
+  std::vector<Place> places_;
   Clock::time_point deadline_;
 };
 
 }  // namespace
 
-std::vector<TcpSocket> connect_all(const Meeting& meeting, ControlPlane& control) {
+std::vector<TcpPeer> connect_all(const Meeting& meeting, ControlPlane& control) {
   return Meet(meeting, control).take();
 }
 

@@ -15,20 +15,20 @@ namespace switchyard {
 
 using namespace std::chrono_literals;
 
-TcpNetwork::TcpNetwork(int world_rank, std::vector<TcpSocket> connections)
+TcpNetwork::TcpNetwork(int world_rank, std::vector<TcpPeer> peers)
     : world_rank_(world_rank),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       waker_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      gone_(connections.size()) {
+      gone_(peers.size()) {
   check(epoll_ >= 0 && waker_ >= 0, "tcp", "rank {} gets no epoll: {}", world_rank,
         std::strerror(errno));
   epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
   ::epoll_ctl(epoll_, EPOLL_CTL_ADD, waker_, &event);
   LinkEvents& events = *this;
-  for (size_t i = 0; i < connections.size(); ++i) {
+  for (size_t i = 0; i < peers.size(); ++i) {
     auto& link = links_.emplace_back();
-    if (!connections[i]) continue;
-    link = std::make_unique<TcpLink>(static_cast<int>(i), std::move(connections[i]), events);
+    if (!peers[i].socket) continue;
+    link = std::make_unique<TcpLink>(static_cast<int>(i), std::move(peers[i]), events);
     event.data.ptr = link.get();
     ::epoll_ctl(epoll_, EPOLL_CTL_ADD, link->descriptor(), &event);
   }
@@ -156,6 +156,7 @@ void TcpNetwork::drive_while_nobody_waits() {
 template <class Condition>
 void TcpNetwork::turn(std::chrono::milliseconds patience, const Condition& enough) {
   begin_tasks();
+  copy_messages();
   if (enough()) return;
   take_events(patience);
   go_on_with_tasks();
@@ -202,6 +203,17 @@ void TcpNetwork::go_on_with_tasks() {
   outstanding_ -= finished;
   background_ -= of_background;
   if (waiting_ > 0) changed_.notify_all();
+}
+
+// Takes as long as the memory does; so never while a task is started.
+void TcpNetwork::copy_messages() {
+  while (!to_copy_.empty()) {
+    const Copy next = to_copy_.front();
+    to_copy_.pop_front();
+    next.link->copy(*next.message, next.offer);
+    to_write_.push_back(next.link);
+    go_on_with_tasks();
+  }
 }
 
 void TcpNetwork::flush() {

@@ -22,8 +22,8 @@ namespace switchyard {
 // Whoever drives sleeps in the kernel until something comes, so that waiting takes no core.
 class TcpNetwork final : public TcpTasks, private LinkEvents {
  public:
-  // A connection for each other world rank; at this rank's own place an empty one.
-  TcpNetwork(int world_rank, std::vector<TcpSocket> connections);
+  // Every other world rank; at this rank's own place an empty one.
+  TcpNetwork(int world_rank, std::vector<TcpPeer> peers);
   ~TcpNetwork() override;
 
   void start(std::shared_ptr<TcpTask> task) override;
@@ -45,6 +45,7 @@ class TcpNetwork final : public TcpTasks, private LinkEvents {
   void fail(TcpTask& task, const std::string& why, bool peer_lost) override;
   void done(TcpMessage& message) override;
   void mismatch(TcpMessage& message, int64_t sent) override;
+  void can_copy(TcpLink& link, TcpMessage& message, const Frame& offer) override;
   void said_lost(int world_rank) override;
   void said_end(TcpLink& link) override;
 
@@ -56,6 +57,7 @@ class TcpNetwork final : public TcpTasks, private LinkEvents {
   void begin_tasks();
   void go_on_with_tasks();
   void take_events(std::chrono::milliseconds patience);
+  void copy_messages();
   void flush();
   void watch(TcpLink& link, bool writing);
   void post_to_self(TcpMessage& message);
@@ -72,6 +74,12 @@ class TcpNetwork final : public TcpTasks, private LinkEvents {
   std::vector<std::shared_ptr<TcpTask>> active_;
   std::deque<TcpTask*> ready_;  // whose messages are done
   std::vector<TcpLink*> to_write_;
+  struct Copy {
+    TcpLink* link;
+    TcpMessage* message;
+    Frame offer;
+  };
+  std::deque<Copy> to_copy_;
   struct ToSelf {
     std::deque<TcpMessage*> sent, wanted;
   };

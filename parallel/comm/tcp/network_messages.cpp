@@ -51,6 +51,10 @@ void TcpNetwork::mismatch(TcpMessage& message, int64_t sent) {
        false);
 }
 
+void TcpNetwork::can_copy(TcpLink& link, TcpMessage& message, const Frame& offer) {
+  to_copy_.push_back({.link = &link, .message = &message, .offer = offer});
+}
+
 void TcpNetwork::said_lost(int world_rank) {
   fail_all(fmt::format("{} is gone", describe_ranks(std::span(&world_rank, 1))));
 }
@@ -63,6 +67,7 @@ void TcpNetwork::fail(TcpTask& task, const std::string& why, bool peer_lost) {
   const auto& ranks = task.group_->self.world_ranks;
   for (TcpMessage& message : task.messages_) {
     if (message.done) continue;
+    std::erase_if(to_copy_, [&](const Copy& each) { return each.message == &message; });
     const auto& link = links_[static_cast<size_t>(ranks[static_cast<size_t>(message.peer)])];
     if (link != nullptr && !link->forget(message)) continue;
     if (const auto waiting = to_self_.find(message.key); waiting != to_self_.end()) {

@@ -13,14 +13,15 @@
 namespace switchyard {
 
 void run_tcp_ranks(int ranks, std::chrono::milliseconds timeout,
-                   const std::function<void(Communicator& world)>& body) {
+                   const std::function<void(Communicator& world)>& body, bool through_memory) {
   const int port = free_port();
   const auto run = [&](int rank) {
     set_thread_label(fmt::format("rank {}", rank));
     try {
       const auto control = make_control_plane(
           make_tcp_store("127.0.0.1", port, {.rank = rank, .size = ranks, .timeout = timeout}));
-      TcpEnvironment environment({.timeout = timeout, .host = "127.0.0.1"}, *control);
+      TcpEnvironment environment(
+          {.timeout = timeout, .host = "127.0.0.1", .through_memory = through_memory}, *control);
       body(environment.world());
     } catch (const std::exception& problem) {
       ADD_FAILURE() << "rank " << rank << ": " << problem.what();

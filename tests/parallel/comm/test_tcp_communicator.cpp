@@ -53,8 +53,9 @@ Error error_of(F call) {
   return Error("nothing was thrown");
 }
 
-TEST(TcpRanks, LongMessagesInPieces) {
-  run_tcp_ranks(3, timeout, [](Communicator& world) {
+// With sockets alone, and out of each other's memory.
+TEST(TcpRanks, LongMessages) {
+  const auto body = [](Communicator& world) {
     Stream stream;
     const int n = world.size();
     const size_t count = 3'000'001;
@@ -62,17 +63,18 @@ TEST(TcpRanks, LongMessagesInPieces) {
     for (size_t i = 0; i < count; ++i)
       values[i] = static_cast<float>(i % 1000 + static_cast<size_t>(world.rank()));
     world.all_reduce(std::span(values), ReduceOp::sum, stream, {"long"}).wait(stream);
-    const auto ranks = static_cast<float>(n * (n - 1) / 2);
+    const auto ranks = static_cast<float>(n * (n - 1)) / 2;
     for (size_t i = 0; i < count; ++i)
       ASSERT_EQ(values[i], static_cast<float>(n) * static_cast<float>(i % 1000) + ranks) << i;
     world.broadcast(std::span(values), n - 1, stream, {"long"}).wait(stream);
     check_messages(world, 77);
-  });
+  };
+  for (const bool through_memory : {false, true}) run_tcp_ranks(3, timeout, body, through_memory);
 }
 
 // A long message that is wanted last holds up none behind it, and both sides may send at once.
 TEST(TcpRanks, MessagesPassEachOtherInAnyOrder) {
-  run_tcp_ranks(2, timeout, [](Communicator& world) {
+  const auto body = [](Communicator& world) {
     Stream stream;
     const auto other = world.split(0, world.rank(), "other");
     const int peer = 1 - world.rank();
@@ -88,7 +90,8 @@ TEST(TcpRanks, MessagesPassEachOtherInAnyOrder) {
       EXPECT_EQ(got.back(), static_cast<float>(peer));
     }
     for (Handle& handle : sends) handle.wait(stream);
-  });
+  };
+  for (const bool through_memory : {false, true}) run_tcp_ranks(2, timeout, body, through_memory);
 }
 
 // A message to the rank itself, with one that has come before it is wanted.
