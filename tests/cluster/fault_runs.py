@@ -78,7 +78,8 @@ def await_moment(cluster, fault, run, step):
 def blamed(fault, text):
     """Whether a line of the program, or the first of srun's, names who did it."""
     own = [line for line in text.splitlines() if line.startswith("switchyard: ")]
-    own += [line for line in text.splitlines() if line.startswith("srun: error: ")][:1]
+    if KINDS[fault.kind].culprit == "rank":  # that one it sees itself
+        own += [line for line in text.splitlines() if line.startswith("srun: error: ")][:1]
     wanted = [rf"\b{fault.node}\b"]
     if KINDS[fault.kind].culprit == "rank":
         wanted.append(rf"world ranks?( \d+)* {fault.rank}\b")
