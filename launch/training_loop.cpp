@@ -131,6 +131,7 @@ void TrainingLoop::add_validation(StepMetrics& m) {
 // A record or log that cannot be written is told to the other ranks with the next step.
 void TrainingLoop::report(const StepMetrics& m) {
   try {
+    if (log_) folder_.check_held();
     if (log_ && m.step == first_step_ + 1) append_start(folder_.folder(), start_.record);
     if (log_) log_->write(m);
     if (tensorboard_) tensorboard_->write(m);
@@ -173,6 +174,7 @@ void TrainingLoop::show(const StepMetrics& m) {
 void TrainingLoop::open_logs() {
   mesh_.world->control().agree([&] {
     if (mesh_.world->rank() != 0) return;
+    folder_.check_held();
     log_ = std::make_unique<MetricsLog>(folder_.folder(), start_.step);
     const auto events = event_folder(folder_.folder(), settings_);
     if (events) tensorboard_.emplace(*events, start_.step);
