@@ -19,7 +19,7 @@ enum class ExitCode : uint8_t {
   non_finite = 3,
   differs = 4,  // what was to be alike
   storage = 5,
-  stopped = 75,  // by a signal, and saved
+  stopped = 75,    // by a signal, and saved
   lost_peer = 76,  // a rank, node or connection is gone
   timed_out = 77,  // somebody does not answer: a rank that hangs, a cable that is cut
 };

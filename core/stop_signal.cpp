@@ -1,5 +1,6 @@
 #include "core/stop_signal.h"
 
+#include <time.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -9,22 +10,48 @@ namespace switchyard {
 
 namespace {
 
+// A launcher, Slurm and a batch script may each pass one request on: what comes so soon behind a
+// first one is the same.
+constexpr long same_request_ms = 2000;
+constexpr int exit_code_of_second = 130;
+
 volatile std::sig_atomic_t stop_requested = 0;
+volatile long first_ms = 0;
 int nested = 0;
 
-void request_stop(int signal) {
-  stop_requested = 1;
-  if (signal != SIGINT) return;
-  constexpr std::string_view said =
-      "\nswitchyard: saving at the step's end; Ctrl-C again ends at once\n";
-  [[maybe_unused]] const auto ignored = write(STDERR_FILENO, said.data(), said.size());
+long now_ms() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
 }
 
-void handle(int signal, void (*handler)(int), int flags = 0) {
+void say(std::string_view text) {
+  [[maybe_unused]] const auto ignored = write(STDERR_FILENO, text.data(), text.size());
+}
+
+void request_stop(int signal) {
+  if (stop_requested == 0) {
+    first_ms = now_ms();
+    stop_requested = 1;
+    if (signal == SIGINT)
+      say("\nswitchyard: saving at the step's end; Ctrl-C again ends at once\n");
+    return;
+  }
+  if (signal != SIGINT && now_ms() - first_ms < same_request_ms) return;
+  if (signal == SIGINT) {  // the way a shell wants to see it
+    ::signal(SIGINT, SIG_DFL);
+    raise(SIGINT);
+    return;
+  }
+  say("switchyard: ends at once by a second signal\n");
+  _exit(exit_code_of_second);
+}
+
+void handle(int signal, void (*handler)(int)) {
   struct sigaction action {
   }, before{};
   action.sa_handler = handler;
-  action.sa_flags = SA_RESTART | flags;
+  action.sa_flags = SA_RESTART;
   sigaction(signal, &action, &before);
   const bool ignored = signal == SIGINT && before.sa_handler == SIG_IGN;  // as a script's & asks
   if (ignored) sigaction(signal, &before, nullptr);
@@ -42,9 +69,7 @@ void change_mask(int how) {
 StopSignal::StopSignal() {
   if (nested++ > 0) return;
   stop_requested = 0;
-  handle(SIGUSR1, request_stop);
-  handle(SIGTERM, request_stop);
-  handle(SIGINT, request_stop, static_cast<int>(SA_RESETHAND));
+  for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) handle(signal, request_stop);
   take_held_back_signals();
 }
 

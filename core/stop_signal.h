@@ -2,10 +2,11 @@
 
 namespace switchyard {
 
-// SIGUSR1, SIGTERM and a first SIGINT ask a rank to save at the step's end and stop; a second
-// SIGINT ends it at once. While an object of this class lives they set a flag instead of ending the
-// process; behind it SIGUSR1 is ignored, as it may come several times. Objects may nest: a signal
-// that came since the outermost began is never forgotten.
+// A first SIGUSR1, SIGTERM or SIGINT asks a rank to save at the step's end and stop. A second one
+// ends it at once, with code 130 and whatever it does, but for a USR1 or TERM within 2 seconds: a
+// launcher, Slurm and a batch script may each pass on the same request. So it is while an object of
+// this class lives; behind it SIGUSR1 is ignored, as it may come several times. Objects may nest: a
+// signal that came since the outermost began is never forgotten.
 class StopSignal {
  public:
   StopSignal();

@@ -5,10 +5,10 @@
 #include <filesystem>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <optional>
 
 #include "core/error.h"
-#include "core/logging.h"
 #include "data/common_info.h"
 
 namespace switchyard {
@@ -28,7 +28,8 @@ struct Source {
   int64_t windows = 0;
   Range training;
   Range validation;
-  std::unique_ptr<std::atomic<int64_t>> newest_epoch = std::make_unique<std::atomic<int64_t>>(0);
+  std::unique_ptr<std::atomic<int64_t>> newest_epoch = std::make_unique<std::atomic<int64_t>>(-1);
+  std::optional<BegunEpochs> begun = {};  // and not yet told
 };
 
 struct Stage {
@@ -80,7 +81,8 @@ struct TrainingData::State {
   int64_t sequence_length = 0;
   Split split;
   SetCheck depth = SetCheck::all;
-  bool log_epochs = false;
+  bool notes_epochs = false;
+  std::mutex noting;
 
   std::shared_ptr<const TokenDataset> open(const DataSource& source, int64_t vocabulary);
   Source make_source(DataSource& source, int64_t vocabulary);
@@ -89,7 +91,7 @@ struct TrainingData::State {
   void settle_info(int64_t vocabulary);
   size_t stage_of(int64_t sample) const;
   SamplePlace place_in(size_t stage, int64_t sample) const;
-  void note_epoch(size_t stage, const SamplePlace& place) const;
+  void note_epoch(size_t stage, const SamplePlace& place, int64_t sample);
   std::string describe(size_t stage, size_t source) const;
 };
 
@@ -174,17 +176,25 @@ SamplePlace TrainingData::State::place_in(size_t stage, int64_t sample) const {
   return stages[stage].order->at(read.without_skips(sample) - read.first_sample);
 }
 
-// Samples are not always read in order (microbatches, validation), so only a new highest epoch is
-// told.
-void TrainingData::State::note_epoch(size_t stage, const SamplePlace& place) const {
-  const Source& source = stages[stage].sources[static_cast<size_t>(place.set)];
-  int64_t newest = source.newest_epoch->load(std::memory_order_relaxed);
-  while (place.epoch > newest) {
-    if (!source.newest_epoch->compare_exchange_weak(newest, place.epoch)) continue;
-    log::info("data: {} reads epoch {} of its {} training windows, in a new order (stage {})",
-              source.set->prefix(), place.epoch + 1, source.training.size(), stage);
-    return;
+// Samples are not always read in order (microbatches), so only a new highest epoch counts. A set's
+// first epoch is nothing new; a resumed run begins within any.
+void TrainingData::State::note_epoch(size_t stage, const SamplePlace& place, int64_t sample) {
+  Source& source = stages[stage].sources[static_cast<size_t>(place.set)];
+  if (place.epoch <= source.newest_epoch->load(std::memory_order_relaxed)) return;
+  const std::lock_guard lock(noting);
+  const int64_t newest = source.newest_epoch->load();
+  if (place.epoch <= newest) return;
+  source.newest_epoch->store(place.epoch);
+  if (place.epoch == 0) return;
+  if (!source.begun) {
+    source.begun = {.prefix = source.set->prefix(),
+                    .stage = stage,
+                    .windows = source.training.size(),
+                    .first = newest < 0 ? place.epoch : newest + 1,
+                    .first_sample = sample};
   }
+  source.begun->last = place.epoch;
+  source.begun->last_sample = sample;
 }
 
 std::string TrainingData::State::describe(size_t stage, size_t source) const {
@@ -217,13 +227,25 @@ void TrainingData::read(int64_t sample, std::span<int32_t> tokens,
                         std::span<int32_t> targets) const {
   const size_t stage = state_->stage_of(sample);
   const SamplePlace place = state_->place_in(stage, sample);
-  if (state_->log_epochs) state_->note_epoch(stage, place);
+  if (state_->notes_epochs) state_->note_epoch(stage, place, sample);
   const Source& source = state_->stages[stage].sources[static_cast<size_t>(place.set)];
   read_window(*source.set, source.training.begin + place.window, state_->sequence_length, tokens,
               targets);
 }
 
-void TrainingData::log_epochs(bool wanted) { state_->log_epochs = wanted; }
+void TrainingData::note_epochs(bool wanted) { state_->notes_epochs = wanted; }
+
+std::vector<BegunEpochs> TrainingData::take_epochs() {
+  const std::lock_guard lock(state_->noting);
+  std::vector<BegunEpochs> all;
+  for (Stage& stage : state_->stages) {
+    for (Source& source : stage.sources) {
+      if (source.begun) all.push_back(*source.begun);
+      source.begun.reset();
+    }
+  }
+  return all;
+}
 
 std::pair<int, SamplePlace> TrainingData::place(int64_t sample) const {
   const size_t stage = state_->stage_of(sample);

@@ -54,6 +54,17 @@ struct Split {
 // of the machine reads all; for sets whose identity the specification says.
 enum class SetCheck : uint8_t { all, header };
 
+// Epochs of a set that a stage has begun to read.
+struct BegunEpochs {
+  std::string prefix{};
+  size_t stage = 0;
+  int64_t windows = 0;  // of an epoch
+  int64_t first = 0;    // epoch, from 0
+  int64_t last = 0;
+  int64_t first_sample = 0;  // at which they were met
+  int64_t last_sample = 0;
+};
+
 // Samples of a path by their number along the lineage.
 class TrainingData {
  public:
@@ -70,9 +81,12 @@ class TrainingData {
   // Sample number `sample` (from 0): tokens and targets, sequence_length each. May be called by
   // several threads.
   void read(int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) const;
-  // From now on read() logs a line when it meets a new epoch of a set; off at first, as one rank's
-  // line is enough.
-  void log_epochs(bool wanted);
+  // From now on read() notes when it meets a new epoch of a set; off at first, as one rank's notes
+  // are enough.
+  void note_epochs(bool wanted);
+  // What was noted since the last call: of each set of a stage the epochs begun, from the first to
+  // the last, all those between them too.
+  std::vector<BegunEpochs> take_epochs();
   // Where a sample lies, which skips have moved: its stage and the set, epoch and training window
   // there.
   std::pair<int, SamplePlace> place(int64_t sample) const;

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "data/progress.h"
+#include "launch/engine/stop_point.h"
 #include "launch/path/average_fork.h"
 #include "launch/path/fork_point.h"
 #include "launch/path/resumable.h"
@@ -98,6 +99,7 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine, const SavedAve
       try {
         body();
       } catch (const Error& problem) {
+        if (problem.code() == ExitCode::stopped) throw;
         refuse_damaged(origin, problem);
       }
     });
@@ -109,7 +111,10 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine, const SavedAve
       reader.emplace(folder);
       Progress progress(fmt::format("reading step {}", reader->info().step),
                         reader->bytes() / ranks, rank == 0);
-      checked = (engine.state().*part)(*reader, [&](int64_t bytes) { progress.add(bytes); });
+      checked = (engine.state().*part)(*reader, [&](int64_t bytes) {
+        progress.add(bytes);
+        stop_point();
+      });
       const auto more = load_averages(*reader, averages, engine);
       for (size_t i = 0; i < checked.size(); ++i) checked[i] = std::max(checked[i], more[i]);
     });

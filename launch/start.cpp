@@ -174,7 +174,7 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
   });
   open_data(start, path, given, settings, obtained.is_new && world.rank() == 0, world.control());
   world.control().agree([&] {
-    start.data->log_epochs(world.rank() == 0);
+    start.data->note_epochs(world.rank() == 0);
     start.record = {last.number + 1, start.step, layout, start.options.device, settings};
     if (world.rank() != 0) return;
     report_origin(run, path, start, show_remembered(given, last.remembered));

@@ -1,21 +1,28 @@
 #include "launch/trainer.h"
 
 #include <memory>
+#include <optional>
 
 #include "core/error.h"
 #include "core/logging.h"
 #include "core/stop_signal.h"
 #include "launch/engine/matmul_choices.h"
 #include "launch/engine/memory_plan.h"
+#include "launch/engine/stop_point.h"
 #include "launch/engine/world.h"
+#include "launch/fault_place.h"
+#include "launch/health_check.h"
 #include "launch/job_peak.h"
 #include "launch/path/obtain_path.h"
 #include "launch/path/retention.h"
+#include "launch/placement.h"
 #include "launch/replayed_fork.h"
 #include "launch/saver.h"
 #include "launch/start.h"
 #include "launch/training_loop.h"
 #include "parallel/comm/control_plane.h"
+#include "parallel/comm/rank_places.h"
+#include "parallel/comm/rendezvous/job_identity.h"
 
 namespace switchyard {
 
@@ -64,6 +71,18 @@ std::unique_ptr<Engine> make_engine(const Start& start, const Mesh& mesh,
   return engine;
 }
 
+// Null where none is asked for. Its memory is held from here on, so that none runs short later.
+std::unique_ptr<HealthCheck> make_health_check(const Start& start, const Mesh& mesh) {
+  std::unique_ptr<HealthCheck> health;
+  const Settings& settings = start.record.run;
+  if (!settings.flag("health-check") && settings.integer("health-check-interval") == 0)
+    return health;
+  mesh.world->control().agree([&] {
+    health = std::make_unique<HealthCheck>(mesh, start.options.dtype, start.options.device);
+  });
+  return health;
+}
+
 void report_memory(const EngineOptions& options, const Mesh& mesh) {
   std::string text;
   for (const MemoryLine& line : plan_memory(options, mesh.layout, mesh.place).ours) {
@@ -82,6 +101,17 @@ void report_device(const Engine& engine) {
   log::info("computing on GPU {}: {}, {:.1f} of {:.1f} GiB free", gpu.index, gpu.name,
             static_cast<double>(gpu.free_bytes) / (1 << 30),
             static_cast<double>(gpu.total_bytes) / (1 << 30));
+}
+
+// Which job this is, and where its ranks run.
+void report_job(const Layout& layout) {
+  const JobIdentity job = job_identity();
+  log::info("{}; user {}{}", describe(job), job.user,
+            job.launcher.empty() ? "" : fmt::format(", started by {}", job.launcher));
+  const auto places = rank_places();
+  for (const auto& line : describe_placement(places, layout)) log::info("{}", log::folded(line));
+  const auto crossing = describe_crossing(places, layout);
+  if (!crossing.empty()) log::warning("{}", log::folded(crossing));
 }
 
 void report_start(const PathSpecification& path, const Start& start, const Mesh& mesh,
@@ -106,10 +136,14 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   const StopSignal signals;
   const RunFolder run(folder);
   const Layout layout = layout_of_start(given, world);
+  name_fault_place(run.folder(), world);
   ObtainedPath obtained = obtain_path(run, given, world);
   const PathSpecification& path = obtained.path;
   auto start = prepare_start(run, obtained, given, layout, world);
   if (!start) return ExitCode::reached;
+  auto endable = std::make_optional<EndableStart>();
+  stop_point(world.control());
+  if (world.rank() == 0) report_job(layout);
   const bool keeps = keeps_fork_point(run, path, start->origin, world);
   const Mesh mesh = make_mesh(layout, world);
   name_thread(mesh);
@@ -121,7 +155,9 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
     }
     start->origin = Origin{run, run.checkpoint(start->step), false};
   }
+  const auto health = make_health_check(*start, mesh);
   const auto engine = make_engine(*start, mesh, path);
+  stop_point(world.control());
   world.control().agree([&] {
     if (world.rank() != 0) return;
     if (obtained.is_new) settle_new(run, obtained);
@@ -130,12 +166,15 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   if (start->origin) load(*start->origin, mesh, *engine, start->averages);
   report_start(path, *start, mesh, *engine);
   engine->rehearse();
+  if (start->origin || start->options.device == Device::cuda) stop_point(world.control());
+  endable.reset();
   world.control().agree([&] {  // steps behind the origin are given up once all else has succeeded
     if (world.rank() == 0 && start->origin) discard_behind(run, start->origin->step());
   });
+  if (start->record.run.flag("health-check")) health->run();
   Saver saver(run, path, mesh, retention_options(start->record.run));
   if (keeps) save_origin(*start->origin, *engine, saver);
-  return TrainingLoop(run, path, *start, mesh, peak, *engine, saver).run();
+  return TrainingLoop(run, path, *start, mesh, peak, *engine, saver, health.get()).run();
 }
 
 }  // namespace switchyard

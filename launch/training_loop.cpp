@@ -1,10 +1,12 @@
 #include "launch/training_loop.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "core/error.h"
 #include "core/logging.h"
-#include "core/stop_signal.h"
+#include "launch/engine/replica_check.h"
 #include "launch/path/goal.h"
 #include "launch/validation.h"
 #include "parallel/comm/communicators.h"
@@ -16,6 +18,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr const char* replica_check_interval = "check-weight-hash-across-dp-replicas-interval";
+
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
@@ -23,7 +27,8 @@ double seconds_since(Clock::time_point begin) {
 }  // namespace
 
 TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path, const Start& start,
-                           const Mesh& mesh, const JobPeak& peak, Engine& engine, Saver& saver)
+                           const Mesh& mesh, const JobPeak& peak, Engine& engine, Saver& saver,
+                           HealthCheck* health)
     : folder_(run),
       path_(path),
       start_(start),
@@ -32,7 +37,11 @@ TrainingLoop::TrainingLoop(const RunFolder& run, const PathSpecification& path, 
       peak_(peak),
       engine_(engine),
       saver_(saver),
+      health_(health),
       last_step_(last_step(path, settings_)),
+      exit_(settings_, mesh.world->rank() == 0),
+      log_(run, path, start, mesh, last_step_),
+      stragglers_(settings_.integer("log-stragglers"), mesh, engine.device()),
       watch_(path) {}
 
 TrainingLoop::~TrainingLoop() = default;
@@ -42,25 +51,23 @@ bool TrainingLoop::is_due(const char* interval, int64_t step) const {
   return every > 0 && step % every == 0;
 }
 
-// Without an interval: the first and last step, and a line each second or so.
-bool TrainingLoop::is_line_due(int64_t step) const {
-  if (step == last_step_ || stop_) return true;
-  if (settings_.has("log-interval")) return is_due("log-interval", step);
-  return step == first_step_ + 1 || seconds_since(last_line_) >= 1;
-}
-
 bool TrainingLoop::is_pause(int64_t step) const {
-  return step == last_step_ || is_due("eval-interval", step) || is_due("save-interval", step);
+  if (step == last_step_ || exit_.is_due(step)) return true;
+  return std::ranges::any_of(
+      std::array{"eval-interval", "save-interval", replica_check_interval, "health-check-interval"},
+      [&](const char* interval) { return is_due(interval, step); });
 }
 
 void TrainingLoop::queue_step(int64_t step) {
   const int64_t consumed = path_.samples_at(step - 1);
+  stragglers_.begin_step();
   engine_.queue_step(
       step, learning_rate(path_.schedule, step),
       [&](int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) {
-        start_.data->read(consumed + sample, tokens, targets);
+        stragglers_.time_reading([&] { start_.data->read(consumed + sample, tokens, targets); });
       },
-      StopSignal::requested);
+      [this] { return exit_.asks(); });
+  stragglers_.end_step();
 }
 
 // Freeing what the engine holds would wait for a device that does not answer: the job ends here.
@@ -79,6 +86,7 @@ StepMetrics TrainingLoop::finish_step() {
   stop_ = stop_ || result.stop;
   const double seconds = seconds_since(last_event_);
   last_event_ = Clock::now();
+  stragglers_.finish_step(result.step, seconds);
   if (result.step == first_step_ + 1) measure_memory();
   StepMetrics m;
   m.step = result.step;
@@ -112,33 +120,35 @@ void TrainingLoop::measure_memory() {
   memory_bytes_ = static_cast<int64_t>(most);
 }
 
+// A long validation must not outlast the time that a scheduler leaves between signal and end.
 void TrainingLoop::add_validation(StepMetrics& m) {
+  if (add_losses(m)) return;
+  m.validation_loss.reset();
+  m.validation_losses.clear();
+  m.validation_averages.clear();
+  stop_ = true;
+  if (mesh_.world->rank() == 0)
+    log::info("the validation behind step {} is broken off, as a signal asked, and not logged",
+              m.step);
+}
+
+bool TrainingLoop::add_losses(StepMetrics& m) {
   const auto losses_of = [&](ModelRunner& model) {
     return validate(path_, settings_, *start_.data, start_.validation, m.step, model);
   };
   auto losses = losses_of(engine_.model());
-  m.validation_loss = losses.mean;
-  m.validation_losses = std::move(losses.sets);
+  if (!losses) return false;
+  m.validation_loss = losses->mean;
+  m.validation_losses = std::move(losses->sets);
   const Averages& averages = engine_.averages();
   for (size_t i = 0; i < averages.size(); ++i) {
     if (!averages.has_value(i)) continue;
     engine_.with_average(i, [&](ModelRunner& model) { losses = losses_of(model); });
+    if (!losses) return false;
     m.validation_averages.push_back(
-        {averages.record(i).spec.name, losses.mean, std::move(losses.sets)});
+        {averages.record(i).spec.name, losses->mean, std::move(losses->sets)});
   }
-}
-
-// A record or log that cannot be written is told to the other ranks with the next step.
-void TrainingLoop::report(const StepMetrics& m) {
-  try {
-    if (log_) folder_.check_held();
-    if (log_ && m.step == first_step_ + 1) append_start(folder_.folder(), start_.record);
-    if (log_) log_->write(m);
-    if (tensorboard_) tensorboard_->write(m);
-  } catch (const Error& problem) {
-    engine_.remarks().note_failure(problem);
-  }
-  if (mesh_.world->rank() == 0) show(m);
+  return true;
 }
 
 // The step has changed the weights, so that it must not be saved; every rank sees the same losses.
@@ -160,31 +170,10 @@ void TrainingLoop::show_rescue() const {
   if (!commands.empty()) log::info("{}", commands);
 }
 
-void TrainingLoop::show(const StepMetrics& m) {
-  if (is_line_due(m.step) || m.validation_loss) {
-    last_line_ = Clock::now();
-    const double each = seconds_since(begin_) / static_cast<double>(m.step - first_step_);
-    log::info("{}", console_line(m, last_step_, each * static_cast<double>(last_step_ - m.step)));
-  }
-  for (const auto& line : {loss_scale_line(m), validation_line(m), averages_line(m)}) {
-    if (!line.empty()) log::info("{}", line);
-  }
-}
-
-void TrainingLoop::open_logs() {
-  mesh_.world->control().agree([&] {
-    if (mesh_.world->rank() != 0) return;
-    folder_.check_held();
-    log_ = std::make_unique<MetricsLog>(folder_.folder(), start_.step);
-    const auto events = event_folder(folder_.folder(), settings_);
-    if (events) tensorboard_.emplace(*events, start_.step);
-  });
-}
-
 ExitCode TrainingLoop::run() {
   const bool leads = mesh_.world->rank() == 0;
   const int64_t step = start_.step;
-  open_logs();
+  log_.open();
   if (const auto reached = describe_reached(path_, settings_, step); !reached.empty()) {
     if (leads) log::info("{}", reached);
     return ExitCode::reached;
@@ -194,8 +183,9 @@ ExitCode TrainingLoop::run() {
     if (leads) losses = recorded_losses(folder_, step);
   });
   add_recorded(watch_, mesh_.world->control().broadcast(losses, "the losses so far"));
-  begin_ = last_event_ = Clock::now();
-  first_step_ = judged_step_ = step;
+  log_.begin();
+  last_event_ = Clock::now();
+  first_step_ = judged_step_ = saved_step_ = step;
   try {
     begin_work();
     return run_steps(step);
@@ -206,8 +196,26 @@ ExitCode TrainingLoop::run() {
   }
 }
 
+// What differs is not saved.
+void TrainingLoop::look_at_replicas(int64_t step) {
+  if (settings_.integer(replica_check_interval) == 0) return;
+  check_replicas(engine_, step,
+                 fmt::format("nothing of it is saved; 'replay {}@{}:{}' tells whether the fault is "
+                             "transient (docs/paths.md)",
+                             folder_.folder().string(), saved_step_ + 1, step));
+}
+
+void TrainingLoop::save(const StepMetrics& m) {
+  saver_.save(m.step, m.samples, m.loss, engine_);
+  saved_step_ = m.step;
+}
+
+ExitCode TrainingLoop::end_early(int64_t step) {
+  if (mesh_.world->rank() == 0) log::info("stopping after step {}, {}", step, exit_.reason(step));
+  return ExitCode::stopped;
+}
+
 ExitCode TrainingLoop::run_steps(int64_t step) {
-  const bool leads = mesh_.world->rank() == 0;
   const int64_t run_ahead = engine_.device() == Device::cuda ? 1 : 0;
   for (;;) {
     queue_step(++step);
@@ -217,21 +225,29 @@ ExitCode TrainingLoop::run_steps(int64_t step) {
       const auto spike = watch_.add(last.step, last.loss);
       last.spike = spike.has_value();
       if (last.step == step && is_due("eval-interval", step)) add_validation(last);
-      report(last);
+      log_.write(last, stop_ || last.step == last_step_ || exit_.is_due(last.step),
+                 engine_.remarks());
       if (spike) stop_at_spike(last.step, *spike);
       stop_unless_finite("validation loss", last.step, last.validation_loss.value_or(0),
                          mesh_.world->control());
     }
     if (last.step != step) continue;
-    const bool ends = stop_ || step == last_step_;
+    const bool ends = stop_ || exit_.is_due(step) || step == last_step_;
     if (!ends && !is_pause(step)) continue;
     engine_.remarks().agree_on_failures();
-    if (ends || is_due("save-interval", step)) {
-      saver_.save(step, last.samples, last.loss, engine_);
-    }
+    const bool saves = ends || is_due("save-interval", step);
+    if (saves || is_due(replica_check_interval, step)) look_at_replicas(step);
+    if (saves) save(last);
     if (step == last_step_) return ExitCode::reached;
-    if (stop_ && leads) log::info("stopping after step {}, as a signal asked", step);
-    if (stop_) return ExitCode::stopped;
+    if (ends) return end_early(step);
+    // What came during a validation or a save need not wait for another step.
+    stop_ = mesh_.world->control().agree_and_ask([] {}, [&] { return exit_.asks(); });
+    if (stop_ && !saves) {
+      look_at_replicas(step);
+      save(last);
+    }
+    if (stop_) return end_early(step);
+    if (is_due("health-check-interval", step)) health_->run();
     measure_memory();
     last_event_ = Clock::now();
   }

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/stop_signal.h"
 #include "launch/engine/score.h"
 #include "launch/path/evaluation_sets.h"
 #include "launch/path/goal.h"
@@ -51,9 +52,10 @@ std::vector<ValidationSource> open_validation(const PathSpecification& path,
 }
 
 // Sets are scored one after the other; the mean is that over all tokens of the sample.
-ValidationLosses validate(const PathSpecification& path, const Settings& settings,
-                          const TrainingData& data, const std::vector<ValidationSource>& sets,
-                          int64_t step, ModelRunner& model) {
+std::optional<ValidationLosses> validate(const PathSpecification& path, const Settings& settings,
+                                         const TrainingData& data,
+                                         const std::vector<ValidationSource>& sets, int64_t step,
+                                         ModelRunner& model) {
   const int64_t batches = settings.integer("eval-iters");
   const int64_t batch = path.global_batch();
   constexpr auto most = std::numeric_limits<int64_t>::max();
@@ -63,11 +65,13 @@ ValidationLosses validate(const PathSpecification& path, const Settings& setting
   ValidationLosses losses;
   Score all;
   for (size_t set = 0; set < sample.sets(); ++set) {
-    const Score one =
-        score(model, sample.samples(set),
-              [&](int64_t number, std::span<int32_t> tokens, std::span<int32_t> targets) {
-                sample.read(set, number, tokens, targets);
-              });
+    const Score one = score(
+        model, sample.samples(set),
+        [&](int64_t number, std::span<int32_t> tokens, std::span<int32_t> targets) {
+          sample.read(set, number, tokens, targets);
+        },
+        StopSignal::requested);
+    if (one.broken_off) return std::nullopt;
     losses.sets.push_back(
         {sample.name(set), sample.samples(set), one.loss_sum / static_cast<double>(one.tokens)});
     all.loss_sum += one.loss_sum;

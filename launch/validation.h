@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,9 +28,10 @@ struct ValidationLosses {
 };
 // Scores a sample of --eval-iters global batches behind `step`: of the sets, or where there are
 // none of the split's second part of the stage that was read last, as the next one may never be.
-// Collective.
-ValidationLosses validate(const PathSpecification& path, const Settings& settings,
-                          const TrainingData& data, const std::vector<ValidationSource>& sets,
-                          int64_t step, ModelRunner& model);
+// Nothing where a signal to any rank breaks it off. Collective.
+std::optional<ValidationLosses> validate(const PathSpecification& path, const Settings& settings,
+                                         const TrainingData& data,
+                                         const std::vector<ValidationSource>& sets, int64_t step,
+                                         ModelRunner& model);
 
 }  // namespace switchyard

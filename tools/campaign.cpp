@@ -8,6 +8,8 @@
 #include "launch/campaign/local_executor.h"
 #include "launch/campaign/look.h"
 #include "launch/campaign/run_campaign.h"
+#include "launch/campaign/slurm_executor.h"
+#include "launch/campaign/submit_campaign.h"
 #include "tools/campaign_text.h"
 #include "tools/command_support.h"
 
@@ -18,7 +20,8 @@ namespace switchyard {
 namespace {
 
 constexpr const char* usage =
-    "campaign plan FILE | campaign run FILE | campaign status FILE | campaign add-version FILE "
+    "campaign plan FILE | campaign run FILE | campaign submit FILE | campaign status FILE | "
+    "campaign add-version FILE "
     "--name NAME --steps N --data-path PREFIX";
 
 constexpr auto group = OptionGroup::run;
@@ -33,6 +36,7 @@ std::vector<OptionSpec> campaign_options() {
            .allowed = above(0)},
           {"without-data", OptionKind::flag, group, "",
            "plan: data need not be there; the vocabulary is vocab-size or the preset's"},
+          {"dry-run", OptionKind::flag, group, "", "submit: show the jobs, queue none"},
           {"name", OptionKind::text, group, "", "add-version: its name"},
           {.name = "steps",
            .kind = OptionKind::integer,
@@ -55,11 +59,12 @@ void check_options(const std::string& word, const Settings& given) {
   const std::map<std::string, std::vector<std::string>> allowed = {
       {"plan", {"json", "device-tflops", "without-data"}},
       {"run", {}},
+      {"submit", {"dry-run"}},
       {"status", {"json"}},
       {"add-version", {"name", "steps", "data-path", "share", "held-out"}}};
   const auto found = allowed.find(word);
-  check(found != allowed.end(), "campaign", "'{}'; plan, run, status and add-version are allowed",
-        word);
+  check(found != allowed.end(), "campaign",
+        "'{}'; plan, run, submit, status and add-version are allowed", word);
   for (const auto& [name, values] : given.all()) {
     check(std::ranges::count(found->second, name) > 0, "campaign",
           "--{} is no option of 'campaign {}'; see switchyard campaign --help", name, word);
@@ -101,6 +106,7 @@ int add(const fs::path& file, const Settings& given) {
 
 std::unique_ptr<Executor> executor_of(const Campaign& campaign) {
   const auto& r = campaign.resources;
+  if (r.executor == "slurm") return make_slurm_executor(campaign);
   LocalResources local;
   local.logs = campaign.folder / "logs";
   local.jobs = r.jobs;
@@ -116,7 +122,7 @@ int campaign_command(Arguments arguments) {
   const auto specs = campaign_options();
   auto command = parse_or_help(specs, arguments, usage);
   if (!command) return 0;
-  const auto words = take_names(*command, 2, "plan, run, status or add-version, and FILE");
+  const auto words = take_names(*command, 2, "plan, run, submit, status or add-version, and FILE");
   const std::string& word = words[0];
   const fs::path file = words[1];
   check_options(word, command->given);
@@ -125,6 +131,10 @@ int campaign_command(Arguments arguments) {
         file.string());
   if (word == "plan") return plan(file, command->given);
   if (word == "status") return status(file, command->given);
+  if (word == "submit") {
+    submit_campaign(file, command->given.flag("dry-run"));
+    return 0;
+  }
   if (word == "add-version") return add(file, command->given);
   return static_cast<int>(run_campaign(file, executor_of));
 }

@@ -52,7 +52,7 @@ std::string owners_of(const std::string& command, const std::string& name) {
   std::vector<std::string> owners;
   std::string why;
   for (const Subcommand& s : subcommands()) {
-    if (s.run == launch_command || s.name == command) continue;
+    if (s.name == command) continue;
     for (const OptionSpec& spec : form_of(s.run).options) {
       if (name != long_name(spec) && name != short_name(spec)) continue;
       if (owners.empty()) why = reason(command, spec);
@@ -107,7 +107,9 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
     return body(*command, world);
   };
   const bool deterministic = !command || !command->given.flag("no-deterministic");
-  return run_in_world(timeout, in_world, device, deterministic);
+  const bool named = command && command->given.has("interface");
+  return run_in_world(timeout, in_world, device, deterministic,
+                      named ? command->given.text("interface") : "");
 }
 
 }  // namespace switchyard

@@ -24,6 +24,7 @@ int bench_command(Arguments arguments);
 int byte_model_command(Arguments arguments);
 int plan_command(Arguments arguments);
 int launch_command(Arguments arguments);
+int slurm_command(Arguments arguments);
 int campaign_command(Arguments arguments);
 int report_command(Arguments arguments);
 int rates_command(Arguments arguments);

@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "core/stop_signal.h"
-#include "launch/engine/world.h"
+#include "launch/engine/core_share.h"
 #include "launch/path/option_hints.h"
 #include "parallel/comm/rendezvous/job_environment.h"
 #include "tools/command_support.h"
@@ -27,20 +27,11 @@ void print_usage(std::FILE* to) {
                "\nswitchyard SUBCOMMAND --help lists its options; --version says the version.\n");
 }
 
-// launch has a parser of its own, for what stands before its --.
-UsageAndOptions described(int (*command)(Arguments)) {
-  if (command != launch_command) return form_of(command);
-  return {"launch -np N [--ranks-per-gpu K] -- SUBCOMMAND ARGUMENTS...",
-          {{"ranks-per-gpu", OptionKind::integer, OptionGroup::run, "1",
-            "ranks that share each GPU: slow, to test layouts"},
-           {"help", OptionKind::flag, OptionGroup::run, "", "list the options"}}};
-}
-
 // At build time: man page and shell completions for installations; docs/options.md.
 int print_documentation(const std::vector<std::string>& words) {
   std::vector<CommandForm> forms;
   for (const auto& s : subcommands()) {
-    UsageAndOptions form = described(s.run);
+    UsageAndOptions form = form_of(s.run);
     forms.push_back({s.name, s.help, std::move(form.usage), s.example, std::move(form.options)});
   }
   std::fputs(documentation(words.size() == 2 ? words[1] : "", forms).c_str(), stdout);
@@ -120,7 +111,8 @@ int dispatch(const std::vector<std::string>& words) {
     if (words[0] != s.name) continue;
     const bool asks_help = words.size() > 1 && (words[1] == "--help" || words[1] == "-h");
     // One process's work would race with itself.
-    if (const auto rank = rank_among_several(); rank && !s.takes_ranks && !asks_help) {
+    if (const auto rank = rank_among_several();
+        rank && !s.takes_ranks && !asks_help && s.run != launch_command) {
       if (*rank > 0) return static_cast<int>(ExitCode::usage);
       fail("switchyard", "'{}' is the work of one process; start it without mpirun, srun or launch",
            s.name);

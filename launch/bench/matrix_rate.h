@@ -15,6 +15,7 @@ class MatrixRate {
   MatrixRate(int64_t size, DType dtype, Device device = Device::cpu);
   // Runs `products` of them in a row and waits; returns FLOP a second.
   double measure(ops::Context context, int products = 1);
+  const Tensor& product() const { return c_; }  // of the last one
   double best() const { return best_; }
   double operations() const { return product_.operations(); }  // of one product
 

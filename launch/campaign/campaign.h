@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "launch/path/options.h"
@@ -46,12 +47,24 @@ struct JobLayout {
   Settings options;
 };
 
+// What Slurm is asked for, for each job.
+struct SlurmResources {
+  int64_t tasks_per_node = 0;  // 0: all ranks of a job on one node
+  std::string cpus_per_task{}, gpus_per_node{};
+  std::string mpi = "none";      // of srun: "none" (TCP), "pmix"
+  int64_t signal_seconds = 300;  // before the time limit, when a job is asked to save
+  std::vector<std::pair<std::string, std::string>> options{};  // time, partition, account, qos
+  std::vector<std::string> sbatch{};                           // further lines behind #SBATCH
+  std::vector<std::string> setup{};                            // of the shell, before all else
+};
+
 struct CampaignResources {
   std::string executor = "local";
   int64_t jobs = 1;   // side by side, at most
   int64_t ranks = 0;  // of all jobs together
   std::vector<std::string> gpus;
   std::string launcher = "auto";
+  SlurmResources slurm;
 };
 
 // What a campaign's file says; docs/campaigns.md has its keys. Names of files are absolute.

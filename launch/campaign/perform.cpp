@@ -85,14 +85,42 @@ std::vector<std::string> words_of(const Settings& settings) {
   return words;
 }
 
+namespace {
+
+std::string fork_point(const Campaign& campaign, const DesiredPath& path) {
+  return path.weights.empty() ? reference(campaign, path.parent, path.fork_step) : path.weights;
+}
+
+}  // namespace
+
+std::vector<std::string> command_of(const Campaign& campaign, const Desired& desired,
+                                    const Action& action) {
+  const auto& path = desired.path(action.name);
+  const std::string folder = folder_of(campaign, path.name).string();
+  if (action.kind == Action::Kind::fork) {
+    std::vector<std::string> words = {"fork", fork_point(campaign, path), folder};
+    append(words, words_of(path.options));
+    return words;
+  }
+  const auto stage = std::ranges::find(path.stages, action.step, &DesiredStage::at_step);
+  std::vector<std::string> words = {"extend", folder, "--at-step", std::to_string(action.step),
+                                    "--data-path"};
+  append(words, stage->data);
+  return words;
+}
+
+PlannerOptions planner_options(const Campaign& campaign, bool side_by_side) {
+  const auto& run = campaign.main_run;
+  return {.deletes_steps = run.has("keep-checkpoints") && run.integer("keep-checkpoints") > 0,
+          .side_by_side = side_by_side};
+}
+
 bool perform_now(const Campaign& campaign, const Desired& desired, const Action& action) {
   if (action.kind == Action::Kind::fork) {
     const auto& path = desired.path(action.name);
     const auto folder = folder_of(campaign, path.name);
     make_folder(folder.parent_path());
-    const std::string from =
-        path.weights.empty() ? reference(campaign, path.parent, path.fork_step) : path.weights;
-    fork(from, folder.string(), path.options);
+    fork(fork_point(campaign, path), folder.string(), path.options);
     return true;
   }
   if (action.kind != Action::Kind::extend) return false;

@@ -5,8 +5,15 @@
 
 namespace switchyard {
 
+// side_by_side: several jobs run at a time.
+PlannerOptions planner_options(const Campaign& campaign, bool side_by_side);
+
 // Forks and extensions are done at once, in this process; false: the action is a job.
 bool perform_now(const Campaign& campaign, const Desired& desired, const Action& action);
+
+// The same as a command's arguments.
+std::vector<std::string> command_of(const Campaign& campaign, const Desired& desired,
+                                    const Action& action);
 
 // The command of any other action.
 Job job_of(const Campaign& campaign, const Desired& desired, const Found& found,

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "core/files.h"
 #include "core/logging.h"
@@ -23,12 +24,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-PlannerOptions planner_options(const Campaign& campaign) {
-  const auto& run = campaign.main_run;
-  return {.deletes_steps = run.has("keep-checkpoints") && run.integer("keep-checkpoints") > 0,
-          .side_by_side = campaign.resources.jobs > 1};
-}
-
 // One start of a campaign.
 class CampaignRun {
  public:
@@ -45,6 +40,7 @@ class CampaignRun {
   bool is_stopped_or_stop();
   bool waits_for_others();
   bool met_another(const JobEnd& end);
+  bool is_lost(const JobEnd& end);
   ExitCode carry_out();
 
   fs::path file_;
@@ -57,6 +53,7 @@ class CampaignRun {
   RunProgress progress_;
   std::map<std::string, Clock::time_point> started_;
   std::set<std::string> failed_, tried_again_;
+  std::map<std::string, int64_t> lost_at_;  // steps, by job
   std::optional<ExitCode> failure_;
   bool stopping_ = false;
   bool waits_ = false;
@@ -74,6 +71,7 @@ CampaignRun::CampaignRun(const fs::path& file, const ExecutorFactory& make_execu
         campaign_.folder.string());
   look();
   executor_ = make_executor(campaign_);
+  for (const auto& name : executor_->running()) started_[name] = Clock::now();
 }
 
 void CampaignRun::look() { found_ = look_at(campaign_, desired_); }
@@ -118,9 +116,12 @@ void CampaignRun::start(const Action& action, const Job& job) {
 
 // Whether something was done or begun, after which the disk is to be looked at anew.
 bool CampaignRun::do_what_is_next() {
-  for (const auto& action : next_actions(desired_, found_, planner_options(campaign_))) {
+  const auto running = executor_->running();
+  for (const auto& action :
+       next_actions(desired_, found_, planner_options(campaign_, campaign_.resources.jobs > 1))) {
     const std::string key = key_of(action);
     if (started_.contains(key) || failed_.contains(key)) continue;
+    if (std::ranges::count(running, key) > 0) continue;
     try {
       if (perform_now(campaign_, desired_, action)) return true;
       const Job job = job_of(campaign_, desired_, found_, action);
@@ -143,6 +144,19 @@ bool CampaignRun::met_another(const JobEnd& end) {
   return is_busy || tried_again_.insert(end.name).second;
 }
 
+// In a cluster ranks and nodes go at any time. A job that lost one is begun again as long as it
+// brings its path further, else once.
+bool CampaignRun::is_lost(const JobEnd& end) {
+  const auto code = static_cast<ExitCode>(end.code);
+  const bool lost = code == ExitCode::lost_peer || code == ExitCode::timed_out;
+  if (campaign_.resources.executor != "slurm" || !lost) return false;
+  look();
+  const auto path = found_.paths.find(end.name);
+  const int64_t step = path == found_.paths.end() ? 0 : path->second.step;
+  const auto [last, is_first] = lost_at_.try_emplace(end.name, step);
+  return is_first || std::exchange(last->second, step) < step;
+}
+
 void CampaignRun::note(const JobEnd& end) {
   const auto begin = started_.extract(end.name);
   const double seconds =
@@ -153,6 +167,8 @@ void CampaignRun::note(const JobEnd& end) {
   } else if (end.code == stopped || (stopping_ && end.code == 130)) {
     log::info("{}: stopped after {:.1f} s", end.name, seconds);
     stopping_ = true;  // somebody has told the job itself
+  } else if (is_lost(end)) {
+    log::info("{}: lost (code {}); goes on from what it has saved", end.name, end.code);
   } else if (met_another(end)) {
     log::info("{}: another process was at work on it; once more", end.name);
   } else {

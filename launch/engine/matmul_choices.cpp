@@ -8,6 +8,7 @@
 #include "core/logging.h"
 #include "core/ops/matmul/settings.h"
 #include "core/ops/matmul/tuning.h"
+#include "launch/engine/stop_point.h"
 #include "model/gpt_stage.h"
 #include "parallel/comm/control_plane.h"
 
@@ -58,7 +59,12 @@ std::string choose(const std::filesystem::path& folder, const EngineOptions& opt
     }
     Stream stream(options.device);
     Scratch scratch(options.device);
-    ops::tune_matmuls({stream, scratch}, missing, table);
+    ops::MatmulTimer timer;
+    for (const ops::MatmulProduct& product : missing) {
+      stop_point();
+      ops::tune_matmuls({stream, scratch}, std::span(&product, 1), table, timer);
+      timer.warm_milliseconds = 0;  // the device is warm
+    }
   }
   return table.to_text();
 }

@@ -33,7 +33,7 @@ void OutcomeQueue::wait_for_oldest() {
   throw OverdueStep(fmt::format("[train] step {} did not end within {} ms, the time that "
                                 "--distributed-timeout-minutes gives",
                                 slot(read_).step, limit_.count()),
-                    ExitCode::lost_peer);
+                    ExitCode::timed_out);
 }
 
 OutcomeQueue::Entry OutcomeQueue::pop() {

@@ -31,7 +31,8 @@ Score sum_over_ranks(const ModelRunner& model, const Score& mine) {
 
 }  // namespace
 
-Score score(ModelRunner& model, int64_t samples, const ReadSample& read) {
+Score score(ModelRunner& model, int64_t samples, const ReadSample& read,
+            const std::function<bool()>& asks_to_stop) {
   const Mesh& mesh = model.mesh();
   const int64_t micro_batch = model.options().micro_batch;
   const int64_t count = (samples + micro_batch - 1) / micro_batch;
@@ -43,7 +44,9 @@ Score score(ModelRunner& model, int64_t samples, const ReadSample& read) {
     const int64_t begin = std::min(share.begin + done, share.end);
     const Share part{begin, std::min(begin + evaluation_run, share.end)};
     std::span<TokenBatch> batches;
-    mesh.world->control().agree([&] { batches = model.read(part, samples, read); });
+    mine.broken_off = mesh.world->control().agree_and_ask(
+        [&] { batches = model.read(part, samples, read); }, asks_to_stop);
+    if (mine.broken_off) return mine;
     if (batches.empty()) continue;
     mine.tokens += scored_tokens(batches);
     model.forward(model.inputs().send(0, model.context().stream));

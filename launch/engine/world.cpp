@@ -1,17 +1,19 @@
 #include "launch/engine/world.h"
 
-#include <omp.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <exception>
 
+#include "core/fault_report.h"
 #include "core/logging.h"
 #include "core/text.h"
 #include "parallel/comm/rank_places.h"
 #include "parallel/comm/rendezvous/job_environment.h"
 #include "parallel/comm/rendezvous/job_identity.h"
+#include "parallel/comm/rendezvous/network_interfaces.h"
 
 namespace switchyard {
 
@@ -39,6 +41,21 @@ void select_own_gpu() {
   select_gpu(local / share);
 }
 
+// NCCL's own variable is more than a name and stays where it is set.
+void choose_interface_of_nccl(const std::string& interface) {
+  address_of_interface(interface);  // throws where there is none
+  setenv("NCCL_SOCKET_IFNAME", ("=" + interface).c_str(), 0);
+}
+
+// What a rank does with signals of its own process. A lost reader or peer is met where it is
+// written to; a process alone may be the head of a pipe that ends it.
+void prepare_for_faults() {
+  const auto rank = rank_among_several();
+  if (!rank) return;
+  std::signal(SIGPIPE, SIG_IGN);
+  report_fatal_signals(fmt::format("world rank {} on {}", *rank, job_identity().host));
+}
+
 void label_thread(const Communicator& world) {
   if (world.size() > 1) set_thread_label(fmt::format("rank {}", world.rank()));
 }
@@ -47,18 +64,24 @@ void label_thread(const Communicator& world) {
 
 void order_launches() { setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 0); }
 
-World::World(std::chrono::milliseconds timeout, Device device, bool deterministic) {
+World::World(std::chrono::milliseconds timeout, Device device, bool deterministic,
+             const std::string& interface) {
+  prepare_for_faults();
   check(is_available(device), "options", "--device {}; this build and machine have: cpu",
         name_of(device));
   try {
-    join(timeout, device, deterministic);
+    join({.timeout = timeout, .deterministic = deterministic, .ranks_per_gpu = ranks_per_gpu()},
+         device, interface);
     tell_places(device);
   } catch (const AgreedError&) {
     mpi_.reset();  // in order: every rank is here
+    tcp_.reset();
     throw;
   } catch (const std::exception& problem) {
     if (!mpi_) throw;
-    end_job(static_cast<int>(print_error(problem)));
+    print_error(problem);
+    announce_end(static_cast<int>(code_of(problem)), problem.what());
+    end_job(static_cast<int>(code_of(problem)));
   }
   log::show_label(communicator_->rank() > 0);
 }
@@ -71,13 +94,14 @@ void World::tell_places(Device device) {
                                                   .local_rank = local_rank_of_process(),
                                                   .process = getpid(),
                                                   .device = where});
+  inquiries_ = std::make_unique<Inquiries>(communicator_->control());
 }
 
-void World::join(std::chrono::milliseconds timeout, Device device, bool deterministic) {
-  const NcclEnvironment::Options options{
-      .timeout = timeout, .deterministic = deterministic, .ranks_per_gpu = ranks_per_gpu()};
+void World::join(const NcclEnvironment::Options& options, Device device,
+                 const std::string& interface) {
+  if (device == Device::cuda && !interface.empty()) choose_interface_of_nccl(interface);
   if (MpiEnvironment::launched()) {
-    mpi_ = std::make_unique<MpiEnvironment>(nullptr, nullptr, timeout);
+    mpi_ = std::make_unique<MpiEnvironment>(nullptr, nullptr, options.timeout);
     return join_over_mpi(device, options);
   }
   const auto job = job_environment();
@@ -87,11 +111,8 @@ void World::join(std::chrono::milliseconds timeout, Device device, bool determin
     communicator_ = self_.get();
     return;
   }
-  check(device == Device::cuda, "launch",
-        "{} ranks were started without MPI ({}); on the CPU ranks talk over it: start them with "
-        "mpirun, or srun --mpi=pmix",
-        job->size, job->source);
-  join_over_store(*job, options);
+  if (device == Device::cpu) return join_over_tcp(*job, options.timeout, interface);
+  join_over_nccl(*job, options);
 }
 
 void World::join_over_mpi(Device device, const NcclEnvironment::Options& options) {
@@ -104,7 +125,7 @@ void World::join_over_mpi(Device device, const NcclEnvironment::Options& options
   communicator_ = &nccl_->world();
 }
 
-void World::join_over_store(const JobEnvironment& job, const NcclEnvironment::Options& options) {
+void World::join_over_nccl(const JobEnvironment& job, const NcclEnvironment::Options& options) {
   const std::shared_ptr<ControlPlane> control =
       make_control_plane(make_store(job, options.timeout));
   nccl_ = std::make_unique<NcclEnvironment>(options, control);
@@ -112,12 +133,38 @@ void World::join_over_store(const JobEnvironment& job, const NcclEnvironment::Op
   label_thread(*communicator_);
 }
 
+// The store is needed until they are connected.
+void World::join_over_tcp(const JobEnvironment& job, std::chrono::milliseconds timeout,
+                          const std::string& interface) {
+  const auto control = make_control_plane(make_store(job, timeout));
+  tcp_ = std::make_unique<TcpEnvironment>(
+      TcpEnvironment::Options{.timeout = timeout, .host = job.host, .interface_name = interface},
+      *control);
+  communicator_ = &tcp_->world();
+  label_thread(*communicator_);
+}
+
+namespace {
+
+// What only this rank has met ends the others, too.
+int end_with(const std::exception& problem, const Communicator& world) {
+  const ExitCode code = code_of(problem);
+  print_error(problem);
+  if (world.size() > 1) {
+    announce_end(static_cast<int>(code), problem.what());
+    end_job(static_cast<int>(code));
+  }
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
 int run_in_world(std::chrono::milliseconds timeout,
                  const std::function<ExitCode(Communicator& world)>& body, Device device,
-                 bool deterministic) {
+                 bool deterministic, const std::string& interface) {
   std::unique_ptr<World> world;
   try {
-    world = std::make_unique<World>(timeout, device, deterministic);
+    world = std::make_unique<World>(timeout, device, deterministic, interface);
   } catch (const AgreedError& problem) {
     return static_cast<int>(problem.code());
   }
@@ -126,9 +173,7 @@ int run_in_world(std::chrono::milliseconds timeout,
   } catch (const AgreedError& problem) {
     return static_cast<int>(problem.code());
   } catch (const std::exception& problem) {
-    const int code = static_cast<int>(print_error(problem));
-    if (world->communicator().size() > 1) end_job(code);
-    return code;
+    return end_with(problem, world->communicator());
   }
 }
 
@@ -139,9 +184,8 @@ std::string how_to_start(int64_t world, int64_t tp, int64_t pp) {
   constexpr int64_t most = 1 << 20;
   if (tp > most || pp > most) return "";
   const int64_t ranks = tp * pp * std::max<int64_t>(1, world / (tp * pp));
-  return fmt::format(
-      ": launch/mpirun -np {} switchyard ..., or on GPUs switchyard launch -np {} -- ...", ranks,
-      ranks);
+  return fmt::format(": switchyard launch -np {} -- ..., or launch/mpirun -np {} switchyard ...",
+                     ranks, ranks);
 }
 
 }  // namespace
@@ -156,14 +200,6 @@ Layout layout_of(int world, int64_t tp, int64_t pp) {
   layout.pp = static_cast<int>(pp);
   layout.dp = static_cast<int>(world / (tp * pp));
   return layout;
-}
-
-void share_cores_among_local_ranks() {
-  if (std::getenv("OMP_NUM_THREADS") != nullptr) return;
-  const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  if (local == nullptr) local = std::getenv("LOCAL_WORLD_SIZE");
-  if (local == nullptr) local = std::getenv("SLURM_NTASKS_PER_NODE");
-  omp_set_num_threads(std::max(1, omp_get_num_procs() / count_in(local)));
 }
 
 }  // namespace switchyard

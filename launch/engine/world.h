@@ -3,9 +3,11 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "core/error.h"
 #include "parallel/comm/communicators.h"
+#include "parallel/comm/inquiry.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {
@@ -18,26 +20,31 @@ struct JobEnvironment;
 // this when it starts: before anything asks for GPUs.
 void order_launches();
 
-// The ranks of this job. On the CPU they talk over MPI when started by mpirun or srun; a process
-// started alone is a world of one. On GPUs each rank takes the one that its local rank selects, and
-// they talk over NCCL, which finds the others through MPI, or without it through a store at the
-// place that `switchyard launch`, torchrun or srun has told them of. Through the same they agree
-// (its control plane). Throws Error where ranks and GPUs do not fit; under MPI all ranks agree on
-// that, and another error of one ends the job.
+// The ranks of this job. A process started alone is a world of one. Ranks that mpirun or srun has
+// started with MPI find each other through it, others through a store at the place that `switchyard
+// launch`, torchrun or srun has told them of. On the CPU they then talk over MPI or TCP. On GPUs
+// each rank takes the one that its local rank selects, and they talk over NCCL; they agree (its
+// control plane) through what they have found each other by. Throws Error where ranks and GPUs do
+// not fit; under MPI all ranks agree on that, and another error of one ends the job.
 class World {
  public:
+  // Where `interface` names a network interface, ranks without MPI talk over that one.
   explicit World(std::chrono::milliseconds timeout, Device device = Device::cpu,
-                 bool deterministic = true);
+                 bool deterministic = true, const std::string& interface = {});
   Communicator& communicator() { return *communicator_; }
 
  private:
-  void join(std::chrono::milliseconds timeout, Device device, bool deterministic);
+  void join(const NcclEnvironment::Options& options, Device device, const std::string& interface);
   void tell_places(Device device);
   void join_over_mpi(Device device, const NcclEnvironment::Options& options);
-  void join_over_store(const JobEnvironment& job, const NcclEnvironment::Options& options);
+  void join_over_nccl(const JobEnvironment& job, const NcclEnvironment::Options& options);
+  void join_over_tcp(const JobEnvironment& job, std::chrono::milliseconds timeout,
+                     const std::string& interface);
 
+  std::unique_ptr<Inquiries> inquiries_;  // to the end: others may still wait
   std::unique_ptr<MpiEnvironment> mpi_;
   std::unique_ptr<NcclEnvironment> nccl_;
+  std::unique_ptr<TcpEnvironment> tcp_;
   std::unique_ptr<Communicator> self_;
   Communicator* communicator_ = nullptr;
 };
@@ -46,12 +53,10 @@ class World {
 // error's. An error that was not agreed on ends the other ranks, too.
 int run_in_world(std::chrono::milliseconds timeout,
                  const std::function<ExitCode(Communicator& world)>& body,
-                 Device device = Device::cpu, bool deterministic = true);
+                 Device device = Device::cpu, bool deterministic = true,
+                 const std::string& interface = {});
 
 // Divides the world by tensor and pipeline parallel sizes; throws Error when it does not divide.
 Layout layout_of(int world, int64_t tp, int64_t pp);
-
-// Unless OMP_NUM_THREADS says otherwise, the cores are shared among the ranks of this machine.
-void share_cores_among_local_ranks();
 
 }  // namespace switchyard

@@ -8,7 +8,7 @@
 #include <optional>
 #include <sstream>
 
-#include "core/brief_command.h"
+#include "core/command.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/text.h"
@@ -56,15 +56,15 @@ bool is_over(const std::string& state) {
 
 // A job of the holder that runs may be a later start of it.
 Life life_by_slurm(const LeaseHolder& holder) {
-  const auto answer = output_of({"squeue", "--noheader", "--states=all", "--jobs=" + holder.job,
-                                 "--Format=State:20,RestartCnt:10"},
-                                std::chrono::seconds(5));
+  const auto answer = run_command({"squeue", "--noheader", "--states=all", "--jobs=" + holder.job,
+                                   "--Format=State:20,RestartCnt:10"},
+                                  std::chrono::seconds(5));
   if (!answer) return Life::unknown;
-  if (answer->status != 0) {
-    const bool unheard_of = answer->text.find("Invalid job id") != std::string::npos;
+  if (answer->code != 0) {
+    const bool unheard_of = answer->errors.find("Invalid job id") != std::string::npos;
     return unheard_of ? Life::gone : Life::unknown;
   }
-  std::istringstream lines(answer->text);
+  std::istringstream lines(answer->output);
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
     std::string state;

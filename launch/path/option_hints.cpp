@@ -65,8 +65,7 @@ constexpr OptionAnswer of_megatron[] = {
     {" use-precision-aware-optimizer optimizer-cpu-offload "
      "optimizer-offload-fraction main-grads-dtype main-params-dtype exp-avg-* ",
      "it is always AdamW with fp32 state here: leave it out"},
-    {" exit-interval ", "give the step to stop at: --train-iters N"},
-    {" exit-duration-in-mins exit-signal-handler exit-signal ",
+    {" exit-signal-handler exit-signal ",
      "send USR1: it saves at the step's end and stops with code 75"},
     {" skip-train test-mode full-validation ", "score a path with eval RUN --data-path PREFIX"},
     {" iterations-to-skip rerun-mode error-injection-* result-rejected-tracker-filename ",
@@ -184,9 +183,11 @@ constexpr OptionAnswer of_megatron[] = {
     {" profile profile-* use-pytorch-profiler record-memory-history memory-snapshot-path ",
      "bench shows where a step's time goes"},
     {" tensorboard-dir ", "give train --tensorboard DIR"},
+    {" log-straggler disable-straggler-on-startup straggler-* ",
+     "give --log-stragglers N: every N steps a line names the ranks that the others wait for"},
     {" logging-level no-log-* log-* tensorboard-* wandb-* timing-log-* one-logger-* no-one-logger "
      "enable-one-logger "
-     "barrier-with-l1-time straggler-* disable-straggler-on-startup otel-* adlr-* app-tag-* ",
+     "barrier-with-l1-time otel-* adlr-* app-tag-* ",
      "RUN/metrics.jsonl has a JSON object for each step"},
 };
 

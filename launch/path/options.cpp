@@ -105,7 +105,8 @@ void Settings::set(const OptionSpec& spec, std::vector<std::string> values,
 namespace {
 
 std::string quoted(const std::string& word) {
-  if (!word.empty() && word.find_first_of(" \t'\"\\#$&;()") == std::string::npos) return word;
+  if (!word.empty() && word.find_first_of(" \t\n'\"\\#$&;()*?[]{}<>|`!~") == std::string::npos)
+    return word;
   std::string text = "'";
   for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return text + "'";

@@ -79,7 +79,7 @@ bool RunFolder::taken() const {
   return std::any_of(begin(entries), end(entries), [](const fs::directory_entry& entry) {
     const auto name = entry.path().filename();
     return name != "lock" && name != "lease" && name != "matmul.jsonl" && name != "path.json.tmp" &&
-           name != replay_file && name != "replay.json.tmp";
+           name != replay_file && name != "replay.json.tmp" && name != "slurm";
   });
 }
 

@@ -34,7 +34,9 @@ void prepare_driver(const Settings& run) {
   if (run.flag("tp-comm-overlap")) order_launches();
 }
 
-std::chrono::minutes distributed_timeout(const Settings& run) {
+std::chrono::milliseconds distributed_timeout(const Settings& run) {
+  if (run.has("distributed-timeout-seconds"))
+    return std::chrono::seconds(run.integer("distributed-timeout-seconds"));
   return std::chrono::minutes(
       with_fallbacks(layout_options(), run).integer("distributed-timeout-minutes"));
 }

@@ -11,8 +11,8 @@
 // a path's model or plans to (training, evaluation, generation, bench, plan).
 namespace switchyard {
 
-// --distributed-timeout-minutes, or its default.
-std::chrono::minutes distributed_timeout(const Settings& run);
+// --distributed-timeout-seconds or -minutes, or its default.
+std::chrono::milliseconds distributed_timeout(const Settings& run);
 // The device of --device; by default a GPU where there is one. Throws Error for one that is not
 // there.
 Device device_of(const Settings& run);

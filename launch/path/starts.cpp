@@ -1,6 +1,7 @@
 #include "launch/path/starts.h"
 
 #include <omp.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -17,6 +18,9 @@
 #include "launch/path/run_folder.h"
 #include "launch/path/specification_checks.h"
 #include "parallel/comm/communicators.h"
+#include "parallel/comm/host_list.h"
+#include "parallel/comm/rank_places.h"
+#include "parallel/comm/rendezvous/job_identity.h"
 
 namespace fs = std::filesystem;
 
@@ -79,6 +83,40 @@ Json start_json(const StartRecord& start) {
           {"options", options_json(start.run)}};
 }
 
+// Which job did it, and where: for people, nothing of it decides over bits. Short however many
+// hosts there are.
+Json job_json() {
+  constexpr size_t most = 2'000;
+  const auto cut = [](std::string text) {
+    return text.size() > most ? text.substr(0, most) + "..." : text;
+  };
+  const JobIdentity job = job_identity();
+  std::vector<std::string> hosts;
+  std::vector<int64_t> counts;
+  for (const HostRanks& host : ranks_of_hosts(rank_places())) {
+    hosts.push_back(host.host);
+    counts.push_back(static_cast<int64_t>(host.ranks.size()));
+  }
+  if (hosts.empty()) {
+    hosts = {job.host};
+    counts = {1};
+  }
+  Json all = {{"hosts", cut(short_host_list(hosts))},
+              {"ranks_of_hosts", cut(short_counts(counts))},
+              {"user", job.user},
+              {"process", getpid()}};
+  const auto add = [&](const char* name, const std::string& text) {
+    if (!text.empty()) all[name] = cut(text);
+  };
+  add("launcher", job.launcher);
+  add("scheduler", job.scheduler);
+  add("id", job.id);
+  add("array", job.array);
+  add("cluster", job.cluster);
+  if (!job.scheduler.empty()) all["restarts"] = job.restarts;
+  return all;
+}
+
 bool is_start(const std::string& line) {
   const auto parsed = parse_json_or_discard(line);
   return parsed.is_object() && parsed.contains("start") && parsed.at("start").is_number_integer();
@@ -115,7 +153,9 @@ void append_start(const fs::path& run, const StartRecord& start) {
   const fs::path file = run / "starts.jsonl";
   std::string text = fs::exists(file) ? read_file(file) : "";
   if (!text.empty() && text.back() != '\n') text += '\n';
-  write_file_atomically(file, text + json_text(start_json(start)) + '\n');
+  Json line = start_json(start);
+  line["job"] = job_json();
+  write_file_atomically(file, text + json_text(line) + '\n');
 }
 
 std::string last_start_line(const fs::path& run) {

@@ -20,8 +20,9 @@ struct StartRecord {
   Settings run;  // every run option that has a value
 };
 
-// Adds the line of a start, and with it what the next one remembers: called once its first step is
-// done, so that a start that fails before leaves nothing. Replaces the file at once. Throws Error.
+// Adds the line of a start, with the job that made it and its hosts, and with it what the next one
+// remembers: called once its first step is done, so that a start that fails before leaves nothing.
+// Replaces the file at once. Throws Error.
 void append_start(const std::filesystem::path& run, const StartRecord& start);
 
 // What of a start decides over the bits of its steps beside the path itself: layout, micro-batch,

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "data/progress.h"
+#include "launch/engine/stop_point.h"
 
 namespace switchyard {
 
@@ -14,7 +15,10 @@ void verify_rest_with_progress(const CheckpointReader& reader, std::span<const i
                                int part, int parts) {
   Progress progress(fmt::format("checking step {}", reader.info().step), reader.bytes() / parts,
                     part == 0);
-  reader.verify_rest(checked, part, parts, [&](int64_t bytes) { progress.add(bytes); });
+  reader.verify_rest(checked, part, parts, [&](int64_t bytes) {
+    progress.add(bytes);
+    stop_point();
+  });
 }
 
 }  // namespace switchyard

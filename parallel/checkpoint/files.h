@@ -36,6 +36,7 @@ auto naming(const std::filesystem::path& path, Body body) {
   try {
     return body();
   } catch (const Error& error) {
+    if (error.code() == ExitCode::stopped) throw;  // which has to do with no file
     throw Error(fmt::format("{}, in {}", error.what(), path.string()), error.code());
   }
 }

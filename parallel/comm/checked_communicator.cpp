@@ -1,11 +1,12 @@
 #include "parallel/comm/checked_communicator.h"
 
 #include "core/error.h"
+#include "parallel/comm/rank_activity.h"
 
 namespace switchyard {
 
 void CheckedCommunicator::refuse(const Operation& operation, const std::string& why) const {
-  fail_operation(self_, operation, why);
+  fail_operation(self_, operation, why, default_code());
 }
 
 void CheckedCommunicator::check_buffer(const Operation& operation, const Buffer& buffer) const {
@@ -85,6 +86,7 @@ void CheckedCommunicator::check_arguments(const Operation& operation) const {
 Handle CheckedCommunicator::begin(Operation operation, Stream& stream, Label label) {
   operation.what = label.what;
   operation.step = current_step();
+  note_operation(operation.step);
   check_buffer(operation, operation.in);
   check_buffer(operation, operation.out);
   check_arguments(operation);

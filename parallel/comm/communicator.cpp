@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "parallel/comm/exchange_waits.h"
 
 namespace switchyard {
 
@@ -21,7 +22,13 @@ Buffer::Buffer(const Tensor& tensor)
 }
 
 void Handle::wait(Stream& stream) {
-  if (const auto work = std::exchange(work_, nullptr)) work->wait(stream);
+  const auto work = std::exchange(work_, nullptr);
+  if (!work) return;
+  ExchangeWaits* const waits = ExchangeWaits::active();
+  if (waits == nullptr) return work->wait(stream);
+  waits->start(stream);
+  work->wait(stream);
+  waits->stop(stream);
 }
 
 ControlPlane& Communicator::control() {

@@ -42,6 +42,29 @@ class MpiEnvironment {
   std::unique_ptr<State> state_;
 };
 
+// Ranks on the CPU without MPI: TCP connections between all of them, for the life of this object.
+class TcpEnvironment {
+ public:
+  struct Options {
+    std::chrono::milliseconds timeout{60'000};
+    std::string host{};  // by which ranks know the machine of rank 0; empty: rank 0 says one
+    std::string interface_name{};  // others are told its address; empty: of the route to rank 0
+    // Long messages of processes that may read each other's memory go that way.
+    bool through_memory = true;
+  };
+  // Collective. Returns when every rank is connected to every other; throws Error at the timeout.
+  // The ranks, which find each other through `control`, are its.
+  TcpEnvironment(const Options& options, ControlPlane& control);
+  ~TcpEnvironment();  // waits for the others' ends
+  TcpEnvironment(const TcpEnvironment&) = delete;
+  TcpEnvironment& operator=(const TcpEnvironment&) = delete;
+  Communicator& world();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 // NCCL on the selected GPU, for the life of this object; one per process. Groups that it splits off
 // move buffers of the GPU and, staged, of host memory; a barrier is the host's alone.
 class NcclEnvironment {

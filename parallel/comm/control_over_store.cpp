@@ -1,6 +1,10 @@
 #include <algorithm>
 
 #include "parallel/comm/control_plane.h"
+#include "parallel/comm/culprits.h"
+#include "parallel/comm/inquiry.h"
+#include "parallel/comm/rank_activity.h"
+#include "parallel/comm/rank_places.h"
 #include "parallel/comm/rendezvous/store.h"
 
 namespace switchyard {
@@ -26,11 +30,32 @@ class StoreControl final : public ControlPlane {
   std::string exchange(const std::string& mine, const Combine& combine,
                        std::string_view what) override;
 
+  // What the store is asked for, while `ranks` are to bring it.
+  template <class Ask>
+  std::string await(const std::string& key, std::vector<int> ranks, const Ask& ask) const;
+
   std::unique_ptr<Store> store_;
   const std::string name_;
   int64_t exchanges_ = 0;
   std::string last_;  // key of the result before
 };
+
+template <class Ask>
+std::string StoreControl::await(const std::string& key, std::vector<int> ranks,
+                                const Ask& ask) const {
+  const OpenWait open(fmt::format("rank {} in {}", rank(), key), ranks);
+  try {
+    return ask();
+  } catch (const Error& problem) {
+    if (problem.code() != ExitCode::lost_peer && problem.code() != ExitCode::timed_out) throw;
+    std::string text = problem.what();
+    if (problem.code() == ExitCode::timed_out)
+      text += fmt::format("; nothing from {}{}", describe_ranks(ranks),
+                          find_culprits(rank(), ranks).text);
+    report_end(problem.code(), text);
+    throw Error(text, problem.code());
+  }
+}
 
 std::string StoreControl::exchange(const std::string& mine, const Combine& combine,
                                    std::string_view what) {
@@ -39,11 +64,12 @@ std::string StoreControl::exchange(const std::string& mine, const Combine& combi
   if (rank() > 0) {
     store_->set(from(rank()), mine);
     // Rank 0 knows which rank is missing, and says so before the others' time is over.
-    return store_->get(key, store_->options().timeout + 1s);
+    return await(key, {0}, [&] { return store_->get(key, store_->options().timeout + 2s); });
   }
   std::vector<std::string> texts(static_cast<size_t>(size()));
   texts[0] = mine;
-  for (int i = 1; i < size(); ++i) texts[static_cast<size_t>(i)] = store_->take(from(i));
+  for (int i = 1; i < size(); ++i)
+    texts[static_cast<size_t>(i)] = await(key, {i}, [&] { return store_->take(from(i)); });
   if (!last_.empty()) store_->take(last_);
   last_ = key;
   const bool silent = std::ranges::all_of(texts, &std::string::empty);

@@ -9,9 +9,12 @@ namespace {
 
 // A rank's failure travels as its code, in one byte, and its text; all ranks get the lowest one's,
 // behind that rank's number and how many have failed.
+constexpr std::string_view asked = "?";  // no exit code is written so
+
 std::string lowest_failure(std::span<const std::string> texts) {
-  const auto failed = [](const std::string& text) { return !text.empty(); };
+  const auto failed = [](const std::string& text) { return !text.empty() && text != asked; };
   const auto lowest = std::ranges::find_if(texts, failed);
+  if (lowest == texts.end()) return std::string(std::ranges::count(texts, asked) > 0 ? asked : "");
   return fmt::format("{} {} {}", lowest - texts.begin(), std::ranges::count_if(texts, failed),
                      *lowest);
 }
@@ -25,9 +28,20 @@ ExitCode print_error(const std::exception& problem) {
 }
 
 void ControlPlane::agree(const std::function<void()>& body, std::string_view doing) {
+  agree_on(body, {}, doing);
+}
+
+bool ControlPlane::agree_and_ask(const std::function<void()>& body,
+                                 const std::function<bool()>& asks) {
+  return agree_on(body, asks, {});
+}
+
+bool ControlPlane::agree_on(const std::function<void()>& body, const std::function<bool()>& asks,
+                            std::string_view doing) {
   std::string mine;
   try {
     body();
+    if (asks && asks()) mine = std::string(asked);
   } catch (const AgreedError&) {
     throw;
   } catch (const std::exception& problem) {
@@ -36,7 +50,7 @@ void ControlPlane::agree(const std::function<void()>& body, std::string_view doi
       mine += fmt::format(" (rank {})", rank());
   }
   const std::string failure = exchange(mine, lowest_failure, "agreement on errors");
-  if (failure.empty()) return;
+  if (failure.empty() || failure == asked) return !failure.empty();
   const size_t count = failure.find(' ') + 1, code = failure.find(' ', count) + 1;
   std::string text = failure.substr(code + 1);
   if (!doing.empty() && size() > 1)

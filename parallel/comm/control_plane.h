@@ -40,6 +40,8 @@ class ControlPlane {
   // one. Where `doing` is given, it says on how many ranks that failed. An AgreedError of `body` is
   // one already, and passes.
   void agree(const std::function<void()>& body, std::string_view doing = {});
+  // The same; returns whether any rank `asks`, where no body failed.
+  bool agree_and_ask(const std::function<void()>& body, const std::function<bool()>& asks);
   std::string broadcast(const std::string& text, std::string_view what);  // rank 0's
   // Every rank's text, by rank; on the others than rank 0 nothing.
   std::vector<std::string> gather(const std::string& text, std::string_view what);
@@ -54,6 +56,10 @@ class ControlPlane {
   // Every rank gets what rank 0 makes of all texts; where all are empty, an empty one at once.
   virtual std::string exchange(const std::string& mine, const Combine& combine,
                                std::string_view what) = 0;
+
+ private:
+  bool agree_on(const std::function<void()>& body, const std::function<bool()>& asks,
+                std::string_view doing);
 };
 
 // Over a group that moves host memory.

@@ -1,6 +1,10 @@
 #include "parallel/comm/operation.h"
 
+#include <array>
+
 #include "core/error.h"
+#include "parallel/comm/inquiry.h"
+#include "parallel/comm/rank_places.h"
 
 namespace switchyard {
 
@@ -42,11 +46,16 @@ std::string describe(const Operation& o) {
 }
 
 std::string describe(const Member& m) {
-  return fmt::format("rank {} of {} in {} (world rank {})", m.rank, m.size, m.group, m.world_rank);
+  const std::array<int, 1> world_rank{m.world_rank};
+  return fmt::format("rank {} of {} in {} ({})", m.rank, m.size, m.group,
+                     describe_ranks(world_rank));
 }
 
-void fail_operation(const Member& self, const Operation& operation, const std::string& why) {
-  fail(ExitCode::lost_peer, "communicator", "{}: {}: {}", describe(self), describe(operation), why);
+void fail_operation(const Member& self, const Operation& operation, const std::string& why,
+                    ExitCode code) {
+  std::string text = fmt::format("{}: {}: {}", describe(self), describe(operation), why);
+  if (code == ExitCode::lost_peer || code == ExitCode::timed_out) report_end(code, text);
+  throw_error(code, "communicator", text);
 }
 
 }  // namespace switchyard

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/error.h"
 #include "parallel/comm/communicator.h"
 
 namespace switchyard {
@@ -48,10 +49,11 @@ struct Member {
   std::string group{};
   std::vector<int> world_ranks{};  // of the group's ranks, in their order; empty: as they are
 };
-std::string describe(const Member& member);  // rank 1 of 2 in dp (world rank 3)
+std::string describe(const Member& member);  // rank 1 of 2 in dp (world rank 3 on n2)
 
-// Throws the Error for `self` and `operation`, with what went wrong.
+// Throws the Error for `self` and `operation`, with what went wrong. A lost peer and a timeout
+// leave this rank's stacks (core/fault_report.h).
 [[noreturn]] void fail_operation(const Member& self, const Operation& operation,
-                                 const std::string& why);
+                                 const std::string& why, ExitCode code = ExitCode::lost_peer);
 
 }  // namespace switchyard

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 
 #include "core/error.h"
@@ -55,6 +56,17 @@ std::span<const RankPlace> rank_places() {
   return places;
 }
 
+std::vector<HostRanks> ranks_of_hosts(std::span<const RankPlace> places) {
+  std::vector<HostRanks> hosts;
+  std::map<std::string, size_t> known;
+  for (size_t rank = 0; rank < places.size(); ++rank) {
+    const auto [at, is_new] = known.emplace(places[rank].host, hosts.size());
+    if (is_new) hosts.push_back({places[rank].host, {}});
+    hosts[at->second].ranks.push_back(static_cast<int64_t>(rank));
+  }
+  return hosts;
+}
+
 std::string describe_ranks(std::span<const int> world_ranks) {
   const auto known = rank_places();
   std::vector<int> ranks(world_ranks.begin(), world_ranks.end());
@@ -62,7 +74,7 @@ std::string describe_ranks(std::span<const int> world_ranks) {
   std::string text = ranks.size() == 1 ? "world rank" : "world ranks";
   for (size_t i = 0; i < ranks.size(); ++i) {
     text += fmt::format(" {}", ranks[i]);
-    if (known.empty()) continue;
+    if (ranks.back() >= static_cast<int>(known.size())) continue;
     const auto host = [&](size_t of) { return known[static_cast<size_t>(ranks[of])].host; };
     if (i + 1 == ranks.size())
       text += fmt::format(" on {}", host(i));

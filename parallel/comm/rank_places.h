@@ -23,6 +23,13 @@ void exchange_rank_places(ControlPlane& control, const RankPlace& mine);
 // By world rank; empty before, and where there is one rank.
 std::span<const RankPlace> rank_places();
 
+// The hosts in the order of their first ranks, and the ranks of each.
+struct HostRanks {
+  std::string host{};
+  std::vector<int64_t> ranks{};
+};
+std::vector<HostRanks> ranks_of_hosts(std::span<const RankPlace> places);
+
 // "world ranks 2 3 on n2, 5 on n3"; without places "world ranks 2 3 5".
 std::string describe_ranks(std::span<const int> world_ranks);
 

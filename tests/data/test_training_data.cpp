@@ -270,13 +270,12 @@ TEST_F(Training, RefusesStagesAndSetsWithoutSamples) {
             counting(0, 1002, 251));
 }
 
-TEST_F(Training, LogsANewEpochOnceAndOnlyWhenAsked) {
+TEST_F(Training, NotesANewEpochOnceAndOnlyWhenAsked) {
   write_counting_set(prefix("long"), 70'001);  // 70,000 windows: epoch 1 begins in block 1
   TrainingData data({stage(0, {"long"})}, 1, 42, {}, 0);
-  const auto logged = [&](int64_t sample) {
-    testing::internal::CaptureStderr();
+  const auto noted = [&](int64_t sample) {
     read(data, sample, 1);
-    return testing::internal::GetCapturedStderr();
+    return data.take_epochs();
   };
   const int64_t second = 80'000;
   const auto first_of_second_epoch = [&] {
@@ -284,13 +283,39 @@ TEST_F(Training, LogsANewEpochOnceAndOnlyWhenAsked) {
     while (data.place(sample).second.epoch == 0) ++sample;
     return sample;
   }();
-  EXPECT_EQ(logged(first_of_second_epoch), "");
-  data.log_epochs(true);
-  EXPECT_EQ(logged(0), "");
-  EXPECT_THAT(logged(first_of_second_epoch),
-              AllOf(HasSubstr("long reads epoch 2"), HasSubstr("stage 0")));
-  EXPECT_EQ(logged(first_of_second_epoch), "");
-  EXPECT_EQ(logged(second), "");
+  EXPECT_TRUE(noted(first_of_second_epoch).empty());
+  data.note_epochs(true);
+  EXPECT_TRUE(noted(0).empty());
+  const auto begun = noted(first_of_second_epoch);
+  ASSERT_EQ(begun.size(), 1U);
+  EXPECT_THAT(begun[0].prefix, HasSubstr("long"));
+  EXPECT_EQ(begun[0].stage, 0U);
+  EXPECT_EQ(begun[0].windows, 70'000);
+  EXPECT_EQ(begun[0].first, 1);
+  EXPECT_EQ(begun[0].last, 1);
+  EXPECT_EQ(begun[0].first_sample, first_of_second_epoch);
+  EXPECT_TRUE(noted(first_of_second_epoch).empty());
+  EXPECT_TRUE(noted(second).empty());
+}
+
+// However many begin between two looks, they are one note, and none is left out.
+TEST_F(Training, NotesManyEpochsAsOne) {
+  write_counting_set(prefix("short"), 5);  // 4 windows
+  TrainingData data({stage(0, {"short"})}, 1, 42, {}, 0);
+  data.note_epochs(true);
+  for (int64_t sample = 0; sample < 40; ++sample) read(data, sample, 1);
+  const auto begun = data.take_epochs();
+  ASSERT_EQ(begun.size(), 1U);
+  EXPECT_EQ(begun[0].first, 1);
+  EXPECT_EQ(begun[0].last, 9);
+  EXPECT_EQ(begun[0].first_sample, 4);
+  EXPECT_EQ(begun[0].last_sample, 36);
+  read(data, 48, 1);  // others of the epochs between are another rank's to read
+  EXPECT_EQ(data.take_epochs().at(0).first, 10);
+  TrainingData resumed({stage(0, {"short"})}, 1, 42, {}, 0);
+  resumed.note_epochs(true);
+  read(resumed, 23, 1);
+  EXPECT_EQ(resumed.take_epochs().at(0).first, 5);
 }
 
 TEST_F(Training, RefusesRoomOfAnotherLength) {

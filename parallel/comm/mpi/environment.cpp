@@ -1,9 +1,13 @@
 #include <cstdlib>
 #include <exception>
+#include <optional>
+#include <thread>
 
 #include "core/logging.h"
 #include "core/text.h"
 #include "parallel/comm/communicators.h"
+#include "parallel/comm/inquiry.h"
+#include "parallel/comm/mpi/call_limit.h"
 #include "parallel/comm/mpi/communicator.h"
 #include "parallel/comm/mpi/native.h"
 
@@ -34,6 +38,7 @@ MpiEnvironment::MpiEnvironment(int* argc, char*** argv, std::chrono::millisecond
   check(!initialized, "mpi", "a second MpiEnvironment was made; one per process is allowed");
   // Open MPI would spin while it starts and ends where slots are declared (hostfile, Slurm).
   setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+  const CallLimit limit("MPI_Init and the first exchange", timeout, CallLimit::Phase::start);
   int provided = 0;
   check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
   check(provided == MPI_THREAD_MULTIPLE, "mpi",
@@ -50,8 +55,9 @@ MpiEnvironment::~MpiEnvironment() {
   if (!state_->engine.drain(state_->timeout)) {
     log::error("operations that nobody waited for have not ended after {} ms; ending the job",
                state_->timeout.count());
-    end_job(static_cast<int>(ExitCode::lost_peer));
+    end_job(static_cast<int>(ExitCode::timed_out));
   }
+  const CallLimit limit("MPI_Finalize", state_->timeout, CallLimit::Phase::later);
   state_.reset();
   MPI_Finalize();
 }
@@ -74,11 +80,21 @@ std::string mpi_version() {
   return whole.substr(0, whole.find_first_of(",\n"));
 }
 
+// mpirun ends the others when a rank ends without MPI_Finalize, as fast as MPI_Abort and without
+// its banner; srun may not. MPI_Abort has been seen to block for a minute.
 void end_job(int code) {
+  announce_end(code, "");
   int initialized = 0, finalized = 0;
   MPI_Initialized(&initialized);
   MPI_Finalized(&finalized);
-  if (initialized && !finalized) MPI_Abort(MPI_COMM_WORLD, code);
+  const bool under_mpirun = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
+  if (initialized && !finalized && !under_mpirun) {
+    std::thread([code] {
+      std::this_thread::sleep_for(std::chrono::seconds(3));
+      std::_Exit(code);
+    }).detach();
+    MPI_Abort(MPI_COMM_WORLD, code);
+  }
   std::_Exit(code);
 }
 

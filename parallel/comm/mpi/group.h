@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/comm/exchange_plan.h"
 #include "parallel/comm/mpi/progress.h"
 #include "parallel/comm/operation.h"
 #include "parallel/comm/scratch_pool.h"
@@ -28,23 +29,21 @@ struct MpiGroup {
   ScratchPool scratch{Device::cpu, "scratch of an mpi group"};
 };
 
-// One operation: steps that post messages or compute, each begun when all messages of the one
-// before have arrived.
-class MpiTask : public ProgressTask {
+class MpiTask : public ProgressTask, public MessageTask {
  public:
   MpiTask(std::shared_ptr<MpiGroup> group, const Operation& operation);
   ~MpiTask() override;
-  void then(std::function<void()> step) { steps_.push_back(std::move(step)); }
-  void send(const void* data, int64_t bytes, int peer, int tag);
-  void recv(void* data, int64_t bytes, int peer, int tag);
-  std::byte* scratch(int64_t bytes);
+  void then(std::function<void()> step) override { steps_.push_back(std::move(step)); }
+  void send(const void* data, int64_t bytes, int peer, int tag) override;
+  void recv(void* data, int64_t bytes, int peer, int tag) override;
+  std::byte* scratch(int64_t bytes) override;
   void wait();
 
  private:
   struct Messages;
   bool poll() noexcept override;
   bool test();
-  std::string missing() const;
+  std::vector<int> missing();  // world ranks whose messages are under way
 
   std::shared_ptr<MpiGroup> group_;
   const Operation operation_;
@@ -53,6 +52,8 @@ class MpiTask : public ProgressTask {
   size_t step_ = 0;
   Memory scratch_;
   std::string failure_;
+  ExitCode failure_code_{};
+  std::mutex mutex_;  // guards what a poll changes, for missing()
 };
 
 }  // namespace switchyard

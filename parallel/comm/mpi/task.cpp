@@ -1,10 +1,9 @@
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <exception>
 #include <set>
 #include <utility>
 
+#include "parallel/comm/exchange_wait.h"
 #include "parallel/comm/mpi/native.h"
 
 namespace switchyard {
@@ -134,6 +133,7 @@ bool MpiTask::test() {
 }
 
 bool MpiTask::poll() noexcept {
+  const std::lock_guard lock(mutex_);
   try {
     bool moved = test();
     while (messages_->open == 0) {
@@ -150,28 +150,27 @@ bool MpiTask::poll() noexcept {
     return moved;
   } catch (const std::exception& error) {
     failure_ = error.what();
+    failure_code_ = code_of(error);
     new Memory(std::move(scratch_));  // never freed: messages that still arrive may write there
     finish();
     return true;
   }
 }
 
-std::string MpiTask::missing() const {
-  std::set<int> from, to;
+std::vector<int> MpiTask::missing() {
+  const std::lock_guard lock(mutex_);
+  std::set<int> peers;
   for (size_t i = 0; i < messages_->requests.size(); ++i)
-    if (messages_->requests[i] != MPI_REQUEST_NULL)
-      (messages_->of[i].incoming ? from : to).insert(messages_->of[i].peer);
-  return fmt::format("nothing from ranks [{}], not taken by ranks [{}]", fmt::join(from, " "),
-                     fmt::join(to, " "));
+    if (messages_->requests[i] != MPI_REQUEST_NULL) peers.insert(messages_->of[i].peer);
+  return world_ranks_of(group_->self, {peers.begin(), peers.end()});
 }
 
 void MpiTask::wait() {
-  const bool in_time = group_->engine.wait(*this, group_->timeout);
-  if (!in_time)
-    fail_operation(
-        group_->self, operation_,
-        fmt::format("no end after {} ms (the timeout); {}", group_->timeout.count(), missing()));
-  if (!failure_.empty()) fail_operation(group_->self, operation_, failure_);
+  wait_for_exchange(group_->self, operation_,
+                    {.wait = [&](auto turn) { return group_->engine.wait(*this, turn); },
+                     .missing = [&] { return missing(); },
+                     .timeout = group_->timeout});
+  if (!failure_.empty()) fail_operation(group_->self, operation_, failure_, failure_code_);
   group_->scratch.give_back(std::exchange(scratch_, {}));
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "parallel/comm/exchange_wait.h"
 #include "parallel/comm/nccl/api.h"
 
 // Groups are made by ncclCommSplit, not from a unique id each: what the parent knows of the
@@ -122,10 +123,17 @@ std::unique_ptr<Communicator> NcclCommunicator::split(int color, int key, std::s
   if (color < 0) return nullptr;
   if (alone) return make_self_communicator(std::move(name), self().world_rank);
   Member member{.size = members[color], .world_rank = self().world_rank, .group = std::move(name)};
+  std::vector<Pair> order;  // by key, then by rank
   for (int other = 0; other < size(); ++other) {
     const Wish& wish = all[static_cast<size_t>(other)];
-    member.rank += wish.color == color && Pair(wish.key, other) < Pair(key, rank());
+    if (wish.color != color) continue;
+    order.emplace_back(wish.key, other);
+    member.rank += Pair(wish.key, other) < Pair(key, rank());
   }
+  std::ranges::sort(order);
+  std::vector<int> ranks(order.size());
+  std::ranges::transform(order, ranks.begin(), &Pair::second);
+  member.world_ranks = world_ranks_of(self(), ranks);
   return make_nccl_group(process_, member, child);
 }
 
@@ -157,7 +165,8 @@ void NcclCommunicator::open_channels(std::span<const Pair> wanted) {
     const Member member{.rank = mine.first == rank() ? 0 : 1,
                         .size = 2,
                         .world_rank = self().world_rank,
-                        .group = fmt::format("{} from {} to {}", name(), mine.first, mine.second)};
+                        .group = fmt::format("{} from {} to {}", name(), mine.first, mine.second),
+                        .world_ranks = world_ranks_of(self(), {mine.first, mine.second})};
     channels_[mine] = std::make_unique<NcclLane>(process_, member, child);
     open_channel(mine);
   }

@@ -1,11 +1,13 @@
 #include "parallel/comm/nccl/lane.h"
 
+#include <algorithm>
 #include <cstring>
 #include <exception>
 #include <thread>
 #include <utility>
 
 #include "core/cuda/runtime.h"
+#include "parallel/comm/exchange_wait.h"
 #include "parallel/comm/nccl/api.h"
 
 namespace switchyard {
@@ -99,7 +101,7 @@ void NcclLane::settle(const char* doing) {
       fail(code_of(now), "nccl", "{}: NCCL failed while the group {}: {}", describe(self_), doing,
            nccl_error(now));
     const auto passed = Clock::now() - begin;
-    check(passed < process_.timeout, ExitCode::lost_peer, "nccl",
+    check(passed < process_.timeout, ExitCode::timed_out, "nccl",
           "{}: no end after {} ms (the timeout) while the group {}; did every rank come?",
           describe(self_), process_.timeout.count(), doing);
     if (passed < 1ms)  // a thread of NCCL's that starts an operation takes less
@@ -139,6 +141,7 @@ void NcclLane::retire() {
   while (!outstanding_.empty() && outstanding_.front()->done.is_reached()) {
     idle_.push_back(std::move(outstanding_.front()));
     outstanding_.pop_front();
+    open_wait_.reset();
     head_since_ = {};
   }
 }
@@ -253,25 +256,42 @@ void NcclLane::exchange_parts(const Operation& o, const void* in, void* out) {
   check_nccl(ncclGroupEnd(), "ncclGroupEnd");
 }
 
-std::string NcclLane::find_fault() {
+// Which of them are missing NCCL does not say.
+std::vector<int> NcclLane::partners_of(const Operation& operation) const {
+  if (is_point_to_point(operation.kind)) return world_ranks_of(self_, {operation.peer});
+  std::vector<int> others;
+  for (int rank = 0; rank < self_.size; ++rank)
+    if (rank != self_.rank) others.push_back(rank);
+  return world_ranks_of(self_, others);
+}
+
+Watched::Fault NcclLane::find_fault() {
   const std::lock_guard lock(mutex_);
   retire();
   // A call under way is looked at next time; it must not keep the watchdog from its other lanes.
   ncclResult_t state = ncclSuccess;
   if (const std::unique_lock calls(process_.calls, std::try_to_lock); calls)
     ncclCommGetAsyncError(comm_, &state);
-  const bool failed = is_failure(state);
   const auto named = [&](const std::string& why) {
     if (outstanding_.empty()) return fmt::format("{}: {}", describe(self_), why);
     const auto& head = outstanding_.front()->operation;
     return fmt::format("{}: {}: {}", describe(self_), describe(head), why);
   };
-  if (failed) return named(fmt::format("NCCL reports: {}", nccl_error(state)));
+  if (is_failure(state)) return {named(fmt::format("NCCL reports: {}", nccl_error(state)))};
   if (outstanding_.empty() || !outstanding_.front()->ready.is_reached()) return {};
   // Its time begins when nothing before it is left to do, however far ahead the host runs.
   if (head_since_ == Clock::time_point{}) head_since_ = Clock::now();
-  if (Clock::now() - head_since_ < process_.timeout) return {};
-  return named(fmt::format("no end after {} ms (the timeout)", process_.timeout.count()));
+  const auto passed = Clock::now() - head_since_;
+  if (passed < std::min<Clock::duration>(process_.timeout, std::chrono::seconds(1))) return {};
+  const Operation& head = outstanding_.front()->operation;
+  const auto partners = partners_of(head);
+  if (!open_wait_)
+    open_wait_.emplace(fmt::format("{}: {}", describe(self_), describe(head)), partners);
+  if (const auto loss = lost_peers_.look(partners)) return {named(loss->text())};
+  if (passed < process_.timeout) return {};
+  const auto overdue =
+      describe_overdue(self_.world_rank, process_.timeout, partners, "it is shared with");
+  return {named(overdue.text), overdue.code};
 }
 
 void begin_nccl_group() {

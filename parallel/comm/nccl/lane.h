@@ -7,12 +7,15 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/device.h"
+#include "parallel/comm/lost_peers.h"
 #include "parallel/comm/nccl/watchdog.h"
 #include "parallel/comm/operation.h"
+#include "parallel/comm/rank_activity.h"
 #include "parallel/comm/scratch_pool.h"
 
 namespace switchyard {
@@ -64,7 +67,7 @@ class NcclLane final : public Watched {
   void settle(const char* doing);  // until the communicator is ready for the next call
   void finish(const std::shared_ptr<NcclWork>& work);  // all its calls have been made
   // By the watchdog alone.
-  std::string find_fault() override;
+  Fault find_fault() override;
   void end_calls() override { process_.calls.lock(); }
   void abort() override { ncclCommAbort(comm_); }
   const Member& self() const { return self_; }
@@ -75,6 +78,7 @@ class NcclLane final : public Watched {
   std::shared_ptr<NcclWork> take(bool captured);
   ncclResult_t state();
   void retire();
+  std::vector<int> partners_of(const Operation& operation) const;  // world ranks
   void stage(NcclWork& work, const void*& in, void*& out);
   void call(const Operation& operation, const void* in, void* out);
   void exchange_parts(const Operation& operation, const void* in, void* out);
@@ -88,6 +92,8 @@ class NcclLane final : public Watched {
   std::mutex mutex_;  // guards what follows
   std::deque<std::shared_ptr<NcclWork>> outstanding_;
   std::vector<std::shared_ptr<NcclWork>> idle_;
+  std::optional<OpenWait> open_wait_;  // for the first of them, where it lasts
+  LostPeers lost_peers_;
   Clock::time_point head_since_{};  // when the first outstanding one was seen to be ready
 };
 

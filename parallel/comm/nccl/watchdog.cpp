@@ -7,6 +7,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "parallel/comm/communicators.h"
+#include "parallel/comm/inquiry.h"
 
 namespace switchyard {
 
@@ -40,8 +41,8 @@ void NcclWatchdog::watch(int gpu) {
     std::unique_lock lock(mutex_);
     while (!wake_.wait_for(lock, interval, [&] { return stop_; })) {
       for (Watched* lane : lanes_) {
-        const std::string fault = lane->find_fault();
-        if (!fault.empty()) end_with(fault, ExitCode::lost_peer);
+        const Watched::Fault fault = lane->find_fault();
+        if (!fault.text.empty()) end_with(fault.text, fault.code);
       }
     }
   } catch (const std::exception& problem) {  // the GPU itself has failed
@@ -50,7 +51,8 @@ void NcclWatchdog::watch(int gpu) {
 }
 
 // An abort may itself wait for a GPU that does not answer; it gets a moment, then the process ends.
-void NcclWatchdog::end_with(const std::string& fault, ExitCode code) {
+void NcclWatchdog::end_with(std::string fault, ExitCode code) {
+  report_end(code, fault);
   std::fprintf(stderr, "switchyard: [communicator] %s\n", fault.c_str());
   std::fflush(nullptr);
   std::thread([lanes = lanes_, code] {

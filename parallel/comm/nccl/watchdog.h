@@ -13,8 +13,12 @@ namespace switchyard {
 // What the watchdog looks at.
 class Watched {
  public:
-  virtual std::string find_fault() = 0;  // what is wrong, or nothing
-  virtual void end_calls() = 0;          // of the whole process, for good; before abort
+  struct Fault {
+    std::string text{};  // what is wrong, or nothing
+    ExitCode code = ExitCode::lost_peer;
+  };
+  virtual Fault find_fault() = 0;
+  virtual void end_calls() = 0;  // of the whole process, for good; before abort
   virtual void abort() = 0;
 
  protected:
@@ -34,7 +38,7 @@ class NcclWatchdog {
 
  private:
   void watch(int gpu);
-  [[noreturn]] void end_with(const std::string& fault, ExitCode code);
+  [[noreturn]] void end_with(std::string fault, ExitCode code);
 
   std::mutex mutex_;
   std::condition_variable wake_;

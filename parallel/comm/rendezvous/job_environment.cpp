@@ -50,22 +50,30 @@ JobEnvironment from_rank_variables() {
   return job;
 }
 
+bool is_set(const char* variable) { return std::getenv(variable) != nullptr; }
+
 // Steps of one job that run at once need ports of their own, so the step counts, too. That of an
 // interactive shell is 4294967290.
-JobEnvironment from_slurm() {
-  const std::string step = text_of("SLURM_STEP_NODELIST");
-  number_of("SLURM_LOCALID");  // likewise
+int port_of_slurm_step() {
   const int64_t number = long_number_of("SLURM_JOB_ID") * 7 +
                          (text_of("SLURM_STEP_ID").empty() ? 0 : long_number_of("SLURM_STEP_ID"));
   constexpr int first_port = 20'000, ports = 10'000;  // below those that systems hand out
-  return {.rank = number_of("SLURM_PROCID"),
-          .size = number_of("SLURM_STEP_NUM_TASKS"),
-          .host = first_host(step.empty() ? text_of("SLURM_JOB_NODELIST") : step),
-          .port = first_port + static_cast<int>(number % ports),
-          .source = "Slurm"};
+  return first_port + static_cast<int>(number % ports);
 }
 
-bool is_set(const char* variable) { return std::getenv(variable) != nullptr; }
+// Where a script says where rank 0 is, as it does for torchrun, that counts.
+JobEnvironment from_slurm() {
+  number_of("SLURM_LOCALID");  // likewise
+  JobEnvironment job{.rank = number_of("SLURM_PROCID"),
+                     .size = number_of("SLURM_STEP_NUM_TASKS"),
+                     .host = text_of("MASTER_ADDR"),
+                     .source = "Slurm"};
+  job.port = is_set("MASTER_PORT") ? number_of("MASTER_PORT") : port_of_slurm_step();
+  if (!job.host.empty()) return job;
+  const std::string step = text_of("SLURM_STEP_NODELIST");
+  job.host = first_host(step.empty() ? text_of("SLURM_JOB_NODELIST") : step);
+  return job;
+}
 
 }  // namespace
 

@@ -19,8 +19,9 @@ struct JobEnvironment {
 };
 
 // From RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT (`switchyard launch`, torchrun),
-// or from what srun sets; nothing where this process was started alone or by mpirun. Throws Error
-// for numbers that are none or do not fit each other.
+// or from what srun sets, where MASTER_ADDR and MASTER_PORT count as well; nothing where this
+// process was started alone or by mpirun. Throws Error for numbers that are none or do not fit each
+// other.
 std::optional<JobEnvironment> job_environment();
 
 // This process's place among the ranks of its machine, whoever started it: 0 where nobody says.

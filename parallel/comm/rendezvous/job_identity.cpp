@@ -1,6 +1,7 @@
 #include "parallel/comm/rendezvous/job_identity.h"
 
 #include <fmt/core.h>
+#include <pwd.h>
 #include <unistd.h>
 
 #include <array>
@@ -22,11 +23,33 @@ std::string host_name() {
   return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
 }
 
+std::string user_name() {
+  passwd entry{};
+  passwd* found = nullptr;
+  std::array<char, 4096> room{};
+  const uid_t user = geteuid();
+  if (getpwuid_r(user, &entry, room.data(), room.size(), &found) == 0 && found != nullptr)
+    return entry.pw_name;
+  return std::to_string(user);
+}
+
+// What started this process as a rank. mpirun under Slurm starts its daemons by srun, and a batch
+// script alone is no step.
+std::string launcher_name() {
+  const auto has = [](const char* name) { return std::getenv(name) != nullptr; };
+  if (has("OMPI_COMM_WORLD_SIZE")) return "mpirun";
+  if (has("SWITCHYARD_LAUNCHED")) return "switchyard launch";
+  if (has("TORCHELASTIC_RUN_ID")) return "torchrun";
+  return has("SLURM_STEP_ID") ? "srun" : "";
+}
+
 }  // namespace
 
 JobIdentity job_identity() {
   JobIdentity job;
   job.host = host_name();
+  job.user = user_name();
+  job.launcher = launcher_name();
   job.id = variable("SLURM_JOB_ID");
   if (job.id.empty()) return job;
   job.scheduler = "slurm";

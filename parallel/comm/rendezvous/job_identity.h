@@ -13,6 +13,8 @@ struct JobIdentity {
   std::string cluster{};    // SLURM_CLUSTER_NAME
   std::string nodes{};      // SLURM_JOB_NODELIST, in Slurm's short form
   int restarts = 0;         // SLURM_RESTART_COUNT: how often it was requeued
+  std::string user{};       // whose process it is
+  std::string launcher{};   // "mpirun", "srun", "switchyard launch", "torchrun"; empty: none
 };
 JobIdentity job_identity();
 

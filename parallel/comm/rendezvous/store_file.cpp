@@ -70,7 +70,7 @@ class FileStore final : public Store {
         return value;
       }
       check_not_stopped(fmt::format("\"{}\"", key));
-      check(Clock::now() < deadline, ExitCode::lost_peer, "store",
+      check(Clock::now() < deadline, ExitCode::timed_out, "store",
             "rank {} of {} waited for \"{}\" in {} for {} ms (the timeout)", options().rank,
             options().size, key, folder_.string(), reading.timeout.count());
       std::this_thread::sleep_for(std::chrono::milliseconds(5));

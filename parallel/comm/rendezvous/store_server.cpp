@@ -1,32 +1,45 @@
 #include "parallel/comm/rendezvous/store_server.h"
 
-#include <sys/resource.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "core/error.h"
+#include "core/logging.h"
 
 namespace switchyard {
 
+using namespace std::chrono_literals;
+
 namespace {
 
-// A thousand ranks have more connections than a process may open at first.
-void allow_many_connections() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
+// Where a rank is lost, a launcher gets a moment to end the others with that one's exit code.
+constexpr auto moment = 2s;
+
+void add_to(int epoll, int descriptor, void* what) {
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = what}};
+  ::epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event);
 }
 
 }  // namespace
 
-StoreServer::StoreServer(int port) : listening_(listen_tcp(port)) {
+StoreServer::StoreServer(int port)
+    : listening_(listen_tcp(port)),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      waker_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   check(static_cast<bool>(listening_), "store", "rank 0 cannot listen on port {}: {}", port,
         std::strerror(errno));
-  allow_many_connections();
-  accepting_ = std::thread([this] { accept_all(); });
+  listening_.never_block();
+  allow_many_descriptors();
+  add_to(epoll_, listening_.descriptor(), &listening_);
+  add_to(epoll_, waker_, nullptr);
+  thread_ = std::thread([this] { serve_all(); });
 }
 
 void StoreServer::await_ends(std::chrono::milliseconds timeout) {
@@ -35,88 +48,176 @@ void StoreServer::await_ends(std::chrono::milliseconds timeout) {
 }
 
 StoreServer::~StoreServer() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-    for (const TcpSocket& connection : connections_) connection.shut_down();
-    wake_all();
-  }
-  listening_.shut_down();
-  accepting_.join();
-  for (std::thread& server : servers_) server.join();
+  stop_ = true;
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(waker_, &one, sizeof one);
+  thread_.join();
+  ::close(epoll_);
+  ::close(waker_);
 }
 
-void StoreServer::wake_all() {
-  for (auto& [key, entry] : entries_) entry.is_set.notify_all();
+void StoreServer::serve_all() {
+  std::array<epoll_event, 256> events{};
+  while (!stop_) {
+    const int count =
+        ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), patience());
+    for (int i = 0; i < count && !stop_; ++i) {
+      void* what = events[static_cast<size_t>(i)].data.ptr;
+      if (what == nullptr) continue;
+      if (what == &listening_) {
+        accept_all();
+        continue;
+      }
+      auto& connection = *static_cast<StoreConnection*>(what);
+      if (!serve(connection, events[static_cast<size_t>(i)].events)) close(connection);
+    }
+    answer_those_that_wait_in_vain();
+    if (accept_again_ != Clock::time_point() && Clock::now() >= accept_again_) {
+      accept_again_ = {};
+      accept_all();
+    }
+  }
+}
+
+int StoreServer::patience() const {
+  constexpr int turn = 100;
+  return gone_.empty() && accept_again_ == Clock::time_point() ? -1 : turn;
 }
 
 void StoreServer::accept_all() {
   for (;;) {
     TcpSocket connection(::accept4(listening_.descriptor(), nullptr, nullptr, SOCK_CLOEXEC));
-    const std::lock_guard lock(mutex_);
-    if (stop_) return;
-    if (!connection) continue;
-    keep_alive(connection);
-    connections_.push_back(std::move(connection));
-    servers_.emplace_back([this, &served = connections_.back()] { serve(served); });
+    if (!connection) break;
+    StoreConnection& added = connections_.emplace_back(std::move(connection));
+    added.place = std::prev(connections_.end());
+    add_to(epoll_, added.descriptor(), &added);
+  }
+  const bool full = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+  epoll_event event{.events = full ? 0U : EPOLLIN, .data = {.ptr = &listening_}};
+  ::epoll_ctl(epoll_, EPOLL_CTL_MOD, listening_.descriptor(), &event);
+  if (!full) return;
+  accept_again_ = Clock::now() + 100ms;
+  if (!said_full_)
+    log::error(
+        "the store has {} connections and gets no more ({}); more ranks need more open "
+        "files on rank 0's machine: ulimit -Hn, or LimitNOFILE of the launcher's service",
+        connections_.size(), std::strerror(errno));
+  said_full_ = true;
+}
+
+void StoreServer::watch(const StoreConnection& connection) const {
+  const bool writing = connection.wants_to_write();
+  epoll_event event{.events = EPOLLIN | (writing ? EPOLLOUT : 0U),
+                    .data = {.ptr = const_cast<StoreConnection*>(&connection)}};
+  ::epoll_ctl(epoll_, EPOLL_CTL_MOD, connection.descriptor(), &event);
+}
+
+bool StoreServer::serve(StoreConnection& connection, uint32_t events) {
+  try {
+    const bool here = (events & ~static_cast<uint32_t>(EPOLLOUT)) == 0 || connection.read();
+    const bool goes_on = take_commands(connection) && here;
+    const bool written = connection.write();
+    if (written && connection.wants_to_write() != connection.watched_for_room) {
+      connection.watched_for_room = connection.wants_to_write();
+      watch(connection);
+    }
+    return goes_on && written;
+  } catch (const Error&) {
+    return false;  // a stranger, or nonsense
   }
 }
 
-void StoreServer::serve(const TcpSocket& connection) {
-  std::string hello, rank;
-  if (!connection.read_text(hello) || hello != greeting || !connection.read_text(rank))
-    return connection.shut_down();
-  {
+// False where it has ended or is none of ours.
+bool StoreServer::take_commands(StoreConnection& connection) {
+  if (connection.rank.empty()) {
+    if (const auto word = connection.peek(); word && *word != greeting) return false;
+    const auto hello = connection.take(2);
+    if (!hello) return true;
+    connection.rank = (*hello)[1];
     const std::lock_guard lock(mutex_);
     ++open_;
   }
-  std::string verb;
-  while (connection.read_text(verb) && verb != farewell && answer(connection, verb)) {
+  while (const auto verb = connection.peek()) {
+    connection.has_ended = *verb == farewell;
+    if (connection.has_ended) return false;
+    const bool sets = *verb == "set";
+    auto words = connection.take(sets ? 3 : 2);
+    if (!words) return true;
+    if (sets)
+      set(connection, (*words)[1], std::move((*words)[2]));
+    else
+      read(connection, (*words)[1], *verb == "take");
   }
-  connection.shut_down();
-  const std::lock_guard lock(mutex_);
-  if (verb != farewell && gone_.empty()) gone_ = rank;
-  --open_;
-  ended_.notify_all();
-  wake_all();
-}
-
-bool StoreServer::answer(const TcpSocket& connection, const std::string& verb) {
-  std::string key, value;
-  if (!connection.read_text(key)) return false;
-  if (verb == "set") {
-    if (!connection.read_text(value)) return false;
-    return connection.write_text(set(key, std::move(value)) ? done : exists);
-  }
-  const auto found = read(key, verb == "take");
-  if (found) return connection.write_text(done) && connection.write_text(*found);
-  const std::unique_lock lock(mutex_);
-  return !stop_ && connection.write_text(lost) && connection.write_text(gone_);
-}
-
-bool StoreServer::set(const std::string& key, std::string value) {
-  const std::lock_guard lock(mutex_);
-  Entry& entry = entries_[key];
-  if (entry.value) return false;
-  entry.value = std::move(value);
-  entry.is_set.notify_all();
   return true;
 }
 
-// Where a rank is lost, a launcher gets a moment to end the others with that one's exit code.
-std::optional<std::string> StoreServer::read(const std::string& key, bool removes) {
-  constexpr auto moment = std::chrono::seconds(2);
-  std::unique_lock lock(mutex_);
+void StoreServer::set(StoreConnection& connection, const std::string& key, std::string value) {
   Entry& entry = entries_[key];
-  ++entry.waiting;
-  const auto is_set = [&] { return stop_ || entry.value; };
-  entry.is_set.wait(lock, [&] { return is_set() || !gone_.empty(); });
-  entry.is_set.wait_for(lock, moment, is_set);
-  --entry.waiting;
-  std::optional<std::string> value = entry.value;
-  if (removes) entry.value.reset();
-  if (!entry.value && entry.waiting == 0) entries_.erase(key);
-  return value;
+  connection.say(entry.value ? exists : done);
+  if (entry.value) return;
+  entry.value = std::move(value);
+  if (hand_out(entry)) entries_.erase(key);
+}
+
+void StoreServer::read(StoreConnection& connection, const std::string& key, bool removes) {
+  Entry& entry = entries_[key];
+  entry.waiters.push_back({.connection = &connection, .removes = removes, .since = Clock::now()});
+  if (hand_out(entry)) entries_.erase(key);
+}
+
+// To all that wait, or up to the first that takes it; whether nothing is left to keep.
+bool StoreServer::hand_out(Entry& entry) {
+  while (entry.value && !entry.waiters.empty()) {
+    const Waiter waiter = entry.waiters.front();
+    entry.waiters.pop_front();
+    waiter.connection->say(done);
+    waiter.connection->say(*entry.value);
+    if (waiter.removes) entry.value.reset();
+    waiter.connection->write();  // where it is gone, its own event tells
+    if (waiter.connection->wants_to_write()) {
+      waiter.connection->watched_for_room = true;
+      watch(*waiter.connection);
+    }
+  }
+  return !entry.value && entry.waiters.empty();
+}
+
+void StoreServer::close(StoreConnection& connection) {
+  const bool is_rank = !connection.rank.empty();
+  if (is_rank && !connection.has_ended && gone_.empty()) {
+    gone_ = connection.rank;
+    gone_since_ = Clock::now();
+  }
+  for (auto& [key, entry] : entries_)
+    std::erase_if(entry.waiters,
+                  [&](const Waiter& waiter) { return waiter.connection == &connection; });
+  forget_empty_entries();
+  connections_.erase(connection.place);
+  if (!is_rank) return;
+  const std::lock_guard lock(mutex_);
+  --open_;
+  ended_.notify_all();
+}
+
+void StoreServer::answer_those_that_wait_in_vain() {
+  if (gone_.empty()) return;
+  const auto now = Clock::now();
+  for (auto& [key, entry] : entries_) {
+    auto& waiters = entry.waiters;
+    while (!waiters.empty() && std::max(waiters.front().since, gone_since_) + moment <= now) {
+      StoreConnection& connection = *waiters.front().connection;
+      waiters.pop_front();
+      connection.say(lost);
+      connection.say(gone_);
+      connection.write();
+    }
+  }
+  forget_empty_entries();
+}
+
+void StoreServer::forget_empty_entries() {
+  std::erase_if(entries_,
+                [](const auto& each) { return !each.second.value && each.second.waiters.empty(); });
 }
 
 }  // namespace switchyard

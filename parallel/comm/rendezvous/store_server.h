@@ -1,7 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <list>
 #include <map>
 #include <mutex>
@@ -9,13 +11,14 @@
 #include <string>
 #include <thread>
 
+#include "parallel/comm/rendezvous/store_connection.h"
 #include "parallel/comm/rendezvous/tcp_socket.h"
 
 namespace switchyard {
 
-// What rank 0 of a TCP store runs: answers "set", "get" and "take" of every connection, the latter
-// two once their key is set, or once a rank is lost that may have had to set it. Throws Error where
-// the port is taken.
+// What rank 0 of a TCP store runs: one thread that answers "set", "get" and "take" of every
+// connection, the latter two once their key is set, or once a rank is lost that may have had to set
+// it. Throws Error where the port is taken.
 class StoreServer {
  public:
   explicit StoreServer(int port);
@@ -29,30 +32,45 @@ class StoreServer {
   static constexpr const char *done = "done", *exists = "exists", *lost = "lost";
 
  private:
-  // A value, or those that wait for it. Each key has its own, so that one wakes none of the others.
+  using Clock = std::chrono::steady_clock;
+  // Who waits for a key, in the order in which they have asked.
+  struct Waiter {
+    StoreConnection* connection = nullptr;
+    bool removes = false;
+    Clock::time_point since{};
+  };
   struct Entry {
-    std::optional<std::string> value;
-    std::condition_variable is_set;
-    int waiting = 0;
+    std::optional<std::string> value{};
+    std::deque<Waiter> waiters{};
   };
 
+  void serve_all();
+  int patience() const;  // milliseconds
   void accept_all();
-  void serve(const TcpSocket& connection);
-  bool answer(const TcpSocket& connection, const std::string& verb);
-  bool set(const std::string& key, std::string value);
-  std::optional<std::string> read(const std::string& key, bool removes);
-  void wake_all();
+  void watch(const StoreConnection& connection) const;
+  bool serve(StoreConnection& connection, uint32_t events);
+  bool take_commands(StoreConnection& connection);
+  void set(StoreConnection& connection, const std::string& key, std::string value);
+  void read(StoreConnection& connection, const std::string& key, bool removes);
+  bool hand_out(Entry& entry);
+  void close(StoreConnection& connection);
+  void forget_empty_entries();
+  void answer_those_that_wait_in_vain();
 
   TcpSocket listening_;
-  std::mutex mutex_;
-  std::condition_variable ended_;
+  int epoll_ = -1, waker_ = -1;
+  std::list<StoreConnection> connections_;
   std::map<std::string, Entry> entries_;
-  std::list<TcpSocket> connections_;
-  std::list<std::thread> servers_;
-  int open_ = 0;      // connections of ranks
   std::string gone_;  // the first rank that was lost
-  bool stop_ = false;
-  std::thread accepting_;
+  Clock::time_point gone_since_{};
+  Clock::time_point accept_again_{};  // where descriptors have run out
+  bool said_full_ = false;
+  std::atomic<bool> stop_ = false;
+
+  std::mutex mutex_;  // guards open_
+  std::condition_variable ended_;
+  int open_ = 0;  // connections of ranks
+  std::thread thread_;
 };
 
 }  // namespace switchyard

@@ -87,7 +87,7 @@ class TcpStore final : public Store {
       if (connection_) return;
       const int why = errno;
       check_not_stopped("rank 0");
-      check(Clock::now() < deadline, ExitCode::lost_peer, "store",
+      check(Clock::now() < deadline, ExitCode::timed_out, "store",
             "rank {} of {} cannot reach rank 0 at {}:{} within {} ms (the timeout): {}",
             options().rank, options().size, host_, port_, options().timeout.count(),
             std::strerror(why));
@@ -106,8 +106,9 @@ class TcpStore final : public Store {
     const bool late = why == EAGAIN || why == EWOULDBLOCK;
     // Rank 0 is gone: its launcher gets a moment to end this rank with that one's exit code.
     if (!late) std::this_thread::sleep_for(2s);
-    fail(ExitCode::lost_peer, "store", "rank {} of {} {} in the store at {}:{}: {}", options().rank,
-         options().size, doing, host_, port_,
+    fail(late ? ExitCode::timed_out : ExitCode::lost_peer, "store",
+         "rank {} of {} {} in the store at {}:{}: {}", options().rank, options().size, doing, host_,
+         port_,
          late ? fmt::format("no answer after {} ms (the timeout)", timeout_.count())
               : std::strerror(why));
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -22,6 +23,7 @@ class TcpSocket {
   void shut_down() const;  // ends reads and writes that others are in
   // Reads fail with EAGAIN when nothing has come for so long.
   void set_timeout(std::chrono::milliseconds timeout) const;
+  void never_block() const;  // reads and writes fail with EAGAIN at once
   // Whether reads fail with EINTR when a signal asks to stop; at first they do not.
   void end_reads_at_stop(bool on) { stop_ends_reads_ = on; }
   bool write(const void* data, size_t bytes) const;
@@ -39,11 +41,18 @@ class TcpSocket {
 // For a connection that is silent for long: keeps it open, and notices within minutes that the
 // other machine is gone. What is written goes at once.
 void keep_alive(const TcpSocket& connection);
-// Empty where nobody listens (errno says why).
-TcpSocket connect_tcp(const std::string& host, int port);
-// Listens on all interfaces; port 0 is any free one. Empty where it cannot.
-TcpSocket listen_tcp(int port);
+// For one whose other end must be known to be gone within `timeout`: by silence to keep-alive, or
+// when nothing that was sent is taken.
+void notice_loss_within(const TcpSocket& connection, std::chrono::milliseconds timeout);
+// Empty where nobody listens, or answers within `timeout` (errno says why); 0: the system's.
+TcpSocket connect_tcp(const std::string& host, int port, std::chrono::milliseconds timeout = {});
+// Listens at an IPv4 address of this machine, or on all interfaces; port 0 is any free one. Empty
+// where it cannot.
+TcpSocket listen_tcp(int port, const std::string& address = "0.0.0.0");
 int port_of(const TcpSocket& listening);
+
+// Raises the limit of open files as far as this process may; what it then is.
+int64_t allow_many_descriptors();
 
 // Whether a signal that asks to stop ends a wait for other ranks. Those of `switchyard launch`
 // come, or it ends all: its ranks keep the signal until their first step.

@@ -50,7 +50,8 @@ class ThreadCommunicator final : public CheckedCommunicator {
         Member{.rank = mine.rank,
                .size = static_cast<int>(mine.group->world_ranks.size()),
                .world_rank = self().world_rank,
-               .group = std::move(name)},
+               .group = std::move(name),
+               .world_ranks = mine.group->world_ranks},
         mine.group);
   }
 
@@ -102,7 +103,8 @@ void run_rank(const std::shared_ptr<ThreadGroup>& group, int rank,
     ThreadCommunicator communicator({.rank = rank,
                                      .size = static_cast<int>(group->world_ranks.size()),
                                      .world_rank = rank,
-                                     .group = group->name},
+                                     .group = group->name,
+                                     .world_ranks = group->world_ranks},
                                     group);
     communicator.set_control(make_control_plane(communicator.split(0, rank, "control")));
     body(communicator);

@@ -1,8 +1,11 @@
 #include "parallel/comm/thread/exchange.h"
 
+#include <algorithm>
+#include <set>
 #include <thread>
 
 #include "core/error.h"
+#include "parallel/comm/rank_places.h"
 
 namespace switchyard {
 
@@ -101,9 +104,12 @@ void Exchange::wait(size_t index, Stream& stream) {
 
 void Exchange::await(Lock& lock, size_t index, const bool& condition) {
   const Side& side = sides_[index];
+  const Exchange*& waits_in = world_.waits_in[static_cast<size_t>(side.world_rank)];
+  waits_in = this;
   const bool in_time = world_.changed.wait_for(lock, world_.options.timeout, [&] {
     return condition || world_.error || !why_hopeless().empty();
   });
+  waits_in = nullptr;
   if (condition && why_hopeless().empty()) return;
   if (executed_) return;
   std::string why = why_hopeless();
@@ -112,7 +118,8 @@ void Exchange::await(Lock& lock, size_t index, const bool& condition) {
     why = fmt::format("no end after {} ms (the timeout); {}", world_.options.timeout.count(),
                       missing());
   lock.unlock();
-  fail_operation(side.member, side.operation, why);
+  fail_operation(side.member, side.operation, why,
+                 in_time ? ExitCode::lost_peer : ExitCode::timed_out);
 }
 
 void Exchange::abandon(size_t index) {
@@ -140,11 +147,36 @@ std::string Exchange::why_hopeless() const {
   return {};
 }
 
-std::string Exchange::missing() const {
-  std::string text;
+std::vector<int> Exchange::not_joined() const {
+  std::vector<int> ranks;
   for (const Side& side : sides_)
-    if (!side.joined) text += fmt::format(" {}", side.world_rank);
-  return text.empty() ? "all ranks have joined in" : "not joined by world rank" + text;
+    if (!side.joined) ranks.push_back(side.world_rank);
+  return ranks;
+}
+
+// Those that wait themselves, in the end for others, are not to blame.
+std::string Exchange::missing() const {
+  const std::vector<int> missing = not_joined();
+  if (missing.empty()) return "all ranks have joined in";
+  std::vector<int> ahead = missing, culprits;
+  std::set<int> seen;
+  while (!ahead.empty()) {
+    const int rank = ahead.back();
+    ahead.pop_back();
+    if (!seen.insert(rank).second) continue;
+    const Exchange* in = world_.waits_in[static_cast<size_t>(rank)];
+    if (in == nullptr) {
+      culprits.push_back(rank);
+    } else {
+      const auto next = in->not_joined();
+      ahead.insert(ahead.end(), next.begin(), next.end());
+    }
+  }
+  std::ranges::sort(culprits);
+  std::string text = fmt::format("nothing from {}", describe_ranks(missing));
+  if (culprits.empty()) return text + "; all wait for each other";
+  if (culprits != missing) text += fmt::format("; all wait for {}", describe_ranks(culprits));
+  return text;
 }
 
 void Exchange::poison(Side& side) {

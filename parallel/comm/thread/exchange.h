@@ -16,21 +16,24 @@
 // How ranks that are threads meet: every operation is one Exchange that all its sides join.
 namespace switchyard {
 
+class Exchange;
+
 // What all threads share. The one mutex guards everything here and in the groups and exchanges,
 // except while an exchange is carried out.
 struct ThreadWorld : std::enable_shared_from_this<ThreadWorld> {
   ThreadWorld(int ranks, const ThreadRanksOptions& given)
-      : options(given), ended(static_cast<size_t>(ranks)) {}
+      : options(given), ended(static_cast<size_t>(ranks)), waits_in(ended.size()) {}
   void fail_with(std::exception_ptr error, const std::string& text);
   Mover& mover(Device device);  // made at the first use; the mutex is held
 
   const ThreadRanksOptions options;
   std::mutex mutex;
   std::condition_variable changed;
-  std::vector<bool> ended;           // whose body has returned, by world rank
-  std::exception_ptr error;          // the first of any rank
-  std::string failure;               // its text, with the rank
-  std::unique_ptr<Mover> movers[2];  // of each device
+  std::vector<bool> ended;                // whose body has returned, by world rank
+  std::vector<const Exchange*> waits_in;  // by world rank
+  std::exception_ptr error;               // the first of any rank
+  std::string failure;                    // its text, with the rank
+  std::unique_ptr<Mover> movers[2];       // of each device
 };
 
 struct ThreadGroup;
@@ -75,7 +78,8 @@ class Exchange {
   void poison(Side& side);
   void claim_and_execute(Lock& lock);
   void await(Lock& lock, size_t side, const bool& condition);
-  std::string why_hopeless() const;  // empty while it may still be joined by all
+  std::string why_hopeless() const;     // empty while it may still be joined by all
+  std::vector<int> not_joined() const;  // world ranks
   std::string missing() const;
   void execute();
   const void* part(size_t from, size_t to, int64_t bytes) const;

@@ -189,7 +189,8 @@ TEST(CampaignRules, LayoutsAndExecutors) {
        {"[layout.score]\nranks = 3\npp = 2", "11: layout.score: 3 ranks"}});
   expect_table_refused(
       arms, "[layout]\nranks = 2\n[executor]",
-      {{"kind = \"slurm\"", "13: executor.kind = \"slurm\"; local is allowed"},
+      {{"kind = \"pbs\"", "13: executor.kind = \"pbs\"; local slurm is allowed"},
+       {"time = \"1:00\"", "13: executor.time: this is for kind = \"slurm\""},
        {"launcher = \"x\"", "13: executor.launcher = \"x\"; auto"},
        {"jobs = 0", "13: executor.jobs = 0; at least 1"},
        {"ranks = 1", "13: executor.ranks = 1, but a job has 2; at least as many"},
@@ -201,6 +202,16 @@ TEST(CampaignRules, LayoutsAndExecutors) {
        {"gpus = [-1, 0]", "13: executor.gpus[1] = -1; "},
        {"gpus = [1.5]", "13: executor.gpus[1] = 1.5; "},
        {"gpus = true", "13: executor.gpus = true; "}});
+  expect_table_refused(
+      arms, "[layout]\nranks = 6\ntp = 2\n[executor]\nkind = \"slurm\"",
+      {{"gpus = 2", "15: executor.gpus: this is for kind = \"local\"; with \"slurm\""},
+       {"tasks-per-node = 0", "15: executor.tasks-per-node = 0; at least 1"},
+       {"tasks-per-node = 4", "15: executor.tasks-per-node = 4, but a job has 6 ranks"},
+       {"tasks-per-node = 3", "15: executor.tasks-per-node = 3, but tensor-model-parallel-size is"},
+       {"mpi = \"pmi2\"", "15: executor.mpi = \"pmi2\"; none"},
+       {"signal-seconds = -1", "15: executor.signal-seconds = -1; at least 0"},
+       {"time = \"\"", "15: executor.time = \"\"; a word"},
+       {"account = \"a\\\"b\"", "15: executor.account = "}});
 }
 
 TEST(CampaignRules, WhatEachPathNeeds) {

@@ -55,6 +55,25 @@ void check_failing(ControlPlane& control, const std::set<int>& failing) {
   expect(failing.empty(), control, "no error was agreed on");
 }
 
+// What one rank asks reaches all; where a body fails, they get its error instead.
+void check_asking(ControlPlane& control) {
+  const auto ask = [&](int rank) {
+    return control.agree_and_ask([] {}, [&] { return control.rank() == rank; });
+  };
+  expect(!ask(-1), control, "nobody asked");
+  for (int rank = 0; rank < control.size(); ++rank) expect(ask(rank), control, "a rank asked");
+  int failed = 0;
+  try {
+    control.agree_and_ask(
+        [&] { check(control.rank() > 0, ExitCode::storage, "test", "rank 0 fails"); },
+        [] { return true; });
+  } catch (const AgreedError& error) {
+    ++failed;
+    expect(error.code() == ExitCode::storage, control, "another code");
+  }
+  expect(failed == 1, control, "the error did not reach this rank");
+}
+
 void exchange_often(ControlPlane& control, int rounds, int slow_rank) {
   for (int i = 0; i < rounds; ++i) {
     if (i % 16 == 0 && control.rank() == slow_rank)
@@ -95,6 +114,7 @@ void check_agreement(ControlPlane& control) {
     ++passed;  // and no rank waits for an agreement on it
   }
   expect(passed == 1, control, "the inner error did not pass");
+  check_asking(control);
   check_failing(control, {});
 }
 

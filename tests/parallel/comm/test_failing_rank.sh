@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
 # test_failing_rank.sh MPIRUN PROGRAM: a rank that fails must end the job soon, with its exit code.
+# What the others say names the rank that is to blame, and stacks are left.
 set -u
+FAULTS_OF=$(mktemp -d)
+export FAULTS_OF
+trap 'rm -rf "$FAULTS_OF"' EXIT
+touch "$FAULTS_OF/path.json"
 mpirun=$1 program=$2 failures=0
 
 expect() {  # HOW EXIT_CODE TEXT
@@ -20,6 +25,16 @@ expect throw 1 "rank 1 fails"
 expect unwind 1 "an exception ends this rank"
 expect abort 42 ""
 expect kill 76 "a rank was ended by SIGKILL"
-expect hang 76 'all_reduce (sum) of 4 f32, "losses", step 7: no end after 500 ms'
-expect hang 76 "nothing from ranks [1"
+expect hang 77 'all_reduce (sum) of 4 f32, "losses", step 7: no end after 1500 ms'
+expect hang 77 "nothing from world rank 1 on here, which is in no exchange ("
+expect row 77 "nothing from world rank 2 on here; all wait for world rank 1 on here, which is in no exchange"
+rm -r "$FAULTS_OF/faults"
+expect stop 77 "nothing from world rank 1 on here, which does not answer"
+expect stop 77 "; stacks in $FAULTS_OF/faults"
+if ! grep -q "losses" "$FAULTS_OF"/faults/*-rank-0.txt || ! grep -q "^thread " "$FAULTS_OF"/faults/*-rank-2.txt; then
+  echo "FAILED: stacks of ranks 0 and 2 are not in $FAULTS_OF/faults"
+  failures=$((failures + 1))
+fi
+expect stop-and-term 76 "world rank 1 on here is silent since a signal asked to stop"
+expect early 77 "MPI_Init and the first exchange: no end after 1500 ms (the timeout)"
 exit $((failures > 0))

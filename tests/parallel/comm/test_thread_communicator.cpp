@@ -116,7 +116,7 @@ TEST(ThreadCommunicator, TimeoutSaysWhoWaitsForWhom) {
   EXPECT_THAT(
       error_of(2, {.timeout = 50ms}, body),
       AllOf(HasSubstr("rank 0 of 2 in world"), HasSubstr("all_reduce"), HasSubstr("gradients"),
-            HasSubstr("step 42"), HasSubstr("50 ms"), HasSubstr("not joined by world rank 1")));
+            HasSubstr("step 42"), HasSubstr("50 ms"), HasSubstr("nothing from world rank 1")));
 }
 
 TEST(ThreadCommunicator, AFailingRankEndsTheOthers) {

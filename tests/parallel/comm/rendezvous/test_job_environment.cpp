@@ -151,6 +151,22 @@ TEST(JobEnvironment, ReadsWhatSrunSets) {
   EXPECT_NE(job_environment()->port, port) << "steps that run at once share a machine";
 }
 
+// A script may put rank 0 elsewhere than on the first machine.
+TEST(JobEnvironment, HonoursWhereAScriptPutsRank0UnderSlurm) {
+  auto values = of_srun();
+  values["MASTER_ADDR"] = "gpu-07";
+  {
+    const Variables variables(values);
+    EXPECT_EQ(job_environment()->host, "gpu-07");
+    EXPECT_GE(job_environment()->port, 20'000);
+  }
+  values["MASTER_PORT"] = "29511";
+  values["SLURM_STEP_NODELIST"] = "";
+  const Variables variables(values);
+  EXPECT_EQ(job_environment()->host, "gpu-07");
+  EXPECT_EQ(job_environment()->port, 29511);
+}
+
 // What salloc's shell has where it runs as a step of its own.
 TEST(JobEnvironment, OfAnInteractiveStepIsThatOfOneRank) {
   auto values = of_srun();

@@ -9,6 +9,7 @@
 #include "parallel/comm/control_plane.h"
 #include "parallel/comm/rendezvous/tcp_socket.h"
 #include "tests/parallel/comm/rank_processes.h"
+#include "tests/parallel/comm/rendezvous/store_clients.h"
 #include "tests/support/temporary_folder.h"
 
 namespace switchyard {
@@ -62,6 +63,31 @@ TEST(TcpStore, ABarrierWaitsForTheLast) {
     return std::to_string((std::chrono::steady_clock::now() - begin) / 1ms);
   });
   for (const std::string& time : times) EXPECT_GE(std::stoi(time), 200);
+}
+
+// One thread of rank 0 serves them all; a connection each, and no more.
+TEST(TcpStore, Serves300Clients) {
+  const auto times = run_store_clients(300, 60s);
+  EXPECT_GT(times.join, 0);
+}
+
+// Bytes that are no rank's, and connections that say nothing, hold up nobody.
+TEST(TcpStore, IsNotHeldUpByStrangers) {
+  const int port = free_port();
+  const auto store = make_tcp_store("127.0.0.1", port, {.size = 2, .timeout = 30s});
+  const TcpSocket silent = connect_tcp("127.0.0.1", port);
+  const TcpSocket stranger = connect_tcp("127.0.0.1", port);
+  EXPECT_TRUE(stranger.write_text("GET / HTTP/1.1"));
+  const TcpSocket huge = connect_tcp("127.0.0.1", port);
+  const uint32_t length = 0xffffffff;
+  EXPECT_TRUE(huge.write(&length, sizeof length));
+  store->set("key", "value");
+  EXPECT_EQ(store->get("key"), "value");
+  std::string text;
+  stranger.set_timeout(10s);
+  huge.set_timeout(10s);
+  EXPECT_FALSE(stranger.read_text(text));
+  EXPECT_FALSE(huge.read_text(text));
 }
 
 // A rank may come late for what rank 0 has left behind, though nobody is waited for.

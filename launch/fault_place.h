@@ -1,0 +1,12 @@
+#pragma once
+
+#include <filesystem>
+
+namespace switchyard {
+
+class Communicator;
+
+// From here on faults of this start leave reports in RUN/faults (core/fault_report.h). Collective.
+void name_fault_place(const std::filesystem::path& run, Communicator& world);
+
+}  // namespace switchyard

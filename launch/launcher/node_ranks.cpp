@@ -1,0 +1,187 @@
+#include "launch/launcher/node_ranks.h"
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "core/error.h"
+#include "launch/launcher/process_state.h"
+#include "launch/launcher/rank_environment.h"
+#include "launch/slurm/slurm_variables.h"
+#include "parallel/comm/rendezvous/job_identity.h"
+#include "parallel/comm/rendezvous/tcp_socket.h"
+
+namespace switchyard {
+
+namespace {
+
+constexpr int stopped = static_cast<int>(ExitCode::stopped);
+constexpr int lost_peer = static_cast<int>(ExitCode::lost_peer);
+
+// What one signal mask holds back for the launcher to take in turn.
+sigset_t launcher_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int s : {SIGUSR1, SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, s);
+  return set;
+}
+
+int port_for(const LaunchPlan& plan) {
+  if (plan.master_port > 0) return plan.master_port;
+  const TcpSocket any = listen_tcp(0);
+  check(static_cast<bool>(any), "launch", "no free port is left on this machine");
+  return port_of(any);
+}
+
+}  // namespace
+
+NodeRanks::NodeRanks(const LaunchPlan& plan) : plan_(plan), port_(port_for(plan)) {
+  const sigset_t mine = launcher_signals();
+  sigprocmask(SIG_BLOCK, &mine, &before_);
+  std::fflush(nullptr);
+  for (int local = 0; local < plan.ranks; ++local) {
+    const pid_t child = fork();
+    if (child == 0) become_rank(local);
+    if (child < 0) signal_all(SIGKILL);
+    check(child > 0, "launch", "local rank {} cannot be started", local);
+    running_[child] = local;
+  }
+}
+
+// In a process group of its own, so that the terminal's interrupt comes once, from the launcher.
+void NodeRanks::become_rank(int local) const {
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != launcher_) std::_Exit(1);  // it has died before that line
+  set_rank_environment(plan_, local, port_);
+  setenv("SWITCHYARD_FAULTS_NOTE", faults_.file().c_str(), 1);
+  sigprocmask(SIG_SETMASK, &before_, nullptr);  // the stop signals stay back until it takes them
+  std::string program = "switchyard";
+  std::vector<std::string> words = plan_.words;
+  std::vector<char*> arguments{program.data()};
+  arguments.reserve(words.size() + 2);
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  execv("/proc/self/exe", arguments.data());
+  std::perror("switchyard: a rank cannot be started");
+  std::_Exit(static_cast<int>(ExitCode::other));
+}
+
+void NodeRanks::signal_all(int number) const {
+  for (const auto& [child, local] : running_) kill(child, number);
+}
+
+// A second one, but for a USR1 or TERM within 2 seconds, as ranks have it (core/stop_signal.h). In
+// a step of Slurm these come from more sides than one, and KILL follows.
+bool NodeRanks::ends_at_once(int number) const {
+  if (passed_on_ == 0) return false;
+  return number == SIGINT ||
+         (!slurm_step() && Clock::now() - first_signal_ >= std::chrono::seconds(2));
+}
+
+// The terminal's interrupt lets ranks of `train` save as USR1 does; others end by it.
+void NodeRanks::pass_on(int number) {
+  if (number == SIGHUP) number = SIGTERM;  // the terminal has closed
+  const bool trains = plan_.words[0] == "train";
+  if (trains && ends_at_once(number)) {
+    is_ending_ = true;
+    signal_all(SIGKILL);
+  } else if (trains && number == SIGINT) {
+    std::fprintf(stderr, "\nswitchyard: saving at the step's end; Ctrl-C again ends at once\n");
+    signal_all(SIGUSR1);
+  } else if (passed_on_ == 0 || !trains) {
+    signal_all(number);
+  }
+  if (passed_on_ == 0) first_signal_ = Clock::now();
+  if (passed_on_ == 0 || number != SIGUSR1) passed_on_ = number;
+}
+
+void NodeRanks::reap() {
+  int state = 0;
+  for (pid_t child = 0; (child = waitpid(-1, &state, WNOHANG)) > 0;) {
+    const auto found = running_.extract(child);
+    if (!found.empty()) note(found.mapped(), state);
+  }
+}
+
+bool NodeRanks::has_failed() const { return status_ != 0 && status_ != stopped; }
+
+// The first failure counts; ranks that were stopped and have saved are none.
+void NodeRanks::note(int local, int state) {
+  // Ranks that a signal met before they had found each other end as they can.
+  has_stopped_ |= passed_on_ != 0 && WIFEXITED(state) && WEXITSTATUS(state) == stopped;
+  if (has_stopped_) status_ = stopped;
+  if (WIFSIGNALED(state)) return note_signal(local, WTERMSIG(state));
+  if (!has_stopped_ && !has_failed() && WEXITSTATUS(state) != 0) status_ = WEXITSTATUS(state);
+}
+
+void NodeRanks::note_signal(int local, int number) {
+  if (looked_ || (has_failed() && number == SIGTERM)) return;  // ended by this launcher
+  const bool asked = number == passed_on_ || passed_on_ == SIGINT || is_ending_;
+  if (!asked)
+    report(local, fmt::format("was ended by signal {} ({})", number, strsignal(number)), "");
+  if (!has_stopped_ && !has_failed()) status_ = asked ? 130 : lost_peer;
+}
+
+void NodeRanks::report(int local, const std::string& what, const std::string& text) const {
+  const std::string line =
+      fmt::format("rank {} on {} {}", plan_.node * plan_.ranks + local, job_identity().host, what);
+  const std::string where = faults_.add(fmt::format("{}\n{}", line, text));
+  std::fprintf(stderr, "switchyard: [launch] %s%s\n", line.c_str(), where.c_str());
+}
+
+void NodeRanks::look_at_those_left() {
+  if (looked_) return;
+  looked_ = true;
+  for (const auto& [child, local] : running_) {
+    const ProcessState state = look_at_process(child);
+    report(local, state.words + " and does not end: it is killed", state.text);
+  }
+}
+
+// A rank that a signal does not reach, stopped or in disk sleep for seconds: ranks of other nodes
+// may have ended by it, and a scheduler kills it without a word.
+void NodeRanks::mention_stuck() {
+  constexpr int often = 4;  // a save, too, is in disk sleep at times
+  if (passed_on_ == 0 || looked_) return;
+  for (const auto& [child, local] : running_) {
+    const ProcessState state = look_at_process(child);
+    int& count = stuck_[child];
+    count = state.state == 'T' || state.state == 't' || state.state == 'D' ? count + 1 : 0;
+    if (count == often) report(local, state.words + " and does not save", state.text);
+  }
+}
+
+// Once one has failed the others end by themselves: lost peers, or the TERM that they get.
+void NodeRanks::end_by_deadline() {
+  using std::chrono::seconds;
+  if (status_ == 0 || (status_ == stopped && !has_stopped_)) return;
+  const auto now = Clock::now();
+  if (deadline_ == Clock::time_point{}) {
+    deadline_ = now + (has_stopped_ ? seconds(10) : seconds(6));
+    if (!has_stopped_) signal_all(SIGTERM);
+  } else if (now >= deadline_) {
+    look_at_those_left();
+    signal_all(SIGKILL);
+  }
+}
+
+RanksEnd NodeRanks::run() {
+  const sigset_t mine = launcher_signals();
+  while (!running_.empty()) {
+    const timespec pause{.tv_sec = 1, .tv_nsec = 0};
+    const int number = sigtimedwait(&mine, nullptr, &pause);
+    if (number > 0 && number != SIGCHLD) pass_on(number);
+    reap();
+    if (number < 0) mention_stuck();  // a second has passed
+    end_by_deadline();
+  }
+  sigprocmask(SIG_SETMASK, &before_, nullptr);
+  return {.code = status_, .was_asked = passed_on_ != 0};
+}
+
+}  // namespace switchyard

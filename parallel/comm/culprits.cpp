@@ -1,0 +1,91 @@
+#include "parallel/comm/culprits.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+
+#include "parallel/comm/inquiry.h"
+#include "parallel/comm/rank_places.h"
+
+namespace switchyard {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr size_t most_asked = 512;
+
+// All that can be reached along waits, with what each says.
+std::map<int, PeerAnswer> follow(int mine, std::set<int> ahead) {
+  std::map<int, PeerAnswer> all;
+  ahead.erase(mine);
+  while (!ahead.empty() && all.size() < most_asked) {
+    std::vector<int> ranks(ahead.begin(), ahead.end());
+    ranks.resize(std::min(ranks.size(), most_asked));
+    ahead.clear();
+    for (auto& [rank, answer] : ask_ranks(ranks, 1000ms)) all[rank] = std::move(answer);
+    for (const auto& [rank, answer] : all)
+      if (answer.state == PeerState::waits)
+        for (const int next : answer.activity.missing)
+          if (next != mine && !all.contains(next)) ahead.insert(next);
+  }
+  return all;
+}
+
+std::vector<int> ranks_in(const std::map<int, PeerAnswer>& answers, PeerState state) {
+  std::vector<int> ranks;
+  for (const auto& [rank, answer] : answers)
+    if (answer.state == state) ranks.push_back(rank);
+  return ranks;
+}
+
+std::string plural(const std::vector<int>& ranks, const char* one, const char* several) {
+  return ranks.size() == 1 ? one : several;
+}
+
+// ", which does not answer", or where others stand between: "; they wait in the end for ...".
+std::string blame(const std::vector<int>& missing, const std::vector<int>& culprits,
+                  const std::string& why) {
+  const bool direct = std::ranges::all_of(
+      missing, [&](int rank) { return std::ranges::find(culprits, rank) != culprits.end(); });
+  if (direct && missing.size() == culprits.size()) return ", which " + why;
+  return fmt::format("; all wait for {}, which {}", describe_ranks(culprits), why);
+}
+
+std::string busy_text(const std::map<int, PeerAnswer>& answers, const std::vector<int>& busy) {
+  const RankActivity& first = answers.at(busy.front()).activity;
+  return fmt::format("{} in no exchange ({:.0f} s since the last began, in step {})",
+                     plural(busy, "is", "are"), first.seconds, first.step);
+}
+
+std::string circle_text(const std::map<int, PeerAnswer>& answers) {
+  std::string text = "; all wait for each other: ";
+  size_t named = 0;
+  for (const auto& [rank, answer] : answers) {
+    if (++named > 3) break;
+    if (named > 1) text += "; ";
+    text += answer.activity.what;
+  }
+  return text;
+}
+
+}  // namespace
+
+Culprits find_culprits(int mine, const std::vector<int>& missing) {
+  if (!can_ask_ranks() || missing.empty()) return {};
+  const auto answers = follow(mine, {missing.begin(), missing.end()});
+  const auto gone = ranks_in(answers, PeerState::gone);
+  const auto silent = ranks_in(answers, PeerState::silent);
+  const auto busy = ranks_in(answers, PeerState::busy);
+  if (!gone.empty())
+    return {blame(missing, gone, plural(gone, "is gone", "are gone")), ExitCode::lost_peer};
+  if (!silent.empty())
+    return {blame(missing, silent,
+                  plural(silent, "does not answer (stopped, or its node or cable is lost)",
+                         "do not answer (stopped, or their node or cable is lost)"))};
+  if (!busy.empty()) return {blame(missing, busy, busy_text(answers, busy))};
+  return {circle_text(answers)};
+}
+
+}  // namespace switchyard

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+
+namespace switchyard {
+
+// Who holds up the ranks of a wait.
+struct Culprits {
+  // Of a line that has named the ranks in `missing`: ", which does not answer ..."; empty where
+  // nobody could be asked.
+  std::string text{};
+  ExitCode code = ExitCode::timed_out;  // lost_peer where one is gone
+};
+
+// Follows who waits for whom, from the world ranks `missing` of a wait of world rank `mine` on to
+// those that wait for nobody. Takes up to a second for each that does not answer in turn.
+Culprits find_culprits(int mine, const std::vector<int>& missing);
+
+}  // namespace switchyard

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace switchyard {
+
+// Numbers as ranges, in the order given: "0-3 8-11 5".
+std::string number_ranges(std::span<const int64_t> numbers, char separator = ' ');
+
+// Hosts in Slurm's short form, in the order given: "n[1-3],gpu-[07,09-12],login".
+std::string short_host_list(std::span<const std::string> hosts);
+
+// Counts of neighbours in Slurm's short form: "8(x3),4".
+std::string short_counts(std::span<const int64_t> counts);
+
+}  // namespace switchyard

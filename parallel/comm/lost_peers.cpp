@@ -1,0 +1,41 @@
+#include "parallel/comm/lost_peers.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "core/stop_signal.h"
+#include "parallel/comm/inquiry.h"
+#include "parallel/comm/rank_places.h"
+
+namespace switchyard {
+
+using namespace std::chrono_literals;
+
+std::string LostPeers::Loss::text() const {
+  return fmt::format("{} {} {}", describe_ranks(ranks), ranks.size() == 1 ? "is" : "are", why);
+}
+
+std::optional<LostPeers::Loss> LostPeers::look(std::vector<int> missing) {
+  constexpr size_t most = 16;
+  if (missing.empty() || Clock::now() < next_ || !can_ask_ranks()) return std::nullopt;
+  const bool stopping = StopSignal::requested();
+  next_ = Clock::now() + (stopping ? 1s : 2s);
+  if (missing.size() > most) {  // two looks at each few
+    const size_t first = looks_++ / 2 * most % missing.size();
+    std::ranges::rotate(missing, missing.begin() + static_cast<ptrdiff_t>(first));
+    missing.resize(most);
+  }
+  std::vector<int> gone, silent;
+  for (const auto& [rank, answer] : ask_ranks(missing, 400ms)) {
+    if (answer.state == PeerState::gone) gone.push_back(rank);
+    if (answer.state == PeerState::silent) silent.push_back(rank);
+  }
+  times_gone_ = gone.empty() ? 0 : times_gone_ + 1;
+  times_silent_ = silent.empty() || !stopping ? 0 : times_silent_ + 1;
+  if (times_gone_ >= 2) return Loss{gone, "gone"};
+  if (times_silent_ >= 3) return Loss{silent, "silent since a signal asked to stop"};
+  return std::nullopt;
+}
+
+}  // namespace switchyard

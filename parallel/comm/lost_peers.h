@@ -1,0 +1,31 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace switchyard {
+
+// Looks at the ranks that a wait is for every second or two, a few of many at a time. What is
+// judged has to be seen again and again: a rank that has done its part may end before that has
+// arrived here.
+class LostPeers {
+ public:
+  struct Loss {
+    std::vector<int> ranks{};
+    const char* why = "";
+    std::string text() const;  // world rank 3 on n2 is gone
+  };
+  // What the wait is given up for: ranks that are gone, or that do not answer while a signal asks
+  // to stop. `missing` are world ranks.
+  std::optional<Loss> look(std::vector<int> missing);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point next_ = Clock::now() + std::chrono::seconds(1);
+  size_t looks_ = 0;
+  int times_gone_ = 0, times_silent_ = 0;
+};
+
+}  // namespace switchyard

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace switchyard {
+
+// A limit on calls of MPI that nothing else ends when another rank does not come: at the timeout
+// the process says which rank it is, as its launcher told it, and ends with `timed_out`. While the
+// job starts, a signal that asks to stop ends it with `stopped` a few seconds later: there is
+// nothing to save yet.
+class CallLimit {
+ public:
+  enum class Phase { start, later };
+  // `doing`: "MPI_Init", of what is said.
+  CallLimit(std::string doing, std::chrono::milliseconds timeout, Phase phase);
+  ~CallLimit();
+  CallLimit(const CallLimit&) = delete;
+  CallLimit& operator=(const CallLimit&) = delete;
+
+ private:
+  void watch() const;
+  [[noreturn]] void end_with(int code, const std::string& why) const;
+
+  const std::string doing_;
+  const std::chrono::milliseconds timeout_;
+  const Phase phase_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable over_;
+  bool is_over_ = false;
+  std::thread thread_;
+};
+
+}  // namespace switchyard

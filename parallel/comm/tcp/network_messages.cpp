@@ -1,0 +1,120 @@
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+#include "parallel/comm/rank_places.h"
+#include "parallel/comm/tcp/network.h"
+
+// What becomes of messages and of tasks, and what a rank that is gone means for them.
+namespace switchyard {
+
+void TcpNetwork::post(TcpMessage& message) {
+  const auto& ranks = message.task->group_->self.world_ranks;
+  const int peer = ranks[static_cast<size_t>(message.peer)];
+  if (peer == world_rank_) return post_to_self(message);
+  TcpLink* link = links_[static_cast<size_t>(peer)].get();
+  const bool here = message.incoming && link->has_arrived(message.key);
+  if ((!link->open() || link->ended()) && !here)
+    return fail(*message.task, gone_[static_cast<size_t>(peer)], true);
+  if (message.incoming)
+    link->recv(message);
+  else
+    link->send(message);
+  if (link->wants_to_write()) to_write_.push_back(link);
+}
+
+void TcpNetwork::post_to_self(TcpMessage& message) {
+  ToSelf& waiting = to_self_[message.key];
+  (message.incoming ? waiting.wanted : waiting.sent).push_back(&message);
+  if (waiting.sent.empty() || waiting.wanted.empty()) return;
+  TcpMessage &from = *waiting.sent.front(), &to = *waiting.wanted.front();
+  waiting.sent.pop_front();
+  waiting.wanted.pop_front();
+  if (waiting.sent.empty() && waiting.wanted.empty()) to_self_.erase(message.key);
+  if (from.bytes == to.bytes && to.bytes > 0)
+    std::memcpy(to.data, from.data, static_cast<size_t>(to.bytes));
+  done(from);
+  if (from.bytes == to.bytes) return done(to);
+  mismatch(to, from.bytes);
+}
+
+void TcpNetwork::done(TcpMessage& message) {
+  if (message.done) return;
+  message.done = true;
+  if (--message.task->open_ == 0) ready_.push_back(message.task);
+}
+
+void TcpNetwork::mismatch(TcpMessage& message, int64_t sent) {
+  fail(*message.task,
+       fmt::format("rank {} sent {} bytes, {} were expected here; the operations do not match",
+                   message.peer, sent, message.bytes),
+       false);
+}
+
+void TcpNetwork::can_copy(TcpLink& link, TcpMessage& message, const Frame& offer) {
+  to_copy_.push_back({.link = &link, .message = &message, .offer = offer});
+}
+
+void TcpNetwork::said_lost(int world_rank) {
+  fail_all(fmt::format("{} is gone", describe_ranks(std::span(&world_rank, 1))));
+}
+
+// Its messages are forgotten, but for those that are being written: their connection goes on.
+void TcpNetwork::fail(TcpTask& task, const std::string& why, bool peer_lost) {
+  if (!task.failure_.empty()) return;
+  task.failure_ = why;
+  task.peer_lost_ = peer_lost;
+  const auto& ranks = task.group_->self.world_ranks;
+  for (TcpMessage& message : task.messages_) {
+    if (message.done) continue;
+    std::erase_if(to_copy_, [&](const Copy& each) { return each.message == &message; });
+    const auto& link = links_[static_cast<size_t>(ranks[static_cast<size_t>(message.peer)])];
+    if (link != nullptr && !link->forget(message)) continue;
+    if (const auto waiting = to_self_.find(message.key); waiting != to_self_.end()) {
+      std::erase(waiting->second.sent, &message);
+      std::erase(waiting->second.wanted, &message);
+    }
+    message.done = true;
+    --task.open_;
+  }
+  if (task.open_ == 0) ready_.push_back(&task);
+}
+
+void TcpNetwork::fail_all(const std::string& why) {
+  if (failure_.empty()) failure_ = why;
+  for (const auto& task : active_) fail(*task, failure_, true);
+}
+
+// It is missed by those alone that wait for it.
+void TcpNetwork::said_end(TcpLink& link) {
+  const int rank = link.world_rank();
+  gone_[static_cast<size_t>(rank)] =
+      describe_ranks(std::span(&rank, 1)) + " has ended without joining in";
+  fail_those_that_wait_for(rank);
+}
+
+void TcpNetwork::fail_those_that_wait_for(int rank) {
+  for (const auto& task : active_) {
+    const auto& ranks = task->group_->self.world_ranks;
+    const bool waits = std::ranges::any_of(task->messages_, [&](const TcpMessage& message) {
+      return !message.done && ranks[static_cast<size_t>(message.peer)] == rank;
+    });
+    if (waits) fail(*task, gone_[static_cast<size_t>(rank)], true);
+  }
+}
+
+void TcpNetwork::lose(TcpLink& link, int why) {
+  const int rank = link.world_rank();
+  link.close();
+  if (link.ended()) return;
+  auto& reason = gone_[static_cast<size_t>(rank)];
+  reason = fmt::format("{} is gone: {}", describe_ranks(std::span(&rank, 1)), std::strerror(why));
+  for (const auto& other : links_) {
+    if (!other || !other->open()) continue;
+    other->say({.kind = FrameKind::lost, .number = static_cast<uint64_t>(rank)});
+    to_write_.push_back(other.get());
+  }
+  fail_all(reason);
+}
+
+}  // namespace switchyard

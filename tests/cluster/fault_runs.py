@@ -1,0 +1,144 @@
+"""One fault: drawn, done to a job while it trains, judged; then the run is started again to its end."""
+import random
+import re
+import shutil
+import time
+from typing import NamedTuple
+
+import leftovers
+from fault_kinds import KINDS, SMALL, strike
+from jobs import Step
+from nodes import wait_until
+from workload import Failed, expect, expect_same_bits, last_logged, train
+
+STEPS, SAVE = 24, 6
+TIMEOUT = 6   # seconds, of an exchange
+DEATH = 12.0    # seconds within which a job ends that has lost a rank; 2 cores carry 6 ranks
+SLACK = 8.0     # behind the timeout
+RANKS, PER_NODE = 6, 2
+LAYOUTS = {"tp2 dp3": (2, 1, 2), "pp3 dp2": (1, 3, 1), "tp2 pp3": (2, 3, 2), "dp6": (1, 1, 1)}
+TRANSPORTS = {"mpi": "pmix", "tcp": "none"}
+
+
+class Fault(NamedTuple):
+    number: int
+    kind: str
+    layout: str
+    transport: str
+    rank: int
+    when: float  # a step, or below 1: while ranks start, as a part of two seconds
+
+    @property
+    def node(self):
+        return f"n{1 + self.rank // PER_NODE}"
+
+    def words(self):
+        when = f"step {self.when:.0f}" if self.when >= 1 else f"start + {2 * self.when:.1f} s"
+        return (f"{self.number}: {self.kind}, {self.layout}, {self.transport}, rank {self.rank} on "
+                f"{self.node}, {when}")
+
+
+def draw(seed, number, transports):
+    """The same for the same seed and number; every kind comes once before one comes again."""
+    names = sorted(KINDS)
+    random.Random(f"{seed} {number // len(names)}").shuffle(names)
+    drawn = random.Random(f"{seed} fault {number}")
+    kind = names[number % len(names)]
+    early = KINDS[kind].early and drawn.random() < 0.15
+    return Fault(number, kind, drawn.choice(sorted(LAYOUTS)), drawn.choice(transports),
+                 drawn.randrange(RANKS), drawn.random() if early else drawn.randint(1, STEPS - 4))
+
+
+def start(name, run, layout, transport):
+    tp, pp, micro = LAYOUTS[layout]
+    more = ["--distributed-timeout-seconds", str(TIMEOUT)]
+    return Step(name, train(run, STEPS, tp=tp, pp=pp, micro=micro, save=SAVE, more=more),
+                nodes=RANKS // PER_NODE, per_node=PER_NODE, mpi=TRANSPORTS[transport])
+
+
+def reference(layout):
+    return f"undisturbed-{layout.replace(' ', '-')}"
+
+
+def make_reference(layout):
+    start(reference(layout), reference(layout), layout, "mpi").expect_code(0)
+
+
+def await_moment(cluster, fault, run, step):
+    if fault.when < 1:
+        wait_until(lambda: fault.rank in cluster.ranks() or step.process.poll() is not None, 20,
+                   "the rank is there", interval=0.01)
+        time.sleep(2 * fault.when)
+    else:
+        wait_until(lambda: last_logged(run) >= fault.when or step.process.poll() is not None, 60,
+                   f"step {fault.when} is logged", interval=0.01)
+
+
+def blamed(fault, text):
+    """Whether a line of the program, or the first of srun's, names who did it."""
+    own = [line for line in text.splitlines() if line.startswith("switchyard: ")]
+    own += [line for line in text.splitlines() if line.startswith("srun: error: ")][:1]
+    wanted = [rf"\b{fault.node}\b"]
+    if KINDS[fault.kind].culprit == "rank":
+        wanted.append(rf"world ranks?( \d+)* {fault.rank}\b")
+    else:
+        first = (fault.rank // PER_NODE) * PER_NODE
+        wanted.append(rf"world ranks?( \d+)* ({first}|{first + 1})\b")
+    return any(re.search(pattern, line) for line in own for pattern in wanted)
+
+
+def judge_end(cluster, fault, step, begun):
+    """Waits for the job's end; its seconds, and whether the culprit was named ("-": there is none)."""
+    kind = KINDS[fault.kind]
+    limit = DEATH if kind.death else TIMEOUT + SLACK
+    try:
+        wait_until(lambda: not cluster.processes(), limit, "all ranks have ended", interval=0.02)
+    except TimeoutError:
+        ranks = sorted(cluster.ranks())
+        raise Failed(f"ranks {ranks} are still there after {limit:.0f} s: {step.text()[-900:]}") from None
+    seconds = time.monotonic() - begun
+    kind.heal(cluster, fault)
+    code = step.code(30)
+    expect(code in kind.codes, f"code {code}, not {kind.codes}: {step.text()[-900:]}")
+    return seconds, ("yes" if blamed(fault, step.text()) else "NO") if kind.culprit else "-"
+
+
+def sit_out(cluster, fault, step):
+    """A fault that a job survives."""
+    time.sleep(1.5)
+    KINDS[fault.kind].heal(cluster, fault)
+    step.expect_code(0, limit=60)
+    return 0.0, "-"
+
+
+def suffer(cluster, fault, run):
+    step = start(f"fault-{fault.number}", run, fault.layout, fault.transport)
+    await_moment(cluster, fault, run, step)
+    expect(step.process.poll() is None, f"ended before the fault: {step.text()[-600:]}")
+    begun = strike(cluster, fault)
+    if KINDS[fault.kind].codes == (0,):
+        return sit_out(cluster, fault, step)
+    return judge_end(cluster, fault, step, begun)
+
+
+def judge(cluster, fault):
+    """Seconds to the end of the job and whether the culprit was named; Failed where anything is lost."""
+    home = str(SMALL) if fault.kind == "full disk" else "/mnt/work"
+    run = f"{home}/run-{fault.number}"
+    result = suffer(cluster, fault, run)
+    if KINDS[fault.kind].node_down:
+        cluster.await_nodes()
+    leftovers.expect_none(cluster)
+    start(f"again-{fault.number}", run, fault.layout, fault.transport).expect_code(0)
+    expect_same_bits(reference(fault.layout), run, STEPS)
+    shutil.rmtree(run)
+    return result
+
+
+def recover(cluster, fault):
+    """Behind a fault that went wrong: everything as before it, whatever state it is in."""
+    cluster.end_all()
+    KINDS[fault.kind].heal(cluster, fault)
+    cluster.nodes[fault.node].kill(silently=False)
+    cluster.nodes[fault.node].start()
+    cluster.await_nodes()

@@ -1,0 +1,48 @@
+"""Two jobs on one path: one waits, is refused, or takes over where the other is gone."""
+from jobs import Step, await_job, await_steps, job, submit
+from scenario import scenario
+from workload import expect, last_logged, logged, make_data, train
+
+SHIM = "/mnt/build/tests/cluster/liblocal_flock.so"  # a flock that each node keeps for itself
+
+
+def expect_all_steps(run, steps):
+    expect(sorted(logged(run)) == list(range(1, steps + 1)), f"{run} has not all steps")
+
+
+@scenario
+def refused(cluster):
+    """With a flock that all nodes see and with one that they do not; host and job are named."""
+    make_data()
+    for run, preload in (("shared", ""), ("apart", SHIM)):
+        more = [f"--export=ALL,LD_PRELOAD={preload}"] if preload else []
+        first = Step(f"{run}-1", train(run, 100000), nodes=1, mpi="none", more=["-wn1", *more])
+        await_steps(run, 5)
+        second = Step(f"{run}-2", train(run, 100000), nodes=1, mpi="none", more=["-wn2", *more])
+        code, text = second.code(90), second.text()
+        expect(code not in (0, 75), f"{run}: a second job ended with {code}: {text[-900:]}")
+        expect("n1" in text, f"{run}: the holder is not named: {text[-900:]}")
+        first.process.terminate()
+        first.expect_code(75)
+        logged(run)  # each step once
+
+
+@scenario
+def behind_a_cut(cluster):
+    """A node that Slurm has given up goes on for a while: the requeued job waits for it."""
+    make_data()
+    words = train("waiting", 400, save=20, more=["--distributed-timeout-seconds", "40"])
+    number = submit("waiting", " ".join(["srun", "--mpi=none", "--kill-on-bad-exit=1", *words]) + "\n",
+                    "--nodes=2", "--ntasks-per-node=1", "--requeue")
+    await_steps("waiting", 10)
+    cluster.nodes["n1"].cable.cut()
+    cluster.ask("scontrol", "update", "nodename=n1", "state=down", "reason=silent")
+    try:
+        await_job("waiting", number, limit=150)
+    finally:
+        cluster.nodes["n1"].cable.mend()
+        cluster.ask("scontrol", "update", "nodename=n1", "state=resume")
+        cluster.await_nodes()
+    expect(job(number)["Restarts"] == "1", "it was not queued again")
+    expect_all_steps("waiting", 400)
+    expect(last_logged("waiting") == 400, "it did not reach its goal")

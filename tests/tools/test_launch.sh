@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# test_launch.sh PROGRAM: ranks on cores without MPI, on one node and on several, and their restarts:
+# a run of which a rank was killed has the bits of one that was never hit.
+set -u
+program=$1 failures=0
+export OMP_NUM_THREADS=1
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder" || exit 1
+
+failed() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+expect() { # WHAT FILE TEXT...: each text is there
+  local what=$1 file=$2 text
+  shift 2
+  for text in "$@"; do grep -qF -- "$text" "$file" || failed "$what: no '$text' in: $(cat "$file")"; done
+}
+
+for i in $(seq 1500); do echo "$((i * i % 97)) cats, "; done >text
+"$program" tokenize --input text --output-prefix data/text >/dev/null || exit 1
+options=(--data-path data/text --num-layers 2 --hidden-size 16 --num-attention-heads 2
+  --seq-length 12 --global-batch-size 4 --micro-batch-size 1 --lr 1e-3 --lr-warmup-iters 10
+  --hidden-dropout 0.1 --device cpu)
+losses() { sed -n 's/.*"step":\([0-9]*\),.*"loss":\([^,}]*\).*/\1 \2/p' "$1/metrics.jsonl" | sort -n; }
+expect_like() { # RUN OTHER
+  [[ -s $1/metrics.jsonl && $(losses "$1") == "$(losses "$2")" ]] ||
+    failed "$1 is not like $2: $(diff <(losses "$1") <(losses "$2") | head -3)"
+}
+wait_for_step() { # RUN STEP
+  for _ in $(seq 600); do
+    grep -qs "\"step\":$2," "$1/metrics.jsonl" && return
+    sleep 0.05
+  done
+  failed "$1 has no step $2"
+}
+rank_process() { # RUN RANK
+  local process
+  for process in $(pgrep -f "^switchyard train $1 "); do
+    grep -qzx "RANK=$2" "/proc/$process/environ" && echo "$process"
+  done
+}
+
+timeout 60 "$program" launch -np 2 -- train whole "${options[@]}" --tp 2 --train-iters 80 \
+  --save-interval 20 >log 2>&1 || failed "$(cat log)"
+
+# A rank killed: the others end, and ranks go on from the last saved step.
+timeout 60 "$program" launch -np 2 --restarts 1 -- train hit "${options[@]}" --tp 2 \
+  --train-iters 80 --save-interval 20 >log 2>&1 &
+launcher=$!
+wait_for_step hit 25
+kill -KILL "$(rank_process hit 1)"
+wait $launcher || failed "restarted: $? $(cat log)"
+expect "restarted" log "rank 1 on $(hostname) was ended by signal 9" \
+  "restart 1 of 1 behind exit code 76: goes on from step"
+expect_like hit whole
+
+# Without a restart left the code is handed on; a --load-step has done its work once.
+timeout 60 "$program" launch -np 2 --max-restarts 1 -- train hit --data-path data/text --tp 2 \
+  --load-step 40 --train-iters 100000 --save-interval 10 --device cpu >log 2>&1 &
+launcher=$!
+wait_for_step hit 95
+kill -KILL "$(rank_process hit 1)"
+for _ in $(seq 400); do
+  again=$(rank_process hit 0)
+  if [[ $again ]] && grep -q "restart 1 of 1" log; then break; fi
+  sleep 0.05
+done
+kill -KILL "$again"
+code=0
+wait $launcher || code=$?
+[[ $code == 76 ]] || failed "without restarts left: $code, not 76"
+from=$(sed -n 's/.*restart 1 of 1.*goes on from step \([0-9]*\);.*/\1/p' log)
+((${from:-0} >= 90)) || failed "--load-step again: $(cat log)"
+
+# A rank that is stopped does not end when another dies: its state is said, and it is killed.
+timeout 60 "$program" launch -np 2 -- train whole --data-path data/text --tp 2 \
+  --train-iters 100000 --device cpu >log 2>&1 &
+launcher=$! code=0
+wait_for_step whole 90
+kill -STOP "$(rank_process whole 1)"
+kill -KILL "$(rank_process whole 0)"
+wait $launcher || code=$?
+[[ $code == 76 ]] || failed "a stopped rank: $code, not 76"
+expect "a stopped rank" log "rank 1 on $(hostname) was stopped (state T) and does not end"
+[[ ! $(pgrep -f "^switchyard train whole ") ]] || failed "a rank is left"
+
+# A signal is passed on to ranks once; it is no reason to start again.
+timeout 60 "$program" launch -np 2 --restarts 3 -- train signalled "${options[@]}" --tp 2 \
+  --train-iters 100000 >log 2>&1 &
+launcher=$! code=0
+wait_for_step signalled 5
+pkill -USR1 -P $launcher
+wait $launcher || code=$?
+[[ $code == 75 ]] || failed "USR1: $code, not 75: $(cat log)"
+grep -q restart log && failed "a stopped run was restarted: $(cat log)"
+
+# Several nodes: torchrun's options, and srun's variables where it started one launcher on each.
+port=$((20000 + $$ % 9000))
+for node in 1 0; do
+  timeout 60 "$program" launch -np 2 --nnodes 2 --node-rank $node --master-addr 127.0.0.1 \
+    --master-port $port -- train nodes "${options[@]}" --tp 2 --train-iters 6 >log-$node 2>&1 &
+done
+wait
+for node in 1 0; do
+  SLURM_JOB_ID=$$ SLURM_STEP_ID=0 SLURM_PROCID=$node SLURM_LOCALID=0 SLURM_NODEID=$node \
+    SLURM_STEP_NUM_TASKS=2 SLURM_STEP_NUM_NODES=2 SLURM_STEP_NODELIST=localhost \
+    SLURM_CPUS_PER_TASK=2 timeout 60 "$program" launch -np 2 -- train slurm "${options[@]}" --tp 2 \
+    --train-iters 6 >log-slurm-$node 2>&1 &
+done
+wait
+expect "two nodes" log-0 "tp 2 x pp 1 x dp 2"
+expect_like slurm nodes
+
+refused() { # TEXT WORDS...
+  local text=$1 code=0
+  shift
+  "$program" launch "$@" >log 2>&1 || code=$?
+  [[ $code == 2 ]] || failed "launch $*: $code, not 2"
+  expect "launch $*" log "$text"
+}
+refused "--nnodes 2 without --master-addr" -np 2 --nnodes 2 --node-rank 0 -- train a
+refused "--nnodes 2 without --node-rank" -np 2 --nnodes 2 --master-addr a --master-port 9 -- train a
+refused "--node-rank 2 of --nnodes 2" -np 2 --nnodes 2 --node-rank 2 -- train a
+refused "whose launchers know nothing of each other" -np 2 --nnodes 2 --node-rank 0 \
+  --master-addr a --master-port 9 --restarts 1 -- train a
+refused "--srun outside of a Slurm allocation" -np 2 --srun -- train a
+refused "--requeue without --srun" -np 2 --requeue -- train a
+refused "this machine shows no GPU" -np 2 --ranks-per-gpu 2 -- train a
+refused "-np is missing" -- train a
+SLURM_JOB_ID=7 SLURM_STEP_NODELIST=n1,n2 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_STEP_NUM_TASKS=4 \
+  SLURM_STEP_NUM_NODES=2 refused "srun started 4 of this launcher on 2 nodes" -np 2 -- train a
+OMPI_COMM_WORLD_SIZE=2 refused "mpirun has started this launcher" -np 2 -- train a
+exit $((failures > 0))

@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# test_slurm.sh PROGRAM: batch scripts of `switchyard slurm` and what they run, with stand-ins of
+# Slurm's commands: restarts on the nodes that are left, signals, and what is queued again.
+set -u
+program=$1 failures=0
+export OMP_NUM_THREADS=1
+house=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+stand_ins=$(cd "$(dirname "${BASH_SOURCE[0]}")/slurm_stand_ins" && pwd)
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder" || exit 1
+export PATH=$stand_ins:$PATH CALLS=$folder/calls DEAD=$folder/dead DOWN=$folder/down
+touch calls
+
+failed() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+expect() { # WHAT FILE TEXT...
+  local what=$1 file=$2 text
+  shift 2
+  for text in "$@"; do grep -qF -- "$text" "$file" || failed "$what: no '$text' in: $(cat "$file")"; done
+}
+wait_for_step() { # RUN STEP
+  for _ in $(seq 600); do
+    grep -qs "\"step\":$2," "$1/metrics.jsonl" && return
+    sleep 0.05
+  done
+  failed "$1 has no step $2"
+}
+
+for i in $(seq 1500); do echo "$((i * i % 97)) cats, "; done >text
+"$program" tokenize --input text --output-prefix data/text >/dev/null || exit 1
+options=(--data-path data/text --num-layers 2 --hidden-size 16 --num-attention-heads 2
+  --seq-length 12 --global-batch-size 6 --micro-batch-size 1 --lr 1e-3 --lr-warmup-iters 10
+  --device cpu)
+slurm() { "$program" slurm "$@" >script 2>log; }
+
+# The script as it is printed and submitted.
+slurm run --nodes 3 --tasks-per-node 2 --min-nodes 2 --time 10 --partition main --gpus-per-node 2 \
+  --dependency afterok:5 --sbatch-option --exclusive --submit -- train "${options[@]}" --tp 2 \
+  --train-iters 12 --save-interval 4 || failed "slurm: $(cat log)"
+# shellcheck disable=SC2016
+expect "the script" run/slurm/run.sbatch '#SBATCH --nodes=3' '#SBATCH --ntasks-per-node=2' \
+  '#SBATCH --signal=B:USR1@120' '#SBATCH --requeue' '#SBATCH --open-mode=append' '#SBATCH --no-kill' \
+  "#SBATCH --output=$folder/run/slurm/run-%j.log" '#SBATCH --kill-on-invalid-dep=yes' \
+  '#SBATCH --exclusive' '${SLURM_RESTART_COUNT:-0}' 'launch --srun -np 2 --restarts 3 --min-nodes 2'
+expect "it is printed" script '#SBATCH --time=10' 'Submitted batch job 17'
+expect "it is submitted" calls 'sbatch run/slurm/run.sbatch'
+if type shellcheck >/dev/null 2>&1; then shellcheck run/slurm/run.sbatch || failed "shellcheck"; fi
+
+# Words of any kind reach the program as they were given.
+slurm odd --array 3-4 --script odd.sbatch -- train "${options[@]}" --seed %a \
+  --tensorboard "a b/\$HOME's \"x\"" || failed "odd: $(cat log)"
+sed -i "s|^exec [^ ]*|exec printf '%s\\\\n'|" odd.sbatch
+SLURM_ARRAY_TASK_ID=4 SLURM_JOB_ID=1 SLURM_JOB_NAME=odd SLURM_JOB_NODELIST=n1 bash odd.sbatch >words
+expect "words" words "a b/\$HOME's \"x\""
+[[ $(grep -A1 -x -- --seed words | tail -1) == 4 ]] || failed "the array's task: $(cat words)"
+
+refused() { # TEXT WORDS...
+  local text=$1 code=0
+  shift
+  slurm "$@" --train-iters 5 || code=$?
+  [[ $code == 2 ]] || failed "slurm $*: $code, not 2"
+  expect "slurm $*" log "$text"
+}
+refused "6 ranks with --tp 4" x --nodes 3 --tasks-per-node 2 -- train "${options[@]}" --tp 4
+refused "groups would cross nodes" x --nodes 2 --tasks-per-node 1 -- train "${options[@]}" --tp 2
+refused "at most 1 ranks" x --tasks-per-node 2 --gpus-per-node 1 -- train "${options[@]}"
+refused "--min-nodes 3 with --nodes 2" x --nodes 2 --min-nodes 3 -- train "${options[@]}"
+refused "did you mean --lr" x -- train "${options[@]}" --lrr 3
+refused "tp must divide it" x --tasks-per-node 4 -- train "${options[@]}" --tp 4
+refused "there is no path in 'x'" x -- train
+refused "a word that has %a" x --array 1-2 -- train "${options[@]}"
+refused "would go back to it each time" x -- train "${options[@]}" --load-step 3
+refused "is the work of one process" x --nodes 2 -- average
+[[ ! -e x ]] || failed "a refused job has left something"
+slurm y --dependency afterok:1 -- train || failed "a path that is still to be made: $(cat log)"
+expect "a path that is still to be made" log "'y' is not there yet"
+"$program" fork run@1 y >log 2>&1
+grep -q "y" log && grep -qi "exists\|taken\|already" log && failed "a script keeps a fork away: $(cat log)"
+
+job() { # SCRIPT ARGUMENTS: as Slurm runs it
+  : >calls
+  SLURM_JOB_ID=$((RANDOM + 40000)) SLURM_JOB_NAME=$1 SLURM_JOB_NODELIST=n1,n2,n3 SLURM_NNODES=3 \
+    SLURM_JOB_CPUS_PER_NODE='2(x3)' timeout 100 bash "$@" >log 2>&1
+}
+expect_code() { # CODE WHAT
+  [[ $code == "$1" ]] || failed "$2: $code, not $1: $(cat log)"
+}
+
+# To its end, with nothing queued again.
+code=0
+job run/slurm/run.sbatch || code=$?
+expect_code 0 "a whole job"
+expect "a whole job" log "tp 2 x pp 1 x dp 3" "step 12/12"
+expect "a whole job" calls "--kill-on-bad-exit=1 --mpi=none --nodes=3 --ntasks=3 --ntasks-per-node=1"
+grep -q requeue calls && failed "a job that reached its goal was queued again"
+
+long() { # RUN OPTIONS OF SLURM...
+  slurm "$1" --nodes 3 --tasks-per-node 2 "${@:2}" -- train "${options[@]}" --tp 2 \
+    --train-iters 100000 --save-interval 10 || failed "slurm $1: $(cat log)"
+}
+
+# A node is gone: the ranks that are left go on from the last saved step, on two nodes.
+long left --min-nodes 2
+job left/slurm/left.sbatch &
+batch=$! code=0
+wait_for_step left 15
+echo n3 >dead
+pkill -KILL -f "^switchyard train left .*" -o
+for _ in $(seq 600); do grep -q "x dp 2" log && break; sleep 0.05; done
+expect "two nodes" log "goes on from step" "2 of 3 nodes: n1,n2" "tp 2 x pp 1 x dp 2"
+# USR1 to the batch script alone, as before a time limit.
+sleep 0.5
+pkill -USR1 -f "launch --srun .* train left "
+wait $batch || code=$?
+expect_code 75 "USR1"
+expect "USR1" log "is requeued: exit code 75, stopped by a signal"
+expect "USR1" calls "scontrol requeue"
+rm -f dead
+
+# All nodes are wanted where nothing else was said.
+long all --restarts 2
+job all/slurm/all.sbatch &
+batch=$! code=0
+wait_for_step all 5
+echo n2 >down
+pkill -KILL -f "^switchyard train all .*" -o
+wait $batch || code=$?
+expect_code 76 "too few nodes"
+expect "too few nodes" log "at least 3 are needed" "is requeued: exit code 76"
+rm -f down
+
+# What comes again by itself is not queued again; neither is a job that was cancelled.
+long wrong
+sed -i 's/--save-interval 10/--save-interval x/' wrong/slurm/wrong.sbatch
+code=0
+job wrong/slurm/wrong.sbatch || code=$?
+expect_code 2 "wrong use"
+expect "wrong use" log "is not requeued: exit code 2"
+long ended
+JOB_STATE=COMPLETING job ended/slurm/ended.sbatch &
+batch=$! code=0
+wait_for_step ended 5
+pkill -TERM -f "launch --srun .* train ended "
+wait $batch || code=$?
+expect_code 75 "cancelled"
+expect "cancelled" log "is not requeued: exit code 75, stopped by a signal; Slurm itself ends the job"
+# The script of docs/slurm.md that does without: it saves, is queued again and hands the code on.
+mkdir bin
+ln -s "$program" bin/switchyard
+PATH=$folder/bin:$PATH
+"$program" launch -np 2 -- train runs/main "${options[@]}" --tp 2 --train-iters 8 --save-interval 4 \
+  >log 2>&1 || failed "$(cat log)"
+sed -n '/^    #SBATCH --signal/,/^    exit/s/^    //p' "$house/docs/slurm.md" |
+  sed 's/--train-iters 3000/--train-iters 100000/' >plain
+code=0
+SLURM_NTASKS=2 job plain &
+batch=$!
+wait_for_step runs/main 12
+pkill -USR1 -x -f "bash plain"
+wait $batch || code=$?
+expect_code 75 "in plain bash"
+expect "in plain bash" calls "scontrol requeue"
+
+# The templates: a main path, branches as an array, scores.
+export SWITCHYARD=$program SLURM_NTASKS_PER_NODE=2
+code=0
+job "$house/launch/slurm/train.sbatch" runs/chain "${options[@]}" --tp 2 --train-iters 6 \
+  --save-interval 2 || code=$?
+expect_code 0 train.sbatch
+expect train.sbatch log "step 6/6" "x dp 3"
+SLURM_ARRAY_TASK_ID=1 TRAIN_OPTIONS="--tp 2 --device cpu" \
+  job "$house/launch/slurm/campaign.sbatch" runs/chain 3 2 4 || code=$?
+expect_code 0 campaign.sbatch
+expect campaign.sbatch log "step 7/7"
+SLURM_ARRAY_TASK_ID=1 job "$house/launch/slurm/eval.sbatch" data/text runs/chain runs/chain-4 || code=$?
+expect_code 0 eval.sbatch
+expect eval.sbatch log '"loss":' chain-4
+exit $((failures > 0))
