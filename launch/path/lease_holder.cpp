@@ -118,10 +118,21 @@ std::string describe(const LeaseHolder& holder) {
   return text;
 }
 
+namespace {
+
+bool is_near(const LeaseHolder& holder, const LeaseHolder& self) {
+  return !holder.boot.empty() && holder.boot == self.boot && !holder.pid_space.empty() &&
+         holder.pid_space == self.pid_space;
+}
+
+}  // namespace
+
+bool is_alive_here(const LeaseHolder& holder, const LeaseHolder& self) {
+  return is_near(holder, self) && start_of(holder.process) == holder.started;
+}
+
 Life life_of(const LeaseHolder& holder, const LeaseHolder& self) {
-  const bool is_near = !holder.boot.empty() && holder.boot == self.boot &&
-                       !holder.pid_space.empty() && holder.pid_space == self.pid_space;
-  if (is_near) return start_of(holder.process) == holder.started ? Life::alive : Life::gone;
+  if (is_near(holder, self)) return is_alive_here(holder, self) ? Life::alive : Life::gone;
   if (holder.scheduler != "slurm" || holder.job.empty()) return Life::unknown;
   const bool same_cluster =
       holder.cluster == self.cluster || holder.cluster.empty() || self.cluster.empty();

@@ -23,6 +23,9 @@ Json to_json(const LeaseHolder& holder);
 LeaseHolder lease_holder_from(const Json& json);  // what is missing is empty
 std::string describe(const LeaseHolder& holder);  // "process 123 on n2, Slurm job 45, restart 1"
 
+// A process of this machine, in sight, that runs.
+bool is_alive_here(const LeaseHolder& holder, const LeaseHolder& self);
+
 // Whether it still runs, as `self` can tell: of its own machine for certain. Of another one it is
 // gone where its job is, or was started again, as `self` knows or Slurm says, which is asked a few
 // seconds at most; else nothing is known.

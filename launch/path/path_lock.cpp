@@ -177,16 +177,17 @@ LockRequest::Turn LockRequest::turn() {
 }
 
 LockRequest::Turn LockRequest::turn_at_lease(const std::string& text) {
+  const auto record = parse_lease(text);
+  const bool runs_here = record && is_alive_here(record->holder, self_);
   const bool trusts_flock =
       lock_.by_kernel() && rules_.is_local.value_or(is_local(lock_.descriptor()));
-  if (trusts_flock) return take_over("", false) ? Turn::obtained : Turn::unknown;
+  if (trusts_flock && !runs_here) return take_over("", false) ? Turn::obtained : Turn::unknown;
   const auto now = Clock::now();
   if (text != seen_) {
     moved_ = moved_ || !seen_.empty();
     seen_ = text;
     since_ = now;
   }
-  const auto record = parse_lease(text);
   holder_ = record ? describe(record->holder) : "another process";
   if (record) {
     const Turn found = judge(*record);

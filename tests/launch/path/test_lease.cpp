@@ -212,6 +212,15 @@ TEST_F(LeaseTest, on_a_disk_of_this_machine_the_flock_decides) {
   EXPECT_LT(Clock::now() - begin, milliseconds(300));
 }
 
+// As under a preloaded library, or a file system that is not what it says.
+TEST_F(LeaseTest, a_process_that_runs_here_counts_whatever_the_disk_says) {
+  has_flock = false;
+  write_lease(this_process());
+  auto rules = quick();
+  rules.is_local = true;
+  EXPECT_THROW(PathLock(run_, {}, rules), Error);
+}
+
 TEST_F(LeaseTest, holds_alone_where_there_is_no_flock) {
   refused_with = ENOSYS;
   const PathLock lock(run_, {}, quick());
