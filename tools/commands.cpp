@@ -15,7 +15,8 @@ constexpr Subcommand table[] = {
      "switchyard extend runs/main --at-step 20000 --data-path data/june"},
     {"campaign", campaign_command, "carry out a file of versions: campaign plan|run|status FILE",
      "switchyard campaign run runs/four.toml"},
-    {"launch", launch_command, "start ranks on GPUs or cores, on one node or many: launch -np N -- train ...",
+    {"launch", launch_command,
+     "start ranks on GPUs or cores, on one node or many: launch -np N -- train ...",
      "switchyard launch -np 8 -- train runs/main --tp 2"},
     {"slurm", slurm_command, "write and submit a batch job: slurm RUN --nodes N -- train ...",
      "switchyard slurm runs/main --nodes 4 --tasks-per-node 8 --gpus-per-node 8 --time 1-00:00:00 "

@@ -111,7 +111,8 @@ int dispatch(const std::vector<std::string>& words) {
     if (words[0] != s.name) continue;
     const bool asks_help = words.size() > 1 && (words[1] == "--help" || words[1] == "-h");
     // One process's work would race with itself.
-    if (const auto rank = rank_among_several(); rank && !s.takes_ranks && !asks_help && s.run != launch_command) {
+    if (const auto rank = rank_among_several();
+        rank && !s.takes_ranks && !asks_help && s.run != launch_command) {
       if (*rank > 0) return static_cast<int>(ExitCode::usage);
       fail("switchyard", "'{}' is the work of one process; start it without mpirun, srun or launch",
            s.name);

@@ -143,6 +143,19 @@ void NodeRanks::look_at_those_left() {
   }
 }
 
+// A rank that a signal does not reach, stopped or in disk sleep for seconds: ranks of other nodes
+// may have ended by it, and a scheduler kills it without a word.
+void NodeRanks::mention_stuck() {
+  constexpr int often = 4;  // a save, too, is in disk sleep at times
+  if (passed_on_ == 0 || looked_) return;
+  for (const auto& [child, local] : running_) {
+    const ProcessState state = look_at_process(child);
+    int& count = stuck_[child];
+    count = state.state == 'T' || state.state == 't' || state.state == 'D' ? count + 1 : 0;
+    if (count == often) report(local, state.words + " and does not save", state.text);
+  }
+}
+
 // Once one has failed the others end by themselves: lost peers, or the TERM that they get.
 void NodeRanks::end_by_deadline() {
   using std::chrono::seconds;
@@ -164,6 +177,7 @@ RanksEnd NodeRanks::run() {
     const int number = sigtimedwait(&mine, nullptr, &pause);
     if (number > 0 && number != SIGCHLD) pass_on(number);
     reap();
+    if (number < 0) mention_stuck();  // a second has passed
     end_by_deadline();
   }
   sigprocmask(SIG_SETMASK, &before_, nullptr);

@@ -41,6 +41,7 @@ class NodeRanks {
   void signal_all(int number) const;
   void end_by_deadline();
   void look_at_those_left();
+  void mention_stuck();
   void report(int local, const std::string& what, const std::string& text) const;
   bool has_failed() const;
 
@@ -50,6 +51,7 @@ class NodeRanks {
   int port_ = 0;
   sigset_t before_{};
   std::map<pid_t, int> running_;  // the local rank of each
+  std::map<pid_t, int> stuck_;    // how often it was seen so, behind a signal
   int status_ = 0;
   int passed_on_ = 0;         // the last signal
   bool is_ending_ = false;    // all, at once, as a second one asked

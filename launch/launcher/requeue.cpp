@@ -37,7 +37,7 @@ RequeueDecision decide_requeue(const JobRecord& job) {
   const std::string meaning = fmt::format("exit code {}, {}", job.code, meaning_of(job.code));
   const bool lost = code == ExitCode::lost_peer || code == ExitCode::timed_out;
   if (code != ExitCode::stopped && !lost) return {false, meaning};
-  if (job.cancelled) return {false, meaning + "; the job is cancelled"};
+  if (job.cancelled) return {false, meaning + "; Slurm itself ends the job, by scancel or requeue"};
   if (lost && !job.progressed && job.requeued >= most_in_vain)
     return {false, fmt::format("{}; requeued {} times, and nothing was saved since it started",
                                meaning, job.requeued)};

@@ -1,8 +1,5 @@
 #include <fmt/ranges.h>
 
-#include <algorithm>
-
-#include "core/error.h"
 #include "core/text.h"
 #include "launch/launcher/srun_job.h"
 #include "launch/slurm/allocation.h"
@@ -66,14 +63,10 @@ Words srun_words(const LaunchPlan& plan, const Words& nodes) {
 }  // namespace
 
 std::vector<std::string> usable_nodes(const Words& answering, int ranks_per_node,
-                                      const LaunchedTraining& training, int least) {
+                                      const LaunchedTraining& training) {
   const int64_t replica = training.tp * training.pp;
   size_t count = answering.size();
   while (count > 0 && static_cast<int64_t>(count) * ranks_per_node % replica != 0) --count;
-  check(count > 0 && static_cast<int64_t>(count) >= least, ExitCode::lost_peer, "launch",
-        "{} of the nodes answer ({}), {} of {} ranks fit --tp {} --pp {}; at least {} are needed",
-        answering.size(), fmt::join(answering, ","), count, ranks_per_node, training.tp,
-        training.pp, std::max(1, least));
   return {answering.begin(), answering.begin() + static_cast<ptrdiff_t>(count)};
 }
 

@@ -57,15 +57,23 @@ SrunJob::SrunJob(const LaunchPlan& plan) : plan_(plan) {
     trains_ = true;
   }
   before_ = progress();
-  nodes_ = usable_nodes(all_, plan.ranks, training_, plan.min_nodes);
+  nodes_ = usable_nodes(all_, plan.ranks, training_);
+  check(!nodes_.empty() && (nodes_.size() == all_.size() || plan.min_nodes > 0), "launch",
+        "{} nodes of {} ranks with --tp {} and --pp {}; a multiple of tp x pp ranks is allowed",
+        all_.size(), plan.ranks, training_.tp, training_.pp);
 }
 
 bool SrunJob::has_progressed() const { return !trains_ || progress().saved > before_.saved; }
 
 void SrunJob::choose_nodes() {
-  const int least = plan_.min_nodes > 0 ? plan_.min_nodes : static_cast<int>(all_.size());
+  const size_t least = plan_.min_nodes > 0 ? static_cast<size_t>(plan_.min_nodes) : all_.size();
   const auto answering = answering_nodes(all_);
-  nodes_ = usable_nodes(answering, plan_.ranks, training_, least);
+  nodes_ = usable_nodes(answering, plan_.ranks, training_);
+  check(!nodes_.empty() && nodes_.size() >= least, ExitCode::lost_peer, "launch",
+        "{} of {} nodes answer ({}), of which {} fit --tp {} --pp {} with {} ranks each; at least "
+        "{} are needed",
+        answering.size(), all_.size(), fmt::join(answering, ","), nodes_.size(), training_.tp,
+        training_.pp, plan_.ranks, least);
   if (nodes_.size() < all_.size())
     say("{} of {} nodes: {}; {} {}", nodes_.size(), all_.size(), fmt::join(nodes_, ","),
         answering.size(), answering.size() == 1 ? "answers" : "answer");

@@ -15,10 +15,9 @@ namespace switchyard {
 // sense.
 int run_over_srun(const LaunchPlan& plan);
 
-// The nodes to run on: as many of those that answer as the layout allows, the first ones. Throws
-// Error where they are fewer than `least`.
+// The nodes to run on: as many of those that answer as the layout allows, the first ones.
 std::vector<std::string> usable_nodes(const std::vector<std::string>& answering, int ranks_per_node,
-                                      const LaunchedTraining& training, int least);
+                                      const LaunchedTraining& training);
 
 // The command of a step on these nodes; `program`: this program's file.
 std::vector<std::string> step_command(const LaunchPlan& plan, const std::vector<std::string>& words,

@@ -19,10 +19,10 @@ def expect(holds, what):
         raise Failed(what)
 
 
-def make_data(name="text", factor=1):
+def make_data(name="text", factor=1, folder="data"):
     text = WORK / f"{name}.txt"
     text.write_text("".join(f"{i * i * factor % 97} cats, \n" for i in range(1500)))
-    switchyard("tokenize", "--input", text, "--output-prefix", f"data/{name}")
+    switchyard("tokenize", "--input", text, "--output-prefix", f"{folder}/{name}")
 
 
 def switchyard(*words, code=0):

@@ -4,6 +4,7 @@
 set -u
 program=$1 failures=0
 export OMP_NUM_THREADS=1
+house=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 stand_ins=$(cd "$(dirname "${BASH_SOURCE[0]}")/slurm_stand_ins" && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -79,10 +80,10 @@ expect "a path that is still to be made" log "'y' is not there yet"
 "$program" fork run@1 y >log 2>&1
 grep -q "y" log && grep -qi "exists\|taken\|already" log && failed "a script keeps a fork away: $(cat log)"
 
-job() { # SCRIPT: as Slurm runs it
+job() { # SCRIPT ARGUMENTS: as Slurm runs it
   : >calls
   SLURM_JOB_ID=$((RANDOM + 40000)) SLURM_JOB_NAME=$1 SLURM_JOB_NODELIST=n1,n2,n3 SLURM_NNODES=3 \
-    SLURM_JOB_CPUS_PER_NODE='2(x3)' timeout 100 bash "$1" >log 2>&1
+    SLURM_JOB_CPUS_PER_NODE='2(x3)' timeout 100 bash "$@" >log 2>&1
 }
 expect_code() { # CODE WHAT
   [[ $code == "$1" ]] || failed "$2: $code, not $1: $(cat log)"
@@ -145,5 +146,36 @@ wait_for_step ended 5
 pkill -TERM -f "launch --srun .* train ended "
 wait $batch || code=$?
 expect_code 75 "cancelled"
-expect "cancelled" log "is not requeued: exit code 75, stopped by a signal; the job is cancelled"
+expect "cancelled" log "is not requeued: exit code 75, stopped by a signal; Slurm itself ends the job"
+# The script of docs/slurm.md that does without: it saves, is queued again and hands the code on.
+mkdir bin
+ln -s "$program" bin/switchyard
+PATH=$folder/bin:$PATH
+"$program" launch -np 2 -- train runs/main "${options[@]}" --tp 2 --train-iters 8 --save-interval 4 \
+  >log 2>&1 || failed "$(cat log)"
+sed -n '/^    #SBATCH --signal/,/^    exit/s/^    //p' "$house/docs/slurm.md" |
+  sed 's/--train-iters 3000/--train-iters 100000/' >plain
+code=0
+SLURM_NTASKS=2 job plain &
+batch=$!
+wait_for_step runs/main 12
+pkill -USR1 -x -f "bash plain"
+wait $batch || code=$?
+expect_code 75 "in plain bash"
+expect "in plain bash" calls "scontrol requeue"
+
+# The templates: a main path, branches as an array, scores.
+export SWITCHYARD=$program SLURM_NTASKS_PER_NODE=2
+code=0
+job "$house/launch/slurm/train.sbatch" runs/chain "${options[@]}" --tp 2 --train-iters 6 \
+  --save-interval 2 || code=$?
+expect_code 0 train.sbatch
+expect train.sbatch log "step 6/6" "x dp 3"
+SLURM_ARRAY_TASK_ID=1 TRAIN_OPTIONS="--tp 2 --device cpu" \
+  job "$house/launch/slurm/campaign.sbatch" runs/chain 3 2 4 || code=$?
+expect_code 0 campaign.sbatch
+expect campaign.sbatch log "step 7/7"
+SLURM_ARRAY_TASK_ID=1 job "$house/launch/slurm/eval.sbatch" data/text runs/chain runs/chain-4 || code=$?
+expect_code 0 eval.sbatch
+expect eval.sbatch log '"loss":' chain-4
 exit $((failures > 0))

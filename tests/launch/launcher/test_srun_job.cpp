@@ -3,7 +3,6 @@
 
 #include <fmt/ranges.h>
 
-#include "core/error.h"
 #include "launch/launcher/launched_training.h"
 #include "launch/launcher/srun_job.h"
 #include "launch/launcher/srun_step.h"
@@ -48,11 +47,10 @@ TEST(SrunLines, FaultsAndNodes) {
 
 TEST(UsableNodes, AsManyAsTheLayoutAllows) {
   const Words four = {"n1", "n2", "n4", "n5"};
-  EXPECT_EQ(usable_nodes(four, 2, {.tp = 2, .pp = 1}, 1), four);
-  EXPECT_EQ(usable_nodes({"n1", "n2", "n4"}, 2, {.tp = 2, .pp = 2}, 1), (Words{"n1", "n2"}));
-  EXPECT_THROW(usable_nodes({"n1", "n2", "n4"}, 2, {.tp = 2, .pp = 2}, 3), Error);
-  EXPECT_THROW(usable_nodes({"n1"}, 2, {.tp = 2, .pp = 2}, 1), Error);
-  EXPECT_THROW(usable_nodes({}, 2, {}, 1), Error);
+  EXPECT_EQ(usable_nodes(four, 2, {.tp = 2, .pp = 1}), four);
+  EXPECT_EQ(usable_nodes({"n1", "n2", "n4"}, 2, {.tp = 2, .pp = 2}), (Words{"n1", "n2"}));
+  EXPECT_TRUE(usable_nodes({"n1"}, 2, {.tp = 2, .pp = 2}).empty());
+  EXPECT_TRUE(usable_nodes({}, 2, {}).empty());
 }
 
 TEST(StepCommand, OfEachKind) {
