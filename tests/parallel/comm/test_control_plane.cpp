@@ -120,8 +120,8 @@ TEST_P(StoreControl, TheTimeoutNamesTheRankThatIsMissing) {
   });
   EXPECT_THAT(texts[0],
               AllOf(HasSubstr("rank 0 of 3"), HasSubstr("agreement on errors, from rank 1"),
-                    HasSubstr("400 ms (the timeout)"), HasSubstr("code 76")));
-  EXPECT_THAT(texts[2], AllOf(HasSubstr("agreement on errors"), HasSubstr("code 76")));
+                    HasSubstr("400 ms (the timeout)"), HasSubstr("code 77")));
+  EXPECT_THAT(texts[2], AllOf(HasSubstr("agreement on errors"), HasSubstr("code 77")));
 }
 
 class TcpStoreControl : public StoreControl {};
