@@ -34,7 +34,7 @@ Saver::Saver(const RunFolder& run, const PathSpecification& path, const Mesh& me
       path_(path),
       mesh_(mesh),
       retention_(run, keep),
-      writer_(run.checkpoints(), *mesh.checkpoint) {}
+      writer_(run.checkpoints(), *mesh.checkpoint, [this] { run_.check_held(); }) {}
 
 void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
   const auto begin = std::chrono::steady_clock::now();

@@ -45,6 +45,7 @@ TrainingLog::~TrainingLog() { tell_epochs(); }
 void TrainingLog::open() {
   mesh_.world->control().agree([&] {
     if (mesh_.world->rank() != 0) return;
+    folder_.check_held();
     log_ = std::make_unique<MetricsLog>(folder_.folder(), start_.step);
     const auto events = event_folder(folder_.folder(), settings_);
     if (events) tensorboard_.emplace(*events, start_.step);
@@ -56,6 +57,7 @@ void TrainingLog::begin() { begin_ = std::chrono::steady_clock::now(); }
 // A record or log that cannot be written is told to the other ranks with the next step.
 void TrainingLog::write(const StepMetrics& m, bool ends, StepRemarks& remarks) {
   try {
+    if (log_) folder_.check_held();
     if (log_ && m.step == start_.step + 1) append_start(folder_.folder(), start_.record);
     if (log_) log_->write(m);
     if (tensorboard_) tensorboard_->write(m);

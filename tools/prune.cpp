@@ -1,4 +1,5 @@
 #include "launch/path/prune.h"
+#include "launch/path/path_lock.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -100,7 +101,8 @@ int prune_command(Arguments arguments) {
   const auto group = OptionGroup::run;
   const auto specs =
       joined({keep_options(),
-              {{"discarded", OptionKind::flag, group, "", "what lies in RUN/discarded goes, too"},
+              {lock_wait_option(),
+               {"discarded", OptionKind::flag, group, "", "what lies in RUN/discarded goes, too"},
                {"yes", OptionKind::flag, group, "", "do it; else it is only shown"},
                {"json", OptionKind::flag, group, "", "print one JSON object"}}});
   auto command = parse_or_help(specs, arguments, "prune RUN");
@@ -110,7 +112,8 @@ int prune_command(Arguments arguments) {
   check(run.read().kind != "average", "prune", "'{}' is an average, a single saved step; it stays",
         run.folder().string());
   const Settings keep = keep_settings(run, given);
-  const PruneRequest request{retention_options(keep), given.flag("discarded")};
+  const PruneRequest request{retention_options(keep), given.flag("discarded"),
+                             lock_patience(given)};
   const bool done = given.flag("yes");
   const PruneReport report = done ? prune(run, request) : survey(run, request);
   if (given.flag("json")) {

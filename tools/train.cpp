@@ -1,5 +1,6 @@
 #include "core/stop_signal.h"
 #include "launch/path/fork.h"
+#include "launch/path/path_lock.h"
 #include "launch/trainer.h"
 #include "tools/command_support.h"
 
@@ -47,7 +48,8 @@ int extend_command(Arguments arguments) {
   auto group = OptionGroup::data;
   const std::vector<OptionSpec> specs = {
       {"at-step", OptionKind::integer, group, "", "the last step on the data before"},
-      {"data-path", OptionKind::list, group, "", "PREFIX, or WEIGHT PREFIX pairs of a blend"}};
+      {"data-path", OptionKind::list, group, "", "PREFIX, or WEIGHT PREFIX pairs of a blend"},
+      lock_wait_option()};
   auto command = parse_or_help(specs, arguments, "extend RUN --at-step N --data-path PREFIX");
   if (!command) return 0;
   const auto run = take_run(*command, "RUN");

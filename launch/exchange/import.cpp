@@ -16,6 +16,7 @@
 #include "launch/exchange/rounding.h"
 #include "launch/path/companions.h"
 #include "launch/path/imported.h"
+#include "launch/path/path_lock.h"
 #include "launch/path/unfinished_folder.h"
 #include "launch/path/verify.h"
 
@@ -168,6 +169,7 @@ bool add_step(const PublishedModel& model, const ImportRequest& request, const R
   const int64_t step = request.step.value_or(0);
   try {
     write_weights(model, path, request, made, memory);
+    run.check_held();
     remove_checkpoint(checkpoint_folder(run.checkpoints(), step));  // an incomplete one
     fs::rename(checkpoint_folder(made, step), checkpoint_folder(run.checkpoints(), step));
     fs::remove_all(made, problem);

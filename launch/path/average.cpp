@@ -261,6 +261,18 @@ void check_already_made(const RunFolder& made, const AverageRequest& request) {
   check_same_checkpoints(name, there, request.members);
 }
 
+// What was read is the checkpoints' that were opened, as those of complete steps never change: a
+// trainer that went back may have saved a step anew meanwhile.
+void check_still_there(const AverageRequest& request, const std::vector<OpenMember>& members) {
+  for (size_t i = 0; i < members.size(); ++i) {
+    const auto entry = RunFolder(request.members[i].run).checkpoint(request.members[i].step);
+    const std::string id = CheckpointReader(entry.folder).info().id;
+    check(id == members[i].reader.info().id, "average",
+          "{} was saved anew while it was read; the same command again takes what is there now",
+          members[i].name);
+  }
+}
+
 void write_average(const AverageRequest& request, const std::vector<double>& coefficients,
                    const AverageProgress& progress) {
   const auto& last = request.members.back();
@@ -285,6 +297,7 @@ void write_average(const AverageRequest& request, const std::vector<double>& coe
     if (progress) progress(static_cast<int64_t>(i + 1), static_cast<int64_t>(weights.size()));
   }
   writer.finish();
+  check_still_there(request, members);
   made.run().write(path);
   made.finish();
   log::info("'{}' is the mean of {} tensors at {}", request.output, weights.size(),

@@ -14,6 +14,13 @@ namespace fs = std::filesystem;
 
 namespace switchyard {
 
+namespace {
+
+// As Lustre says without its option flock.
+bool has_no_locks(int cause) { return cause == ENOSYS || cause == EOPNOTSUPP || cause == ENOLCK; }
+
+}  // namespace
+
 FileLock::FileLock(const fs::path& file, std::chrono::milliseconds patience) {
   const auto end = std::chrono::steady_clock::now() + patience;
   for (;;) {
@@ -22,7 +29,9 @@ FileLock::FileLock(const fs::path& file, std::chrono::milliseconds patience) {
     const bool vanished = !opened && errno == ENOENT;  // its folder, meanwhile
     check(opened || vanished, "file", "{} cannot be opened: {}", file.string(),
           std::strerror(errno));
-    const bool locked = !vanished && flock(opened.number(), LOCK_EX | LOCK_NB) == 0;
+    const int answer = vanished ? -1 : flock(opened.number(), LOCK_EX | LOCK_NB);
+    by_kernel_ = answer == 0 || vanished || !has_no_locks(errno);
+    const bool locked = answer == 0 || !by_kernel_;
     const int cause = locked || vanished ? 0 : errno;
     if (locked && is_named(opened, file)) {  // its holder may have deleted what was waited for
       descriptor_ = std::move(opened);

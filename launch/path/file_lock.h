@@ -12,13 +12,17 @@ namespace switchyard {
 // the file cannot be opened or locked.
 class FileLock {
  public:
+  FileLock() = default;  // none
   explicit FileLock(const std::filesystem::path& file, std::chrono::milliseconds patience = {});
 
   bool held() const { return static_cast<bool>(descriptor_); }  // false: another one has it
   int descriptor() const { return descriptor_.number(); }
+  // False: the file system has no flock, and whoever asks holds it.
+  bool by_kernel() const { return by_kernel_; }
 
  private:
   Descriptor descriptor_;
+  bool by_kernel_ = true;
 };
 
 }  // namespace switchyard

@@ -9,7 +9,10 @@
 #include "launch/path/average_fork.h"
 #include "launch/path/companions.h"
 #include "launch/path/fork_entry.h"
+#include "launch/path/fork_point.h"
 #include "launch/path/imported.h"
+#include "launch/path/leaving_steps.h"
+#include "launch/path/path_lock.h"
 #include "launch/path/pins.h"
 #include "launch/path/resumable.h"
 #include "launch/path/specification_checks.h"
@@ -37,6 +40,18 @@ void keep_origin(const RunFolder& parent, const ForkEntry& from, const RunFolder
   }
 }
 
+// A trainer may have deleted it, or its moments, meanwhile.
+void check_origin(const ForkEntry& from, const RunFolder& branch) {
+  if (!from.origin) return;
+  const RunFolder& run = from.origin->parent;
+  const auto entry = pinned_checkpoint(run, from.origin->entry.step, from.checkpoint);
+  if (!from.entry.average && !from.begins_with_weights()) check_resumable(run, entry);
+  const auto member = member_with_moments(from.entry);
+  if (!member) return;
+  const RunFolder source = find_fork_point(branch, *member).parent;
+  check_resumable(source, pinned_checkpoint(source, member->step, member->checkpoint));
+}
+
 void check_same(const RunFolder& branch, const PathSpecification& asked) {
   const std::string differs = difference(branch.read(), asked, branch.folder());
   check(differs.empty(), "fork", "'{}' exists already: {}; a branch needs a new folder",
@@ -56,12 +71,7 @@ bool make_branch(const RunFolder& parent, const RunFolder& branch, const ForkEnt
   }
   try {
     keep_origin(parent, from, branch);
-    // A trainer may have deleted it, or its moments, meanwhile.
-    if (from.origin) {
-      const RunFolder& run = from.origin->parent;
-      const auto entry = run.checkpoint(from.origin->entry.step);
-      if (!from.entry.average && !from.begins_with_weights()) check_resumable(run, entry);
-    }
+    check_origin(from, branch);
     hand_on_matmul_choices(parent.folder(), branch.folder());
     if (from.replay) write_file_atomically(branch.folder() / replay_file, to_json(*from.replay));
     branch.write(path);
@@ -220,7 +230,7 @@ void extend(const std::string& run, int64_t step, const Settings& given) {
     log::info("behind step {} '{}' reads {} already", step, run, show(given.list("data-path")));
     return;
   }
-  const PathLock lock(folder);
+  const PathLock lock(folder, lock_patience(given));
   path = folder.read();  // now nobody else changes it
   const auto latest = folder.latest();
   const int64_t last = latest ? latest->step : path.start_step();

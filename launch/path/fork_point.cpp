@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/logging.h"
 #include "launch/path/imported.h"
+#include "launch/path/leaving_steps.h"
 #include "launch/path/paths_near.h"
 #include "launch/path/pins.h"
 #include "launch/path/relative_name.h"
@@ -38,6 +39,9 @@ bool is_there(const fs::path& place, const LineageEntry& fork) {
 
 ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork) {
   const auto all = places({fork.path, fork.path_as_given}, branch.folder());
+  if (branch.exists()) {
+    for (const fs::path& place : all) rescue_pinned(RunFolder(place), fork.saved_step());
+  }
   auto found = std::ranges::find_if(all, [&](const fs::path& p) { return is_there(p, fork); });
   if (found != all.end()) return open(*found, fork);
   std::vector<fs::path> around = {branch.folder()};  // either may have been moved

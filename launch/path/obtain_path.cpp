@@ -59,16 +59,36 @@ PathSpecification begin_path(const RunFolder& run, const Settings& given) {
   return new_path(given);
 }
 
+// In slices, so that no other rank waits longer than for one. Collective.
+std::unique_ptr<PathLock> wait_for_lock(const RunFolder& run, const Settings& given,
+                                        Communicator& world) {
+  std::optional<LockRequest> request;
+  std::unique_ptr<PathLock> lock;
+  ControlPlane& control = world.control();
+  for (std::string state = "waiting"; state == "waiting";) {
+    control.agree([&] {
+      if (world.rank() != 0) return;
+      state = "new";
+      if (!run.exists()) return;
+      if (!request) request.emplace(run, lock_patience(given));
+      state = request->wait(std::chrono::seconds(10)) ? "held" : "waiting";
+    });
+    state = control.broadcast(state, "the path's lock");
+  }
+  if (request) lock = std::make_unique<PathLock>(std::move(*request));
+  return lock;
+}
+
 }  // namespace
 
 ObtainedPath obtain_path(const RunFolder& run, const Settings& given, Communicator& world) {
   ObtainedPath obtained;
   bool& is_new = obtained.is_new;
   std::string text;
+  obtained.lock = wait_for_lock(run, given, world);
   world.control().agree([&] {
     if (world.rank() != 0) return;
-    is_new = !run.exists();
-    if (!is_new) obtained.lock = std::make_unique<PathLock>(run);
+    is_new = !obtained.lock;
     const auto path = is_new ? begin_path(run, given) : continue_path(run, given, is_new);
     if (is_new) {
       for (const auto& line : rounded_sizes(path.model, given)) log::info("model: {}", line);

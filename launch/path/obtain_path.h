@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "launch/path/run_folder.h"
+#include "launch/path/path_lock.h"
 #include "parallel/comm/communicator.h"
 
 namespace switchyard {

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "launch/path/options.h"
+#include "launch/path/path_lock.h"
 #include "optim/schedule.h"
 
 // The options of a path but for its model (model_options.cpp), and those of a start.
@@ -460,6 +461,7 @@ std::vector<OptionSpec> run_options() {
            .group = group,
            .help = "PREFIX or WEIGHT PREFIX pairs for validation (the split's second part)",
            .remembered = true},
+          lock_wait_option(),
       });
   return options;
 }

@@ -1,16 +1,14 @@
 #include "launch/path/path_state.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <map>
-#include <sstream>
 
 #include "core/error.h"
 #include "core/json.h"
 #include "launch/path/average_members.h"
+#include "launch/path/path_lock.h"
 #include "launch/path/paths_near.h"
 #include "parallel/checkpoint/state_groups.h"
 
@@ -19,21 +17,6 @@ namespace fs = std::filesystem;
 namespace switchyard {
 
 namespace {
-
-// The lock as the kernel lists it: "1: FLOCK  ADVISORY  WRITE 4242 08:01:131 0 EOF".
-bool is_locked(const fs::path& file) {
-  struct stat status {};
-  if (stat(file.c_str(), &status) != 0) return false;
-  const std::string inode = fmt::format(":{}", status.st_ino);
-  std::ifstream locks("/proc/locks");
-  for (std::string line; std::getline(locks, line);) {
-    std::istringstream words(line);
-    for (std::string word; words >> word;) {
-      if (word.ends_with(inode) && line.find("FLOCK") != std::string::npos) return true;
-    }
-  }
-  return false;
-}
 
 // The last line of the log that is whole; a log may be long, and its end is enough.
 Json last_line(const fs::path& file) {
@@ -67,7 +50,8 @@ PathState state_of(const RunFolder& run, const PathSpecification& path) {
     if (last.contains("loss") && last.at("loss").is_number()) state.loss = last.at("loss");
   }
   state.trained = !state.saved.empty() || last.is_object();
-  state.running = is_locked(run.folder() / "lock");
+  state.holder = holder_of(run);
+  state.running = !state.holder.empty();
   return state;
 }
 

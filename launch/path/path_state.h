@@ -15,7 +15,8 @@ struct PathState {
   int64_t step = 0;            // the last one logged or saved; the fork or 0 before any
   std::optional<double> loss;  // of that step, where it is known
   bool trained = false;        // whether a step of its own is logged or saved
-  bool running = false;        // a process of this machine holds its lock
+  bool running = false;        // a process holds its lock
+  std::string holder;          // that process, as far as can be told (holder_of, path_lock.h)
   std::vector<int64_t> saved;  // complete checkpoints, ascending
 };
 // Throws Error where files cannot be read. Takes no lock, so it never keeps a trainer from it.

@@ -196,6 +196,11 @@ std::vector<Pin> read_pins(const fs::path& run) {
   return pins;
 }
 
+bool is_pinned(const fs::path& run, int64_t step) {
+  return std::ranges::any_of(read_pins(run),
+                             [&](const Pin& pin) { return pin.step == step && pin.counts; });
+}
+
 void follow_branches(const fs::path& run) {
   auto pins = read_pins(run);
   std::erase_if(pins, [](const Pin& pin) { return !pin.moved; });

@@ -26,9 +26,12 @@ struct Pin {
 // found.
 std::vector<Pin> read_pins(const std::filesystem::path& run);  // throws Error
 
+bool is_pinned(const std::filesystem::path& run, int64_t step);  // by a pin that counts
+
 // Writes the pins of branches that were moved for their new places, where that is possible.
 void follow_branches(const std::filesystem::path& run);
 
+// Where each host keeps its flocks for itself, leaving_steps.h says why a fork keeps its promise.
 // Held while a pin is written, and from the search for a step's pins until it is deleted: a fork
 // that finds the step behind its pin will go on finding it. Another one may hold it still when a
 // minute is over; hold_pins throws Error then.

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "launch/path/path_lock.h"
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/moments.h"
 
@@ -88,11 +89,12 @@ PruneReport survey(const RunFolder& run, const PruneRequest& request) {
 }
 
 PruneReport prune(const RunFolder& run, const PruneRequest& request) {
-  const PathLock lock(run);
+  const PathLock lock(run, request.lock_patience);
   PruneReport report = survey(run, request);
   check(Retention(run, request.keep).apply(), "prune",
         "{} has been locked for a minute by another process; the same command again does the rest",
         (run.folder() / "pins.lock").string());
+  run.check_held();
   if (request.discarded) remove_discarded(run);
   return report;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@ namespace switchyard {
 struct PruneRequest {
   RetentionOptions keep;
   bool discarded = false;  // RUN/discarded/ goes, too
+  std::chrono::milliseconds lock_patience{};
 };
 
 struct PrunedStep {

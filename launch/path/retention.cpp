@@ -7,8 +7,10 @@
 #include "core/files.h"
 #include "core/logging.h"
 #include "launch/path/average_document.h"
+#include "launch/path/leaving_steps.h"
 #include "launch/path/pins.h"
 #include "launch/path/step_needs.h"
+#include "parallel/checkpoint/leaving.h"
 #include "parallel/checkpoint/moments.h"
 
 namespace fs = std::filesystem;
@@ -16,12 +18,6 @@ namespace fs = std::filesystem;
 namespace switchyard {
 
 namespace {
-
-std::vector<Pin> pins_of(const fs::path& run, int64_t step) {
-  auto pins = read_pins(run);
-  std::erase_if(pins, [&](const Pin& pin) { return pin.step != step; });
-  return pins;
-}
 
 fs::path folder_of(const RunFolder& run, int64_t step) {
   return checkpoint_folder(run.checkpoints(), step);
@@ -61,7 +57,7 @@ std::vector<CheckpointEntry> Retention::fragments() const {
   for (auto entry = newest; entry != entries.rend(); ++entry) {
     std::error_code problem;
     if (entry->complete || !fs::is_directory(entry->folder, problem) || problem) continue;
-    if (std::ranges::any_of(pins_of(run_.folder(), entry->step), &Pin::counts)) continue;
+    if (is_pinned(run_.folder(), entry->step)) continue;
     found.push_back(*entry);
   }
   return found;
@@ -132,15 +128,25 @@ std::vector<StepFate> Retention::plan() {
 }
 
 bool Retention::apply() {
+  rescue_pinned(run_);
   for (const CheckpointEntry& entry : fragments()) {
     log::info("what is left of step {}, which is not complete, goes", entry.step);
+    run_.check_held();
     remove_checkpoint(entry.folder);
   }
   const auto known = known_;
   const auto saved = saved_steps();
+  std::vector<int64_t> brought_back;
   for (const auto& [step, found] : known_) {
-    if (!known.contains(step) && !found.has_moments) remove_left_moments(folder_of(run_, step));
+    if (known.contains(step) || found.has_moments) continue;
+    const int64_t seen = step;
+    const auto is_free = [&] {
+      see_anew(run_.folder() / "pins");
+      return !is_pinned(run_.folder(), seen);
+    };
+    if (!remove_left_moments(folder_of(run_, seen), is_free)) brought_back.push_back(seen);
   }
+  for (const int64_t step : brought_back) known_.erase(step);
   // Needs only keep more, so that pins are looked up where something would go.
   auto fates = plan_retention(saved, {}, options_);
   report_bound(fates);
@@ -158,43 +164,95 @@ void Retention::report_bound(std::span<const StepFate> fates) {
   }
 }
 
-// With the pins read anew: forks may be made meanwhile.
+Fate Retention::fate_of(std::span<const SavedStep> saved, int64_t step, std::span<const Pin> pins) {
+  const auto fates = plan_retention(saved, needs_of(saved, pins), options_);
+  return std::ranges::find(fates, step, &StepFate::step)->fate;
+}
+
+// With the pins read anew, as forks may be made meanwhile, and again behind the step's leaving:
+// other hosts may not see the lock of pins.
 bool Retention::carry_out(std::span<const SavedStep> saved, int64_t step) {
   const FileLock lock = lock_pins(run_.folder());
   if (!lock.held()) return false;
-  const auto pins = read_pins(run_.folder());
-  const auto fates = plan_retention(saved, needs_of(saved, pins), options_);
-  const auto fate = std::ranges::find(fates, step, &StepFate::step)->fate;
-  if (fate == Fate::goes) {
-    remove_checkpoint(folder_of(run_, step));
-    forget_pins(pins, step);
-  } else if (fate == Fate::loses_moments) {
-    drop_moments(folder_of(run_, step));
-    known_[step] = {step, false};
+  auto pins = read_pins(run_.folder());
+  const Fate fate = fate_of(saved, step, pins);
+  if (fate == Fate::stays) return true;
+  run_.check_held();
+  const fs::path folder = folder_of(run_, step);
+  const auto still_goes = [&] {
+    see_anew(run_.folder() / "pins");
+    pins = read_pins(run_.folder());
+    return fate_of(saved, step, pins) == fate;
+  };
+  if (fate == Fate::loses_moments) {
+    if (drop_moments(folder, still_goes)) known_[step] = {step, false};
+    return true;
   }
+  if (fs::is_symlink(folder)) {  // what it leads to stays
+    remove_checkpoint(folder);
+  } else if (let_leave(folder)) {
+    try {
+      if (!still_goes()) {
+        bring_back(folder);
+        return true;
+      }
+      run_.check_held();
+    } catch (const Error&) {
+      bring_back(folder);
+      throw;
+    }
+    remove_checkpoint(folder);
+  }
+  forget_pins(pins, step);
   return true;
 }
 
+namespace {
+
+struct Moved {
+  int64_t step = 0;
+  fs::path from, to;
+};
+
+fs::path place_for_discarded(const RunFolder& run, const fs::path& folder) {
+  make_folder(run.folder() / "discarded");
+  fs::path to = run.folder() / "discarded" / folder.filename();
+  for (int i = 1; fs::exists(to); ++i) {
+    to = run.folder() / "discarded" / fmt::format("{}.{}", folder.filename().string(), i);
+  }
+  return to;
+}
+
+void check_no_fork_point(const RunFolder& run, int64_t step, int64_t behind) {
+  check(!is_pinned(run.folder(), behind), "path",
+        "going on from step {} would discard step {}, a fork point (see {}); fork a branch from "
+        "step {} instead",
+        step, behind, (run.folder() / "pins").string(), step);
+}
+
+}  // namespace
+
 void discard_behind(const RunFolder& run, int64_t step) {
   const FileLock lock = hold_pins(run.folder());
-  std::vector<CheckpointEntry> behind;
-  for (auto& entry : list_checkpoints(run.checkpoints())) {
-    if (!entry.complete || entry.step <= step) continue;
-    check(std::ranges::none_of(pins_of(run.folder(), entry.step), &Pin::counts), "path",
-          "going on from step {} would discard step {}, a fork point (see {}); fork a branch from "
-          "step {} instead",
-          step, entry.step, (run.folder() / "pins").string(), step);
-    behind.push_back(entry);
-  }
+  rescue_pinned(run);
+  std::vector<Moved> moved;
+  auto behind = list_checkpoints(run.checkpoints());
+  std::erase_if(behind, [&](const auto& entry) { return !entry.complete || entry.step <= step; });
+  for (const auto& entry : behind) check_no_fork_point(run, step, entry.step);
   for (const auto& entry : behind) {
-    make_folder(run.folder() / "discarded");
-    fs::path to = run.folder() / "discarded" / entry.folder.filename();
-    for (int i = 1; fs::exists(to); ++i) {
-      to = run.folder() / "discarded" / fmt::format("{}.{}", entry.folder.filename().string(), i);
-    }
+    const fs::path to = place_for_discarded(run, entry.folder);
     log::warning("step {} was saved behind the step that is gone on from; it moves to {}",
                  entry.step, to.string());
+    run.check_held();
     fs::rename(entry.folder, to);
+    moved.push_back({entry.step, entry.folder, to});
+  }
+  if (!moved.empty()) see_anew(run.folder() / "pins");
+  try {  // of other hosts, which may not see the lock
+    for (const Moved& each : moved) check_no_fork_point(run, step, each.step);
+  } catch (const Error&) {
+    for (const Moved& each : moved) fs::rename(each.to, each.from);
+    throw;
   }
 }
 

@@ -37,6 +37,7 @@ class Retention {
   std::vector<int64_t> members_of(int64_t step);
   std::vector<StepNeed> needs_of(std::span<const SavedStep> saved, std::span<const Pin> pins);
   void report_bound(std::span<const StepFate> fates);
+  Fate fate_of(std::span<const SavedStep> saved, int64_t step, std::span<const Pin> pins);
   bool carry_out(std::span<const SavedStep> saved, int64_t step);
 
   const RunFolder& run_;

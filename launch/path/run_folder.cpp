@@ -1,12 +1,6 @@
 #include "launch/path/run_folder.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -65,7 +59,8 @@ RunReference parse_run_reference(const std::string& text) {
   return {text.substr(0, at), step};
 }
 
-RunFolder::RunFolder(fs::path folder) : folder_(std::move(folder)) {
+RunFolder::RunFolder(fs::path folder)
+    : folder_(std::move(folder)), held_(std::make_shared<std::function<void()>>()) {
   check(!folder_.empty(), "path", "an empty name was given; the name of a folder is allowed");
 }
 
@@ -83,7 +78,7 @@ bool RunFolder::taken() const {
   const auto entries = fs::directory_iterator(folder_, ignored);
   return std::any_of(begin(entries), end(entries), [](const fs::directory_entry& entry) {
     const auto name = entry.path().filename();
-    return name != "lock" && name != "matmul.jsonl" && name != "path.json.tmp" &&
+    return name != "lock" && name != "lease" && name != "matmul.jsonl" && name != "path.json.tmp" &&
            name != replay_file && name != "replay.json.tmp" && name != "slurm";
   });
 }
@@ -141,6 +136,7 @@ PathSpecification RunFolder::read() const {
 
 void RunFolder::write(const PathSpecification& path) const {
   make_folder(folder_);
+  check_held();
   write_file_atomically(folder_ / "path.json", path.to_json() + "\n");
 }
 
@@ -217,25 +213,6 @@ std::optional<int64_t> RunFolder::newest_good_below(int64_t step) const {
 
 bool has_moments(const CheckpointEntry& entry) {
   return entry.complete && moments_of(entry.folder) != StoredMoments::none;
-}
-
-PathLock::PathLock(const RunFolder& run, std::chrono::milliseconds patience)
-    : lock_(run.folder() / "lock", patience) {
-  const fs::path file = run.folder() / "lock";
-  if (!lock_.held()) {
-    std::string holder = read_file(file);
-    while (!holder.empty() && holder.back() == '\n') holder.pop_back();
-    fail("path", "'{}' is being worked on by {}; one process at a time is allowed",
-         run.folder().string(), holder.empty() ? "another process" : holder);
-  }
-  char host[256] = "";
-  gethostname(host, sizeof host - 1);
-  const std::string text = fmt::format("process {} on {}\n", getpid(), host);
-  const int descriptor = lock_.descriptor();
-  if (ftruncate(descriptor, 0) != 0 ||
-      pwrite(descriptor, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
-    log::warning("{} cannot be written: {}", file.string(), std::strerror(errno));
-  }
 }
 
 }  // namespace switchyard

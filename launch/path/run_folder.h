@@ -2,11 +2,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "launch/path/file_lock.h"
 #include "launch/path/specification.h"
 #include "parallel/checkpoint/checkpoint.h"
 
@@ -27,7 +28,7 @@ inline constexpr const char* replay_file = "replay.json";
 //   metrics.jsonl            one line a step
 //   checkpoints/step-N/      see parallel/checkpoint/checkpoint.h
 //   pins/                    see launch/path/pins.h
-//   lock                     held by the trainer, let go with its process
+//   lock, lease              held by the trainer, see launch/path/path_lock.h
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path folder);  // throws Error for an empty name
@@ -52,22 +53,22 @@ class RunFolder {
   // The newest complete checkpoint below `step` with moments whose checksums hold; for errors.
   std::optional<int64_t> newest_good_below(int64_t step) const;
 
+  // Called right before whatever changes a path that a PathLock made of this object, or of a copy,
+  // holds: throws Error where another process has taken it over. Nothing where there is no lock.
+  void check_held() const {
+    if (*held_) (*held_)();
+  }
+
  private:
+  friend class PathLock;
+  void set_held(std::function<void()> check) const { *held_ = std::move(check); }
+
   std::filesystem::path folder_;
+  std::shared_ptr<std::function<void()>> held_;  // of all copies
 };
 
 // Whether Adam's moments are there, without which no training goes on from the step. Opens the
 // master alone; throws Error where it cannot be read. An incomplete checkpoint has none.
 bool has_moments(const CheckpointEntry& entry);
-
-// Held while a trainer (or extend, or a fork that makes it) works on a path. Throws Error naming
-// the holder that does not end within `patience`.
-class PathLock {
- public:
-  explicit PathLock(const RunFolder& run, std::chrono::milliseconds patience = {});
-
- private:
-  FileLock lock_;
-};
 
 }  // namespace switchyard

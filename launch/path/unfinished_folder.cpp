@@ -54,7 +54,8 @@ UnfinishedFolder::UnfinishedFolder(const fs::path& name)
   make_folder(name_.parent_path());
   lock_ = std::make_unique<PathLock>(run_, std::chrono::minutes(10));
   for (const auto& left : fs::directory_iterator(run_.folder(), ignored)) {
-    if (left.path().filename() != "lock") fs::remove_all(left.path(), ignored);
+    const fs::path file = left.path().filename();
+    if (file != "lock" && file != "lease") fs::remove_all(left.path(), ignored);
   }
 }
 
@@ -65,6 +66,8 @@ UnfinishedFolder::~UnfinishedFolder() {
 
 void UnfinishedFolder::finish() {
   std::error_code problem;
+  run_.check_held();
+  lock_.reset();  // and with it the lease
   fs::remove(run_.folder() / "lock", problem);
   fs::rename(run_.folder(), name_, problem);
   check(!problem, "file", "'{}' cannot be made: {}", name_.string(), problem.message());

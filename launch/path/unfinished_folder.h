@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "launch/path/run_folder.h"
+#include "launch/path/path_lock.h"
 
 namespace switchyard {
 

@@ -58,10 +58,12 @@ struct StoredTensor {
 // rank 0 then the master checkpoint.h5 with a virtual dataset for every tensor; the folder counts
 // as complete from the rename of the master on. An incomplete folder of the same step is removed
 // first; a complete one is never touched (Error). Any rank's failure (disk full, ...) is agreed
-// on, and leaves no complete checkpoint.
+// on, and leaves no complete checkpoint. `may_write` is called on rank 0 before the folder is made
+// and right before the rename: its Error is that of the save.
 class CheckpointWriter {
  public:
-  CheckpointWriter(std::filesystem::path checkpoints, ControlPlane& control);
+  CheckpointWriter(std::filesystem::path checkpoints, ControlPlane& control,
+                   std::function<void()> may_write = {});
   ~CheckpointWriter();
   void stage(CheckpointInfo info, std::span<const ShardedTensor> tensors);
   void commit();

@@ -59,11 +59,13 @@ void prepare_checkpoint_folder(const fs::path& folder) {
 }
 
 void discard_checkpoint_folder(const fs::path& folder) {
-  const fs::path master = folder / master_name;
-  if (unlink(master.c_str()) == 0) {
-    sync_names(folder);
-  } else {
-    require(errno == ENOENT || errno == ENOTDIR, "remove", master);
+  for (const char* name : {master_name, leaving_name}) {
+    const fs::path master = folder / name;
+    if (unlink(master.c_str()) == 0) {
+      sync_names(folder);
+    } else {
+      require(errno == ENOENT || errno == ENOTDIR, "remove", master);
+    }
   }
   std::error_code failure;
   fs::remove_all(folder, failure);

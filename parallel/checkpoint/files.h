@@ -11,6 +11,7 @@ namespace switchyard {
 
 // Names inside a checkpoint's folder.
 inline constexpr const char* master_name = "checkpoint.h5";
+inline constexpr const char* leaving_name = "checkpoint.h5.leaving";  // leaving.h
 inline constexpr const char* shards_name = "shards";
 // Within shards/: "rank-00003.h5"; a part of what the rank holds is "rank-00003.PART.h5".
 std::string shard_name(int rank, const std::string& part = {});
@@ -23,7 +24,8 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
 // Makes an empty folder with shards/ for a step: an incomplete one is removed first; throws Error
 // when the step is complete.
 void prepare_checkpoint_folder(const std::filesystem::path& folder);
-// Takes the master away first, so that what a kill leaves behind is incomplete.
+// Takes the master away first, also one that is leaving, so that what a kill leaves behind is
+// incomplete.
 void discard_checkpoint_folder(const std::filesystem::path& folder);
 // After a failed save: never a complete one, and a failure is logged, not thrown.
 void discard_incomplete(const std::filesystem::path& folder);

@@ -212,11 +212,12 @@ fs::path write_temporary(const fs::path& folder, const CheckpointInfo& info,
 
 }  // namespace
 
-void write_master(const fs::path& folder, const CheckpointInfo& info,
-                  const CheckpointIndex& index) {
+void write_master(const fs::path& folder, const CheckpointInfo& info, const CheckpointIndex& index,
+                  const std::function<void()>& may_write) {
   const fs::path path = folder / master_name, temporary = write_temporary(folder, info, index);
   check(!fs::exists(path), "checkpoint",
         "{} was completed by somebody else meanwhile; it is left as it is", folder.string());
+  if (may_write) may_write();
   try {
     publish_file(temporary, path);
   } catch (const Error&) {

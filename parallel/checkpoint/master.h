@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <utility>
 
 #include "parallel/checkpoint/index.h"
@@ -8,9 +9,10 @@
 namespace switchyard {
 
 // The master file checkpoint.h5: attributes, index and documents, and for every tensor and alias a
-// virtual dataset that maps the shards. Writing it makes the checkpoint complete.
+// virtual dataset that maps the shards. Writing it makes the checkpoint complete; `may_write` is
+// called right before the rename that does so.
 void write_master(const std::filesystem::path& folder, const CheckpointInfo& info,
-                  const CheckpointIndex& index);
+                  const CheckpointIndex& index, const std::function<void()>& may_write = {});
 
 // The same in place of the master that is there, all at once: a complete checkpoint stays one.
 void replace_master(const std::filesystem::path& folder, const CheckpointInfo& info,

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/hdf5_handles.h"
+#include "parallel/checkpoint/leaving.h"
 #include "parallel/checkpoint/master.h"
 #include "parallel/checkpoint/state_groups.h"
 
@@ -84,16 +85,33 @@ StoredMoments moments_of(const fs::path& checkpoint) {
   });
 }
 
-void drop_moments(const fs::path& checkpoint) {
+namespace {
+
+bool end_leaving(const fs::path& checkpoint, const std::function<bool()>& may_go) {
+  if (may_go && !may_go()) {
+    bring_moments_back(checkpoint);
+    return false;
+  }
+  forget_leaving_moments(checkpoint);
+  remove_files(checkpoint);
+  return true;
+}
+
+}  // namespace
+
+bool drop_moments(const fs::path& checkpoint, const std::function<bool()>& may_go) {
   const StoredMoments found = moments_of(checkpoint);
   check(found != StoredMoments::mixed, "checkpoint",
         "{} has format version 1, with moments in the files of its weights; they stay",
         checkpoint.string());
   if (found == StoredMoments::own_files) {
-    const auto [info, index] = read_master(checkpoint);
-    replace_master(checkpoint, info, without_moments(index));
+    const auto stored = read_master(checkpoint);
+    const CheckpointIndex rest = without_moments(stored.second);
+    let_moments_leave(checkpoint, [&] { replace_master(checkpoint, stored.first, rest); });
+    return end_leaving(checkpoint, may_go);
   }
   remove_files(checkpoint);
+  return true;
 }
 
 int64_t moment_bytes(const fs::path& checkpoint) {
@@ -106,8 +124,11 @@ int64_t moment_bytes(const fs::path& checkpoint) {
   return bytes;
 }
 
-void remove_left_moments(const fs::path& checkpoint) {
-  if (moments_of(checkpoint) == StoredMoments::none) remove_files(checkpoint);
+bool remove_left_moments(const fs::path& checkpoint, const std::function<bool()>& may_go) {
+  if (moments_of(checkpoint) != StoredMoments::none) return true;
+  if (are_moments_leaving(checkpoint)) return end_leaving(checkpoint, may_go);
+  remove_files(checkpoint);
+  return true;
 }
 
 }  // namespace switchyard

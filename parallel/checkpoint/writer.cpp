@@ -49,9 +49,10 @@ int64_t bytes_of(std::span<const ShardedTensor> tensors) {
 struct CheckpointWriter::State {
   fs::path checkpoints;
   ControlPlane& control;
-  CheckpointInfo info;
-  Memory buffer;  // kept from one save to the next
-  std::vector<StagedTensor> tensors;
+  std::function<void()> may_write;
+  CheckpointInfo info{};
+  Memory buffer{};  // kept from one save to the next
+  std::vector<StagedTensor> tensors{};
   bool ready = false;  // staged and not yet written
   HostCopy host{};     // keeps its buffer, too
 
@@ -59,6 +60,7 @@ struct CheckpointWriter::State {
   CheckpointIndex write_shard(const fs::path& folder) const;
   void write_all(const fs::path& folder);
   void agree_on_info();
+  bool is_allowed() const;
   void agree(const std::function<void()>& body) const { control.agree(body, "saving"); }
 };
 
@@ -124,12 +126,23 @@ void CheckpointWriter::State::write_all(const fs::path& folder) {
     std::vector<CheckpointIndex> parts;
     parts.reserve(texts.size());
     for (const std::string& text : texts) parts.push_back(index_from_json(text));
-    write_master(folder, info, merge(parts));
+    write_master(folder, info, merge(parts), may_write);
   });
 }
 
-CheckpointWriter::CheckpointWriter(fs::path checkpoints, ControlPlane& control)
-    : state_(new State{std::move(checkpoints), control, {}, {}, {}, false}) {}
+// Where it is not, the folder is another writer's.
+bool CheckpointWriter::State::is_allowed() const {
+  try {
+    if (may_write) may_write();
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+CheckpointWriter::CheckpointWriter(fs::path checkpoints, ControlPlane& control,
+                                   std::function<void()> may_write)
+    : state_(new State{std::move(checkpoints), control, std::move(may_write)}) {}
 
 CheckpointWriter::~CheckpointWriter() = default;
 
@@ -157,13 +170,15 @@ void CheckpointWriter::commit() {
   const fs::path folder = checkpoint_folder(state.checkpoints, state.info.step);
   const bool leads = state.control.rank() == 0;
   state.agree([&] {
-    if (leads) prepare_checkpoint_folder(folder);
+    if (!leads) return;
+    if (state.may_write) state.may_write();
+    prepare_checkpoint_folder(folder);
   });
   try {
     state.write_all(folder);
   } catch (const Error&) {
     // All ranks have ended writing when they agree on a failure.
-    if (leads) discard_incomplete(folder);
+    if (leads && state.is_allowed()) discard_incomplete(folder);
     throw;
   }
 }

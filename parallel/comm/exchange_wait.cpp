@@ -21,6 +21,13 @@ milliseconds since(Clock::time_point begin) {
   return std::chrono::duration_cast<milliseconds>(Clock::now() - begin);
 }
 
+// World ranks of the rest of the group.
+std::vector<int> others_of(const Member& self) {
+  std::vector<int> others = self.world_ranks;
+  std::erase(others, self.world_rank);
+  return others;
+}
+
 }  // namespace
 
 std::vector<int> world_ranks_of(const Member& self, const std::vector<int>& ranks) {
@@ -42,7 +49,11 @@ Overdue describe_overdue(int world_rank, milliseconds timeout, const std::vector
 
 void fail_overdue(const Member& self, const Operation& operation, milliseconds timeout,
                   const std::vector<int>& missing) {
-  const Overdue overdue = describe_overdue(self.world_rank, timeout, missing);
+  // Where no message is under way any more, whoever holds up the group is asked for all the same.
+  const bool of_group = missing.empty() && self.world_ranks.size() > 1;
+  const Overdue overdue =
+      of_group ? describe_overdue(self.world_rank, timeout, others_of(self), "its group is with")
+               : describe_overdue(self.world_rank, timeout, missing);
   fail_operation(self, operation, overdue.text, overdue.code);
 }
 

@@ -41,6 +41,7 @@ struct Table {
 std::mutex mutex;
 std::shared_ptr<const Table> known;
 std::atomic<bool> announced = false, told = false;
+std::string first_report;  // of this process, guarded by the mutex
 
 std::shared_ptr<const Table> table() {
   const std::lock_guard lock(mutex);
@@ -98,6 +99,7 @@ Inquiries::State::State(ControlPlane& control) {
   {
     const std::lock_guard lock(mutex);
     known = of;
+    first_report.clear();
   }
   thread = std::thread([this] { answer_all(); });
 }
@@ -265,8 +267,25 @@ void announce_end(int code, const std::string& why) {
   }
 }
 
+namespace {
+
+// What this process has reported before; else `text` from now on. Empty where nobody is told.
+std::string reported_before(const std::string& text) {
+  const std::lock_guard lock(mutex);
+  if (!known) return {};
+  if (!first_report.empty()) return first_report;
+  first_report = text;
+  return {};
+}
+
+}  // namespace
+
 void report_end(ExitCode code, std::string& text) {
   if (told) std::this_thread::sleep_for(10s);
+  if (const auto before = reported_before(text); !before.empty()) {
+    text += "; behind: " + before;
+    return;
+  }
   text += write_fault_report(text);
   announce_end(static_cast<int>(code), text);
 }

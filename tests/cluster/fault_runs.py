@@ -1,4 +1,5 @@
 """One fault: drawn, done to a job while it trains, judged; then the run is started again to its end."""
+import os
 import random
 import re
 import shutil
@@ -9,7 +10,7 @@ import leftovers
 from fault_kinds import KINDS, SMALL, strike
 from jobs import Step
 from nodes import wait_until
-from workload import Failed, expect, expect_same_bits, last_logged, train
+from workload import WORK, Failed, expect, expect_same_bits, last_logged, train
 
 STEPS, SAVE = 24, 6
 TIMEOUT = 6   # seconds, of an exchange
@@ -26,14 +27,14 @@ class Fault(NamedTuple):
     layout: str
     transport: str
     rank: int
-    when: float  # a step, or below 1: while ranks start, as a part of two seconds
+    when: float  # a step, or below 1: so many seconds behind the rank's start
 
     @property
     def node(self):
         return f"n{1 + self.rank // PER_NODE}"
 
     def words(self):
-        when = f"step {self.when:.0f}" if self.when >= 1 else f"start + {2 * self.when:.1f} s"
+        when = f"step {self.when:.0f}" if self.when >= 1 else f"start + {self.when:.1f} s"
         return (f"{self.number}: {self.kind}, {self.layout}, {self.transport}, rank {self.rank} on "
                 f"{self.node}, {when}")
 
@@ -46,7 +47,7 @@ def draw(seed, number, transports):
     kind = names[number % len(names)]
     early = KINDS[kind].early and drawn.random() < 0.15
     return Fault(number, kind, drawn.choice(sorted(LAYOUTS)), drawn.choice(transports),
-                 drawn.randrange(RANKS), drawn.random() if early else drawn.randint(1, STEPS - 4))
+                 drawn.randrange(RANKS), 0.6 * drawn.random() if early else drawn.randint(1, STEPS - 4))
 
 
 def start(name, run, layout, transport):
@@ -68,7 +69,7 @@ def await_moment(cluster, fault, run, step):
     if fault.when < 1:
         wait_until(lambda: fault.rank in cluster.ranks() or step.process.poll() is not None, 20,
                    "the rank is there", interval=0.01)
-        time.sleep(2 * fault.when)
+        time.sleep(fault.when)
     else:
         wait_until(lambda: last_logged(run) >= fault.when or step.process.poll() is not None, 60,
                    f"step {fault.when} is logged", interval=0.01)
@@ -77,7 +78,8 @@ def await_moment(cluster, fault, run, step):
 def blamed(fault, text):
     """Whether a line of the program, or the first of srun's, names who did it."""
     own = [line for line in text.splitlines() if line.startswith("switchyard: ")]
-    own += [line for line in text.splitlines() if line.startswith("srun: error: ")][:1]
+    if KINDS[fault.kind].culprit == "rank":  # that one it sees itself
+        own += [line for line in text.splitlines() if line.startswith("srun: error: ")][:1]
     wanted = [rf"\b{fault.node}\b"]
     if KINDS[fault.kind].culprit == "rank":
         wanted.append(rf"world ranks?( \d+)* {fault.rank}\b")
@@ -123,8 +125,7 @@ def suffer(cluster, fault, run):
 
 def judge(cluster, fault):
     """Seconds to the end of the job and whether the culprit was named; Failed where anything is lost."""
-    home = str(SMALL) if fault.kind == "full disk" else "/mnt/work"
-    run = f"{home}/run-{fault.number}"
+    run = run_of(fault)
     result = suffer(cluster, fault, run)
     if KINDS[fault.kind].node_down:
         cluster.await_nodes()
@@ -135,8 +136,15 @@ def judge(cluster, fault):
     return result
 
 
+def run_of(fault):
+    return f"{SMALL if fault.kind == 'full disk' else WORK}/run-{fault.number}"
+
+
 def recover(cluster, fault):
     """Behind a fault that went wrong: everything as before it, whatever state it is in."""
+    if os.path.isdir(f"{run_of(fault)}/faults"):
+        shutil.copytree(f"{run_of(fault)}/faults", f"/mnt/log/faults-{fault.number}",
+                        dirs_exist_ok=True)
     cluster.end_all()
     KINDS[fault.kind].heal(cluster, fault)
     cluster.nodes[fault.node].kill(silently=False)

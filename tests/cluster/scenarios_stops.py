@@ -109,7 +109,7 @@ def second_signal(cluster):
     await_steps("stuck", 5)
     cluster.signal_rank(1, "STOP")
     send(number, "TERM")
-    time.sleep(1)
+    time.sleep(2.5)  # two within 2 seconds are one request
     send(number, "TERM")
     wait_until(lambda: set(cluster.ranks()) <= {1}, 3, "rank 0 ends at the second signal")
     cluster.end_all()

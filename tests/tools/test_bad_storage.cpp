@@ -91,7 +91,7 @@ TEST_F(BadPaths, AFullDiskEndsTheRunAndSpoilsNothing) {
   if (!disk.mounted()) GTEST_SKIP() << "mounting a tmpfs is not permitted here";
   const std::string run = folder.at("disk/run");
   folder.make_path("disk/run", 2);
-  for (const uintmax_t room : {100'000, 20'000, 4096}) {
+  for (const uintmax_t room : {100'000, 20'000, 8192}) {  // a page of it for the lease
     disk.fill(room);
     expect_refused("train " + run + " --train-iters 4", {"step-00000004", "No space left"}, 1, 5);
     EXPECT_FALSE(fs::exists(run + "/checkpoints/step-00000004/checkpoint.h5"));

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "core/files.h"
+#include "launch/path/path_lock.h"
 #include "launch/path/run_folder.h"
 #include "tests/tools/paths.h"
 #include "tests/tools/refusal.h"

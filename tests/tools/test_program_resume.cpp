@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "core/files.h"
+#include "launch/path/path_lock.h"
 #include "launch/path/run_folder.h"
 #include "tests/support/event_reader.h"
 #include "tests/support/temporary_folder.h"

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "launch/path/path_lock.h"
 #include "launch/path/run_folder.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "launch/path/average_members.h"
+#include "launch/path/path_lock.h"
 #include "launch/path/path_tree.h"
 #include "tests/support/temporary_folder.h"
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "launch/path/path_lock.h"
 #include "launch/path/prune.h"
 #include "launch/path/resumable.h"
 #include "launch/path/retention.h"

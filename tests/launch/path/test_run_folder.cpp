@@ -7,6 +7,7 @@
 #include "core/files.h"
 #include "launch/path/average.h"
 #include "launch/path/fork_point.h"
+#include "launch/path/path_lock.h"
 #include "launch/path/path_state.h"
 #include "launch/path/path_tree.h"
 #include "launch/path/relative_name.h"
