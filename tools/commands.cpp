@@ -17,10 +17,10 @@ constexpr Subcommand table[] = {
      "switchyard campaign run runs/four.toml"},
     {"launch", launch_command,
      "start ranks on GPUs or cores, on one node or many: launch -np N -- train ...",
-     "switchyard launch -np 8 -- train runs/main --tp 2"},
+     "switchyard launch -np 8 -- train runs/main"},
     {"slurm", slurm_command, "write and submit a batch job: slurm RUN --nodes N -- train ...",
      "switchyard slurm runs/main --nodes 4 --tasks-per-node 8 --gpus-per-node 8 --time 1-00:00:00 "
-     "--submit -- train --tp 2"},
+     "--submit -- train"},
     {"tokenize", tokenize_command, "text to tokens: tokenize --input FILE... --output-prefix P",
      "switchyard tokenize --input books.txt --output-prefix data/books"},
     {"eval", eval_command, "score held-out text: eval RUN[@STEP] --data-path PREFIX",

@@ -43,7 +43,7 @@ std::vector<OptionSpec> script_options() {
       {"mpi", text, group, "none", "how ranks find each other: none (TCP, NCCL), pmix, mpirun",
        one_of({"none", "pmix", "mpirun"})},
       {"srun-options", text, group, "", "more options of srun's, separated by spaces"},
-      {"sbatch-option", list, group, "", "more options of sbatch's, such as --exclusive"},
+      {"sbatch-option", list, group, "", "more options of sbatch's, with their dashes"},
       {"script", text, group, "", "the script's file (RUN/slurm/NAME.sbatch)"},
       {"submit", flag, group, "", "submit it by sbatch"}};
 }
