@@ -6,7 +6,7 @@
 namespace switchyard {
 
 void CheckedCommunicator::refuse(const Operation& operation, const std::string& why) const {
-  fail_operation(self_, operation, why, default_code());
+  fail_operation(self_, operation, why);
 }
 
 void CheckedCommunicator::check_buffer(const Operation& operation, const Buffer& buffer) const {

@@ -54,6 +54,6 @@ std::string describe(const Member& member);  // rank 1 of 2 in dp (world rank 3 
 // Throws the Error for `self` and `operation`, with what went wrong. A lost peer and a timeout
 // leave this rank's stacks (core/fault_report.h).
 [[noreturn]] void fail_operation(const Member& self, const Operation& operation,
-                                 const std::string& why, ExitCode code = ExitCode::lost_peer);
+                                 const std::string& why, ExitCode code = default_code());
 
 }  // namespace switchyard
