@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <mutex>
 #include <random>
 #include <set>
@@ -287,7 +288,16 @@ void report_end(ExitCode code, std::string& text) {
     return;
   }
   text += write_fault_report(text);
+  if (can_ask_ranks()) {  // at once: who waits for this rank's error may be ended before it comes
+    std::fprintf(stderr, "switchyard: [communicator] %s\n", text.c_str());
+    std::fflush(stderr);
+  }
   announce_end(static_cast<int>(code), text);
+}
+
+bool is_reported(std::string_view text) {
+  const std::lock_guard lock(mutex);
+  return known && !first_report.empty() && text.find(first_report) != std::string_view::npos;
 }
 
 }  // namespace switchyard

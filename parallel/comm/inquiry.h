@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "core/error.h"
 #include "parallel/comm/rank_activity.h"
@@ -51,8 +52,11 @@ std::map<int, PeerAnswer> ask_ranks(std::span<const int> world_ranks,
 void announce_end(int code, const std::string& why);
 
 // For what this rank is about to throw, a lost peer or a timeout: leaves its stacks, adds where to
-// `text` and announces the end. Where another rank has done so this one has nothing to add, and
-// waits for its own end; where another thread of this process has, `text` ends with its words.
+// `text`, prints it and announces the end. Where another rank has done so this one has nothing to
+// add, and waits for its own end; where another thread of this process has, `text` ends with its
+// words.
 void report_end(ExitCode code, std::string& text);
+// Whether report_end has printed it, or something that is a part of it.
+bool is_reported(std::string_view text);
 
 }  // namespace switchyard
