@@ -20,6 +20,7 @@ void name_fault_place(const std::filesystem::path& run, Communicator& world) {
                    .rank = world.rank(),
                    .who = fmt::format("world rank {} of {}, process {} on {}; {}", world.rank(),
                                       world.size(), getpid(), job.host, describe(job))});
+  report_fatal_signals(fmt::format("world rank {} on {}", world.rank(), job.host));
   if (world.rank() == 0) keep_newest_faults(run);
 }
 

@@ -21,6 +21,7 @@ namespace {
 
 constexpr int stopped = static_cast<int>(ExitCode::stopped);
 constexpr int lost_peer = static_cast<int>(ExitCode::lost_peer);
+constexpr int timed_out = static_cast<int>(ExitCode::timed_out);
 
 // What one signal mask holds back for the launcher to take in turn.
 sigset_t launcher_signals() {
@@ -116,7 +117,10 @@ void NodeRanks::note(int local, int state) {
   has_stopped_ |= passed_on_ != 0 && WIFEXITED(state) && WEXITSTATUS(state) == stopped;
   if (has_stopped_) status_ = stopped;
   if (WIFSIGNALED(state)) return note_signal(local, WTERMSIG(state));
-  if (!has_stopped_ && !has_failed() && WEXITSTATUS(state) != 0) status_ = WEXITSTATUS(state);
+  const int code = WEXITSTATUS(state);
+  // One that waited says 77; those that then lost it, 76.
+  const bool explains = status_ == lost_peer && code == timed_out;
+  if (!has_stopped_ && code != 0 && (!has_failed() || explains)) status_ = code;
 }
 
 void NodeRanks::note_signal(int local, int number) {
@@ -143,16 +147,22 @@ void NodeRanks::look_at_those_left() {
   }
 }
 
-// A rank that a signal does not reach, stopped or in disk sleep for seconds: ranks of other nodes
-// may have ended by it, and a scheduler kills it without a word.
+// A rank that does not run: stopped for some seconds, or in disk sleep for longer than a save is.
+// Ranks of other nodes will end by it, and a scheduler that then ends all wakes it first, or kills
+// it without a word. Called once a second.
 void NodeRanks::mention_stuck() {
-  constexpr int often = 4;  // a save, too, is in disk sleep at times
-  if (passed_on_ == 0 || looked_) return;
+  constexpr int seconds_stopped = 3, seconds_in_sleep = 60, behind_a_signal = 5;
   for (const auto& [child, local] : running_) {
-    const ProcessState state = look_at_process(child);
+    const char state = state_of_process(child);
+    const bool sleeps = state == 'D';
     int& count = stuck_[child];
-    count = state.state == 'T' || state.state == 't' || state.state == 'D' ? count + 1 : 0;
-    if (count == often) report(local, state.words + " and does not save", state.text);
+    count = state == 'T' || state == 't' || sleeps ? count + 1 : 0;
+    const int most = !sleeps          ? seconds_stopped
+                     : passed_on_ > 0 ? behind_a_signal
+                                      : seconds_in_sleep;
+    if (count != most) continue;
+    const ProcessState found = look_at_process(child);
+    report(local, found.words, found.text);
   }
 }
 

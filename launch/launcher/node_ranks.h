@@ -51,7 +51,7 @@ class NodeRanks {
   int port_ = 0;
   sigset_t before_{};
   std::map<pid_t, int> running_;  // the local rank of each
-  std::map<pid_t, int> stuck_;    // how often it was seen so, behind a signal
+  std::map<pid_t, int> stuck_;    // for how many seconds it has not run
   int status_ = 0;
   int passed_on_ = 0;         // the last signal
   bool is_ending_ = false;    // all, at once, as a second one asked

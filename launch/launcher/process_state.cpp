@@ -72,6 +72,11 @@ std::string describe_thread(const fs::path& thread, char state) {
 
 }  // namespace
 
+char state_of_process(pid_t process) {
+  const std::string state = line_of(text_of(fmt::format("/proc/{}/status", process)), "State:");
+  return state.empty() ? '?' : state[0];
+}
+
 ProcessState look_at_process(pid_t process) {
   constexpr size_t most_threads = 64;
   const fs::path folder = fmt::format("/proc/{}", process);

@@ -14,5 +14,6 @@ struct ProcessState {
                       // where in the kernel it waits and system call, and stack where root asks
 };
 ProcessState look_at_process(pid_t process);
+char state_of_process(pid_t process);  // of its first thread; '?' where it is gone
 
 }  // namespace switchyard

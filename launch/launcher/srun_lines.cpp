@@ -9,6 +9,7 @@ namespace switchyard {
 namespace {
 
 constexpr int lost_peer = static_cast<int>(ExitCode::lost_peer);
+constexpr int timed_out = static_cast<int>(ExitCode::timed_out);
 
 // What stands behind `begin`, wherever that is; empty: it is not there.
 std::string_view behind(std::string_view line, std::string_view begin) {
@@ -40,13 +41,15 @@ void SrunLines::read(std::string_view line) {
     lost_nodes_ += node;
     return;
   }
-  if (first_code_ != 0) return;
   const std::string_view end = end_of_tasks(line);
   if (end.empty()) return;
   if (std::string_view code = behind(end, "Exited with exit code "); !code.empty()) {
-    first_code_ = take_number<int>(code).value_or(0);
+    const int number = take_number<int>(code).value_or(0);
+    // One that waited says 77; those that then lost it, 76.
+    if (first_code_ == 0 || (first_code_ == lost_peer && number == timed_out)) first_code_ = number;
     return;
   }
+  if (first_code_ != 0) return;
   first_code_ = lost_peer;  // a signal's name
   faulted_ = end.starts_with("Segmentation fault");
 }

@@ -178,7 +178,7 @@ constexpr OptionAnswer of_megatron[] = {
     {" rank master-addr master-port local-world-size ",
      "ranks are told their places by mpirun, srun, torchrun or launch: leave it out"},
     {" train-sync-interval ", "steps follow each other without a wait: leave it out"},
-    {" distributed-timeout-seconds-after-init ", "give --distributed-timeout-minutes"},
+    {" distributed-timeout-seconds-after-init ", "give --distributed-timeout-seconds"},
     // Logs
     {" profile profile-* use-pytorch-profiler record-memory-history memory-snapshot-path ",
      "bench shows where a step's time goes"},

@@ -9,11 +9,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cerrno>
 #include <cstdio>
 #include <mutex>
 #include <random>
-#include <set>
 #include <thread>
 
 #include "core/error.h"
@@ -22,7 +20,7 @@
 #include "core/text.h"
 #include "parallel/comm/communicators.h"
 #include "parallel/comm/control_plane.h"
-#include "parallel/comm/inquiry_table.h"
+#include "parallel/comm/inquiry_round.h"
 
 namespace switchyard {
 
@@ -31,20 +29,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-// What is known of the other ranks; made once, and kept by whoever still asks.
-struct Table {
-  std::string token;
-  int rank = 0;
-  RankAddress mine;
-  std::vector<RankAddress> ranks;  // by world rank
-};
-
 std::mutex mutex;
-std::shared_ptr<const Table> known;
+std::shared_ptr<const InquiryTable> known;
 std::atomic<bool> announced = false, told = false;
 std::string first_report;  // of this process, guarded by the mutex
 
-std::shared_ptr<const Table> table() {
+std::shared_ptr<const InquiryTable> table() {
   const std::lock_guard lock(mutex);
   return known;
 }
@@ -70,7 +60,7 @@ struct Inquiries::State {
 
   Descriptor socket{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
   Descriptor stop{::eventfd(0, EFD_CLOEXEC)};
-  std::shared_ptr<const Table> of;
+  std::shared_ptr<const InquiryTable> of;
   std::thread thread;
 };
 
@@ -81,7 +71,7 @@ Inquiries::State::State(ControlPlane& control) {
   auto* address = reinterpret_cast<sockaddr*>(&any);
   const bool open = ::bind(socket.number(), address, length) == 0 &&
                     ::getsockname(socket.number(), address, &length) == 0;
-  auto made = std::make_shared<Table>();
+  auto made = std::make_shared<InquiryTable>();
   made->rank = control.rank();
   made->mine = own_address(open ? ntohs(any.sin_port) : 0);
   const auto texts = control.gather(to_text(made->mine), "addresses for inquiries");
@@ -155,90 +145,6 @@ Inquiries::~Inquiries() = default;
 
 bool can_ask_ranks() { return table() != nullptr; }
 
-namespace {
-
-// A question to one rank at one of its addresses; a socket for each, so that a refusal is heard.
-struct Question {
-  int rank = 0;
-  Descriptor socket{};
-  bool refused = false;
-};
-
-class Round {
- public:
-  Round(const Table& table, std::span<const int> ranks) : table_(table) {
-    for (const int rank : ranks) {
-      answers_[rank] = {};
-      if (rank >= 0 && rank < static_cast<int>(table.ranks.size())) add(rank);
-    }
-  }
-  std::map<int, PeerAnswer> run(std::chrono::milliseconds limit) {
-    const auto end = Clock::now() + limit;
-    auto next = Clock::now();
-    while (Clock::now() < end && !questions_.empty()) {
-      if (Clock::now() >= next) {
-        ask();
-        next = Clock::now() + 150ms;  // datagrams may be lost
-      }
-      listen();
-    }
-    return std::move(answers_);
-  }
-
- private:
-  void add(int rank) {
-    for (const auto& target : targets_of(table_.ranks[static_cast<size_t>(rank)], table_.mine)) {
-      Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-      const auto* address = reinterpret_cast<const sockaddr*>(&target);
-      if (socket && ::connect(socket.number(), address, sizeof target) == 0)
-        questions_.push_back({rank, std::move(socket)});
-    }
-  }
-  void ask() {
-    const std::string text = to_text(table_.token, {table_.rank, '?', ""});
-    for (Question& q : questions_) {
-      const auto sent = ::send(q.socket.number(), text.data(), text.size(), MSG_NOSIGNAL);
-      q.refused |= sent < 0 && errno == ECONNREFUSED;
-    }
-    drop_done();
-  }
-  // A rank is gone when none of its addresses may still answer, and one has refused.
-  void drop_done() {
-    for (const Question& q : questions_)
-      if (q.refused && !done_.contains(q.rank)) answers_[q.rank].state = PeerState::gone;
-    std::erase_if(questions_,
-                  [&](const Question& q) { return q.refused || done_.contains(q.rank); });
-  }
-  void listen() {
-    std::vector<pollfd> wanted;
-    wanted.reserve(questions_.size());
-    for (const Question& q : questions_) wanted.push_back({q.socket.number(), POLLIN, 0});
-    if (::poll(wanted.data(), wanted.size(), 20) <= 0) return;
-    for (size_t i = 0; i < wanted.size(); ++i)
-      if (wanted[i].revents != 0) take(questions_[i]);
-    drop_done();
-  }
-  void take(Question& q) {
-    std::array<char, 16384> bytes{};
-    const ssize_t got = ::recv(q.socket.number(), bytes.data(), bytes.size(), 0);
-    q.refused |= got < 0 && errno == ECONNREFUSED;
-    if (got < 0) return;
-    PeerAnswer& answer = answers_[q.rank];
-    const auto datagram = datagram_of(table_.token, {bytes.data(), static_cast<size_t>(got)});
-    if (!datagram || datagram->kind != '!' || datagram->rank != q.rank) return;
-    answer.activity = activity_of(datagram->rest);
-    answer.state = answer.activity.what.empty() ? PeerState::busy : PeerState::waits;
-    done_.insert(q.rank);
-  }
-
-  const Table& table_;
-  std::vector<Question> questions_;
-  std::map<int, PeerAnswer> answers_;
-  std::set<int> done_;  // that have answered
-};
-
-}  // namespace
-
 std::map<int, PeerAnswer> ask_ranks(std::span<const int> world_ranks,
                                     std::chrono::milliseconds limit) {
   constexpr size_t at_once = 128;  // descriptors
@@ -247,7 +153,13 @@ std::map<int, PeerAnswer> ask_ranks(std::span<const int> world_ranks,
   if (!of) return all;
   for (size_t i = 0; i < world_ranks.size(); i += at_once) {
     const auto part = world_ranks.subspan(i, std::min(at_once, world_ranks.size() - i));
-    all.merge(Round(*of, part).run(limit));
+    for (auto& [rank, answer] : ask_once(*of, part, limit)) {
+      PeerAnswer& its = all[rank];
+      if (answer.refused) its.state = PeerState::gone;
+      if (!answer.activity) continue;
+      its.activity = std::move(*answer.activity);
+      its.state = its.activity.what.empty() ? PeerState::busy : PeerState::waits;
+    }
   }
   return all;
 }

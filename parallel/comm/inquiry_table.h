@@ -2,14 +2,15 @@
 
 #include <netinet/in.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "parallel/comm/inquiry.h"
+#include "parallel/comm/rank_activity.h"
 
-// Inside of inquiry.cpp: where ranks are asked, and the words of a datagram.
+// Inside of inquiries: where ranks are asked, and the words of a datagram.
 namespace switchyard {
 
 // Where a rank's process is asked.
@@ -24,6 +25,14 @@ RankAddress address_of(std::string_view text);
 
 // At which of its addresses a rank is asked, given this process's own.
 std::vector<sockaddr_in> targets_of(const RankAddress& rank, const RankAddress& mine);
+
+// What a rank knows of the others.
+struct InquiryTable {
+  std::string token{};  // of this start: datagrams with another one are not heard
+  int rank = 0;
+  RankAddress mine{};
+  std::vector<RankAddress> ranks{};  // by world rank
+};
 
 // A datagram is "switchyard TOKEN RANK KIND REST"; REST of an answer is what to_text() makes.
 struct Datagram {

@@ -86,6 +86,18 @@ wait $launcher || code=$?
 expect "a stopped rank" log "rank 1 on $(hostname) was stopped (state T) and does not end"
 [[ ! $(pgrep -f "^switchyard train whole ") ]] || failed "a rank is left"
 
+# One that does not run is named while the others wait for it, and their timeout is the code.
+timeout 60 "$program" launch -np 2 -- train whole --data-path data/text --tp 2 \
+  --train-iters 100000 --device cpu --distributed-timeout-seconds 6 >log 2>&1 &
+launcher=$! code=0
+sleep 2
+wait_for_step whole 90
+kill -STOP "$(rank_process whole 1)"
+wait $launcher || code=$?
+[[ $code == 77 ]] || failed "a rank that hangs: $code, not 77"
+expect "a rank that hangs" log "rank 1 on $(hostname) was stopped (state T); see "
+expect "a rank that hangs" "$(sed -n 's/.*(state T); see //p' log | head -1)" "State: T"
+
 # A signal is passed on to ranks once; it is no reason to start again.
 timeout 60 "$program" launch -np 2 --restarts 3 -- train signalled "${options[@]}" --tp 2 \
   --train-iters 100000 >log 2>&1 &

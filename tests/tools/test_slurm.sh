@@ -172,9 +172,9 @@ job "$house/launch/slurm/train.sbatch" runs/chain "${options[@]}" --tp 2 --train
 expect_code 0 train.sbatch
 expect train.sbatch log "step 6/6" "x dp 3"
 SLURM_ARRAY_TASK_ID=1 TRAIN_OPTIONS="--tp 2 --device cpu" \
-  job "$house/launch/slurm/campaign.sbatch" runs/chain 3 2 4 || code=$?
+  job "$house/launch/slurm/campaign.sbatch" runs/chain 8 2 4 || code=$?
 expect_code 0 campaign.sbatch
-expect campaign.sbatch log "step 7/7"
+expect campaign.sbatch log "step 12/12"
 SLURM_ARRAY_TASK_ID=1 job "$house/launch/slurm/eval.sbatch" data/text runs/chain runs/chain-4 || code=$?
 expect_code 0 eval.sbatch
 expect eval.sbatch log '"loss":' chain-4

@@ -95,12 +95,11 @@ bool ProgressEngine::poll_until(const Condition& reached, std::chrono::milliseco
   Backoff backoff(waiter_spin);
   bool in_time = true;
   while (!reached() && in_time) {
-    if (try_poll()) {
+    if (try_poll())
       backoff.moved();
-    } else if (!reached()) {
+    else if (!reached())
       backoff.rest();
-      in_time = Clock::now() - begin < timeout;
-    }
+    in_time = Clock::now() - begin < timeout;  // a library that only yields seems to work as well
   }
   if (--waiting_ == 0 && background_ > 0) {
     const std::lock_guard lock(mutex_);

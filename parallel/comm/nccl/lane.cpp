@@ -282,7 +282,7 @@ Watched::Fault NcclLane::find_fault() {
   // Its time begins when nothing before it is left to do, however far ahead the host runs.
   if (head_since_ == Clock::time_point{}) head_since_ = Clock::now();
   const auto passed = Clock::now() - head_since_;
-  if (passed < std::min<Clock::duration>(process_.timeout, std::chrono::seconds(1))) return {};
+  if (passed < std::min<Clock::duration>(process_.timeout / 4, std::chrono::seconds(1))) return {};
   const Operation& head = outstanding_.front()->operation;
   const auto partners = partners_of(head);
   if (!open_wait_)

@@ -172,7 +172,7 @@ void TcpNetwork::begin_tasks() {
   for (; begun < active_.size(); ++begun) {
     TcpTask& task = *active_[begun];
     if (!failure_.empty()) {
-      fail(task, failure_, true);
+      fail(task, failure_, failure_code_);
       continue;
     }
     task.post_all();

@@ -42,7 +42,7 @@ class TcpNetwork final : public TcpTasks, private LinkEvents {
   using Clock = std::chrono::steady_clock;
 
   void post(TcpMessage& message) override;
-  void fail(TcpTask& task, const std::string& why, bool peer_lost) override;
+  void fail(TcpTask& task, const std::string& why, ExitCode code) override;
   void done(TcpMessage& message) override;
   void mismatch(TcpMessage& message, int64_t sent) override;
   void can_copy(TcpLink& link, TcpMessage& message, const Frame& offer) override;
@@ -61,7 +61,7 @@ class TcpNetwork final : public TcpTasks, private LinkEvents {
   void flush();
   void watch(TcpLink& link, bool writing);
   void post_to_self(TcpMessage& message);
-  void fail_all(const std::string& why);
+  void fail_all(const std::string& why, ExitCode code);
   void fail_those_that_wait_for(int world_rank);
   void lose(TcpLink& link, int why);
   void wake();
@@ -71,6 +71,7 @@ class TcpNetwork final : public TcpTasks, private LinkEvents {
   std::vector<std::unique_ptr<TcpLink>> links_;  // by world rank; null: this rank
   std::vector<std::string> gone_;                // why
   std::string failure_;                          // nothing goes on behind it
+  ExitCode failure_code_{};
   std::vector<std::shared_ptr<TcpTask>> active_;
   std::deque<TcpTask*> ready_;  // whose messages are done
   std::vector<TcpLink*> to_write_;

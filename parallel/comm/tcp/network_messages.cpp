@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "core/error.h"
@@ -15,7 +16,7 @@ void TcpNetwork::post(TcpMessage& message) {
   TcpLink* link = links_[static_cast<size_t>(peer)].get();
   const bool here = message.incoming && link->has_arrived(message.key);
   if ((!link->open() || link->ended()) && !here)
-    return fail(*message.task, gone_[static_cast<size_t>(peer)], true);
+    return fail(*message.task, gone_[static_cast<size_t>(peer)], ExitCode::lost_peer);
   if (message.incoming)
     link->recv(message);
   else
@@ -48,7 +49,7 @@ void TcpNetwork::mismatch(TcpMessage& message, int64_t sent) {
   fail(*message.task,
        fmt::format("rank {} sent {} bytes, {} were expected here; the operations do not match",
                    message.peer, sent, message.bytes),
-       false);
+       default_code());
 }
 
 void TcpNetwork::can_copy(TcpLink& link, TcpMessage& message, const Frame& offer) {
@@ -56,14 +57,15 @@ void TcpNetwork::can_copy(TcpLink& link, TcpMessage& message, const Frame& offer
 }
 
 void TcpNetwork::said_lost(int world_rank) {
-  fail_all(fmt::format("{} is gone", describe_ranks(std::span(&world_rank, 1))));
+  fail_all(fmt::format("{} is gone", describe_ranks(std::span(&world_rank, 1))),
+           ExitCode::lost_peer);
 }
 
 // Its messages are forgotten, but for those that are being written: their connection goes on.
-void TcpNetwork::fail(TcpTask& task, const std::string& why, bool peer_lost) {
+void TcpNetwork::fail(TcpTask& task, const std::string& why, ExitCode code) {
   if (!task.failure_.empty()) return;
   task.failure_ = why;
-  task.peer_lost_ = peer_lost;
+  task.failure_code_ = code;
   const auto& ranks = task.group_->self.world_ranks;
   for (TcpMessage& message : task.messages_) {
     if (message.done) continue;
@@ -80,9 +82,12 @@ void TcpNetwork::fail(TcpTask& task, const std::string& why, bool peer_lost) {
   if (task.open_ == 0) ready_.push_back(&task);
 }
 
-void TcpNetwork::fail_all(const std::string& why) {
-  if (failure_.empty()) failure_ = why;
-  for (const auto& task : active_) fail(*task, failure_, true);
+void TcpNetwork::fail_all(const std::string& why, ExitCode code) {
+  if (failure_.empty()) {
+    failure_ = why;
+    failure_code_ = code;
+  }
+  for (const auto& task : active_) fail(*task, failure_, failure_code_);
 }
 
 // It is missed by those alone that wait for it.
@@ -99,7 +104,7 @@ void TcpNetwork::fail_those_that_wait_for(int rank) {
     const bool waits = std::ranges::any_of(task->messages_, [&](const TcpMessage& message) {
       return !message.done && ranks[static_cast<size_t>(message.peer)] == rank;
     });
-    if (waits) fail(*task, gone_[static_cast<size_t>(rank)], true);
+    if (waits) fail(*task, gone_[static_cast<size_t>(rank)], ExitCode::lost_peer);
   }
 }
 
@@ -114,7 +119,9 @@ void TcpNetwork::lose(TcpLink& link, int why) {
     other->say({.kind = FrameKind::lost, .number = static_cast<uint64_t>(rank)});
     to_write_.push_back(other.get());
   }
-  fail_all(reason);
+  // The kernel has given up: nothing comes back through the cable.
+  const bool silent = why == ETIMEDOUT || why == EHOSTUNREACH || why == ENETUNREACH;
+  fail_all(reason, silent ? ExitCode::timed_out : ExitCode::lost_peer);
 }
 
 }  // namespace switchyard

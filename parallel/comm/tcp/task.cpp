@@ -62,7 +62,7 @@ void TcpTask::go_on() {
     try {
       steps_[step_++]();
     } catch (const std::exception& error) {
-      group_->network.fail(*this, error.what(), false);
+      group_->network.fail(*this, error.what(), code_of(error));
     }
   }
   if (open_ == 0) finished_.store(true, std::memory_order_release);
@@ -85,10 +85,9 @@ void TcpTask::wait() {
                      .timeout = group_->timeout});
   // Where a rank has ended with an error, its launcher gets a moment to end this one with that
   // rank's exit code.
-  if (peer_lost_) std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  if (!failure_.empty())
-    fail_operation(group_->self, operation_, failure_,
-                   peer_lost_ ? ExitCode::lost_peer : default_code());
+  if (failure_code_ == ExitCode::lost_peer)
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  if (!failure_.empty()) fail_operation(group_->self, operation_, failure_, failure_code_);
   group_->scratch.give_back(std::exchange(scratch_, {}));
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "parallel/comm/exchange_plan.h"
 #include "parallel/comm/operation.h"
 #include "parallel/comm/scratch_pool.h"
@@ -33,7 +34,7 @@ class TcpTasks {
   virtual uint64_t next_group() = 0;  // another number each time
   // While the network is driven.
   virtual void post(TcpMessage& message) = 0;
-  virtual void fail(TcpTask& task, const std::string& why, bool peer_lost) = 0;
+  virtual void fail(TcpTask& task, const std::string& why, ExitCode code) = 0;
 };
 
 // What the communicator of one group and its outstanding operations share.
@@ -92,7 +93,7 @@ class TcpTask : public MessageTask {
   size_t step_ = 0;
   Memory scratch_;
   std::string failure_;
-  bool peer_lost_ = false;
+  ExitCode failure_code_{};
   std::atomic<bool> finished_ = false;
 };
 

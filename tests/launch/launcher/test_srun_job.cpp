@@ -26,6 +26,11 @@ TEST(SrunLines, TheFirstFailureCounts) {
                 .code,
             5);
   EXPECT_EQ(end_of({"srun: error: n1: tasks 0,2-3: Killed"}, 137).code, 76);
+  EXPECT_EQ(end_of({"srun: error: n1: task 0: Exited with exit code 76",
+                    "srun: error: n2: task 1: Exited with exit code 77"},
+                   77)
+                .code,
+            77);
   EXPECT_EQ(end_of({"step 5: a line of a rank's: task 3: Exited with exit code 2"}, 1).code, 1);
   EXPECT_EQ(end_of({}, 75).code, 75);
   EXPECT_EQ(end_of({}, 137).code, 76);

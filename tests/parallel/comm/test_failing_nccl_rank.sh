@@ -27,12 +27,12 @@ launched 0 "" none
 launched 1 "rank 1 fails" throw
 launched 42 "" abort
 launched 76 "rank 1 was ended by signal 9" kill
-launched 76 "$stuck" hang
-launched 76 "$hang" hang
+launched 77 "$stuck" hang
+launched 77 "$hang" hang
 under_mpi 0 "" none
 under_mpi 1 "rank 1 fails" throw
 under_mpi 76 "" kill
-under_mpi 76 "$stuck" hang
+under_mpi 77 "$stuck" hang
 
 # All ranks learn of a rank without a GPU, which says so, once.
 said='local rank 2 sees 2 GPUs, which 1 rank each may use; start fewer ranks on this machine (rank 2)'

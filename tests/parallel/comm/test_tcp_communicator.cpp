@@ -80,6 +80,7 @@ TEST(TcpRanks, MessagesPassEachOtherInAnyOrder) {
     const int peer = 1 - world.rank();
     std::vector<float> sent(1 << 20, static_cast<float>(world.rank())), got(1 << 20), small(3);
     std::vector<Handle> sends;
+    sends.reserve(5);
     for (int i = 0; i < 4; ++i)
       sends.push_back(world.send(std::span(sent), peer, stream, {"long"}));
     sends.push_back(other->send(std::span(small), peer, stream, {"short"}));
