@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "parallel/comm/inquiry.h"
+#include "parallel/comm/reported_fault.h"
 
 namespace switchyard {
 

@@ -6,7 +6,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 
 #include "core/error.h"
 #include "parallel/comm/rank_activity.h"
@@ -56,7 +55,5 @@ void announce_end(int code, const std::string& why);
 // add, and waits for its own end; where another thread of this process has, `text` ends with its
 // words.
 void report_end(ExitCode code, std::string& text);
-// Whether report_end has printed it, or something that is a part of it.
-bool is_reported(std::string_view text);
 
 }  // namespace switchyard

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "parallel/comm/communicators.h"
 #include "parallel/comm/inquiry.h"
+#include "parallel/comm/reported_fault.h"
 
 namespace switchyard {
 
