@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "parallel/comm/reported_fault.h"
+
 namespace switchyard {
 
 namespace {
@@ -22,6 +24,7 @@ std::string lowest_failure(std::span<const std::string> texts) {
 }  // namespace
 
 ExitCode print_error(const std::exception& problem) {
+  if (is_reported(problem.what())) return code_of(problem);
   std::fprintf(stderr, "switchyard: %s\n", problem.what());
   std::fflush(nullptr);
   return code_of(problem);

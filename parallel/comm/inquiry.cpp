@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdio>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -20,6 +21,7 @@
 #include "parallel/comm/communicators.h"
 #include "parallel/comm/control_plane.h"
 #include "parallel/comm/inquiry_round.h"
+#include "parallel/comm/reported_fault.h"
 
 namespace switchyard {
 
@@ -31,7 +33,6 @@ using namespace std::chrono_literals;
 std::mutex mutex;
 std::shared_ptr<const InquiryTable> known;
 std::atomic<bool> announced = false, told = false;
-std::string first_report;  // of this process, guarded by the mutex
 
 std::shared_ptr<const InquiryTable> table() {
   const std::lock_guard lock(mutex);
@@ -89,7 +90,7 @@ Inquiries::State::State(ControlPlane& control) {
   {
     const std::lock_guard lock(mutex);
     known = of;
-    first_report.clear();
+    forget_reported();
   }
   thread = std::thread([this] { answer_all(); });
 }
@@ -179,26 +180,17 @@ void announce_end(int code, const std::string& why) {
   }
 }
 
-namespace {
-
-// What this process has reported before; else `text` from now on. Empty where nobody is told.
-std::string reported_before(const std::string& text) {
-  const std::lock_guard lock(mutex);
-  if (!known) return {};
-  if (!first_report.empty()) return first_report;
-  first_report = text;
-  return {};
-}
-
-}  // namespace
-
 void report_end(ExitCode code, std::string& text) {
   if (told) std::this_thread::sleep_for(10s);
-  if (const auto before = reported_before(text); !before.empty()) {
+  if (const auto before = can_ask_ranks() ? reported_before(text) : ""; !before.empty()) {
     text += "; behind: " + before;
     return;
   }
   text += write_fault_report(text);
+  if (can_ask_ranks()) {  // at once: who waits for this rank's error may be ended before it comes
+    std::fprintf(stderr, "switchyard: [communicator] %s\n", text.c_str());
+    std::fflush(stderr);
+  }
   announce_end(static_cast<int>(code), text);
 }
 

@@ -51,8 +51,9 @@ std::map<int, PeerAnswer> ask_ranks(std::span<const int> world_ranks,
 void announce_end(int code, const std::string& why);
 
 // For what this rank is about to throw, a lost peer or a timeout: leaves its stacks, adds where to
-// `text` and announces the end. Where another rank has done so this one has nothing to add, and
-// waits for its own end; where another thread of this process has, `text` ends with its words.
+// `text`, prints it and announces the end. Where another rank has done so this one has nothing to
+// add, and waits for its own end; where another thread of this process has, `text` ends with its
+// words.
 void report_end(ExitCode code, std::string& text);
 
 }  // namespace switchyard

@@ -1,9 +1,12 @@
 """What is done to a job, what it has to say and to end with, and how it is undone."""
+import errno
 import os
 import signal
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from workload import Failed
 
 SMALL = Path("/mnt/small")  # where the runs are whose disk is filled
 FILLER = SMALL / "filler"
@@ -70,9 +73,16 @@ def calm(cluster, fault):
 def fill(cluster, fault):
     """Leaves a few kB, fewer than a checkpoint needs."""
     del cluster, fault
-    free = os.statvfs(SMALL)
-    with open(FILLER, "wb") as filler:
-        os.posix_fallocate(filler.fileno(), 0, max(free.f_bavail * free.f_frsize - 65536, 1))
+    for _ in range(50):
+        free = os.statvfs(SMALL)
+        with open(FILLER, "wb") as filler:
+            try:
+                os.posix_fallocate(filler.fileno(), 0, max(free.f_bavail * free.f_frsize - 65536, 1))
+                return
+            except OSError as why:  # the run was faster, and nothing is filled
+                if why.errno != errno.ENOSPC:
+                    raise
+    raise Failed("the disk could not be filled")
 
 
 def empty(cluster, fault):

@@ -2,6 +2,7 @@
 import signal
 
 from jobs import Step, await_job, await_steps, job, submit
+from nodes import wait_until
 from scenario import scenario
 from workload import expect, last_logged, logged, make_data, train
 
@@ -43,6 +44,9 @@ def behind_a_cut(cluster):
         await_job("waiting", number, limit=150)
     finally:
         cluster.nodes["n1"].cable.mend()
+        wait_until(lambda: not cluster.processes(), 10, "the old ranks have ended")
+        cluster.nodes["n1"].kill(silently=False)  # with what Slurm has left there
+        cluster.nodes["n1"].start()
         cluster.ask("scontrol", "update", "nodename=n1", "state=resume")
         cluster.await_nodes()
     expect(job(number)["Restarts"] == "1", "it was not queued again")

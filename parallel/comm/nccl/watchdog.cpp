@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "parallel/comm/communicators.h"
 #include "parallel/comm/inquiry.h"
+#include "parallel/comm/reported_fault.h"
 
 namespace switchyard {
 
@@ -53,7 +54,7 @@ void NcclWatchdog::watch(int gpu) {
 // An abort may itself wait for a GPU that does not answer; it gets a moment, then the process ends.
 void NcclWatchdog::end_with(std::string fault, ExitCode code) {
   report_end(code, fault);
-  std::fprintf(stderr, "switchyard: [communicator] %s\n", fault.c_str());
+  if (!is_reported(fault)) std::fprintf(stderr, "switchyard: [communicator] %s\n", fault.c_str());
   std::fflush(nullptr);
   std::thread([lanes = lanes_, code] {
     if (!lanes.empty()) lanes.front()->end_calls();
