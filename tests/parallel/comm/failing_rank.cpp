@@ -29,12 +29,14 @@ bool is_one_of(const char* how, std::initializer_list<const char*> ways) {
   return std::ranges::any_of(ways, [&](const char* way) { return std::strcmp(how, way) == 0; });
 }
 
-// Rank 0 waits for rank 2, which waits for rank 1: that one is to blame.
+// Rank 0 waits for rank 2, which waits for rank 1: that one is to blame. Rank 0 is the first whose
+// time is over.
 void wait_in_a_row(Communicator& world) {
   Stream stream;
   std::vector<float> values(4);
   set_current_step(8);
   if (world.rank() == 1) std::this_thread::sleep_for(60s);
+  if (world.rank() == 2) std::this_thread::sleep_for(500ms);
   if (world.rank() == 2) world.recv(std::span(values), 1, stream, {"from 1"}).wait(stream);
   if (world.rank() == 0) world.recv(std::span(values), 2, stream, {"from 2"}).wait(stream);
 }
