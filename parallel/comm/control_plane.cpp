@@ -48,6 +48,7 @@ bool ControlPlane::agree_on(const std::function<void()>& body, const std::functi
   } catch (const AgreedError&) {
     throw;
   } catch (const std::exception& problem) {
+    if (is_reported(problem.what())) throw;  // a peer is lost, and nothing can be agreed on
     mine = static_cast<char>(code_of(problem)) + std::string(problem.what());
     if (size() > 1 && mine.find("(rank ") == std::string::npos)
       mine += fmt::format(" (rank {})", rank());
