@@ -59,6 +59,16 @@ std::string busy_text(const std::map<int, PeerAnswer>& answers, const std::vecto
                      plural(busy, "is", "are"), first.seconds, first.step);
 }
 
+// Of one that has just met its own error, which names whom it blames.
+std::string failing_text(const std::map<int, PeerAnswer>& answers) {
+  for (const auto& [rank, answer] : answers) {
+    const bool waits = answer.state == PeerState::waits;
+    if (waits && answer.activity.missing.empty())
+      return fmt::format("; one of those waited for ends by: {}", answer.activity.what);
+  }
+  return "";
+}
+
 std::string circle_text(const std::map<int, PeerAnswer>& answers) {
   std::string text = "; all wait for each other: ";
   size_t named = 0;
@@ -85,6 +95,7 @@ Culprits find_culprits(int mine, const std::vector<int>& missing) {
                   plural(silent, "does not answer (stopped, or its node or cable is lost)",
                          "do not answer (stopped, or their node or cable is lost)"))};
   if (!busy.empty()) return {blame(missing, busy, busy_text(answers, busy))};
+  if (auto text = failing_text(answers); !text.empty()) return {std::move(text)};
   return {circle_text(answers)};
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "parallel/comm/inquiry.h"
+#include "parallel/comm/rank_activity.h"
 #include "parallel/comm/rank_places.h"
 
 namespace switchyard {
@@ -54,7 +55,10 @@ std::string describe(const Member& m) {
 void fail_operation(const Member& self, const Operation& operation, const std::string& why,
                     ExitCode code) {
   std::string text = fmt::format("{}: {}: {}", describe(self), describe(operation), why);
-  if (code == ExitCode::lost_peer || code == ExitCode::timed_out) report_end(code, text);
+  if (code == ExitCode::lost_peer || code == ExitCode::timed_out) {
+    const OpenWait failing(text, {});  // who asks meanwhile is told this
+    report_end(code, text);
+  }
   throw_error(code, "communicator", text);
 }
 

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/fault_report.h"
 #include "core/stop_signal.h"
+#include "parallel/comm/mpi/shared_memory.h"
 #include "parallel/comm/rendezvous/job_environment.h"
 #include "parallel/comm/rendezvous/job_identity.h"
 
@@ -55,6 +56,7 @@ void CallLimit::end_with(int code, const std::string& why) const {
   const std::string stacks = write_fault_report(text);
   std::fprintf(stderr, "switchyard: %s%s\n", text.c_str(), stacks.c_str());
   std::fflush(nullptr);
+  remove_names_of_shared_memory();
   std::_Exit(code);
 }
 

@@ -10,6 +10,7 @@
 #include "parallel/comm/mpi/call_limit.h"
 #include "parallel/comm/mpi/communicator.h"
 #include "parallel/comm/mpi/native.h"
+#include "parallel/comm/mpi/shared_memory.h"
 
 namespace switchyard {
 
@@ -87,6 +88,7 @@ void end_job(int code) {
   int initialized = 0, finalized = 0;
   MPI_Initialized(&initialized);
   MPI_Finalized(&finalized);
+  if (initialized && !finalized) remove_names_of_shared_memory();
   const bool under_mpirun = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
   if (initialized && !finalized && !under_mpirun) {
     std::thread([code] {
