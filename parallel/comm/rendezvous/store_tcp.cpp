@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "parallel/comm/rendezvous/job_identity.h"
 #include "parallel/comm/rendezvous/store.h"
 #include "parallel/comm/rendezvous/store_server.h"
 
@@ -23,7 +24,8 @@ class TcpStore final : public Store {
     if (serves) server_.emplace(port);
     connect();
     if (!connection_.write_text(StoreServer::greeting) ||
-        !connection_.write_text(fmt::format("rank {}", options.rank)))
+        !connection_.write_text(
+            fmt::format("world rank {} on {}", options.rank, job_identity().host)))
       lost("greets");
     connection_.end_reads_at_stop(true);
   }
