@@ -147,6 +147,20 @@ pkill -TERM -f "launch --srun .* train ended "
 wait $batch || code=$?
 expect_code 75 "cancelled"
 expect "cancelled" log "is not requeued: exit code 75, stopped by a signal; Slurm itself ends the job"
+
+# The last task of an array, whose number is the array's: it alone is asked for and queued again.
+long last
+# shellcheck disable=SC2016
+sed -i 's/echo "job/SLURM_JOB_ID=$SLURM_ARRAY_JOB_ID; echo "job/' last/slurm/last.sbatch
+SLURM_ARRAY_JOB_ID=900 SLURM_ARRAY_TASK_ID=2 job last/slurm/last.sbatch &
+batch=$! code=0
+wait_for_step last 5
+pkill -USR1 -f "launch --srun .* train last "
+wait $batch || code=$?
+expect_code 75 "an array's task"
+expect "an array's task" log "job 900_2 is requeued"
+grep -qx "scontrol requeue 900_2" calls || failed "an array's task: $(cat calls)"
+
 # The script of docs/slurm.md that does without: it saves, is queued again and hands the code on.
 mkdir bin
 ln -s "$program" bin/switchyard
@@ -155,14 +169,24 @@ PATH=$folder/bin:$PATH
   >log 2>&1 || failed "$(cat log)"
 sed -n '/^    #SBATCH --signal/,/^    exit/s/^    //p' "$house/docs/slurm.md" |
   sed 's/--train-iters 3000/--train-iters 100000/' >plain
+plain() { # STATE STEP: as it is asked to stop behind the step
+  SLURM_NTASKS=2 JOB_STATE=$1 job plain &
+  batch=$! code=0
+  wait_for_step runs/main "$2"
+  pkill -USR1 -x -f "bash plain"
+  wait $batch || code=$?
+  [[ $code == 143 ]] || expect_code 75 "in plain bash"  # of a rank that srun ended behind another's 75
+}
+plain COMPLETING 12
+grep -q "scontrol requeue" calls && failed "in plain bash: a cancelled job is queued again"
+from=$(sed -n 's/.*"step":\([0-9]*\),.*/\1/p' runs/main/metrics.jsonl | tail -1)
+SLURM_ARRAY_JOB_ID=900 SLURM_ARRAY_TASK_ID=2 plain RUNNING $((from + 4))
+expect "in plain bash" calls "scontrol requeue 900_2"
+sed 's/srun .* &/sh -c "exit 134" \&/' plain >aborted
 code=0
-SLURM_NTASKS=2 job plain &
-batch=$!
-wait_for_step runs/main 12
-pkill -USR1 -x -f "bash plain"
-wait $batch || code=$?
-expect_code 75 "in plain bash"
-expect "in plain bash" calls "scontrol requeue"
+job aborted || code=$?
+expect_code 134 "in plain bash, a fault"
+expect "in plain bash, a fault" calls "scontrol requeue"
 
 # The templates: a main path, branches as an array, scores.
 export SWITCHYARD=$program SLURM_NTASKS_PER_NODE=2
