@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/error.h"
@@ -11,12 +13,15 @@
 #include "launch/engine/core_share.h"
 #include "launch/path/option_hints.h"
 #include "parallel/comm/rendezvous/job_environment.h"
+#include "parallel/comm/rendezvous/job_identity.h"
 #include "tools/command_support.h"
 #include "tools/commands.h"
 #include "tools/documentation.h"
 #include "tools/version.h"
 
 namespace switchyard {
+
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -111,17 +116,30 @@ int dispatch(const std::vector<std::string>& words) {
     if (words[0] != s.name) continue;
     const bool asks_help = words.size() > 1 && (words[1] == "--help" || words[1] == "-h");
     // One process's work would race with itself.
-    if (const auto rank = rank_among_several();
-        rank && !s.takes_ranks && !asks_help && s.run != launch_command) {
-      if (*rank > 0) return static_cast<int>(ExitCode::usage);
+    if (rank_among_several() && !s.takes_ranks && !asks_help && s.run != launch_command)
       fail("switchyard", "'{}' is the work of one process; start it without mpirun, srun or launch",
            s.name);
-    }
     if (s.run == launch_command) check_launched(words);
     if (s.run != train_command) take_held_back_signals();
     return s.run(Arguments(words).subspan(1));
   }
   refuse(words[0]);
+}
+
+// Mostly all ranks meet it, and the first one says it: the others wait, as a launcher may end all
+// when one has ended. Where they are still there, it may be their machine's alone, and the first
+// rank of that says it, too.
+int end_wrong_use(const std::string& text) {
+  const int rank = rank_among_several().value_or(0);
+  const bool leads_others = rank > 0 && leads_its_machine();
+  if (rank > 0) std::this_thread::sleep_for(leads_others ? 1s : 2s);
+  if (rank == 0)
+    std::fprintf(stderr, "switchyard: %s\n", text.c_str());
+  else if (leads_others)
+    std::fprintf(stderr, "switchyard: %s (rank %d on %s)\n", text.c_str(), rank,
+                 job_identity().host.c_str());
+  std::fflush(stderr);
+  return static_cast<int>(ExitCode::usage);
 }
 
 }  // namespace
@@ -136,9 +154,7 @@ int main(int argc, char** argv) {
     return code;
   } catch (const std::exception& problem) {
     const auto code = switchyard::code_of(problem);
-    // Wrong use is met by all ranks, and said by the first.
-    if (code == switchyard::ExitCode::usage && switchyard::rank_among_several().value_or(0) > 0)
-      return static_cast<int>(code);
+    if (code == switchyard::ExitCode::usage) return switchyard::end_wrong_use(problem.what());
     std::fprintf(stderr, "switchyard: %s\n", problem.what());
     return static_cast<int>(code);
   }

@@ -97,10 +97,25 @@ std::optional<JobEnvironment> job_environment() {
   return job;
 }
 
-int local_rank_of_process() {
+namespace {
+
+// Who says this process's place among the ranks of its machine; null: nobody.
+const char* local_rank_variable() {
   for (const char* variable : {"OMPI_COMM_WORLD_LOCAL_RANK", "LOCAL_RANK", "SLURM_LOCALID"})
-    if (is_set(variable)) return number_of(variable);
-  return 0;
+    if (is_set(variable)) return variable;
+  return nullptr;
+}
+
+}  // namespace
+
+int local_rank_of_process() {
+  const char* variable = local_rank_variable();
+  return variable == nullptr ? 0 : number_of(variable);
+}
+
+bool leads_its_machine() {
+  const char* variable = local_rank_variable();
+  return variable == nullptr || parse_number<int>(text_of(variable)).value_or(0) == 0;
 }
 
 // A launcher sets both of a pair in each of its ranks; a batch script of Slurm, or a container told

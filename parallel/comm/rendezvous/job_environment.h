@@ -27,6 +27,9 @@ std::optional<JobEnvironment> job_environment();
 // This process's place among the ranks of its machine, whoever started it: 0 where nobody says.
 int local_rank_of_process();
 
+// Whether it is the first there; also where that says nothing sensible. Throws nothing.
+bool leads_its_machine();
+
 // This process's rank where a launcher, MPI's or another, started it as one of several. Throws
 // nothing: what fits nowhere is met where ranks are wanted.
 std::optional<int> rank_among_several();

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# test_unlike_ranks.sh PROGRAM: ranks without MPI that were not started alike: each machine hears of
+# its own wrong use.
+set -u
+program=$1 failures=0
+export OMP_NUM_THREADS=1
+folder=$(mktemp -d)
+pids=()
+trap 'kill -KILL "${pids[@]}" 2>/dev/null; rm -rf "$folder"' EXIT
+cd "$folder" || exit 1
+
+failed() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+expect() { # FILE TEXT...: each text is there
+  local file=$1 text
+  shift
+  for text in "$@"; do grep -qF -- "$text" "$file" || failed "no '$text' in $file: $(cat "$file")"; done
+}
+
+port=$((29000 + $$ % 900))
+start() {  # RANK LOCAL_RANK ARGUMENTS
+  RANK=$1 LOCAL_RANK=$2 WORLD_SIZE=${size:-2} MASTER_ADDR=${addr:-127.0.0.1} MASTER_PORT=$port \
+    timeout 60 "$program" "${@:3}" >"log-$1" 2>&1 &
+  pids[$1]=$!
+}
+finish() {  # CODES: how the ranks end, by rank
+  local pid codes=""
+  for pid in "${pids[@]}"; do
+    wait "$pid" 2>/dev/null
+    codes+=" $?"
+  done
+  [[ $codes == " $1" ]] || failed "codes$codes, not $1: $(cat log-*)"
+  pids=() port=$((port + 1))
+}
+
+# What all ranks meet rank 0 says at once; the others are there for a moment longer, as a launcher
+# ends all when one has ended. The first one of a machine says what may be its machine's alone.
+begin=$(date +%s%N)
+start 3 1 train new --frobnicate 1
+start 2 0 train new --frobnicate 1
+start 0 0 train new --frobnicate 1
+wait "${pids[0]}"
+took=$((($(date +%s%N) - begin) / 1000000))
+[[ -d /proc/${pids[2]} && -d /proc/${pids[3]} ]] || failed "the others ended with rank 0 after $took ms"
+! grep -q . log-2 log-3 || failed "others spoke before rank 0 had ended: $(cat log-2 log-3)"
+finish "2 2 2"
+expect log-0 "switchyard: [options] --frobnicate is unknown"
+expect log-2 "[options] --frobnicate is unknown" "(rank 2 on $(uname -n))"
+[[ ! -s log-3 ]] || failed "a rank beside it spoke, too: $(cat log-3)"
+exit $((failures > 0))
