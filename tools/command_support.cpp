@@ -92,6 +92,11 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
   try {
     command = parse_or_help(specs, arguments, usage);
     if (!command) return 0;
+    check(
+        !command->given.has("distributed-timeout-seconds") ||
+            !command->given.has("distributed-timeout-minutes"),
+        "options",
+        "--distributed-timeout-seconds and --distributed-timeout-minutes; one of them is allowed");
     timeout = distributed_timeout(command->given);
     device = device_of(command->given);
     prepare_driver(command->given);
