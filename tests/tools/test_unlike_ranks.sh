@@ -76,4 +76,15 @@ printf 'tp = 1\n' >file
 start 1 0 train new "${options[@]}" --interface lo --config file
 start 0 0 train new "${options[@]}" --tensor-model-parallel-size=1
 finish "0 0"
+! grep -q "look for it" log-0 log-1 || failed "a warning of an address that is this machine's"
+
+# Where rank 0 is not where the others look for it, it says so at once.
+addr=192.0.2.1 start 0 0 train new "${options[@]}" --distributed-timeout-seconds 60
+for _ in $(seq 100); do
+  [[ -s log-0 ]] && break
+  sleep 0.1
+done
+expect log-0 "rank 0 runs on $host, but others look for it at 192.0.2.1 (MASTER_ADDR)"
+kill "${pids[0]}"
+finish 75
 exit $((failures > 0))
