@@ -7,8 +7,10 @@
 #include <exception>
 
 #include "core/error.h"
+#include "launch/path/given_alike.h"
 #include "launch/path/run_settings.h"
 #include "parallel/comm/communicators.h"
+#include "parallel/comm/rendezvous/job_identity.h"
 
 namespace switchyard {
 
@@ -87,34 +89,30 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
                      const std::function<ExitCode(Command&, Communicator&)>& body) {
   std::optional<Command> command;
   std::exception_ptr problem;
-  std::chrono::milliseconds timeout = distributed_timeout({});
-  Device device = Device::cpu;
+  WorldOptions options{.timeout = distributed_timeout({})};
+  std::string given;
   try {
     command = parse_or_help(specs, arguments, usage);
     if (!command) return 0;
+    const Settings& settings = command->given;
     check(
-        !command->given.has("distributed-timeout-seconds") ||
-            !command->given.has("distributed-timeout-minutes"),
+        !settings.has("distributed-timeout-seconds") ||
+            !settings.has("distributed-timeout-minutes"),
         "options",
         "--distributed-timeout-seconds and --distributed-timeout-minutes; one of them is allowed");
-    timeout = distributed_timeout(command->given);
-    device = device_of(command->given);
-    prepare_driver(command->given);
+    options.timeout = distributed_timeout(settings);
+    options.device = device_of(settings);
+    options.deterministic = !settings.flag("no-deterministic");
+    if (settings.has("interface")) options.interface = settings.text("interface");
+    prepare_driver(settings);
+    given = text_of_given(job_identity().host, command_of(usage), *command, options.device);
   } catch (const Error&) {
     problem = std::current_exception();
   }
   // Without MPI ranks meet over the device that could not be read; each has met the same.
   if (problem && !MpiEnvironment::launched()) std::rethrow_exception(problem);
-  const auto in_world = [&](Communicator& world) {
-    world.control().agree([&] {
-      if (problem) std::rethrow_exception(problem);
-    });
-    return body(*command, world);
-  };
-  const bool deterministic = !command || !command->given.flag("no-deterministic");
-  const bool named = command && command->given.has("interface");
-  return run_in_world(timeout, in_world, device, deterministic,
-                      named ? command->given.text("interface") : "");
+  options.when_met = [&](ControlPlane& control) { agree_on_given(control, given, problem); };
+  return run_in_world(options, [&](Communicator& world) { return body(*command, world); });
 }
 
 }  // namespace switchyard

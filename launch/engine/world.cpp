@@ -56,6 +56,12 @@ void prepare_for_faults() {
   report_fatal_signals(fmt::format("world rank {} on {}", *rank, job_identity().host));
 }
 
+NcclEnvironment::Options nccl_options(const WorldOptions& options) {
+  return {.timeout = options.timeout,
+          .deterministic = options.deterministic,
+          .ranks_per_gpu = ranks_per_gpu()};
+}
+
 void label_thread(const Communicator& world) {
   if (world.size() > 1) set_thread_label(fmt::format("rank {}", world.rank()));
 }
@@ -64,15 +70,13 @@ void label_thread(const Communicator& world) {
 
 void order_launches() { setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 0); }
 
-World::World(std::chrono::milliseconds timeout, Device device, bool deterministic,
-             const std::string& interface) {
+World::World(const WorldOptions& options) {
   prepare_for_faults();
-  check(is_available(device), "options", "--device {}; this build and machine have: cpu",
-        name_of(device));
+  check(is_available(options.device), "options", "--device {}; this build and machine have: cpu",
+        name_of(options.device));
   try {
-    join({.timeout = timeout, .deterministic = deterministic, .ranks_per_gpu = ranks_per_gpu()},
-         device, interface);
-    tell_places(device);
+    join(options);
+    tell_places(options.device);
   } catch (const AgreedError&) {
     mpi_.reset();  // in order: every rank is here
     tcp_.reset();
@@ -97,48 +101,51 @@ void World::tell_places(Device device) {
   inquiries_ = std::make_unique<Inquiries>(communicator_->control());
 }
 
-void World::join(const NcclEnvironment::Options& options, Device device,
-                 const std::string& interface) {
-  if (device == Device::cuda && !interface.empty()) choose_interface_of_nccl(interface);
+void World::join(const WorldOptions& options) {
+  const bool on_gpus = options.device == Device::cuda;
+  if (on_gpus && !options.interface.empty()) choose_interface_of_nccl(options.interface);
   if (MpiEnvironment::launched()) {
     mpi_ = std::make_unique<MpiEnvironment>(nullptr, nullptr, options.timeout);
-    return join_over_mpi(device, options);
+    return join_over_mpi(options);
   }
   const auto job = job_environment();
-  if (device == Device::cuda) select_own_gpu();
+  if (on_gpus) select_own_gpu();
   if (!job || job->size == 1) {
     self_ = make_self_communicator();
     communicator_ = self_.get();
     return;
   }
-  if (device == Device::cpu) return join_over_tcp(*job, options.timeout, interface);
-  join_over_nccl(*job, options);
+  if (on_gpus) return join_over_nccl(*job, options);
+  join_over_tcp(*job, options);
 }
 
-void World::join_over_mpi(Device device, const NcclEnvironment::Options& options) {
+void World::join_over_mpi(const WorldOptions& options) {
   communicator_ = &mpi_->world();
   label_thread(*communicator_);
-  if (device == Device::cpu) return;
   ControlPlane& control = communicator_->control();
+  if (options.when_met) options.when_met(control);
+  if (options.device == Device::cpu) return;
   control.agree(select_own_gpu);
-  nccl_ = std::make_unique<NcclEnvironment>(options, control.duplicate("nccl"));
+  nccl_ = std::make_unique<NcclEnvironment>(nccl_options(options), control.duplicate("nccl"));
   communicator_ = &nccl_->world();
 }
 
-void World::join_over_nccl(const JobEnvironment& job, const NcclEnvironment::Options& options) {
+void World::join_over_nccl(const JobEnvironment& job, const WorldOptions& options) {
   const std::shared_ptr<ControlPlane> control =
       make_control_plane(make_store(job, options.timeout));
-  nccl_ = std::make_unique<NcclEnvironment>(options, control);
+  if (options.when_met) options.when_met(*control);
+  nccl_ = std::make_unique<NcclEnvironment>(nccl_options(options), control);
   communicator_ = &nccl_->world();
   label_thread(*communicator_);
 }
 
 // The store is needed until they are connected.
-void World::join_over_tcp(const JobEnvironment& job, std::chrono::milliseconds timeout,
-                          const std::string& interface) {
-  const auto control = make_control_plane(make_store(job, timeout));
+void World::join_over_tcp(const JobEnvironment& job, const WorldOptions& options) {
+  const auto control = make_control_plane(make_store(job, options.timeout));
+  if (options.when_met) options.when_met(*control);
   tcp_ = std::make_unique<TcpEnvironment>(
-      TcpEnvironment::Options{.timeout = timeout, .host = job.host, .interface_name = interface},
+      TcpEnvironment::Options{
+          .timeout = options.timeout, .host = job.host, .interface_name = options.interface},
       *control);
   communicator_ = &tcp_->world();
   label_thread(*communicator_);
@@ -159,12 +166,11 @@ int end_with(const std::exception& problem, const Communicator& world) {
 
 }  // namespace
 
-int run_in_world(std::chrono::milliseconds timeout,
-                 const std::function<ExitCode(Communicator& world)>& body, Device device,
-                 bool deterministic, const std::string& interface) {
+int run_in_world(const WorldOptions& options,
+                 const std::function<ExitCode(Communicator& world)>& body) {
   std::unique_ptr<World> world;
   try {
-    world = std::make_unique<World>(timeout, device, deterministic, interface);
+    world = std::make_unique<World>(options);
   } catch (const AgreedError& problem) {
     return static_cast<int>(problem.code());
   }

@@ -20,6 +20,15 @@ struct JobEnvironment;
 // this when it starts: before anything asks for GPUs.
 void order_launches();
 
+struct WorldOptions {
+  std::chrono::milliseconds timeout{};
+  Device device = Device::cpu;
+  bool deterministic = true;
+  std::string interface {};  // of the network that ranks without MPI talk over; empty: they choose
+  // Several ranks do this as soon as they can talk, before any is bound to a device.
+  std::function<void(ControlPlane&)> when_met{};
+};
+
 // The ranks of this job. A process started alone is a world of one. Ranks that mpirun or srun has
 // started with MPI find each other through it, others through a store at the place that `switchyard
 // launch`, torchrun or srun has told them of. On the CPU they then talk over MPI or TCP. On GPUs
@@ -28,18 +37,15 @@ void order_launches();
 // not fit; under MPI all ranks agree on that, and another error of one ends the job.
 class World {
  public:
-  // Where `interface` names a network interface, ranks without MPI talk over that one.
-  explicit World(std::chrono::milliseconds timeout, Device device = Device::cpu,
-                 bool deterministic = true, const std::string& interface = {});
+  explicit World(const WorldOptions& options);
   Communicator& communicator() { return *communicator_; }
 
  private:
-  void join(const NcclEnvironment::Options& options, Device device, const std::string& interface);
+  void join(const WorldOptions& options);
   void tell_places(Device device);
-  void join_over_mpi(Device device, const NcclEnvironment::Options& options);
-  void join_over_nccl(const JobEnvironment& job, const NcclEnvironment::Options& options);
-  void join_over_tcp(const JobEnvironment& job, std::chrono::milliseconds timeout,
-                     const std::string& interface);
+  void join_over_mpi(const WorldOptions& options);
+  void join_over_nccl(const JobEnvironment& job, const WorldOptions& options);
+  void join_over_tcp(const JobEnvironment& job, const WorldOptions& options);
 
   std::unique_ptr<Inquiries> inquiries_;  // to the end: others may still wait
   std::unique_ptr<MpiEnvironment> mpi_;
@@ -51,10 +57,8 @@ class World {
 
 // Starts a world, runs `body` in it, prints errors, and returns the exit code: the body's or an
 // error's. An error that was not agreed on ends the other ranks, too.
-int run_in_world(std::chrono::milliseconds timeout,
-                 const std::function<ExitCode(Communicator& world)>& body,
-                 Device device = Device::cpu, bool deterministic = true,
-                 const std::string& interface = {});
+int run_in_world(const WorldOptions& options,
+                 const std::function<ExitCode(Communicator& world)>& body);
 
 // Divides the world by tensor and pipeline parallel sizes; throws Error when it does not divide.
 Layout layout_of(int world, int64_t tp, int64_t pp);

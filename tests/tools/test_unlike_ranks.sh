@@ -49,4 +49,42 @@ finish "2 2 2"
 expect log-0 "switchyard: [options] --frobnicate is unknown"
 expect log-2 "[options] --frobnicate is unknown" "(rank 2 on $(uname -n))"
 [[ ! -s log-3 ]] || failed "a rank beside it spoke, too: $(cat log-3)"
+
+# As soon as ranks can talk they compare what they were given.
+for i in $(seq 300); do echo "$((i * i % 97)) cats, "; done >text
+"$program" tokenize --input text --output-prefix data/text >/dev/null || exit 1
+options=(--data-path data/text --num-layers 1 --hidden-size 16 --num-attention-heads 2
+  --seq-length 12 --global-batch-size 4 --lr 1e-3 --device cpu --train-iters 2)
+unlike() { # TEXT [OPTION...]: of rank 1 alone
+  local text=$1
+  shift
+  start 1 0 train new "${options[@]}" "$@"
+  start 0 0 train new "${options[@]}"
+  finish "2 2"
+  expect log-0 "[options] $text"
+  [[ $(cat log-0 log-1 | wc -l) == 1 && ! -e new ]] || failed "not said once: $(cat log-0 log-1)"
+}
+host=$(uname -n)
+unlike "--save-interval is 1 on $host (rank 1), but not given on $host (rank 0)" --save-interval 1
+unlike "--seed is 7 on $host (rank 1), but not given on" --seed 7
+start 1 0 eval new --data-path data/text --device cpu
+start 0 0 train new "${options[@]}"
+finish "2 2"
+expect log-0 "subcommand is eval on $host (rank 1), but train on $host (rank 0)"
+# The same in other words, and what is a machine's own.
+printf 'tp = 1\n' >file
+start 1 0 train new "${options[@]}" --interface lo --config file
+start 0 0 train new "${options[@]}" --tensor-model-parallel-size=1
+finish "0 0"
+! grep -q "look for it" log-0 log-1 || failed "a warning of an address that is this machine's"
+
+# Where rank 0 is not where the others look for it, it says so at once.
+addr=192.0.2.1 start 0 0 train new "${options[@]}" --distributed-timeout-seconds 60
+for _ in $(seq 100); do
+  [[ -s log-0 ]] && break
+  sleep 0.1
+done
+expect log-0 "rank 0 runs on $host, but others look for it at 192.0.2.1 (MASTER_ADDR)"
+kill "${pids[0]}"
+finish 75
 exit $((failures > 0))

@@ -4,7 +4,10 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/logging.h"
 #include "core/text.h"
+#include "parallel/comm/rendezvous/job_identity.h"
+#include "parallel/comm/rendezvous/network_interfaces.h"
 
 namespace switchyard {
 
@@ -71,8 +74,9 @@ JobEnvironment from_slurm() {
                      .source = "Slurm"};
   job.port = is_set("MASTER_PORT") ? number_of("MASTER_PORT") : port_of_slurm_step();
   if (!job.host.empty()) return job;
-  const std::string step = text_of("SLURM_STEP_NODELIST");
-  job.host = first_host(step.empty() ? text_of("SLURM_JOB_NODELIST") : step);
+  const bool has_step = !text_of("SLURM_STEP_NODELIST").empty();
+  job.host_source = has_step ? "SLURM_STEP_NODELIST" : "SLURM_JOB_NODELIST";
+  job.host = first_host(text_of(job.host_source.c_str()));
   return job;
 }
 
@@ -159,11 +163,28 @@ std::string first_host(std::string_view list) {
   return host;
 }
 
+namespace {
+
+void warn_where_others_look_elsewhere(const JobEnvironment& job) {
+  const auto addresses = addresses_of(job.host);
+  if (are_of_this_machine(addresses)) return;
+  log::warning(
+      "rank 0 runs on {}, but others look for it at {} ({}), {}; where they do not reach it there, "
+      "set MASTER_ADDR={}",
+      job_identity().host, job.host, job.host_source,
+      addresses.empty() ? "which is unknown here" : "which is no address of this machine",
+      job_identity().host);
+}
+
+}  // namespace
+
 std::unique_ptr<Store> make_store(const JobEnvironment& job, std::chrono::milliseconds timeout) {
   const Store::Options options{.rank = job.rank, .size = job.size, .timeout = timeout};
   if (const std::string folder = store_folder(); !folder.empty())
     return make_file_store(folder, options);
-  return make_tcp_store(job.host, job.port, options);
+  auto store = make_tcp_store(job.host, job.port, options);
+  if (job.rank == 0) warn_where_others_look_elsewhere(job);
+  return store;
 }
 
 }  // namespace switchyard

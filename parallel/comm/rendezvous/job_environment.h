@@ -16,6 +16,7 @@ struct JobEnvironment {
   std::string host;    // where rank 0 runs; with SWITCHYARD_STORE it need not be known
   int port = 0;        // on which it can listen
   std::string source;  // who said so, for messages
+  std::string host_source = "MASTER_ADDR";  // the variable that has said the host
 };
 
 // From RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT (`switchyard launch`, torchrun),
@@ -38,7 +39,9 @@ std::optional<int> rank_among_several();
 // that is no such list.
 std::string first_host(std::string_view node_list);
 
-// SWITCHYARD_STORE=FOLDER asks for the file store; else TCP at the job's host and port.
+// SWITCHYARD_STORE=FOLDER asks for the file store; else TCP at the job's host and port. Rank 0
+// warns where that host is not this one: something may forward what comes there, or all wait in
+// vain.
 std::unique_ptr<Store> make_store(const JobEnvironment& job, std::chrono::milliseconds timeout);
 
 }  // namespace switchyard

@@ -68,6 +68,26 @@ std::string address_towards(const std::string& host) {
   return known ? text_of(address) : std::string();
 }
 
+std::vector<std::string> addresses_of(const std::string& host) {
+  addrinfo hints{}, *first = nullptr;
+  hints.ai_family = AF_INET;
+  hints.ai_socktype = SOCK_STREAM;
+  std::vector<std::string> all;
+  if (::getaddrinfo(host.c_str(), nullptr, &hints, &first) != 0) return all;
+  for (const addrinfo* each = first; each != nullptr; each = each->ai_next)
+    all.push_back(text_of(each->ai_addr));
+  ::freeaddrinfo(first);
+  return all;
+}
+
+bool are_of_this_machine(std::span<const std::string> addresses) {
+  const auto here = network_interfaces();
+  return std::ranges::any_of(addresses, [&](const std::string& address) {
+    return address.starts_with("127.") ||
+           std::ranges::find(here, address, &NetworkInterface::address) != here.end();
+  });
+}
+
 std::string first_address() {
   const auto all = network_interfaces();
   const auto open = std::ranges::find(all, false, &NetworkInterface::loopback);

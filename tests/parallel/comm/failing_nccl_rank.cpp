@@ -55,13 +55,10 @@ int main(int argc, char** argv) {
     take_held_back_signals();
     if (words.size() != 1) return 2;
     const auto timeout = words[0] == "hang" ? 700ms : 60'000ms;
-    return run_in_world(
-        timeout,
-        [&](Communicator& world) {
-          run(world, words[0]);
-          return ExitCode::reached;
-        },
-        Device::cuda);
+    return run_in_world({.timeout = timeout, .device = Device::cuda}, [&](Communicator& world) {
+      run(world, words[0]);
+      return ExitCode::reached;
+    });
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return static_cast<int>(error.code());

@@ -40,6 +40,14 @@ TEST(NetworkInterfaces, TheRouteToThisMachineIsItsOwnAddress) {
   EXPECT_EQ(address_towards("no.such.host.invalid"), "");
 }
 
+TEST(NetworkInterfaces, AnotherMachineIsNotThisOne) {
+  const auto here = [](const std::string& host) { return are_of_this_machine(addresses_of(host)); };
+  EXPECT_TRUE(here("localhost"));
+  EXPECT_TRUE(here(first_address()));
+  EXPECT_FALSE(here("192.0.2.1"));
+  EXPECT_FALSE(here("no.such.host.invalid"));
+}
+
 // Others are told of it, so it must be one that can be listened at.
 TEST(NetworkInterfaces, TheFirstAddressIsOneOfThisMachine) {
   EXPECT_TRUE(static_cast<bool>(listen_tcp(0, first_address()))) << first_address();
