@@ -37,7 +37,8 @@ Communicator& world() { return world_of_process()->communicator(); }
 class NcclCommunicator : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    world_of_process() = std::make_unique<World>(60s, Device::cuda);
+    world_of_process() =
+        std::make_unique<World>(WorldOptions{.timeout = 60s, .device = Device::cuda});
     ASSERT_GT(world().size(), 1);
   }
   static void TearDownTestSuite() {
