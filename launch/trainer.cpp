@@ -158,15 +158,15 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   const auto health = make_health_check(*start, mesh);
   const auto engine = make_engine(*start, mesh, path);
   stop_point(world.control());
+  if (start->origin) load(*start->origin, mesh, *engine, start->averages);
+  report_start(path, *start, mesh, *engine);
+  engine->rehearse();
+  if (start->origin || start->options.device == Device::cuda) stop_point(world.control());
   world.control().agree([&] {
     if (world.rank() != 0) return;
     if (obtained.is_new) settle_new(run, obtained);
     if (was_timed) keep_matmul_choices(run.folder());
   });
-  if (start->origin) load(*start->origin, mesh, *engine, start->averages);
-  report_start(path, *start, mesh, *engine);
-  engine->rehearse();
-  if (start->origin || start->options.device == Device::cuda) stop_point(world.control());
   endable.reset();
   world.control().agree([&] {  // steps behind the origin are given up once all else has succeeded
     if (world.rank() == 0 && start->origin) discard_behind(run, start->origin->step());

@@ -95,6 +95,11 @@ int run_on_all_ranks(std::span<const OptionSpec> specs, Arguments arguments, con
     command = parse_or_help(specs, arguments, usage);
     if (!command) return 0;
     const Settings& settings = command->given;
+    check(
+        !settings.has("distributed-timeout-seconds") ||
+            !settings.has("distributed-timeout-minutes"),
+        "options",
+        "--distributed-timeout-seconds and --distributed-timeout-minutes; one of them is allowed");
     options.timeout = distributed_timeout(settings);
     options.device = device_of(settings);
     options.deterministic = !settings.flag("no-deterministic");

@@ -16,21 +16,42 @@ namespace switchyard {
 
 namespace {
 
+// Without the number of an array's task, which Slurm puts in nowhere but in its log's name.
+std::string name_of_all_tasks(std::string name) {
+  for (size_t at = 0; (at = name.find("%a")) != std::string::npos;) name.erase(at, 2);
+  constexpr const char* joints = "-_.";
+  const size_t first = name.find_first_not_of(joints);
+  if (first == std::string::npos) return "array";
+  return name.substr(first, name.find_last_not_of(joints) - first + 1);
+}
+
 // The last part of RUN, RUN@STEP or a file's name.
 std::string short_name(const SlurmJob& job) {
   if (job.given.has("job-name")) return job.given.text("job-name");
   fs::path path = fs::path(job.name).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
-  const std::string name = path.filename().string();
+  std::string name = path.filename().string();
+  if (job.given.has("array")) name = name_of_all_tasks(name);
   return job.words[0] == "train" ? name : fmt::format("{}-{}", name, job.words[0]);
+}
+
+// The folder itself, or the first above it that is one for all tasks.
+fs::path folder_of_all_tasks(const fs::path& folder) {
+  fs::path above;
+  for (const auto& part : folder) {
+    if (part.string().find("%a") != std::string::npos) break;
+    above /= part;
+  }
+  return above;
 }
 
 std::string script_file(const SlurmJob& job) {
   if (job.given.has("script")) return job.given.text("script");
   std::string name = short_name(job);
   std::ranges::replace(name, '/', '-');
-  const fs::path folder = parse_run_reference(job.name).folder / "slurm";
-  return (folder / (name + ".sbatch")).string();
+  fs::path folder = parse_run_reference(job.name).folder;
+  if (job.given.has("array")) folder = folder_of_all_tasks(folder);
+  return (folder / "slurm" / (name + ".sbatch")).string();
 }
 
 // Its pattern, unless it was given: %A_%a of an array's task, else %j.
@@ -92,10 +113,31 @@ void submit(const std::string& file) {
   check(said->code == 0, ExitCode::other, "slurm", "sbatch {}: {}", file, said->errors);
 }
 
+// Whether the word behind it is its value.
+bool takes_value(const std::string& word) {
+  if (!word.starts_with("--") || word.find('=') != std::string::npos) return false;
+  const auto options = slurm_options();
+  return std::ranges::none_of(options, [&](const OptionSpec& option) {
+    return option.kind == OptionKind::flag && word == "--" + option.name;
+  });
+}
+
+// A subcommand without a -- before it, whose options would be taken for those of `slurm`.
+void check_dashes(Arguments arguments) {
+  const auto all = subcommands();
+  for (size_t i = 1; i < arguments.size(); ++i) {
+    const bool is_one = std::ranges::find(all, arguments[i], &Subcommand::name) != all.end();
+    check(!is_one || takes_value(arguments[i - 1]), "slurm",
+          "-- is missing before '{}'; such as switchyard slurm RUN --nodes 2 -- train --tp 2",
+          arguments[i]);
+  }
+}
+
 }  // namespace
 
 int slurm_command(Arguments arguments) {
   const auto dashes = std::ranges::find(arguments, "--");
+  if (dashes == arguments.end()) check_dashes(arguments);
   const Arguments before(arguments.begin(), dashes);
   auto command = parse_or_help(slurm_options(), before,
                                "slurm RUN --nodes N --tasks-per-node M -- train [options]");

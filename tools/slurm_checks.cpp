@@ -54,6 +54,10 @@ void check_nodes(const SlurmJob& job, const Layout& layout, std::vector<std::str
   const int64_t least = job.given.has("min-nodes") ? job.given.integer("min-nodes") : job.nodes;
   check(least <= job.nodes, "slurm", "--min-nodes {} with --nodes {}; at most as many are allowed",
         least, job.nodes);
+  if (job.given.has("min-nodes"))
+    said.emplace_back(
+        "--min-nodes: where the batch script's own node dies Slurm leaves the job RUNNING with "
+        "nothing in it, until its time limit; scontrol requeue JOB by hand helps");
   check(!job.given.has("min-nodes") || job.given.text("mpi") != "mpirun", "slurm",
         "--min-nodes with --mpi mpirun, whose job ends with a node; none or pmix is allowed");
 }

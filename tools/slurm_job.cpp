@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "launch/slurm/option_text.h"
 #include "tools/commands.h"
 
 namespace switchyard {
@@ -42,10 +43,39 @@ std::vector<OptionSpec> script_options() {
       {"min-nodes", integer, group, "", "go on where so many nodes are left (all)", at_least(1)},
       {"mpi", text, group, "none", "how ranks find each other: none (TCP, NCCL), pmix, mpirun",
        one_of({"none", "pmix", "mpirun"})},
-      {"srun-options", text, group, "", "more options of srun's, separated by spaces"},
+      {"srun-options", text, group, "", "more options of srun's, as a shell reads them"},
       {"sbatch-option", list, group, "", "more options of sbatch's, with their dashes"},
       {"script", text, group, "", "the script's file (RUN/slurm/NAME.sbatch)"},
       {"submit", flag, group, "", "submit it by sbatch"}};
+}
+
+// A limit has to leave time between the signal and its end.
+void check_time(const Settings& given, bool is_signalled) {
+  if (!given.has("time")) return;
+  const std::string& text = given.text("time");
+  const auto seconds = seconds_of_limit(text);
+  check(seconds.has_value(), "slurm",
+        "--time {}; M, M:S, H:M:S, D-H, D-H:M or D-H:M:S is allowed, such as 1-12:00:00", text);
+  const int64_t before = given.integer("signal-seconds");
+  check(
+      !is_signalled || *seconds == 0 || *seconds > before, "slurm",
+      "--time {} is {} s; more than --signal-seconds {} is allowed, or ranks are asked to stop as "
+      "they start",
+      text, *seconds, before);
+}
+
+bool has_number(const std::string& word) { return word.find("%a") != std::string::npos; }
+
+void check_array(const SlurmJob& job) {
+  if (!job.given.has("array")) return;
+  const std::string& array = job.given.text("array");
+  check(std::ranges::any_of(job.words, has_number), "slurm",
+        "--array {} without a word that has %a, a task's number: all tasks would do the same",
+        array);
+  check(job.words[0] != "train" || has_number(job.words[1]), "slurm",
+        "--array {} with the one path '{}' for all tasks; a RUN that has %a is allowed, such as "
+        "{}-%a",
+        array, job.words[1], job.words[1]);
 }
 
 bool names_it(const std::string& word, const std::string& name) {
@@ -76,10 +106,9 @@ SlurmJob slurm_job(const Settings& given, const std::string& name,
   const bool takes_name = words[0] == "train" || words[0] == "eval" || words[0] == "replay";
   const bool has_name = words.size() > 1 && names_it(words[1], name);
   if (takes_name && !has_name) job.words.insert(job.words.begin() + 1, name);
-  const auto has_number = [](const std::string& word) { return word.find("%a") != word.npos; };
-  check(!given.has("array") || std::ranges::any_of(job.words, has_number), "slurm",
-        "--array {} without a word that has %a, a task's number: all tasks would do the same",
-        given.has("array") ? given.text("array") : "");
+  check_time(given, job.takes_ranks);
+  check_array(job);
+  if (given.has("srun-options")) words_of_options(given.text("srun-options"));
   check(job.takes_ranks || job.nodes * job.tasks == 1, "slurm",
         "'{}' is the work of one process; --nodes {} --tasks-per-node {} are not allowed", words[0],
         job.nodes, job.tasks);

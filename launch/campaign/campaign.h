@@ -51,7 +51,7 @@ struct JobLayout {
 struct SlurmResources {
   int64_t tasks_per_node = 0;  // 0: all ranks of a job on one node
   std::string cpus_per_task{}, gpus_per_node{};
-  std::string mpi = "none";      // of srun: "none" (TCP), "pmix"
+  std::string mpi = "none";      // how ranks start: "none" (TCP), "pmix", "mpirun"
   int64_t signal_seconds = 300;  // before the time limit, when a job is asked to save
   std::vector<std::pair<std::string, std::string>> options{};  // time, partition, account, qos
   std::vector<std::string> sbatch{};                           // further lines behind #SBATCH

@@ -90,9 +90,10 @@ void read_slurm(const FileNode& table, Campaign& campaign) {
   if (const auto* node = table.find("signal-seconds")) slurm.signal_seconds = count_in(*node, 0);
   if (const auto* node = table.find("mpi")) {
     slurm.mpi = node->word();
-    check(slurm.mpi == "none" || slurm.mpi == "pmix", "campaign",
-          "{} = \"{}\"; none (ranks talk over TCP, or NCCL) or pmix is allowed", node->place,
-          slurm.mpi);
+    const bool known = slurm.mpi == "none" || slurm.mpi == "pmix" || slurm.mpi == "mpirun";
+    check(known, "campaign",
+          "{} = \"{}\"; none (ranks talk over TCP, or NCCL), pmix or mpirun is allowed",
+          node->place, slurm.mpi);
   }
   for (const char* option : {"time", "partition", "account", "qos"})
     if (const auto* node = table.find(option))

@@ -63,6 +63,24 @@ bool is_over(std::string_view state) {
 SlurmQueue::SlurmQueue(const fs::path& campaign)
     : comment_("switchyard campaign " + campaign.string()) {}
 
+namespace {
+
+constexpr std::string_view before_tasks = "; tasks ";
+
+// Of the array's tasks that `names` lists, the one with the number behind '_' in its id.
+std::string task_name(std::string_view id, std::string_view names) {
+  const auto number = parse_number<size_t>(id.substr(id.find('_') + 1));
+  const auto all = split_at(' ', names);
+  return number && *number < all.size() ? std::string(all[*number]) : std::string();
+}
+
+}  // namespace
+
+std::string SlurmQueue::comment(const std::vector<std::string>& tasks) const {
+  if (tasks.empty()) return comment_;
+  return fmt::format("{}{}{}", comment_, before_tasks, fmt::join(tasks, " "));
+}
+
 // Fields apart by a character that no name has.
 std::optional<std::vector<QueuedJob>> SlurmQueue::jobs() const {
   const auto said = run_command(
@@ -71,9 +89,13 @@ std::optional<std::vector<QueuedJob>> SlurmQueue::jobs() const {
   std::vector<QueuedJob> jobs;
   for (const auto line : split_at('\n', said->output)) {
     const auto fields = split_at('\x1f', line);
-    if (fields.size() != 4 || fields[3] != comment_ || is_over(fields[1])) continue;
+    if (fields.size() != 4 || !fields[3].starts_with(comment_) || is_over(fields[1])) continue;
+    std::string_view tasks = fields[3].substr(comment_.size());
+    const bool is_array = tasks.starts_with(before_tasks);
+    if (!tasks.empty() && !is_array) continue;  // of another folder
+    if (is_array) tasks.remove_prefix(before_tasks.size());
     jobs.push_back({.id = std::string(fields[0]),
-                    .name = std::string(fields[2]),
+                    .name = is_array ? task_name(fields[0], tasks) : std::string(fields[2]),
                     .runs = fields[1] != "PENDING"});
   }
   return jobs;

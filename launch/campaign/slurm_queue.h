@@ -10,7 +10,7 @@ namespace switchyard {
 // A job of a campaign as Slurm lists it.
 struct QueuedJob {
   std::string id;    // "1234", of an array's task "1234_5"
-  std::string name;  // the campaign's name for it
+  std::string name;  // the campaign's name for it, of an array's task for that
   bool runs = false;
 };
 
@@ -32,7 +32,8 @@ class SlurmQueue {
   void stop(const QueuedJob& job) const;
   void cancel(const std::string& id) const;
 
-  const std::string& comment() const { return comment_; }
+  // Of a job; of an array with the names of its tasks, in their order.
+  std::string comment(const std::vector<std::string>& tasks = {}) const;
 
  private:
   std::string comment_;

@@ -4,20 +4,13 @@
 #include "core/files.h"
 #include "launch/campaign/program_launcher.h"
 #include "launch/path/options.h"
+#include "launch/slurm/batch_script.h"
 
 namespace fs = std::filesystem;
 
 namespace switchyard {
 
 namespace {
-
-// Slurm reads '%' in names of files.
-std::string pattern(const fs::path& file) {
-  std::string text;
-  for (const char each : file.string())
-    text += each == '%' ? std::string("%%") : std::string(1, each);
-  return text;
-}
 
 std::string directive(const std::string& name, const std::string& value) {
   return value.empty() ? "" : fmt::format("#SBATCH --{}=\"{}\"\n", name, value);
@@ -30,7 +23,7 @@ std::string head(const Campaign& campaign, const std::string& name, const std::s
   const auto log = campaign.folder / "logs" / (tasks.front().job.name + ".log");
   std::string text = "#!/usr/bin/env bash\n";
   text += directive("job-name", name) + directive("comment", comment);
-  text += directive("output", tasks.size() > 1 ? "/dev/null" : pattern(log));
+  text += directive("output", tasks.size() > 1 ? "/dev/null" : log_pattern(log.string()));
   if (tasks.size() > 1) text += directive("array", fmt::format("0-{}", tasks.size() - 1));
   text += directive("nodes", std::to_string(nodes));
   text += directive("ntasks-per-node", std::to_string(ranks / nodes));
@@ -46,48 +39,39 @@ std::string head(const Campaign& campaign, const std::string& name, const std::s
 // The functions that all tasks share.
 constexpr const char* functions = R"(
 job=
-trap '[[ ! $job ]] || kill -USR1 "$job"' USR1 TERM
+hand_on() { [[ ! $job ]] || kill "-$1" "$job" 2>/dev/null; }
+trap 'hand_on USR1' USR1
+trap 'hand_on TERM' TERM
 
-# Runs a command; the signal that asks to save is handed on to it. A failure ends the script; what
-# was stopped, or lost a rank or node, is put back into the queue.
+# Runs a command, which gets the signals that ask to save; a failure ends the script with its code.
 run() {
   local code
   "$@" & job=$!
   while code=0; wait "$job" || code=$?; kill -0 "$job" 2>/dev/null; do :; done
   job=
-  case $code in
-    0) return ;;
-    75) again || true ;;
-    76 | 77 | 137 | 139) ((${SLURM_RESTART_COUNT:-0} >= 10)) || again || true ;;
-  esac
-  exit "$code"
+  ((code == 0)) || exit "$code"
 }
-again() { # Slurm ends the script
-  trap - USR1 TERM
-  scontrol requeue "$SLURM_JOB_ID" && sleep 60
-}
-ranks() { run srun --kill-on-bad-exit=1 --mpi="$mpi" "$@"; }
+# Ranks; what was stopped, or lost a rank or node, is put back into the queue.
+ranks() { run "$program" launch --srun -np "$each" --mpi "$mpi" --requeue -- "$@"; }
 )";
-
-std::string command(const std::vector<std::string>& arguments) {
-  return fmt::format("\"$program\" {}", show(arguments));
-}
 
 // A result takes its name once it is whole.
 std::string lines_of(const SlurmTask& task, const char* indent) {
   std::string text;
   const auto add = [&](const std::string& line) { text += fmt::format("{}{}\n", indent, line); };
-  for (const auto& words : task.before) add("run " + command(words));
-  const std::string start = task.job.ranks > 1 ? "ranks " : "run ";
+  const auto alone = [&](const auto& words) { add("run \"$program\" " + show(words)); };
+  const bool has_ranks = task.job.ranks > 1 || task.job.arguments.front() == "train";
+  const std::string work = (has_ranks ? "ranks " : "run \"$program\" ") + show(task.job.arguments);
+  for (const auto& words : task.before) alone(words);
   if (task.job.result.empty()) {
-    add(start + command(task.job.arguments));
+    add(work);
   } else {
     const std::string result = task.job.result.string();
     const std::string partial = show({temporary_of(task.job.result).string()});
-    add(fmt::format("{}{} >{}", start, command(task.job.arguments), partial));
+    add(fmt::format("{} >{}", work, partial));
     add(fmt::format("mv {} {}", partial, show({result})));
   }
-  for (const auto& words : task.behind) add("run " + command(words));
+  for (const auto& words : task.behind) alone(words);
   return text;
 }
 
@@ -109,8 +93,9 @@ std::string slurm_script(const Campaign& campaign, const std::string& name,
   std::string text = head(campaign, name, comment, tasks);
   text += "set -eu\n";
   for (const auto& line : slurm.setup) text += line + "\n";
-  text +=
-      fmt::format("program={} mpi={}\n{}", show({this_program().string()}), slurm.mpi, functions);
+  const int64_t ranks = tasks.front().job.ranks;
+  text += fmt::format("program={} mpi={} each={}\n{}", show({this_program().string()}), slurm.mpi,
+                      ranks / slurm_nodes(slurm, ranks), functions);
   text +=
       "\necho \"== $SLURM_JOB_NAME: job $SLURM_JOB_ID, restart ${SLURM_RESTART_COUNT:-0}, on "
       "$SLURM_JOB_NODELIST\" >&2\n";

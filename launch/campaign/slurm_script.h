@@ -16,7 +16,7 @@ struct SlurmTask {
 
 // A batch script for a task, or for tasks of equally many ranks as an array in their order. `name`:
 // of the job; `comment` tells a campaign's jobs. Each task ends with the code of the command that
-// failed; what only has to be started again (docs/paths.md) is requeued.
+// failed; ranks are looked after by `switchyard launch --srun --requeue` (docs/slurm.md).
 std::string slurm_script(const Campaign& campaign, const std::string& name,
                          const std::string& comment, const std::vector<SlurmTask>& tasks);
 

@@ -190,10 +190,13 @@ void Submission::queue(const JobGroup& group) {
     return;
   }
   std::vector<SlurmTask> tasks;
-  for (const size_t job : group.jobs)
+  std::vector<std::string> keys;
+  for (const size_t job : group.jobs) {
     tasks.push_back(task_of(campaign_, desired_, found_, plan_.jobs[job]));
+    if (group.jobs.size() > 1) keys.push_back(plan_.jobs[job].key);
+  }
   const fs::path script = campaign_.folder / "slurm" / (group.name + ".sbatch");
-  const auto text = slurm_script(campaign_, group.name, queue_.comment(), tasks);
+  const auto text = slurm_script(campaign_, group.name, queue_.comment(keys), tasks);
   std::vector<std::string> after = ids_of(group.after), task_after = ids_of(group.task_after);
   if (dry_run_) {
     ids_.push_back(group.name);

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "launch/slurm/option_text.h"
 #include "launch/slurm/slurm_variables.h"
 
 namespace switchyard {
@@ -47,7 +48,8 @@ std::vector<OptionSpec> restart_options() {
       {"mpi", text, group, "none",
        "with --srun: none (ranks talk over TCP or NCCL), pmix or mpirun",
        one_of({"none", "pmix", "mpirun"})},
-      {"srun-options", text, group, "", "with --srun: more options of srun's"}};
+      {"srun-options", text, group, "",
+       "with --srun: more options of srun's, as a shell reads them"}};
 }
 
 // -np and -n, as mpirun has them.
@@ -95,6 +97,7 @@ void check_srun(const LaunchPlan& plan, const Settings& given) {
     check(!given.has("mpi"), "launch", "--mpi without --srun; ranks of launch talk without MPI");
     return;
   }
+  words_of_options(plan.srun_options);  // a quote that is left open is said before the first step
   for (const char* name : {"nnodes", "node-rank", "master-addr", "master-port"})
     check(!given.has(name), "launch", "--{} with --srun, which Slurm knows; leave it out", name);
 }

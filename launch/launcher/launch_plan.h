@@ -24,7 +24,7 @@ struct LaunchPlan {
   int min_nodes = 0;  // 0: all
   bool requeues = false;
   std::string mpi = "none";    // as of srun --mpi
-  std::string srun_options{};  // more of srun's, separated by spaces
+  std::string srun_options{};  // more of srun's, as a shell reads them
 };
 
 // The options, for --help and documentation.

@@ -1,8 +1,8 @@
 #include <fmt/ranges.h>
 
-#include "core/text.h"
 #include "launch/launcher/srun_job.h"
 #include "launch/slurm/allocation.h"
+#include "launch/slurm/option_text.h"
 #include "launch/slurm/slurm_variables.h"
 
 namespace switchyard {
@@ -12,13 +12,6 @@ namespace {
 using Words = std::vector<std::string>;
 
 void append(Words& to, const Words& words) { to.insert(to.end(), words.begin(), words.end()); }
-
-Words separated(const std::string& text) {
-  Words words;
-  for (const auto word : split_at(' ', text))
-    if (!word.empty()) words.emplace_back(word);
-  return words;
-}
 
 // One launcher on each node: it knows what became of its ranks.
 Words launcher_words(const LaunchPlan& plan, const std::string& program) {
@@ -39,7 +32,7 @@ Words mpirun_words(const LaunchPlan& plan, const Words& nodes) {
   append(words, {"--host", fmt::format("{}", fmt::join(places, ","))});
   for (const char* option : {"keepalive_time 5", "keepalive_intvl 2", "keepalive_probes 3"}) {
     words.emplace_back("--mca");
-    append(words, separated(fmt::format("oob_tcp_{}", option)));
+    append(words, words_of_options(fmt::format("oob_tcp_{}", option)));
   }
   return words;
 }
@@ -73,7 +66,7 @@ std::vector<std::string> usable_nodes(const Words& answering, int ranks_per_node
 std::vector<std::string> step_command(const LaunchPlan& plan, const Words& words,
                                       const Words& nodes, const std::string& program) {
   Words command = plan.mpi == "mpirun" ? mpirun_words(plan, nodes) : srun_words(plan, nodes);
-  append(command, separated(plan.srun_options));
+  append(command, words_of_options(plan.srun_options));
   if (plan.mpi == "none")
     append(command, launcher_words(plan, program));
   else

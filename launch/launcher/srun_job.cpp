@@ -110,11 +110,11 @@ int SrunJob::run() {
 
 void requeue(const LaunchPlan& plan, int code, bool progressed) {
   if (!plan.requeues || code == 0) return;
+  const std::string job = job_of_allocation();
   const auto decision = decide_requeue({.code = code,
-                                        .cancelled = is_cancelled(),
+                                        .cancelled = is_cancelled(job),
                                         .requeued = slurm_number("SLURM_RESTART_COUNT", 0),
                                         .progressed = progressed});
-  const std::string job = slurm_text("SLURM_JOB_ID");
   say("job {} is {}: {}", job, decision.requeue ? "requeued" : "not requeued", decision.why);
   if (!decision.requeue) return;
   const auto said = run_command({"scontrol", "requeue", job}, std::chrono::seconds(60));

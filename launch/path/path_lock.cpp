@@ -97,18 +97,21 @@ bool is_given_up(const RunFolder& run, const std::string& text, const LeaseRecor
 
 milliseconds lock_patience(const Settings& given) {
   const char* name = "lock-wait-minutes";
-  const double minutes = given.has(name) ? given.real(name) : job_identity().restarts > 0 ? 5 : 0;
+  constexpr double second = 1.0 / 60;  // for one that has just been killed
+  const double otherwise = job_identity().restarts > 0 ? 5 : second;
+  const double minutes = given.has(name) ? given.real(name) : otherwise;
   return std::chrono::duration_cast<milliseconds>(
       std::chrono::duration<double, std::ratio<60>>(minutes));
 }
 
 OptionSpec lock_wait_option() {
-  return {.name = "lock-wait-minutes",
-          .kind = OptionKind::real,
-          .group = OptionGroup::run,
-          .help = "wait so long for a process that works on RUN (0; 5 in a Slurm job's restart)",
-          .allowed = between(0, 60 * 24 * 365),
-          .megatron = "-"};
+  return {
+      .name = "lock-wait-minutes",
+      .kind = OptionKind::real,
+      .group = OptionGroup::run,
+      .help = "wait so long for a process that works on RUN (a second; 5 in a Slurm job's restart)",
+      .allowed = between(0, 60 * 24 * 365),
+      .megatron = "-"};
 }
 
 std::string holder_of(const RunFolder& run) {

@@ -35,8 +35,10 @@ void prepare_driver(const Settings& run) {
 }
 
 std::chrono::milliseconds distributed_timeout(const Settings& run) {
-  if (run.has("distributed-timeout-seconds"))
-    return std::chrono::seconds(run.integer("distributed-timeout-seconds"));
+  const bool in_seconds = run.has("distributed-timeout-seconds");
+  check(!in_seconds || !run.has("distributed-timeout-minutes"), "options",
+        "--distributed-timeout-seconds and --distributed-timeout-minutes; one of them is allowed");
+  if (in_seconds) return std::chrono::seconds(run.integer("distributed-timeout-seconds"));
   return std::chrono::minutes(
       with_fallbacks(layout_options(), run).integer("distributed-timeout-minutes"));
 }

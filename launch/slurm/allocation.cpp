@@ -79,8 +79,19 @@ std::vector<std::string> answering_nodes(const std::vector<std::string>& nodes) 
   return left;
 }
 
-bool is_cancelled() {
-  const auto said = said_by({"scontrol", "show", "job", "-o", slurm_text("SLURM_JOB_ID")});
+// A job that an array's task has submitted has the array's variables, too.
+std::string job_of_allocation() {
+  std::string job = slurm_text("SLURM_JOB_ID");
+  const std::string array = slurm_text("SLURM_ARRAY_JOB_ID");
+  if (array.empty() || slurm_text("SLURM_ARRAY_TASK_ID").empty()) return job;
+  std::string task = array + "_" + slurm_text("SLURM_ARRAY_TASK_ID");
+  const auto said = said_by({"scontrol", "show", "job", "-o", task});
+  const bool is_another = said.code == 0 && !said.output.starts_with("JobId=" + job + " ");
+  return is_another ? job : task;
+}
+
+bool is_cancelled(const std::string& job) {
+  const auto said = said_by({"scontrol", "show", "job", "-o", job});
   bool ended = false, by_limit = false;
   for (const auto word : split_at(' ', said.output)) {
     ended |= word == "JobState=COMPLETING" || word.starts_with("JobState=CANCELLED");

@@ -42,9 +42,9 @@ class BadCampaign : public testing::Test {
 TEST_F(BadCampaign, WordsThatSayNothing) {
   write();
   const std::string run = "campaign run " + file();
-  expect_refused("campaign", {"plan, run, status or add-version, and FILE"});
+  expect_refused("campaign", {"plan, run, submit, status or add-version, and FILE"});
   expect_refused("campaign run", {"'run' was given"});
-  expect_refused("campaign go " + file(), {"'go'; plan, run, status and add-version"});
+  expect_refused("campaign go " + file(), {"'go'; plan, run, submit, status and add-version"});
   expect_refused(run + " more", {"'more'"});
   expect_refused("campaign run " + at("none.toml"), {"none.toml' is no file"});
   expect_refused("campaign run " + at(""), {"is no file"});

@@ -12,7 +12,7 @@ finish() {
 trap finish EXIT
 cd "$folder" || exit 1
 mkdir bin queue
-for name in sbatch squeue scontrol scancel sacct srun; do
+for name in sbatch squeue scontrol scancel sacct sinfo srun; do
   ln -s "$house/tests/tools/fake_slurm/slurm" "bin/$name"
 done
 export PATH=$folder/bin:$PATH FAKE_SLURM=$folder/queue FAKE_SLURM_MPIRUN=$house/launch/mpirun
@@ -69,6 +69,9 @@ has log 'nothing is left to do'
 campaign 'seeds' 20 "$slurm" | sed '1i seeds = [1234, 7]' >seeds.toml
 "$program" campaign submit seeds.toml >log 2>&1 || failed "seeds: $(cat log)"
 has log 'main@10, 2 tasks'
+"$program" campaign submit seeds.toml >log 2>&1 || failed "seeds again: $(cat log)"
+has log 'seed-7/main@10: in the queue as job [0-9]*_1'
+! grep -q ': job ' log || failed "queued twice: $(cat log)"
 await_empty
 [[ $(results seeds | wc -l) == 4 ]] || failed "4 scores are wanted: $(cat seeds/logs/*.log | tail -n 5)"
 

@@ -151,7 +151,9 @@ TEST(Program, WorkOfOneProcessIsRefusedOnSeveralRanks) {
     EXPECT_EQ(outcome.exit_code, 2) << environment;
     EXPECT_THAT(outcome.err, HasSubstr("'list' is the work of one process")) << environment;
   }
-  const Outcome second = run({"list", "/"}, 1, "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2");
+  const Outcome second =
+      run({"list", "/"}, 1,
+          "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_LOCAL_RANK=1 OMPI_COMM_WORLD_SIZE=2");
   EXPECT_EQ(second.exit_code, 2);
   EXPECT_EQ(second.err, "");
   const TemporaryFolder none;

@@ -50,12 +50,33 @@ expect "it is submitted" calls 'sbatch run/slurm/run.sbatch'
 if type shellcheck >/dev/null 2>&1; then shellcheck run/slurm/run.sbatch || failed "shellcheck"; fi
 
 # Words of any kind reach the program as they were given.
-slurm odd --array 3-4 --script odd.sbatch -- train "${options[@]}" --seed %a \
+slurm odd-%a --array 3-4 --script odd.sbatch -- train "${options[@]}" --seed %a \
   --tensorboard "a b/\$HOME's \"x\"" || failed "odd: $(cat log)"
 sed -i "s|^exec [^ ]*|exec printf '%s\\\\n'|" odd.sbatch
 SLURM_ARRAY_TASK_ID=4 SLURM_JOB_ID=1 SLURM_JOB_NAME=odd SLURM_JOB_NODELIST=n1 bash odd.sbatch >words
 expect "words" words "a b/\$HOME's \"x\""
 [[ $(grep -A1 -x -- --seed words | tail -1) == 4 ]] || failed "the array's task: $(cat words)"
+
+[[ $(grep -cx odd-4 words) == 1 ]] || failed "the array's path: $(cat words)"
+
+# Script and log of an array stand where no task's number is in the way.
+mkdir seeds
+slurm seeds/odd-%a --array 3-4 --srun-options '--exact --comment="a b"' -- train "${options[@]}" \
+  --seed %a || failed "seeds: $(cat log)"
+# shellcheck disable=SC2016
+expect "an array's script" seeds/slurm/odd.sbatch '#SBATCH --job-name=odd' \
+  "#SBATCH --output=$folder/seeds/slurm/odd-%A_%a.log" 'seeds/odd-"$SLURM_ARRAY_TASK_ID"'
+slurm odd-%a --array 3-4 -- train "${options[@]}" --seed %a || failed "odd: $(cat log)"
+[[ -f slurm/odd.sbatch ]] || failed "an array's script: $(find . -name '*.sbatch')"
+[[ ! $(find . -name '*%a*') ]] || failed "left of an array: $(find . -name '*%a*')"
+
+# The limit in Slurm's forms, longer than what the signal leaves.
+for time in 3 2:30 0:03:00 1-0 1-0:0 1-00:00:00 0 UNLIMITED; do
+  slurm timed --time $time -- train "${options[@]}" || failed "--time $time: $(cat log)"
+done
+grep -q "by hand" log && failed "--min-nodes is warned of: $(cat log)"
+slurm timed --nodes 2 --min-nodes 1 -- train "${options[@]}" || failed "--min-nodes: $(cat log)"
+expect "--min-nodes" log "leaves the job RUNNING" "scontrol requeue JOB by hand"
 
 refused() { # TEXT WORDS...
   local text=$1 code=0
@@ -72,6 +93,12 @@ refused "did you mean --lr" x -- train "${options[@]}" --lrr 3
 refused "tp must divide it" x --tasks-per-node 4 -- train "${options[@]}" --tp 4
 refused "there is no path in 'x'" x -- train
 refused "a word that has %a" x --array 1-2 -- train "${options[@]}"
+refused "with the one path 'x' for all tasks" x --array 1-2 -- train "${options[@]}" --seed %a
+refused "-- is missing before 'train'" x --nodes 2 train "${options[@]}"
+refused "-- is missing before 'train'" x --submit train "${options[@]}"
+refused "--time 10m; M, M:S, H:M:S" x --time 10m -- train "${options[@]}"
+refused "--time 2 is 120 s; more than --signal-seconds 120" x --time 2 -- train "${options[@]}"
+refused "a quote is not closed" x --srun-options "--comment='a" -- train "${options[@]}"
 refused "would go back to it each time" x -- train "${options[@]}" --load-step 3
 refused "is the work of one process" x --nodes 2 -- average
 [[ ! -e x ]] || failed "a refused job has left something"
@@ -147,6 +174,20 @@ pkill -TERM -f "launch --srun .* train ended "
 wait $batch || code=$?
 expect_code 75 "cancelled"
 expect "cancelled" log "is not requeued: exit code 75, stopped by a signal; Slurm itself ends the job"
+
+# The last task of an array, whose number is the array's: it alone is asked for and queued again.
+long last
+# shellcheck disable=SC2016
+sed -i 's/echo "job/SLURM_JOB_ID=$SLURM_ARRAY_JOB_ID; echo "job/' last/slurm/last.sbatch
+SLURM_ARRAY_JOB_ID=900 SLURM_ARRAY_TASK_ID=2 job last/slurm/last.sbatch &
+batch=$! code=0
+wait_for_step last 5
+pkill -USR1 -f "launch --srun .* train last "
+wait $batch || code=$?
+expect_code 75 "an array's task"
+expect "an array's task" log "job 900_2 is requeued"
+grep -qx "scontrol requeue 900_2" calls || failed "an array's task: $(cat calls)"
+
 # The script of docs/slurm.md that does without: it saves, is queued again and hands the code on.
 mkdir bin
 ln -s "$program" bin/switchyard
@@ -155,14 +196,24 @@ PATH=$folder/bin:$PATH
   >log 2>&1 || failed "$(cat log)"
 sed -n '/^    #SBATCH --signal/,/^    exit/s/^    //p' "$house/docs/slurm.md" |
   sed 's/--train-iters 3000/--train-iters 100000/' >plain
+plain() { # STATE STEP: as it is asked to stop behind the step
+  SLURM_NTASKS=2 JOB_STATE=$1 job plain &
+  batch=$! code=0
+  wait_for_step runs/main "$2"
+  pkill -USR1 -x -f "bash plain"
+  wait $batch || code=$?
+  [[ $code == 143 ]] || expect_code 75 "in plain bash"  # of a rank that srun ended behind another's 75
+}
+plain COMPLETING 12
+grep -q "scontrol requeue" calls && failed "in plain bash: a cancelled job is queued again"
+from=$(sed -n 's/.*"step":\([0-9]*\),.*/\1/p' runs/main/metrics.jsonl | tail -1)
+SLURM_ARRAY_JOB_ID=900 SLURM_ARRAY_TASK_ID=2 plain RUNNING $((from + 4))
+expect "in plain bash" calls "scontrol requeue 900_2"
+sed 's/srun .* &/sh -c "exit 134" \&/' plain >aborted
 code=0
-SLURM_NTASKS=2 job plain &
-batch=$!
-wait_for_step runs/main 12
-pkill -USR1 -x -f "bash plain"
-wait $batch || code=$?
-expect_code 75 "in plain bash"
-expect "in plain bash" calls "scontrol requeue"
+job aborted || code=$?
+expect_code 134 "in plain bash, a fault"
+expect "in plain bash, a fault" calls "scontrol requeue"
 
 # The templates: a main path, branches as an array, scores.
 export SWITCHYARD=$program SLURM_NTASKS_PER_NODE=2

@@ -18,7 +18,10 @@ std::string text_of(const char* variable) {
   return text == nullptr ? std::string() : std::string(text);
 }
 
+bool is_set(const char* variable) { return std::getenv(variable) != nullptr; }
+
 int64_t long_number_of(const char* variable) {
+  check(is_set(variable), "launch", "{} is not set; a number from 0 on is needed", variable);
   const std::string text = text_of(variable);
   const auto number = parse_number<int64_t>(text);
   check(number.value_or(-1) >= 0, "launch", "{}={}; a number from 0 on is needed", variable, text);
@@ -52,8 +55,6 @@ JobEnvironment from_rank_variables() {
   job.port = port_of_rank_variables();
   return job;
 }
-
-bool is_set(const char* variable) { return std::getenv(variable) != nullptr; }
 
 // Steps of one job that run at once need ports of their own, so the step counts, too. That of an
 // interactive shell is 4294967290.

@@ -23,6 +23,10 @@ namespace {
 // Where a rank is lost, a launcher gets a moment to end the others with that one's exit code.
 constexpr auto moment = 2s;
 
+std::string process_text(const std::string& host, const std::string& process) {
+  return fmt::format("process {} on {}", process, host);
+}
+
 void add_to(int epoll, int descriptor, void* what) {
   epoll_event event{.events = EPOLLIN, .data = {.ptr = what}};
   ::epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event);
@@ -30,13 +34,9 @@ void add_to(int epoll, int descriptor, void* what) {
 
 }  // namespace
 
-std::string StoreServer::this_process() {
-  return fmt::format("process {} on {}", ::getpid(), job_identity().host);
-}
-
 StoreServer::StoreServer(int port, int size)
     : size_(std::to_string(size)),
-      processes_{{"0", this_process()}},
+      processes_{{"0", process_text(job_identity().host, std::to_string(::getpid()))}},
       listening_(listen_tcp(port)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       waker_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -160,9 +160,10 @@ bool StoreServer::take_commands(StoreConnection& connection) {
 
 // False while its greeting has not come whole.
 bool StoreServer::greet(StoreConnection& connection) {
-  const auto hello = connection.take(4);
+  const auto hello = connection.take(5);
   if (!hello) return false;
-  const std::string &rank = (*hello)[1], &size = (*hello)[2], &process = (*hello)[3];
+  const std::string &rank = (*hello)[1], &size = (*hello)[2], &host = (*hello)[3];
+  const std::string process = process_text(host, (*hello)[4]);
   const std::string who = fmt::format("rank {} of {} ({})", rank, size, process);
   if (size != size_)
     refuse(connection, fmt::format("{} is none of this job, whose rank 0 ({}) was told of {} ranks",
@@ -170,7 +171,7 @@ bool StoreServer::greet(StoreConnection& connection) {
   else if (const auto& first = processes_.emplace(rank, process).first->second; first != process)
     refuse(connection, fmt::format("{} is there already: {}", who, first));
   if (connection.is_refused) return true;
-  connection.rank = "rank " + rank;
+  connection.rank = fmt::format("world rank {} on {}", rank, host);
   const std::lock_guard lock(mutex_);
   ++open_;
   return true;

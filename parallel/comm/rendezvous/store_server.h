@@ -26,10 +26,9 @@ class StoreServer {
   // Until all ranks have closed their connections.
   void await_ends(std::chrono::milliseconds timeout);
 
-  // A connection begins with this, its rank's number, how many ranks it was told of, and its
+  // A connection begins with this, its rank's number, how many ranks it was told of, its host and
   // process; without the other word it has been lost.
   static constexpr const char *greeting = "switchyard store 3", *farewell = "end";
-  static std::string this_process();
   // First word of an answer; the value or what has happened follows.
   static constexpr const char *done = "done", *exists = "exists", *lost = "lost",
                               *refused = "refused";

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -6,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "parallel/comm/rendezvous/job_identity.h"
 #include "parallel/comm/rendezvous/store.h"
 #include "parallel/comm/rendezvous/store_server.h"
 
@@ -25,7 +28,8 @@ class TcpStore final : public Store {
     if (!connection_.write_text(StoreServer::greeting) ||
         !connection_.write_text(std::to_string(options.rank)) ||
         !connection_.write_text(std::to_string(options.size)) ||
-        !connection_.write_text(StoreServer::this_process()))
+        !connection_.write_text(job_identity().host) ||
+        !connection_.write_text(std::to_string(getpid())))
       lost("greets");
     connection_.end_reads_at_stop(true);
   }

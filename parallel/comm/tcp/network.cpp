@@ -141,8 +141,9 @@ void TcpNetwork::end_in_order(std::chrono::milliseconds timeout) {
 void TcpNetwork::drive_while_nobody_waits() {
   Lock lock(mutex_);
   for (;;) {
-    wanted_.wait(
-        lock, [&] { return stop_ || (background_ > 0 && waiting_ == 0 && !driving_ && !frozen_); });
+    wanted_.wait(lock, [&] {
+      return stop_ || (background_ > 0 && waiting_ == 0 && holding_ == 0 && !driving_ && !frozen_);
+    });
     if (stop_) return;
     driving_ = true;
     lock.unlock();

@@ -113,14 +113,17 @@ void TcpNetwork::lose(TcpLink& link, int why) {
   link.close();
   if (link.ended()) return;
   auto& reason = gone_[static_cast<size_t>(rank)];
-  reason = fmt::format("{} is gone: {}", describe_ranks(std::span(&rank, 1)), std::strerror(why));
+  // Where the kernel has given up, nothing comes back through the cable.
+  const bool silent = why == ETIMEDOUT || why == EHOSTUNREACH || why == ENETUNREACH;
+  reason =
+      fmt::format("{} {}: {}", describe_ranks(std::span(&rank, 1)),
+                  silent ? "does not answer (stopped, or its node or cable is lost)" : "is gone",
+                  std::strerror(why));
   for (const auto& other : links_) {
     if (!other || !other->open()) continue;
     other->say({.kind = FrameKind::lost, .number = static_cast<uint64_t>(rank)});
     to_write_.push_back(other.get());
   }
-  // The kernel has given up: nothing comes back through the cable.
-  const bool silent = why == ETIMEDOUT || why == EHOSTUNREACH || why == ENETUNREACH;
   fail_all(reason, silent ? ExitCode::timed_out : ExitCode::lost_peer);
 }
 

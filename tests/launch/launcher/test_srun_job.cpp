@@ -59,7 +59,7 @@ TEST(UsableNodes, AsManyAsTheLayoutAllows) {
 }
 
 TEST(StepCommand, OfEachKind) {
-  LaunchPlan plan{.ranks = 2, .srun_options = "--exact  -v"};
+  LaunchPlan plan{.ranks = 2, .srun_options = "--exact  -v --comment='a b'"};
   const auto text = [&] {
     return fmt::format("{}",
                        fmt::join(step_command(plan, {"train", "a b"}, {"n1", "n3"}, "/s"), "|"));
@@ -67,14 +67,14 @@ TEST(StepCommand, OfEachKind) {
   unsetenv("SLURM_JOB_CPUS_PER_NODE");
   EXPECT_EQ(text(),
             "srun|--kill-on-bad-exit=1|--mpi=none|--nodes=2|--ntasks=2|--ntasks-per-node=1|"
-            "--nodelist=n1,n3|--exact|-v|/s|launch|-np|2|--|train|a b");
+            "--nodelist=n1,n3|--exact|-v|--comment=a b|/s|launch|-np|2|--|train|a b");
   setenv("SLURM_JOB_CPUS_PER_NODE", "16(x2),8", 1);
   EXPECT_NE(text().find("|--cpus-per-task=8|"), std::string::npos);
   plan.mpi = "pmix";
   setenv("SLURM_CPUS_PER_TASK", "4", 1);
   EXPECT_EQ(text(),
             "srun|--kill-on-bad-exit=1|--mpi=pmix|--nodes=2|--ntasks=4|--ntasks-per-node=2|"
-            "--nodelist=n1,n3|--cpus-per-task=4|--exact|-v|/s|train|a b");
+            "--nodelist=n1,n3|--cpus-per-task=4|--exact|-v|--comment=a b|/s|train|a b");
   plan.mpi = "mpirun";
   EXPECT_TRUE(text().starts_with("mpirun|-np|4|--host|n1:2,n3:2|--mca|oob_tcp_keepalive_time|5|"))
       << text();

@@ -140,7 +140,7 @@ TEST_P(TcpStoreControl, ARankThatDiesEndsTheWaitOfTheOthers) {
       return std::string("met");
     });
     // Whose store is gone meets that as it sets its text or waits for the others'.
-    const std::string who = dies == 1 ? "rank 1 was lost" : "rank 2 of 3 ";
+    const std::string who = dies == 1 ? "world rank 1 on " : "rank 2 of 3 ";
     EXPECT_THAT(texts[2], AllOf(HasSubstr(who), HasSubstr("control "), HasSubstr("code 76")));
   }
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);

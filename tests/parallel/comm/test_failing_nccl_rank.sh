@@ -26,7 +26,7 @@ stuck='all_reduce (sum) of 4 f32, "losses", step 7: no end after 700 ms (the tim
 launched 0 "" none
 launched 1 "rank 1 fails" throw
 launched 42 "" abort
-launched 76 "rank 1 was ended by signal 9" kill
+launched 76 "rank 1 on $(hostname) was ended by signal 9" kill
 launched 77 "$stuck" hang
 launched 77 "$hang" hang
 under_mpi 0 "" none

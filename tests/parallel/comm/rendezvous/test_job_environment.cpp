@@ -207,13 +207,18 @@ TEST(JobEnvironment, TellsWhetherAProcessIsOneOfSeveral) {
   EXPECT_EQ(rank_with({{"RANK", "x"}, {"WORLD_SIZE", "2"}, {"LOCAL_RANK", "0"}}), 0);
 }
 
+// nullptr: it is not set.
 std::string error_with(const char* name, const char* value) {
   std::map<std::string, std::string> values{{"RANK", "0"},
                                             {"WORLD_SIZE", "2"},
                                             {"LOCAL_RANK", "0"},
                                             {"MASTER_ADDR", "a"},
                                             {"MASTER_PORT", "1234"}};
-  values[name] = value;
+  if (value == nullptr) {
+    values.erase(name);
+  } else {
+    values[name] = value;
+  }
   const Variables variables(values);
   try {
     job_environment();
@@ -227,6 +232,8 @@ TEST(JobEnvironment, RefusesWhatDoesNotFit) {
   EXPECT_THAT(error_with("RANK", "2"), AllOf(HasSubstr("rank 2 of 2"), HasSubstr("0 ... 1")));
   EXPECT_THAT(error_with("RANK", "x"), HasSubstr("RANK=x"));
   EXPECT_THAT(error_with("LOCAL_RANK", "-1"), HasSubstr("LOCAL_RANK=-1"));
+  EXPECT_THAT(error_with("LOCAL_RANK", nullptr), HasSubstr("LOCAL_RANK is not set"));
+  EXPECT_THAT(error_with("MASTER_PORT", nullptr), HasSubstr("MASTER_PORT is not set"));
   EXPECT_THAT(error_with("WORLD_SIZE", "4294967290"), HasSubstr("at most 2147483647"));
   EXPECT_THAT(error_with("MASTER_PORT", "0"), HasSubstr("port 0"));
   EXPECT_THAT(error_with("MASTER_ADDR", ""), HasSubstr("a host"));
