@@ -87,4 +87,16 @@ done
 expect log-0 "rank 0 runs on $host, but others look for it at 192.0.2.1 (MASTER_ADDR)"
 kill "${pids[0]}"
 finish 75
+
+# A rank of another world is refused at once; rank 0 says so and waits on.
+start 0 0 train new "${options[@]}"
+size=3 start 2 0 train new "${options[@]}"
+pid=${pids[2]} code=0
+wait "$pid" || code=$?
+[[ $code == 2 ]] || failed "of another world: $code, not 2"
+expect log-2 "[store] rank 2 of 3 (process" "was told of 2 ranks"
+expect log-0 "rank 2 of 3 (process"
+kill "${pids[0]}"
+unset "pids[2]"
+finish 75
 exit $((failures > 0))

@@ -67,6 +67,11 @@ std::optional<std::string> StoreConnection::peek() {
   return text ? std::optional<std::string>(*text) : std::nullopt;
 }
 
+void StoreConnection::forget_input() {
+  in_.clear();
+  used_ = 0;
+}
+
 std::optional<std::vector<std::string>> StoreConnection::take(size_t count) {
   std::vector<std::string> texts;
   texts.reserve(count);
@@ -77,10 +82,7 @@ std::optional<std::vector<std::string>> StoreConnection::take(size_t count) {
     texts.emplace_back(*text);
   }
   used_ = offset;
-  if (used_ == in_.size()) {
-    in_.clear();
-    used_ = 0;
-  }
+  if (used_ == in_.size()) forget_input();
   return texts;
 }
 

@@ -23,9 +23,11 @@ class StoreConnection {
   // The next `count` texts, once all of them have come. Throws Error for lengths that are none.
   std::optional<std::vector<std::string>> take(size_t count);
   std::optional<std::string> peek();  // the next one, without taking it
+  void forget_input();                // all that has come
 
-  std::string rank{};      // "rank 3", once it has greeted
+  std::string rank{};      // "world rank 3 on n2", once it has greeted
   bool has_ended = false;  // in order
+  bool is_refused = false;
   bool watched_for_room = false;
   std::list<StoreConnection>::iterator place{};
 

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "parallel/comm/rendezvous/job_identity.h"
 
 namespace switchyard {
 
@@ -22,6 +23,10 @@ namespace {
 // Where a rank is lost, a launcher gets a moment to end the others with that one's exit code.
 constexpr auto moment = 2s;
 
+std::string process_text(const std::string& host, const std::string& process) {
+  return fmt::format("process {} on {}", process, host);
+}
+
 void add_to(int epoll, int descriptor, void* what) {
   epoll_event event{.events = EPOLLIN, .data = {.ptr = what}};
   ::epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event);
@@ -29,8 +34,10 @@ void add_to(int epoll, int descriptor, void* what) {
 
 }  // namespace
 
-StoreServer::StoreServer(int port)
-    : listening_(listen_tcp(port)),
+StoreServer::StoreServer(int port, int size)
+    : size_(std::to_string(size)),
+      processes_{{"0", process_text(job_identity().host, std::to_string(::getpid()))}},
+      listening_(listen_tcp(port)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       waker_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   check(static_cast<bool>(listening_), "store", "rank 0 cannot listen on port {}: {}", port,
@@ -131,11 +138,11 @@ bool StoreServer::serve(StoreConnection& connection, uint32_t events) {
 bool StoreServer::take_commands(StoreConnection& connection) {
   if (connection.rank.empty()) {
     if (const auto word = connection.peek(); word && *word != greeting) return false;
-    const auto hello = connection.take(2);
-    if (!hello) return true;
-    connection.rank = (*hello)[1];
-    const std::lock_guard lock(mutex_);
-    ++open_;
+    if (!connection.is_refused && !greet(connection)) return true;
+  }
+  if (connection.is_refused) {
+    connection.forget_input();
+    return true;
   }
   while (const auto verb = connection.peek()) {
     connection.has_ended = *verb == farewell;
@@ -149,6 +156,33 @@ bool StoreServer::take_commands(StoreConnection& connection) {
       read(connection, (*words)[1], *verb == "take");
   }
   return true;
+}
+
+// False while its greeting has not come whole.
+bool StoreServer::greet(StoreConnection& connection) {
+  const auto hello = connection.take(5);
+  if (!hello) return false;
+  const std::string &rank = (*hello)[1], &size = (*hello)[2], &host = (*hello)[3];
+  const std::string process = process_text(host, (*hello)[4]);
+  const std::string who = fmt::format("rank {} of {} ({})", rank, size, process);
+  if (size != size_)
+    refuse(connection, fmt::format("{} is none of this job, whose rank 0 ({}) was told of {} ranks",
+                                   who, processes_.at("0"), size_));
+  else if (const auto& first = processes_.emplace(rank, process).first->second; first != process)
+    refuse(connection, fmt::format("{} is there already: {}", who, first));
+  if (connection.is_refused) return true;
+  connection.rank = fmt::format("world rank {} on {}", rank, host);
+  const std::lock_guard lock(mutex_);
+  ++open_;
+  return true;
+}
+
+// It stays open: to close it while more comes in could lose the answer.
+void StoreServer::refuse(StoreConnection& connection, const std::string& why) const {
+  log::error("{}; it is refused", why);
+  connection.is_refused = true;
+  connection.say(refused);
+  connection.say(why);
 }
 
 void StoreServer::set(StoreConnection& connection, const std::string& key, std::string value) {

@@ -21,15 +21,17 @@ namespace switchyard {
 // it. Throws Error where the port is taken.
 class StoreServer {
  public:
-  explicit StoreServer(int port);
+  StoreServer(int port, int size);  // the latter: of the world
   ~StoreServer();
   // Until all ranks have closed their connections.
   void await_ends(std::chrono::milliseconds timeout);
 
-  // A connection begins with this and its rank's name; without the other word it has been lost.
-  static constexpr const char *greeting = "switchyard store 2", *farewell = "end";
+  // A connection begins with this, its rank's number, how many ranks it was told of, its host and
+  // process; without the other word it has been lost.
+  static constexpr const char *greeting = "switchyard store 3", *farewell = "end";
   // First word of an answer; the value or what has happened follows.
-  static constexpr const char *done = "done", *exists = "exists", *lost = "lost";
+  static constexpr const char *done = "done", *exists = "exists", *lost = "lost",
+                              *refused = "refused";
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -50,6 +52,8 @@ class StoreServer {
   void watch(const StoreConnection& connection) const;
   bool serve(StoreConnection& connection, uint32_t events);
   bool take_commands(StoreConnection& connection);
+  bool greet(StoreConnection& connection);
+  void refuse(StoreConnection& connection, const std::string& why) const;
   void set(StoreConnection& connection, const std::string& key, std::string value);
   void read(StoreConnection& connection, const std::string& key, bool removes);
   bool hand_out(Entry& entry);
@@ -57,6 +61,8 @@ class StoreServer {
   void forget_empty_entries();
   void answer_those_that_wait_in_vain();
 
+  const std::string size_;
+  std::map<std::string, std::string> processes_;  // of ranks that have come, by rank
   TcpSocket listening_;
   int epoll_ = -1, waker_ = -1;
   std::list<StoreConnection> connections_;

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -21,11 +23,13 @@ class TcpStore final : public Store {
  public:
   TcpStore(std::string host, int port, const Options& options, bool serves)
       : Store(options), host_(std::move(host)), port_(port) {
-    if (serves) server_.emplace(port);
+    if (serves) server_.emplace(port, options.size);
     connect();
     if (!connection_.write_text(StoreServer::greeting) ||
-        !connection_.write_text(
-            fmt::format("world rank {} on {}", options.rank, job_identity().host)))
+        !connection_.write_text(std::to_string(options.rank)) ||
+        !connection_.write_text(std::to_string(options.size)) ||
+        !connection_.write_text(job_identity().host) ||
+        !connection_.write_text(std::to_string(getpid())))
       lost("greets");
     connection_.end_reads_at_stop(true);
   }
@@ -79,6 +83,11 @@ class TcpStore final : public Store {
     timeout_ = timeout;
     std::string first;
     if (!connection_.read_text(first)) lost(doing());
+    if (first == StoreServer::refused) {
+      std::string why;
+      if (!connection_.read_text(why)) lost(doing());
+      fail("store", "{}; the store at {}:{} refuses it", why, host_, port_);
+    }
     return first;
   }
 

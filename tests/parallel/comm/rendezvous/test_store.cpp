@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <thread>
@@ -69,6 +70,34 @@ TEST(TcpStore, ABarrierWaitsForTheLast) {
 TEST(TcpStore, Serves300Clients) {
   const auto times = run_store_clients(300, 60s);
   EXPECT_GT(times.join, 0);
+}
+
+// What a rank that does not belong here gets to hear; "" where it is none.
+std::string refusal_of(int port, const Store::Options& options) {
+  const auto answers = run_processes(1, [&](int) -> std::string {
+    try {
+      make_tcp_store("127.0.0.1", port, options)->set("key", "value");
+      return "";
+    } catch (const Error& error) {
+      return error.code() == ExitCode::usage ? error.what() : "another code";
+    }
+  });
+  return answers[0];
+}
+
+TEST(TcpStore, RefusesOtherWorldsAndRanksThatComeTwice) {
+  const int port = free_port();
+  const auto first = make_tcp_store("127.0.0.1", port, {.size = 3, .timeout = 30s});
+  const auto second = make_tcp_store("127.0.0.1", port, {.rank = 1, .size = 3, .timeout = 30s});
+  const auto again = second->duplicate();
+  EXPECT_THAT(refusal_of(port, {.rank = 2, .size = 4, .timeout = 30s}),
+              AllOf(HasSubstr("rank 2 of 4 (process "), HasSubstr("was told of 3 ranks")));
+  EXPECT_THAT(refusal_of(port, {.rank = 1, .size = 3, .timeout = 30s}),
+              AllOf(HasSubstr("rank 1 of 3 (process "),
+                    HasSubstr(fmt::format("is there already: process {} on ", getpid()))));
+  again->set("here", "still");
+  EXPECT_EQ(first->get("here"), "still");
+  EXPECT_EQ(refusal_of(port, {.rank = 2, .size = 3, .timeout = 30s}), "");
 }
 
 // Bytes that are no rank's, and connections that say nothing, hold up nobody.
