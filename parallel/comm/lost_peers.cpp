@@ -33,6 +33,7 @@ std::optional<LostPeers::Loss> LostPeers::look(std::vector<int> missing) {
   }
   times_gone_ = gone.empty() ? 0 : times_gone_ + 1;
   times_silent_ = silent.empty() || !stopping ? 0 : times_silent_ + 1;
+  if (times_gone_ > 0) next_ = Clock::now() + 300ms;
   if (times_gone_ >= 2) return Loss{gone, "gone"};
   if (times_silent_ >= 3) return Loss{silent, "silent since a signal asked to stop"};
   return std::nullopt;

@@ -7,9 +7,9 @@
 
 namespace switchyard {
 
-// Looks at the ranks that a wait is for every second or two, a few of many at a time. What is
-// judged has to be seen again and again: a rank that has done its part may end before that has
-// arrived here.
+// Looks at the ranks that a wait is for every second or two, a few of many at a time; one that
+// seems to be gone soon once more, as mpirun ends the others within seconds. What is judged has to
+// be seen again and again: a rank that has done its part may end before that has arrived here.
 class LostPeers {
  public:
   struct Loss {
@@ -23,7 +23,7 @@ class LostPeers {
 
  private:
   using Clock = std::chrono::steady_clock;
-  Clock::time_point next_ = Clock::now() + std::chrono::seconds(1);
+  Clock::time_point next_ = Clock::now() + std::chrono::milliseconds(200);
   size_t looks_ = 0;
   int times_gone_ = 0, times_silent_ = 0;
 };

@@ -25,6 +25,7 @@ expect throw 1 "rank 1 fails"
 expect unwind 1 "an exception ends this rank"
 expect abort 42 ""
 expect kill 76 "a rank was ended by SIGKILL"
+expect kill 76 "world rank 1 on here is gone"
 expect hang 77 'all_reduce (sum) of 4 f32, "losses", step 7: no end after 1500 ms'
 expect hang 77 "nothing from world rank 1 on here, which is in no exchange ("
 expect row 77 "nothing from world rank 2 on here; all wait for world rank 1 on here, which is in no exchange"
