@@ -23,7 +23,7 @@ std::optional<LostPeers::Loss> LostPeers::look(std::vector<int> missing) {
   next_ = Clock::now() + (stopping ? 1s : 2s);
   if (missing.size() > most) {  // two looks at each few
     const size_t first = looks_++ / 2 * most % missing.size();
-    std::ranges::rotate(missing, missing.begin() + static_cast<ptrdiff_t>(first));
+    std::rotate(missing.begin(), missing.begin() + static_cast<ptrdiff_t>(first), missing.end());
     missing.resize(most);
   }
   std::vector<int> gone, silent;
