@@ -56,12 +56,12 @@ std::span<const RankPlace> rank_places() {
   return places;
 }
 
-std::vector<HostRanks> ranks_of_hosts(std::span<const RankPlace> places) {
+std::vector<HostRanks> ranks_of_hosts(std::span<const RankPlace> all) {
   std::vector<HostRanks> hosts;
   std::map<std::string, size_t> known;
-  for (size_t rank = 0; rank < places.size(); ++rank) {
-    const auto [at, is_new] = known.emplace(places[rank].host, hosts.size());
-    if (is_new) hosts.push_back({places[rank].host, {}});
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    const auto [at, is_new] = known.emplace(all[rank].host, hosts.size());
+    if (is_new) hosts.push_back({all[rank].host, {}});
     hosts[at->second].ranks.push_back(static_cast<int64_t>(rank));
   }
   return hosts;

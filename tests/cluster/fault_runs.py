@@ -4,6 +4,7 @@ import random
 import re
 import shutil
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import leftovers
@@ -12,6 +13,7 @@ from jobs import Step
 from nodes import wait_until
 from workload import WORK, Failed, expect, expect_same_bits, last_logged, train
 
+LOGS = Path("/mnt/log")
 STEPS, SAVE = 24, 6
 TIMEOUT = 6   # seconds, of an exchange
 DEATH = 12.0    # seconds within which a job ends that has lost a rank; 2 cores carry 6 ranks
@@ -140,9 +142,13 @@ def judge(cluster, fault):
     return result
 
 
-def is_slurms_own(fault, why):
-    """Whether Slurm has lost a node that the fault was not done to."""
-    return any(node != fault.node for node in re.findall(r"Node failure on (n\d+)", why))
+def is_no_verdict(fault, why):
+    """Whether it says nothing of the program: Slurm has lost a node that the fault was not done to, or
+    the job was over before the fault."""
+    log = LOGS / f"fault-{fault.number}.out"
+    said = why + (log.read_text(errors="replace") if log.exists() else "")
+    lost = any(node != fault.node for node in re.findall(r"Node failure on (n\d+)", said))
+    return lost or why.startswith(("ended before the fault", "code 0, not"))
 
 
 def run_of(fault):

@@ -28,8 +28,9 @@ def locked_runs():
 def found(cluster):
     """Of each thing that was left a line."""
     left = [f"process {pid}" for pid in cluster.processes()]
+    ours = bool(left)  # a port has a process; those of Slurm's step daemons stay for a while
     for name, node in cluster.nodes.items():
-        left += [f"{name}: port {port}" for port in listening(node) - {SLURMD}]
+        left += [f"{name}: port {port}" for port in listening(node) - {SLURMD} if ours]
         shared = Path(f"/proc/{node.first()}/root/dev/shm")
         left += [f"{name}: /dev/shm/{file.name}" for file in shared.iterdir()]
     return left + [f"lock {path}" for path in locked_runs()]
