@@ -5,8 +5,8 @@
 #include <span>
 #include <string>
 
-#include "parallel/comm/exchange_waits.h"
 #include "parallel/comm/rank_places.h"
+#include "parallel/comm/wait_clock.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {
@@ -49,7 +49,7 @@ class StragglerWatch {
 
   int64_t interval_;
   const Mesh& mesh_;
-  ExchangeWaits waits_;
+  WaitClock waits_;
   RankTimes mine_;
   int64_t first_step_ = 0;
 };

@@ -12,8 +12,9 @@ namespace switchyard {
 
 namespace {
 
-std::string directive(const std::string& name, const std::string& value) {
-  return value.empty() ? "" : fmt::format("#SBATCH --{}=\"{}\"\n", name, value);
+// A line for what was asked for.
+std::string asked(const std::string& name, const std::string& value) {
+  return value.empty() ? "" : directive(name, value);
 }
 
 std::string head(const Campaign& campaign, const std::string& name, const std::string& comment,
@@ -27,8 +28,8 @@ std::string head(const Campaign& campaign, const std::string& name, const std::s
   if (tasks.size() > 1) text += directive("array", fmt::format("0-{}", tasks.size() - 1));
   text += directive("nodes", std::to_string(nodes));
   text += directive("ntasks-per-node", std::to_string(ranks / nodes));
-  text += directive("cpus-per-task", slurm.cpus_per_task);
-  text += directive("gpus-per-node", slurm.gpus_per_node);
+  text += asked("cpus-per-task", slurm.cpus_per_task);
+  text += asked("gpus-per-node", slurm.gpus_per_node);
   for (const auto& [option, value] : slurm.options) text += directive(option, value);
   text += fmt::format("#SBATCH --open-mode=append --requeue --signal=B:USR1@{}\n",
                       slurm.signal_seconds);

@@ -9,21 +9,6 @@ namespace switchyard {
 
 namespace {
 
-// sbatch reads double quotes and backslashes as a shell does, and no variables.
-std::string directive(const std::string& name, const std::string& value) {
-  check(value.find_first_of("\n\r") == std::string::npos, "slurm",
-        "--{}: a line break is not allowed in it", name);
-  if (value.empty()) return fmt::format("#SBATCH --{}\n", name);
-  if (value.find_first_of(" \t'\"\\#") == std::string::npos)
-    return fmt::format("#SBATCH --{}={}\n", name, value);
-  std::string quoted;
-  for (const char c : value) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += c;
-  }
-  return fmt::format("#SBATCH --{}=\"{}\"\n", name, quoted);
-}
-
 // A word with what stands for '%a' between its quoted parts.
 std::string shell_word(const std::string& word, bool is_array) {
   constexpr std::string_view number = "%a";
@@ -55,6 +40,21 @@ std::string folded(const std::vector<std::string>& words) {
 }
 
 }  // namespace
+
+// sbatch reads double quotes and backslashes as a shell does, and no variables.
+std::string directive(const std::string& name, const std::string& value) {
+  check(value.find_first_of("\n\r") == std::string::npos, "slurm",
+        "--{}: a line break is not allowed in it", name);
+  if (value.empty()) return fmt::format("#SBATCH --{}\n", name);
+  if (value.find_first_of(" \t'\"\\#") == std::string::npos)
+    return fmt::format("#SBATCH --{}={}\n", name, value);
+  std::string quoted;
+  for (const char c : value) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return fmt::format("#SBATCH --{}=\"{}\"\n", name, quoted);
+}
 
 std::string log_pattern(const std::string& file) {
   std::string text;

@@ -19,6 +19,10 @@ struct BatchScript {
 // that no #SBATCH line can hold.
 std::string text_of(const BatchScript& script);
 
+// "#SBATCH --NAME=VALUE" as sbatch reads it back; of an empty value the name alone. Throws Error
+// for a line break.
+std::string directive(const std::string& name, const std::string& value);
+
 // The file of a log in Slurm's patterns: '%' of the name itself is doubled.
 std::string log_pattern(const std::string& file);
 

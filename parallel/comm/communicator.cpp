@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "core/error.h"
-#include "parallel/comm/exchange_waits.h"
+#include "parallel/comm/wait_clock.h"
 
 namespace switchyard {
 
@@ -24,7 +24,7 @@ Buffer::Buffer(const Tensor& tensor)
 void Handle::wait(Stream& stream) {
   const auto work = std::exchange(work_, nullptr);
   if (!work) return;
-  ExchangeWaits* const waits = ExchangeWaits::active();
+  WaitClock* const waits = WaitClock::active();
   if (waits == nullptr) return work->wait(stream);
   waits->start(stream);
   work->wait(stream);

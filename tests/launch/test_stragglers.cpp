@@ -51,12 +51,12 @@ TEST(Stragglers, are_found_by_the_time_that_others_wait) {
 }
 
 TEST(Stragglers, unwatched_waits_are_not_timed) {
-  EXPECT_EQ(ExchangeWaits::active(), nullptr);
-  ExchangeWaits waits(Device::cpu);
+  EXPECT_EQ(WaitClock::active(), nullptr);
+  WaitClock waits(Device::cpu);
   waits.begin();
-  EXPECT_EQ(ExchangeWaits::active(), &waits);
+  EXPECT_EQ(WaitClock::active(), &waits);
   waits.end();
-  EXPECT_EQ(ExchangeWaits::active(), nullptr);
+  EXPECT_EQ(WaitClock::active(), nullptr);
   EXPECT_EQ(waits.take(), 0);
 }
 

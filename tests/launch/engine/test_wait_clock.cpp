@@ -1,5 +1,5 @@
 // What a step waits for exchanges is timed on every device, with a step queued ahead.
-#include "parallel/comm/exchange_waits.h"
+#include "parallel/comm/wait_clock.h"
 
 #include <gtest/gtest.h>
 #include <omp.h>
@@ -20,7 +20,7 @@ TEST_P(Waits, of_steps_are_timed_one_by_one) {
     TrainedEngine rank(test::small(GetParam()), {.dp = 2, .pp = 2}, {&world, [](Communicator*) {}});
     rank.step(1);
     const auto begin = std::chrono::steady_clock::now();
-    ExchangeWaits waits(GetParam().device);
+    WaitClock waits(GetParam().device);
     const auto queue = [&](int64_t step) {
       waits.begin();
       rank.engine.queue_step(step, test::rate_of(step), test::read);

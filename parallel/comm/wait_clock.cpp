@@ -1,4 +1,4 @@
-#include "parallel/comm/exchange_waits.h"
+#include "parallel/comm/wait_clock.h"
 
 #include <utility>
 
@@ -6,17 +6,17 @@ namespace switchyard {
 
 namespace {
 
-thread_local ExchangeWaits* at_work = nullptr;
+thread_local WaitClock* at_work = nullptr;
 
 }  // namespace
 
-ExchangeWaits::ExchangeWaits(Device device) : device_(device) {}
+WaitClock::WaitClock(Device device) : device_(device) {}
 
-ExchangeWaits::~ExchangeWaits() { end(); }
+WaitClock::~WaitClock() { end(); }
 
-ExchangeWaits* ExchangeWaits::active() { return at_work; }
+WaitClock* WaitClock::active() { return at_work; }
 
-void ExchangeWaits::begin() {
+void WaitClock::begin() {
   Step step;
   if (!free_.empty()) {
     step = std::move(free_.back());
@@ -28,11 +28,11 @@ void ExchangeWaits::begin() {
   at_work = this;
 }
 
-void ExchangeWaits::end() {
+void WaitClock::end() {
   if (at_work == this) at_work = nullptr;
 }
 
-void ExchangeWaits::start(Stream& stream) {
+void WaitClock::start(Stream& stream) {
   Step& step = steps_.back();
   if (stream.device() == Device::cpu) {
     start_ = std::chrono::steady_clock::now();
@@ -43,7 +43,7 @@ void ExchangeWaits::start(Stream& stream) {
   step.events[step.used]->record(stream);
 }
 
-void ExchangeWaits::stop(Stream& stream) {
+void WaitClock::stop(Stream& stream) {
   Step& step = steps_.back();
   if (stream.device() == Device::cpu) {
     step.seconds +=
@@ -54,7 +54,7 @@ void ExchangeWaits::stop(Stream& stream) {
   step.used += 2;
 }
 
-double ExchangeWaits::take() {
+double WaitClock::take() {
   if (steps_.empty()) return 0;
   Step step = std::move(steps_.front());
   steps_.pop_front();

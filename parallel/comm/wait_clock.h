@@ -13,19 +13,19 @@ namespace switchyard {
 // How long a rank's steps wait for exchanges: on the CPU by the clock in each Handle::wait, on a
 // GPU by two events around what the stream waits for. Of the thread that made it, one at a time;
 // while none is at work a wait costs one test of a pointer.
-class ExchangeWaits {
+class WaitClock {
  public:
-  explicit ExchangeWaits(Device device);
-  ~ExchangeWaits();
-  ExchangeWaits(const ExchangeWaits&) = delete;
-  ExchangeWaits& operator=(const ExchangeWaits&) = delete;
+  explicit WaitClock(Device device);
+  ~WaitClock();
+  WaitClock(const WaitClock&) = delete;
+  WaitClock& operator=(const WaitClock&) = delete;
 
   void begin();   // the waits of another step, from here ...
   void end();     // ... to here; on a GPU the device may be behind
   double take();  // seconds of the oldest step that has ended, whose work is done
 
-  static ExchangeWaits* active();  // of this thread, between begin and end; else null
-  void start(Stream& stream);      // a wait begins
+  static WaitClock* active();  // of this thread, between begin and end; else null
+  void start(Stream& stream);  // a wait begins
   void stop(Stream& stream);
 
  private:
