@@ -52,6 +52,15 @@ std::string name_that_differs(const Given& one, const Given& other) {
   return first == names.end() ? "" : *first;
 }
 
+// A machine may have its copy of a set in a place of its own; sets are known by what is in them
+// (path.json). The weights of a blend stay.
+std::vector<std::string> without_places(const std::string& name, std::vector<std::string> values) {
+  const bool names_sets = name == "data-path" || name == "valid-data-path";
+  const size_t first = values.size() > 1 ? 1 : 0, each = values.size() > 1 ? 2 : 1;
+  for (size_t i = first; names_sets && i < values.size(); i += each) values[i] = "SET";
+  return values;
+}
+
 }  // namespace
 
 std::string text_of_given(const std::string& host, const std::string& subcommand,
@@ -59,7 +68,7 @@ std::string text_of_given(const std::string& host, const std::string& subcommand
   Given given{{" subcommand", subcommand}, {"--device", std::string(name_of(device))}};
   if (!command.positional.empty()) given.emplace(" what is named", show(command.positional));
   for (const auto& [name, values] : command.given.all())
-    if (name != "interface") given.emplace("--" + name, show(values));
+    if (name != "interface") given.emplace("--" + name, show(without_places(name, values)));
   std::string text = host;
   for (const auto& [name, value] : given)
     text += fmt::format("{}{}{}{}", between_fields, name, behind_name, value);

@@ -44,7 +44,10 @@ TEST(GivenAlike, TheFirstRankAndOptionThatDifferAreNamed) {
               HasSubstr("what is named is other on n2 (rank 1), but run on n1 (rank 0)"));
   EXPECT_THAT(difference({given("n1", {"run", "--data-path", "1", "a", "2", "b"}),
                           given("n2", {"run", "--data-path", "2", "a", "1", "b"})}),
-              HasSubstr("--data-path is 2 a 1 b on n2"));
+              HasSubstr("--data-path is 2 SET 1 SET on n2"));
+  EXPECT_EQ(difference({given("n1", {"run", "--data-path", "1", "a", "2", "b"}),
+                        given("n2", {"run", "--data-path", "1", "c", "2", "d"})}),
+            "");
 }
 
 // A node whose GPUs are not there would wait elsewhere than the others.
