@@ -25,7 +25,7 @@ std::string dotted(int64_t version, int64_t major, int64_t minor) {
 
 std::string version_text() {
   const ops::CpuIdentity cpu = ops::cpu_identity();
-  const std::string_view cuda = SWITCHYARD_CUDA_VERSION;  // empty: built without
+  constexpr bool has_cuda = sizeof(SWITCHYARD_CUDA_VERSION) > 1;  // else the text is empty
   std::string text = fmt::format("switchyard {}\n", SWITCHYARD_VERSION);
   for (const auto& [name, value] : {
            std::pair<const char*, std::string>{"commit", SWITCHYARD_COMMIT},
@@ -34,7 +34,7 @@ std::string version_text() {
            {"oneDNN", cpu.onednn_version},
            {"MPI", mpi_version()},
            {"HDF5", hdf5_version()},
-           {"CUDA", std::string(cuda.empty() ? "none" : cuda)},
+           {"CUDA", has_cuda ? SWITCHYARD_CUDA_VERSION : "none"},
            {"cuDNN", dotted(ops::cudnn_version(), 10'000, 100)},
            {"NCCL", dotted(nccl_version(), 10'000, 100)},
        }) {
