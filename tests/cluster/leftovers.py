@@ -31,7 +31,7 @@ def found(cluster):
     ours = bool(left)  # a port has a process; those of Slurm's step daemons stay for a while
     for name, node in cluster.nodes.items():
         left += [f"{name}: port {port}" for port in listening(node) - {SLURMD} if ours]
-        shared = Path(f"/proc/{node.first()}/root/dev/shm")
+        shared = Path("/proc", str(node.first()), "root", "dev", "shm")
         left += [f"{name}: /dev/shm/{file.name}" for file in shared.iterdir()]
     return left + [f"lock {path}" for path in locked_runs()]
 
