@@ -104,6 +104,10 @@ def judge_end(cluster, fault, step, begun):
         ranks = sorted(cluster.ranks())
         raise Failed(f"ranks {ranks} are still there after {limit:.0f} s: {step.text()[-900:]}") from None
     seconds = time.monotonic() - begun
+    try:  # healing may end the step before Slurm has brought what its ranks have said
+        wait_until(lambda: step.process.poll() is not None or blamed(fault, step.text()), 3, "words")
+    except TimeoutError:
+        pass
     kind.heal(cluster, fault)
     code = step.code(30)
     codes = kind.codes
