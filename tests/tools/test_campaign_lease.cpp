@@ -40,14 +40,16 @@ class TwoHostsOneCampaign : public ::testing::Test {
   std::string file_ = folder_.write("c", 1, "", "", 40'000);
 };
 
-TEST_F(TwoHostsOneCampaign, a_second_run_or_submission_is_refused_by_name) {
+TEST_F(TwoHostsOneCampaign, a_second_run_is_refused_by_name) {
   Program first(command("run"), 1, on_host("n1", "SLURM_JOB_ID=45"));
   await_steps(first, 3);
   const std::string holder =
       "/c' is run by process " + std::to_string(first.pid()) + " on n1, Slurm job 45";
-  const auto second = run(command("run"), 1, on_host("n2", squeue("echo RUNNING 0")));
-  EXPECT_EQ(second.exit_code, 2) << second.err;
-  EXPECT_NE(second.err.find(holder), std::string::npos) << second.err;
+  Program second(command("run"), 1, on_host("n2", squeue("echo RUNNING 0")));
+  ASSERT_TRUE(wait_until([&] { return !second.running(); }, 60)) << second.errors_so_far();
+  const auto refused = second.wait();
+  EXPECT_EQ(refused.exit_code, 2) << refused.err;
+  EXPECT_NE(refused.err.find(holder), std::string::npos) << refused.err;
   kill(first.pid(), SIGUSR1);
   EXPECT_EQ(first.wait().exit_code, 75);
   EXPECT_FALSE(fs::exists(folder_.at("c/campaign.lease")));
@@ -71,6 +73,7 @@ TEST_F(TwoHostsOneCampaign, one_that_lost_its_campaign_starts_nothing_more) {
   Program first(command("run"), 1, on_host("n1"));
   await_steps(first, 3);
   take_over(folder_.at("c/campaign.lease"), "46");
+  ASSERT_TRUE(wait_until([&] { return !first.running(); }, 60)) << first.errors_so_far();
   const auto outcome = first.wait();
   EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
   EXPECT_NE(outcome.err.find("is not this job's any more: it was taken over by process"),
