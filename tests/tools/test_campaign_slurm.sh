@@ -2,7 +2,9 @@
 # test_campaign_slurm.sh PROGRAM HOUSE: a campaign as jobs of a queue (fake_slurm/): submitted as a
 # whole, with arrays over seeds, carried out by a run that stays, killed and stopped on the way.
 program=$1 house=$2
+# shellcheck source-path=SCRIPTDIR source=shell_test
 . "$(dirname "${BASH_SOURCE[0]}")/shell_test"
+# shellcheck disable=SC2317
 clean_up() {
   for job in "$folder"/queue/*/; do kill -KILL -- "-$(cat "$job/pid")"; done 2>/dev/null
   rm -rf "$folder"

@@ -2,6 +2,7 @@
 # test_launch.sh PROGRAM: ranks on cores without MPI, on one node and on several, and their restarts:
 # a run of which a rank was killed has the bits of one that was never hit.
 program=$1
+# shellcheck source-path=SCRIPTDIR source=shell_test
 . "$(dirname "${BASH_SOURCE[0]}")/shell_test"
 
 make_tokens text

@@ -3,6 +3,7 @@
 # every way of starting them and several layouts train as one rank does, a signal to the launcher
 # saves and stops all of them, and a path goes on in another layout.
 program=$1 mpirun=$2
+# shellcheck source-path=SCRIPTDIR source=shell_test
 . "$(dirname "${BASH_SOURCE[0]}")/shell_test"
 
 options+=(--global-batch-size 4 --hidden-dropout 0.1 --attention-dropout 0.1 --clip-grad 1 --device cuda

@@ -3,6 +3,7 @@
 # inside MPI_Init, with stand-ins of Slurm's commands and ranks over Open MPI.
 program=$1 faulty=$2 mpirun=$3
 house=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source-path=SCRIPTDIR source=shell_test
 . "$house/tests/tools/shell_test"
 export SWITCHYARD=$program REAL_MPIRUN=$mpirun PATH=$house/tests/tools/slurm_stand_ins:$PATH
 export CALLS=$folder/calls DEAD=$folder/dead DOWN=$folder/down

@@ -3,6 +3,7 @@
 # Slurm's commands: restarts on the nodes that are left, signals, and what is queued again.
 program=$1
 house=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source-path=SCRIPTDIR source=shell_test
 . "$(dirname "${BASH_SOURCE[0]}")/shell_test"
 export PATH=$house/tests/tools/slurm_stand_ins:$PATH CALLS=$folder/calls DEAD=$folder/dead DOWN=$folder/down
 touch calls

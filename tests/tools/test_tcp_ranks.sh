@@ -3,6 +3,7 @@
 # they train with the bits of ranks under MPI, save and stop at a signal, and end soon, naming it,
 # when one of them is killed or stopped.
 program=$1 mpirun=$2
+# shellcheck source-path=SCRIPTDIR source=shell_test
 . "$(dirname "${BASH_SOURCE[0]}")/shell_test"
 
 options+=(--global-batch-size 4 --hidden-dropout 0.1 --attention-dropout 0.1 --clip-grad 1 --device cpu

@@ -2,6 +2,7 @@
 # test_unlike_ranks.sh PROGRAM: ranks without MPI that were not started alike: each machine hears of
 # its own wrong use.
 program=$1
+# shellcheck source-path=SCRIPTDIR source=shell_test
 . "$(dirname "${BASH_SOURCE[0]}")/shell_test"
 
 port=$((29000 + $$ % 900))
