@@ -114,8 +114,10 @@ echo n3 >dead
 pkill -KILL -f "^switchyard train left .*" -o
 for _ in $(seq 600); do grep -q "x dp 2" log && break; sleep 0.05; done
 expect "two nodes" log "goes on from step" "2 of 3 nodes: n1,n2" "tp 2 x pp 1 x dp 2"
+wait_for_step left "$(($(wc -l <left/metrics.jsonl) + 2))"
+grep -Eq '"launch": ?"[^"]+".*"start": ?2' left/lease ||
+  failed "the lease does not say which of its launcher's starts has it: $(cat left/lease)"
 # USR1 to the batch script alone, as before a time limit.
-sleep 0.5
 pkill -USR1 -f "launch --srun .* train left "
 wait $batch || code=$?
 expect_code 75 "USR1"
