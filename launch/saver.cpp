@@ -1,12 +1,14 @@
 #include "launch/saver.h"
 
-#include <chrono>
+#include <algorithm>
 
 #include "core/error.h"
+#include "core/host_memory.h"
 #include "core/logging.h"
 #include "launch/average_state.h"
 #include "launch/path/imported.h"
 #include "parallel/comm/control_plane.h"
+#include "parallel/comm/rank_places.h"
 
 namespace switchyard {
 
@@ -26,19 +28,75 @@ std::string lineage_document(const PathSpecification& path) {
   return text;
 }
 
+int ranks_of_this_node(const Mesh& mesh) {
+  const auto places = rank_places();
+  if (places.empty()) return 1;
+  const std::string& here = places[static_cast<size_t>(mesh.world->rank())].host;
+  return static_cast<int>(std::ranges::count(places, here, &RankPlace::host));
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double gib(int64_t bytes) { return static_cast<double>(bytes) / (int64_t{1} << 30); }
+
 }  // namespace
 
+SavingOptions saving_options(const Settings& run) {
+  SavingOptions how{.async = !run.flag("no-async-save")};
+  if (run.has("save-staging-gib")) how.gib = run.real("save-staging-gib");
+  return how;
+}
+
+int64_t staging_limit(int64_t free_bytes, int ranks_here) { return free_bytes / 4 / ranks_here; }
+
 Saver::Saver(const RunFolder& run, const PathSpecification& path, const Mesh& mesh,
-             const RetentionOptions& keep)
+             const RetentionOptions& keep, const SavingOptions& how)
     : run_(run),
       path_(path),
       mesh_(mesh),
       retention_(run, keep),
+      how_(how),
       writer_(run.checkpoints(), *mesh.checkpoint, [this] { run_.check_held(); }) {}
 
+Saver::~Saver() {
+  if (writing_.valid()) writing_.wait();
+}
+
+void Saver::retain() {
+  if (mesh_.world->rank() == 0) retained_ = retention_.apply();
+}
+
+// Nothing is copied where the steps wait anyway.
+int64_t Saver::limit() {
+  if (!how_.async) return 0;
+  if (!limit_) {
+    limit_ = how_.gib ? static_cast<int64_t>(*how_.gib * (int64_t{1} << 30))
+                      : staging_limit(free_host_bytes(), ranks_of_this_node(mesh_));
+  }
+  return *limit_;
+}
+
+void Saver::stage(const CheckpointInfo& info, const std::vector<ShardedTensor>& state) {
+  int64_t uncopied = 0;
+  const bool some_left = mesh_.world->control().agree_and_ask(
+      [&] { uncopied = writer_.stage(info, state, limit()); }, [&] { return uncopied > 0; });
+  if (!some_left) return;
+  if (how_.async && !said_ && mesh_.world->rank() == 0) {
+    log::info(
+        "a rank's state is more than the {:.2f} GiB that a save may copy ({}); the rest is written "
+        "before training goes on",
+        gib(limit()),
+        how_.gib ? "--save-staging-gib" : "a quarter of the free memory; see --save-staging-gib");
+    said_ = true;
+  }
+  mesh_.world->control().agree([&] { writer_.write_uncopied(); });
+}
+
 void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
-  const auto begin = std::chrono::steady_clock::now();
-  const bool leads = mesh_.world->rank() == 0;
+  finish();
+  const auto begin = Clock::now();
   CheckpointInfo info;
   info.step = step;
   info.samples = samples;
@@ -46,18 +104,39 @@ void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
   info.documents = {{"specification", path_.to_json()},
                     {"lineage", lineage_document(path_)},
                     {"model", path_.model.to_json()}};
-  ControlPlane& control = mesh_.world->control();
-  const auto retain = [&] {
-    if (leads) retention_.apply();
-  };
-  control.agree(retain);  // of a start that keeps fewer; a disk may be full
+  mesh_.world->control().agree([&] {  // of a start that keeps fewer; a disk may be full
+    if (!retained_) retain();
+  });
   auto state = engine.state().tensors(StateUse::save);
   add_averages(run_, step, engine, mesh_, state, info.documents);  // whose members stay from now on
-  control.agree([&] { writer_.stage(info, state); });
-  control.agree([&] { writer_.commit(); });
-  control.agree(retain);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-  if (leads) log::info("saved step {} in {:.1f} s", step, seconds.count());
+  stage(info, state);
+  const double waited = seconds_since(begin);
+  writing_ = std::async(std::launch::async, [this, step, begin, waited, label = thread_label()] {
+    set_thread_label(label);
+    commit(step, begin, waited);
+  });
+  if (!how_.async) finish();
+}
+
+// In a thread of its own.
+void Saver::commit(int64_t step, Clock::time_point begin, double waited) try {
+  ControlPlane& control = *mesh_.checkpoint;
+  writer_.commit();
+  control.agree([&] { retain(); });
+  if (mesh_.world->rank() != 0) return;
+  const double seconds = seconds_since(begin);
+  if (how_.async) {
+    log::info("saved step {} in {:.1f} s; training waited {:.1f} s of it", step, seconds, waited);
+  } else {
+    log::info("saved step {} in {:.1f} s", step, seconds);
+  }
+} catch (...) {
+  failed_ = true;
+  throw;
+}
+
+void Saver::finish() {
+  if (writing_.valid()) writing_.get();
 }
 
 }  // namespace switchyard

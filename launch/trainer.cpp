@@ -128,6 +128,7 @@ void report_start(const PathSpecification& path, const Start& start, const Mesh&
 void save_origin(const Origin& origin, Engine& engine, Saver& saver) {
   const CheckpointInfo info = CheckpointReader(origin.entry.folder).info();
   saver.save(info.step, info.samples, info.loss, engine);
+  saver.finish();
 }
 
 }  // namespace
@@ -172,7 +173,8 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
     if (world.rank() == 0 && start->origin) discard_behind(run, start->origin->step());
   });
   if (start->record.run.flag("health-check")) health->run();
-  Saver saver(run, path, mesh, retention_options(start->record.run));
+  Saver saver(run, path, mesh, retention_options(start->record.run),
+              saving_options(start->record.run));
   if (keeps) save_origin(*start->origin, *engine, saver);
   return TrainingLoop(run, path, *start, mesh, peak, *engine, saver, health.get()).run();
 }

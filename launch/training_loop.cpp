@@ -66,7 +66,7 @@ void TrainingLoop::queue_step(int64_t step) {
       [&](int64_t sample, std::span<int32_t> tokens, std::span<int32_t> targets) {
         stragglers_.time_reading([&] { start_.data->read(consumed + sample, tokens, targets); });
       },
-      [this] { return exit_.asks(); });
+      [this] { return exit_.asks() || saver_.failed(); });
   stragglers_.end_step();
 }
 
@@ -188,11 +188,26 @@ ExitCode TrainingLoop::run() {
   first_step_ = judged_step_ = saved_step_ = step;
   try {
     begin_work();
-    return run_steps(step);
+    const ExitCode code = run_steps(step);
+    saver_.finish();
+    return code;
   } catch (const AgreedError& problem) {
     engine_.settle();  // every rank is here, and none may free weights that another still reads
+    finish_saving();
     if (leads && problem.code() == ExitCode::non_finite) show_rescue();
     throw;
+  } catch (const std::exception& problem) {
+    // Other ranks are not here, without which a save does not end.
+    if (saver_.busy()) end_job(static_cast<int>(print_error(problem)));
+    throw;
+  }
+}
+
+// Behind an error that counts more than what becomes of the save.
+void TrainingLoop::finish_saving() {
+  try {
+    saver_.finish();
+  } catch (const AgreedError&) {  // it is printed
   }
 }
 

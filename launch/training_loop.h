@@ -41,6 +41,7 @@ class TrainingLoop {
   ExitCode end_early(int64_t step);
   void look_at_replicas(int64_t step);
   void save(const StepMetrics& metrics);
+  void finish_saving();
   void stop_at_spike(int64_t step, const Spike& spike);
   void show_rescue() const;
   bool is_due(const char* interval, int64_t step) const;

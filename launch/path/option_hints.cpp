@@ -43,7 +43,8 @@ constexpr OptionAnswer of_megatron[] = {
     {" save-retain-interval ", "give --keep-checkpoints N; fork points stay"},
     {" use-checkpoint-args use-mp-args-from-checkpoint-args exit-on-missing-checkpoint ",
      "a path keeps its options; only the layout is given at each start: leave it out"},
-    {" async-save use-dist-ckpt dist-ckpt-* ckpt-* no-ckpt-* auto-detect-ckpt-format "
+    {" async-save ", "it is always so here unless --no-async-save is given: leave it out"},
+    {" use-dist-ckpt dist-ckpt-* ckpt-* no-ckpt-* auto-detect-ckpt-format "
      "non-persistent-* "
      "use-persistent-ckpt-worker ",
      "there is one format (docs/checkpoint-format.md): leave it out"},

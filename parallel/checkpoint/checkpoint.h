@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <span>
@@ -54,18 +55,23 @@ struct StoredTensor {
 
 // Writes a checkpoint in two calls: stage() copies what is to be written to host memory and takes
 // no part in any collective (device memory must be at rest: no work queued that writes it);
-// commit() writes it and is collective over `control`. Each rank writes its pieces into shards/,
-// rank 0 then the master checkpoint.h5 with a virtual dataset for every tensor; the folder counts
-// as complete from the rename of the master on. An incomplete folder of the same step is removed
-// first; a complete one is never touched (Error). Any rank's failure (disk full, ...) is agreed
-// on, and leaves no complete checkpoint. `may_write` is called on rank 0 before the folder is made
-// and right before the rename: its Error is that of the save.
+// commit() writes it and is collective over `control`; it may run in a thread of its own while the
+// tensors change. Each rank writes its pieces into shards/, rank 0 then the master checkpoint.h5
+// with a virtual dataset for every tensor; the folder counts as complete from the rename of the
+// master on. An incomplete folder of the same step is removed first; a complete one is never
+// touched (Error). Any rank's failure (disk full, ...) is agreed on, and leaves no complete
+// checkpoint. `may_write` is called on rank 0 before the folder is made and right before the
+// rename: its Error is that of the save.
 class CheckpointWriter {
  public:
   CheckpointWriter(std::filesystem::path checkpoints, ControlPlane& control,
                    std::function<void()> may_write = {});
   ~CheckpointWriter();
-  void stage(CheckpointInfo info, std::span<const ShardedTensor> tensors);
+  // Returns the bytes that `limit` left no room for: where any rank has such, write_uncopied()
+  // comes before the tensors change.
+  int64_t stage(CheckpointInfo info, std::span<const ShardedTensor> tensors,
+                int64_t limit = std::numeric_limits<int64_t>::max());
+  void write_uncopied();  // collective
   void commit();
 
  private:

@@ -8,6 +8,7 @@
 #include "parallel/checkpoint/host_copy.h"
 #include "parallel/checkpoint/master.h"
 #include "parallel/checkpoint/shard.h"
+#include "parallel/checkpoint/staging.h"
 #include "parallel/comm/control_plane.h"
 
 namespace switchyard {
@@ -23,25 +24,19 @@ std::string random_checkpoint_id() {
 
 namespace {
 
-struct StagedPiece {
-  Box box;
-  int64_t begin = 0;  // byte of the staging buffer
-};
-
-struct StagedTensor {
-  StoredTensor tensor;
-  std::vector<std::string> aliases;
-  std::vector<StagedPiece> pieces;
-};
-
-int64_t bytes_of(const Box& box, DType dtype) { return box.extent.elements() * size_of(dtype); }
-
-int64_t bytes_of(std::span<const ShardedTensor> tensors) {
-  int64_t bytes = 0;
-  for (const ShardedTensor& tensor : tensors) {
-    for (const Piece& piece : tensor.pieces) bytes += bytes_of(piece.box, tensor.dtype);
-  }
-  return bytes;
+// The elements of a piece, by parts that pass through host memory where it lies on a device.
+ShardWriter::Source source_of(const StagedPiece& piece, DType dtype, HostCopy& host,
+                              Memory& part_buffer) {
+  if (piece.device == Device::cpu) return [data = piece.data](const Box&) { return data; };
+  const int64_t row = piece.bytes / piece.box.extent[0];
+  return [&piece, &host, &part_buffer, dtype, row](const Box& part) -> const void* {
+    const int64_t bytes = part.extent.elements() * size_of(dtype);
+    if (part_buffer.bytes() < bytes) part_buffer = Memory(bytes, Device::cpu, "checkpoint part");
+    const auto* from =
+        static_cast<const char*>(piece.data) + (part.offset[0] - piece.box.offset[0]) * row;
+    host.bring(part_buffer.data(), from, bytes, piece.device);
+    return part_buffer.data();
+  };
 }
 
 }  // namespace
@@ -51,35 +46,19 @@ struct CheckpointWriter::State {
   ControlPlane& control;
   std::function<void()> may_write;
   CheckpointInfo info{};
-  Memory buffer{};  // kept from one save to the next
-  std::vector<StagedTensor> tensors{};
-  bool ready = false;  // staged and not yet written
-  HostCopy host{};     // keeps its buffer, too
+  Staging staging{};                     // keeps its buffer from one save to the next
+  bool ready = false;                    // staged and not yet written
+  fs::path folder{};                     // where `shards` are; the step's
+  std::unique_ptr<RankShards> shards{};  // from begin() on
 
-  StagedTensor copy(const ShardedTensor& tensor, int64_t& used);
-  CheckpointIndex write_shard(const fs::path& folder) const;
-  void write_all(const fs::path& folder);
+  void begin();
+  void write(bool copied);
+  void finish();
   void agree_on_info();
   bool is_allowed() const;
+  void guard(const std::function<void()>& body);
   void agree(const std::function<void()>& body) const { control.agree(body, "saving"); }
 };
-
-// Copies the pieces of a tensor to the buffer, from byte `used` on.
-StagedTensor CheckpointWriter::State::copy(const ShardedTensor& tensor, int64_t& used) {
-  StagedTensor staged{{tensor.name, tensor.global, tensor.dtype}, tensor.aliases, {}};
-  check_tensor(staged.tensor);
-  for (const Piece& piece : tensor.pieces) {
-    check_box(staged.tensor, piece.box);
-    if (piece.box.empty()) continue;
-    check(piece.data != nullptr, "checkpoint", "{} has a box of {} without memory", tensor.name,
-          piece.box.extent.to_string());
-    const int64_t bytes = bytes_of(piece.box, tensor.dtype);
-    host.bring(static_cast<char*>(buffer.data()) + used, piece.data, bytes, tensor.device);
-    staged.pieces.push_back({piece.box, used});
-    used += bytes;
-  }
-  return staged;
-}
 
 // Rank 0's id holds, or a random one; all ranks must mean the same step.
 void CheckpointWriter::State::agree_on_info() {
@@ -98,28 +77,46 @@ void CheckpointWriter::State::agree_on_info() {
   info.id = control.broadcast(info.id, "id of the checkpoint");
 }
 
-// This rank's files and what they hold; a rank without elements writes none.
-CheckpointIndex CheckpointWriter::State::write_shard(const fs::path& folder) const {
-  CheckpointIndex index;
-  RankShards shards(folder, control.rank(), info);
-  for (const StagedTensor& staged : tensors) {
-    IndexedTensor entry{staged.tensor, staged.aliases, {}};
-    for (const StagedPiece& piece : staged.pieces) {
-      const void* data = static_cast<const char*>(buffer.data()) + piece.begin;
-      const int number = static_cast<int>(entry.pieces.size());
-      entry.pieces.push_back(
-          shards.add(staged.tensor, number, piece.box, [=](const Box&) { return data; }));
-    }
-    index.tensors.push_back(std::move(entry));
-  }
-  index.shards = shards.finish();
-  return index;
+// The folder, empty, and in it this rank's files, which it makes with their first piece.
+void CheckpointWriter::State::begin() {
+  agree_on_info();
+  folder = checkpoint_folder(checkpoints, info.step);
+  agree([&] {
+    if (control.rank() != 0) return;
+    if (may_write) may_write();
+    prepare_checkpoint_folder(folder);
+  });
+  shards = std::make_unique<RankShards>(folder, control.rank(), info);
 }
 
-// A collective step at a time: the folder, everyone's shard, the master.
-void CheckpointWriter::State::write_all(const fs::path& folder) {
+void CheckpointWriter::State::write(bool copied) {
+  constexpr int64_t device_part = int64_t{64} << 20;
+  HostCopy host;
+  Memory part_buffer;
+  for (StagedTensor& staged : staging.tensors()) {
+    for (size_t i = 0; i < staged.pieces.size(); ++i) {
+      StagedPiece& piece = staged.pieces[i];
+      if (piece.copied != copied) continue;
+      const bool whole = piece.device == Device::cpu;
+      piece.stored = shards->add(staged.tensor, static_cast<int>(i), piece.box,
+                                 source_of(piece, staged.tensor.dtype, host, part_buffer),
+                                 whole ? std::numeric_limits<int64_t>::max() : device_part);
+    }
+  }
+}
+
+// This rank's files are on disk; then the master, which maps those of all.
+void CheckpointWriter::State::finish() {
   CheckpointIndex own;
-  agree([&] { own = write_shard(folder); });
+  agree([&] {
+    write(true);
+    for (const StagedTensor& staged : staging.tensors()) {
+      IndexedTensor entry{staged.tensor, staged.aliases, {}};
+      for (const StagedPiece& piece : staged.pieces) entry.pieces.push_back(piece.stored);
+      own.tensors.push_back(std::move(entry));
+    }
+    own.shards = shards->finish();
+  });
   const auto texts = control.gather(to_json(own), "descriptions of the shards");
   agree([&] {
     if (control.rank() != 0) return;
@@ -140,47 +137,57 @@ bool CheckpointWriter::State::is_allowed() const {
   }
 }
 
+// What has failed leaves nothing. All ranks have ended writing when they agree on a failure.
+void CheckpointWriter::State::guard(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error&) {
+    ready = false;
+    const bool began = shards != nullptr;
+    shards.reset();
+    if (began && control.rank() == 0 && is_allowed()) discard_incomplete(folder);
+    throw;
+  }
+}
+
 CheckpointWriter::CheckpointWriter(fs::path checkpoints, ControlPlane& control,
                                    std::function<void()> may_write)
     : state_(new State{std::move(checkpoints), control, std::move(may_write)}) {}
 
 CheckpointWriter::~CheckpointWriter() = default;
 
-void CheckpointWriter::stage(CheckpointInfo info, std::span<const ShardedTensor> tensors) {
+int64_t CheckpointWriter::stage(CheckpointInfo info, std::span<const ShardedTensor> tensors,
+                                int64_t limit) {
   State& state = *state_;
-  const int64_t bytes = bytes_of(tensors);
-  if (state.buffer.bytes() < bytes) {
-    state.buffer = Memory();  // first the old one goes, so that both never live at once
-    state.buffer = Memory(bytes, Device::cpu, "checkpoint staging");
-  }
+  state.shards.reset();
   state.info = std::move(info);
-  state.tensors.clear();
-  int64_t used = 0;
-  for (const ShardedTensor& tensor : tensors) {
-    state.tensors.push_back(state.copy(tensor, used));
-  }
+  state.staging.take(tensors, limit);
   state.ready = true;
+  return state.staging.uncopied();
+}
+
+void CheckpointWriter::write_uncopied() {
+  State& state = *state_;
+  check(state.ready && !state.shards, "checkpoint",
+        "write_uncopied was called with nothing staged; call stage before");
+  state.guard([&] {
+    state.begin();
+    state.agree([&] { state.write(false); });
+  });
 }
 
 void CheckpointWriter::commit() {
   State& state = *state_;
   check(state.ready, "checkpoint", "commit was called with nothing staged; call stage before");
-  state.ready = false;
-  state.agree_on_info();
-  const fs::path folder = checkpoint_folder(state.checkpoints, state.info.step);
-  const bool leads = state.control.rank() == 0;
-  state.agree([&] {
-    if (!leads) return;
-    if (state.may_write) state.may_write();
-    prepare_checkpoint_folder(folder);
+  check(state.shards || state.staging.uncopied() == 0, "checkpoint",
+        "commit was called while {} bytes were not staged; call write_uncopied before",
+        state.staging.uncopied());
+  state.guard([&] {
+    if (!state.shards) state.begin();
+    state.finish();
   });
-  try {
-    state.write_all(folder);
-  } catch (const Error&) {
-    // All ranks have ended writing when they agree on a failure.
-    if (leads && state.is_allowed()) discard_incomplete(folder);
-    throw;
-  }
+  state.ready = false;
+  state.shards.reset();
 }
 
 }  // namespace switchyard
