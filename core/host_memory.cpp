@@ -1,5 +1,7 @@
 #include "core/host_memory.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <fstream>
 #include <limits>
@@ -59,7 +61,7 @@ int64_t left_by_control_groups(const fs::path& root) {
   for (std::string line; std::getline(in, line);) {
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const std::string controllers = fmt::format(",{},", line.substr(first + 1, second - first - 1));
     const fs::path group = line.substr(second + 1), mounts = root / "sys/fs/cgroup";
     if (controllers == ",,") {
       least = std::min(
