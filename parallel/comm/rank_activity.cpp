@@ -1,5 +1,6 @@
 #include "parallel/comm/rank_activity.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <map>
@@ -41,7 +42,9 @@ double seconds_since(Clock::time_point begin) {
 }  // namespace
 
 void note_operation(int64_t step) {
-  last_step.store(step, std::memory_order_relaxed);
+  // A checkpoint of an earlier step may still be on its way.
+  const int64_t latest = std::max(step, last_step.load(std::memory_order_relaxed));
+  last_step.store(latest, std::memory_order_relaxed);
   last_begin.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
 }
 

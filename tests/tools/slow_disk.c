@@ -1,0 +1,33 @@
+// Preloaded: a disk whose every fsync takes SLOW_DISK_MILLISECONDS, and fails for what has
+// SLOW_DISK_FAILS in its name.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static int fails(int descriptor) {
+  const char* part = getenv("SLOW_DISK_FAILS");
+  char link[64], name[4096];
+  if (!part) return 0;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+  const ssize_t length = readlink(link, name, sizeof name - 1);
+  if (length < 0) return 0;
+  name[length] = 0;
+  return strstr(name, part) != NULL;
+}
+
+int fsync(int descriptor) {
+  const char* text = getenv("SLOW_DISK_MILLISECONDS");
+  const long milliseconds = text ? atol(text) : 0;
+  const struct timespec pause = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+  nanosleep(&pause, NULL);
+  if (fails(descriptor)) {
+    errno = EIO;
+    return -1;
+  }
+  return (int)syscall(SYS_fsync, descriptor);
+}

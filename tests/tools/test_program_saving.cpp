@@ -1,0 +1,116 @@
+// Checkpoints that are written while training goes on.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "tests/support/temporary_folder.h"
+#include "tests/tools/paths.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+class Saving : public testing::Test {
+ protected:
+  fs::path at(const std::string& name) const { return folder_.path() / name; }
+  std::vector<std::string> words_of(const std::string& run, const std::string& more,
+                                    Layout layout = {}) const {
+    return train_words(at(run), options_ + " " + more, layout);
+  }
+  Outcome train_on(const std::string& disk, const std::string& run, const std::string& more,
+                   Layout layout = {}) const {
+    return test::run(words_of(run, more, layout), layout.tp * layout.pp * layout.dp, disk);
+  }
+  // Some ten times a save.
+  static std::string slow(int milliseconds) {
+    return "LD_PRELOAD=" SWITCHYARD_SLOW_DISK " SLOW_DISK_MILLISECONDS=" +
+           std::to_string(milliseconds);
+  }
+  static std::string broken(const std::string& name) {
+    return slow(20) + " SLOW_DISK_FAILS=" + name;
+  }
+
+  TemporaryFolder folder_;
+  std::string data_ = make_tokens(folder_.path(), "text", 60'000);
+  std::string options_ = tiny_path(data_, 6, "--save-interval 20 --log-interval 1");
+};
+
+TEST_F(Saving, steps_go_on_meanwhile_and_no_bit_changes) {
+  for (const Layout& layout : {Layout{}, Layout{.tp = 2, .dp = 2}}) {
+    const std::string late = "late" + std::to_string(layout.ranks());
+    const std::string prompt = "prompt" + std::to_string(layout.ranks());
+    const auto outcome = train_on(slow(60), late, "--train-iters 60", layout);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    ASSERT_EQ(train_on("", prompt, "--train-iters 60 --no-async-save", layout).exit_code, 0);
+    EXPECT_LT(outcome.err.find("step 21 "), outcome.err.find("saved step 20 ")) << outcome.err;
+    EXPECT_THAT(saved_steps(at(late)), ElementsAre(20, 40, 60));
+    for (const int64_t step : {20, 40, 60})
+      expect_same_tensors(checkpoint_of(at(late), step), checkpoint_of(at(prompt), step));
+    expect_same_steps(at(late), at(prompt), 1, 60);
+  }
+}
+
+TEST_F(Saving, what_does_not_fit_is_written_first) {
+  const std::string more = "--train-iters 20 ";
+  const Layout layout{.dp = 2};
+  ASSERT_EQ(train_on("", "all", more, layout).exit_code, 0);
+  for (const std::string gib : {"0", "0.0005"}) {
+    const auto outcome = train_on("", "run" + gib, more + "--save-staging-gib " + gib, layout);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("the rest is written before training goes on"));
+    expect_same_tensors(checkpoint_of(at("run" + gib), 20), checkpoint_of(at("all"), 20));
+  }
+}
+
+TEST_F(Saving, a_signal_waits_for_the_save_before) {
+  Program program(words_of("run", "--train-iters 100000"), 1, slow(150));
+  ASSERT_TRUE(
+      wait_until([&] { return program.errors_so_far().find("step 21 ") != std::string::npos; }, 60))
+      << program.errors_so_far();
+  kill(program.pid(), SIGUSR1);
+  const auto outcome = program.wait();
+  EXPECT_EQ(outcome.exit_code, 75) << outcome.err;
+  const auto last = metrics_of(at("run")).back().at("step").get<int64_t>();
+  const auto saved = saved_steps(at("run"));
+  ASSERT_GE(saved.size(), 2u) << outcome.err;
+  EXPECT_EQ(saved.front(), 20);
+  EXPECT_EQ(saved.back(), last);
+  run_well("inspect " + at("run").string() + " --verify");
+}
+
+// The next step hears of it, on every rank.
+TEST_F(Saving, a_failed_write_ends_the_run_with_older_checkpoints_whole) {
+  for (const Layout& layout : {Layout{}, Layout{.dp = 2}}) {
+    const std::string run = "run" + std::to_string(layout.ranks());
+    const auto outcome = train_on(broken("step-00000040"), run, "--train-iters 100000", layout);
+    EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("step-00000040"));
+    EXPECT_THAT(outcome.err, Not(HasSubstr("saved step 40 ")));
+    EXPECT_THAT(saved_steps(at(run)), ElementsAre(20));
+    EXPECT_FALSE(fs::exists(checkpoint_of(at(run), 40))) << outcome.err;
+    run_well("inspect " + at(run).string() + "@20 --verify");
+    ASSERT_EQ(train_on("", run, "--train-iters 60", layout).exit_code, 0);
+    expect_whole_log(at(run), 1, 60);
+  }
+}
+
+TEST_F(Saving, the_last_save_fails_the_run) {
+  const auto outcome = train_on(broken("step-00000030"), "run", "--train-iters 30");
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(saved_steps(at("run")), ElementsAre(20));
+}
+
+// What ends a training for another reason keeps what is being saved.
+TEST_F(Saving, another_error_waits_for_the_save) {
+  const auto outcome = train_on(slow(60), "run", "--train-iters 60 --lr 1e30 --clip-grad 0");
+  EXPECT_EQ(outcome.exit_code, 4) << outcome.err;
+}
+
+}  // namespace
+}  // namespace switchyard::test
