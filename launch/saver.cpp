@@ -113,6 +113,7 @@ void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
   const double waited = seconds_since(begin);
   writing_ = std::async(std::launch::async, [this, step, begin, waited, label = thread_label()] {
     set_thread_label(label);
+    set_current_step(step);
     commit(step, begin, waited);
   });
   if (!how_.async) finish();

@@ -11,7 +11,7 @@ struct RankActivity {
   std::string what{};          // the operation that it waits in; empty: it waits for nobody
   std::vector<int> missing{};  // for whom, as world ranks
   double seconds = 0;          // since that wait, or else its last operation, began
-  int64_t step = 0;            // of the last operation
+  int64_t step = 0;            // the latest of its operations
 };
 RankActivity activity_of_process();
 
