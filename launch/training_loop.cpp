@@ -262,7 +262,10 @@ ExitCode TrainingLoop::run_steps(int64_t step) {
       save(last);
     }
     if (stop_) return end_early(step);
-    if (is_due("health-check-interval", step)) health_->run();
+    if (is_due("health-check-interval", step)) {
+      saver_.finish();  // which takes of the rates that are measured
+      health_->run();
+    }
     measure_memory();
     last_event_ = Clock::now();
   }
