@@ -48,6 +48,7 @@ struct CheckpointWriter::State {
   CheckpointInfo info{};
   Staging staging{};                     // keeps its buffer from one save to the next
   bool ready = false;                    // staged and not yet written
+  bool makes_folder = false;             // this rank, rank 0, has begun to
   fs::path folder{};                     // where `shards` are; the step's
   std::unique_ptr<RankShards> shards{};  // from begin() on
 
@@ -79,11 +80,13 @@ void CheckpointWriter::State::agree_on_info() {
 
 // The folder, empty, and in it this rank's files, which it makes with their first piece.
 void CheckpointWriter::State::begin() {
+  makes_folder = false;
   agree_on_info();
   folder = checkpoint_folder(checkpoints, info.step);
   agree([&] {
     if (control.rank() != 0) return;
     if (may_write) may_write();
+    makes_folder = true;
     prepare_checkpoint_folder(folder);
   });
   shards = std::make_unique<RankShards>(folder, control.rank(), info);
@@ -143,9 +146,8 @@ void CheckpointWriter::State::guard(const std::function<void()>& body) {
     body();
   } catch (const Error&) {
     ready = false;
-    const bool began = shards != nullptr;
     shards.reset();
-    if (began && control.rank() == 0 && is_allowed()) discard_incomplete(folder);
+    if (makes_folder && is_allowed()) discard_incomplete(folder);
     throw;
   }
 }

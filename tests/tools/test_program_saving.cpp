@@ -48,7 +48,7 @@ TEST_F(Saving, steps_go_on_meanwhile_and_no_bit_changes) {
     const auto outcome = train_on(slow(60), late, "--train-iters 60", layout);
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     ASSERT_EQ(train_on("", prompt, "--train-iters 60 --no-async-save", layout).exit_code, 0);
-    EXPECT_LT(outcome.err.find("step 21 "), outcome.err.find("saved step 20 ")) << outcome.err;
+    EXPECT_LT(outcome.err.find("step 21/"), outcome.err.find("saved step 20 ")) << outcome.err;
     EXPECT_THAT(saved_steps(at(late)), ElementsAre(20, 40, 60));
     for (const int64_t step : {20, 40, 60})
       expect_same_tensors(checkpoint_of(at(late), step), checkpoint_of(at(prompt), step));
@@ -71,7 +71,7 @@ TEST_F(Saving, what_does_not_fit_is_written_first) {
 TEST_F(Saving, a_signal_waits_for_the_save_before) {
   Program program(words_of("run", "--train-iters 100000"), 1, slow(150));
   ASSERT_TRUE(
-      wait_until([&] { return program.errors_so_far().find("step 21 ") != std::string::npos; }, 60))
+      wait_until([&] { return program.errors_so_far().find("step 21/") != std::string::npos; }, 60))
       << program.errors_so_far();
   kill(program.pid(), SIGUSR1);
   const auto outcome = program.wait();
