@@ -14,6 +14,7 @@ int tokenize_command(Arguments arguments);
 int eval_command(Arguments arguments);
 int generate_command(Arguments arguments);
 int inspect_command(Arguments arguments);
+int verify_command(Arguments arguments);
 int list_command(Arguments arguments);
 int average_command(Arguments arguments);
 int prune_command(Arguments arguments);

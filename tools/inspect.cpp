@@ -78,14 +78,8 @@ void describe_path(const RunFolder& run, const PathSpecification& path, const Pa
 // Checks every checksum and counts what was read.
 Json verify(const CheckpointReader& reader, const fs::path& folder) {
   verify_with_progress(reader);
-  int64_t files = 0;
-  uintmax_t bytes = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.path().extension() != ".h5") continue;
-    ++files;
-    bytes += entry.file_size();
-  }
-  return {{"files", files}, {"bytes", bytes}, {"tensors", reader.tensors().size()}};
+  const VerifiedFiles read = verified_files(reader, folder);
+  return {{"files", read.files}, {"bytes", read.bytes}, {"tensors", read.tensors}};
 }
 
 void print_rows(const Rows& rows) {

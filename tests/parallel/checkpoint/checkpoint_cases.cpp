@@ -175,10 +175,12 @@ std::string error_of(const std::function<void()>& body) {
   return {};
 }
 
-void flip_byte(const std::filesystem::path& file, int64_t position) {
+void flip_byte(const std::filesystem::path& file, int64_t position) { flip_bit(file, position, 0); }
+
+void flip_bit(const std::filesystem::path& file, int64_t position, int bit) {
   std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
   stream.seekg(position);
-  const auto byte = static_cast<char>(stream.get() ^ 1);
+  const auto byte = static_cast<char>(stream.get() ^ (1 << bit));
   stream.seekp(position);
   stream.put(byte);
   check(stream.good(), "test", "cannot change byte {} of {}", position, file.string());

@@ -57,6 +57,7 @@ std::string error_of(const std::function<void()>& body);
 
 // Changes one byte of a file, counted from its begin.
 void flip_byte(const std::filesystem::path& file, int64_t position);
+void flip_bit(const std::filesystem::path& file, int64_t position, int bit);
 // Where these bytes occur in a file for the first time; -1 when they do not.
 int64_t find_bytes(const std::filesystem::path& file, const std::vector<std::byte>& bytes);
 

@@ -1,0 +1,145 @@
+#include "launch/path/verify_run.h"
+
+#include <algorithm>
+#include <functional>
+#include <optional>
+
+#include "launch/path/average_document.h"
+#include "launch/path/fork_point.h"
+#include "launch/path/pins.h"
+#include "launch/path/verify.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard {
+
+namespace {
+
+// A signal ends all; anything else is a problem of what was looked at.
+std::optional<Error> problem_of(const std::function<void()>& body) {
+  try {
+    body();
+    return std::nullopt;
+  } catch (const Error& error) {
+    if (error.code() == ExitCode::stopped) throw;
+    return error;
+  } catch (const std::exception& error) {  // JSON that is none
+    return Error(error.what(), ExitCode::storage);
+  }
+}
+
+std::optional<std::string> id_of(const RunFolder& run, int64_t step) {
+  if (!run.has(step)) return std::nullopt;
+  return CheckpointReader(run.checkpoint(step).folder).info().id;
+}
+
+// Members of averages that the checkpoint does not hold itself.
+void check_members(const RunFolder& run, const CheckpointInfo& info) {
+  for (const LeftOutMember& member : averages_in(info).left_out) {
+    if (member.checkpoint.empty()) continue;
+    const auto id = id_of(run, member.step);
+    check(id.has_value(), ExitCode::storage, "averages",
+          "its averages need the weights of step {}, which is not saved any more", member.step);
+    check(*id == member.checkpoint, ExitCode::storage, "averages",
+          "its averages need checkpoint {} of step {}, but {} is there", member.checkpoint,
+          member.step, *id);
+  }
+}
+
+VerifiedStep verify_step(const RunFolder& run, const CheckpointEntry& entry) {
+  VerifiedStep verified{.step = entry.step};
+  const auto problem = problem_of([&] {
+    const CheckpointReader reader(entry.folder);
+    verified.id = reader.info().id;
+    check(reader.info().step == entry.step, ExitCode::storage, "checkpoint",
+          "{} says that it is step {}", entry.folder.string(), reader.info().step);
+    verify_with_progress(reader);
+    const VerifiedFiles read = verified_files(reader, entry.folder);
+    verified.files = read.files;
+    verified.bytes = read.bytes;
+    verified.tensors = read.tensors;
+    check_members(run, reader.info());
+  });
+  if (problem) {
+    verified.problem = problem->what();
+    verified.code = problem->code();
+  }
+  return verified;
+}
+
+// The fork point that a path begins with is needed until the path has a checkpoint of its own.
+void verify_origin(const RunFolder& run, const PathSpecification& path, VerifiedRun& all) {
+  if (path.lineage.empty()) return;
+  const LineageEntry& fork = path.lineage.back();
+  if (fork.checkpoint.empty() || fork.step == 0) return;
+  const auto problem = problem_of([&] { find_fork_point(run, fork); });
+  if (!problem) return;
+  const bool is_needed = !run.latest();
+  (is_needed ? all.problems : all.notes)
+      .push_back(fmt::format("its fork point {}@{} (checkpoint {}): {}", fork.path, fork.step,
+                             fork.checkpoint, problem->what()));
+}
+
+// What pins promise to branches.
+void verify_pins(const RunFolder& run, VerifiedRun& all) {
+  for (const Pin& pin : read_pins(run.folder())) {
+    if (!pin.counts || pin.checkpoint.empty()) continue;
+    const auto name = pin.branch.string();
+    const auto problem = problem_of([&] {
+      const auto id = id_of(run, pin.step);
+      check(id.has_value(), ExitCode::storage, "pins",
+            "step {}, which branch '{}' begins with, is not there", pin.step, name);
+      check(*id == pin.checkpoint, ExitCode::storage, "pins",
+            "branch '{}' begins with checkpoint {} of step {}, but {} is there", name,
+            pin.checkpoint, pin.step, *id);
+    });
+    if (problem) all.problems.emplace_back(problem->what());
+  }
+}
+
+void verify_path(const RunFolder& run, VerifiedRun& all) {
+  const auto problem = problem_of([&] {
+    const PathSpecification path = run.read();
+    verify_origin(run, path, all);
+    verify_pins(run, all);
+  });
+  if (problem) all.problems.emplace_back(problem->what());
+}
+
+}  // namespace
+
+bool VerifiedRun::ok() const {
+  return problems.empty() &&
+         std::ranges::all_of(steps, [](const auto& step) { return step.problem.empty(); });
+}
+
+ExitCode VerifiedRun::code() const {
+  for (const VerifiedStep& step : steps)
+    if (!step.problem.empty())
+      return step.code == ExitCode::reached ? ExitCode::storage : step.code;
+  return problems.empty() ? ExitCode::reached : ExitCode::storage;
+}
+
+VerifiedRun verify_run(const RunReference& reference) {
+  const RunFolder run(reference.folder);
+  VerifiedRun all;
+  if (reference.step) {
+    all.steps.push_back(verify_step(run, run.checkpoint(reference.step)));
+    return all;
+  }
+  check(run.exists() || fs::exists(run.checkpoints()), "verify", "there is no path in '{}'",
+        run.folder().string());
+  for (const CheckpointEntry& entry : list_checkpoints(run.checkpoints())) {
+    if (entry.complete) {
+      all.steps.push_back(verify_step(run, entry));
+    } else {
+      all.notes.push_back(fmt::format(
+          "{} is of a save that did not end, or is being written; it counts as not there",
+          entry.folder.string()));
+    }
+  }
+  verify_path(run, all);
+  return all;
+}
+
+}  // namespace switchyard
