@@ -30,7 +30,7 @@ std::optional<Error> problem_of(const std::function<void()>& body) {
 
 std::optional<std::string> id_of(const RunFolder& run, int64_t step) {
   if (!run.has(step)) return std::nullopt;
-  return CheckpointReader(run.checkpoint(step).folder).info().id;
+  return CheckpointReader(checkpoint_folder(run.checkpoints(), step)).info().id;
 }
 
 // Members of averages that the checkpoint does not hold itself.
@@ -122,14 +122,17 @@ ExitCode VerifiedRun::code() const {
 
 VerifiedRun verify_run(const RunReference& reference) {
   const RunFolder run(reference.folder);
-  VerifiedRun all;
-  if (reference.step) {
-    all.steps.push_back(verify_step(run, run.checkpoint(reference.step)));
-    return all;
-  }
   check(run.exists() || fs::exists(run.checkpoints()), "verify", "there is no path in '{}'",
         run.folder().string());
-  for (const CheckpointEntry& entry : list_checkpoints(run.checkpoints())) {
+  VerifiedRun all;
+  const auto entries = list_checkpoints(run.checkpoints());
+  if (reference.step) {
+    const auto entry = std::ranges::find(entries, *reference.step, &CheckpointEntry::step);
+    const bool is_there = entry != entries.end() && entry->complete;
+    all.steps.push_back(verify_step(run, is_there ? *entry : run.checkpoint(reference.step)));
+    return all;
+  }
+  for (const CheckpointEntry& entry : entries) {
     if (entry.complete) {
       all.steps.push_back(verify_step(run, entry));
     } else {

@@ -28,6 +28,8 @@ class TwoHosts : public ::testing::Test {
   size_t steps() const {
     return fs::exists(run() + "/metrics.jsonl") ? metrics_of(run()).size() : 0;
   }
+  // A step is saved, too, while training goes on.
+  bool has_begun() const { return steps() > 30 && !saved_steps(run()).empty(); }
   Outcome refused(const std::string& line, const std::string& host) {
     auto outcome = test::run(words(line), 1, on_host(host));
     EXPECT_EQ(outcome.exit_code, 2) << line << outcome.err;
@@ -43,7 +45,7 @@ class TwoHosts : public ::testing::Test {
 
 TEST_F(TwoHosts, a_second_job_is_refused_and_waits_where_it_is_told_to) {
   Program first(training(100'000), 1, on_host("n1", "SLURM_JOB_ID=45"));
-  ASSERT_TRUE(wait_until([&] { return steps() > 30; }, 60)) << first.errors_so_far();
+  ASSERT_TRUE(wait_until([&] { return has_begun(); }, 60)) << first.errors_so_far();
   const std::string holder =
       "is being worked on by process " + std::to_string(first.pid()) + " on n1, Slurm job 45";
   const std::string path = make_squeue("echo RUNNING 0");
@@ -75,7 +77,7 @@ TEST_F(TwoHosts, a_second_job_is_refused_and_waits_where_it_is_told_to) {
 
 TEST_F(TwoHosts, a_job_that_lost_its_path_stops_before_it_writes) {
   Program first(training(100'000), 1, on_host("n1"));
-  ASSERT_TRUE(wait_until([&] { return steps() > 30; }, 60)) << first.errors_so_far();
+  ASSERT_TRUE(wait_until([&] { return has_begun(); }, 60)) << first.errors_so_far();
   take_over(run() + "/lease", "46");
   const size_t at_most = steps() + 1;  // one may be between its look and its line
   const auto outcome = first.wait();
@@ -97,7 +99,7 @@ TEST_F(TwoHosts, a_job_that_lost_its_path_stops_before_it_writes) {
 TEST_F(TwoHosts, a_kill_is_followed_at_once_on_the_same_host) {
   {
     Program first(training(100'000), 1, on_host("n1"));
-    ASSERT_TRUE(wait_until([&] { return steps() > 30; }, 60)) << first.errors_so_far();
+    ASSERT_TRUE(wait_until([&] { return has_begun(); }, 60)) << first.errors_so_far();
     kill(first.pid(), SIGKILL);
     first.wait();
   }
@@ -113,7 +115,7 @@ TEST_F(TwoHosts, a_kill_is_followed_at_once_on_the_same_host) {
 // A requeue behind a node's failure comes while the old rank 0 may still be ending.
 TEST_F(TwoHosts, the_restart_of_a_job_waits_by_itself) {
   Program first(training(100'000));
-  ASSERT_TRUE(wait_until([&] { return steps() > 30; }, 60)) << first.errors_so_far();
+  ASSERT_TRUE(wait_until([&] { return has_begun(); }, 60)) << first.errors_so_far();
   Program second(train_words(run(), "--train-iters 100000"), 1,
                  "SLURM_JOB_ID=45 SLURM_RESTART_COUNT=1");
   ASSERT_TRUE(wait_until(
