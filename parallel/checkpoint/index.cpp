@@ -88,14 +88,16 @@ void merge_tensor(IndexedTensor& known, const IndexedTensor& more, int first_sha
 
 }  // namespace
 
-std::string to_json(const CheckpointIndex& index) {
+std::string to_json(const CheckpointIndex& index, bool sealed) {
   Json shards = Json::array(), tensors = Json::array();
   for (const StoredShard& shard : index.shards) {
     shards.push_back({{"bytes", shard.bytes}, {"rank", shard.rank}});
     if (!shard.part.empty()) shards.back()["part"] = shard.part;
   }
   for (const IndexedTensor& entry : index.tensors) tensors.push_back(json_of(entry));
-  return json_text({{"shards", std::move(shards)}, {"tensors", std::move(tensors)}});
+  Json all = {{"shards", std::move(shards)}, {"tensors", std::move(tensors)}};
+  if (sealed) all["sealed"] = true;
+  return json_text(all);
 }
 
 CheckpointIndex index_from_json(const std::string& text) try {
@@ -105,6 +107,7 @@ CheckpointIndex index_from_json(const std::string& text) try {
     index.shards.push_back({shard.at("rank").get<int>(), shard.at("bytes").get<int64_t>(),
                             part_from(shard.value("part", ""))});
   }
+  index.sealed = object.value("sealed", false);
   for (const Json& tensor : object.at("tensors")) index.tensors.push_back(tensor_from(tensor));
   return index;
 } catch (const nlohmann::json::exception& error) {

@@ -33,9 +33,10 @@ struct IndexedTensor {
 struct CheckpointIndex {
   std::vector<StoredShard> shards;
   std::vector<IndexedTensor> tensors;
+  bool sealed = false;  // the master that says it ends with its own checksum (seal.h)
 };
 
-std::string to_json(const CheckpointIndex& index);
+std::string to_json(const CheckpointIndex& index, bool sealed = false);
 CheckpointIndex index_from_json(const std::string& text);  // throws Error
 
 // One index out of the ranks' own; throws Error where they contradict each other.

@@ -8,6 +8,7 @@
 
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/hdf5_handles.h"
+#include "parallel/checkpoint/seal.h"
 
 namespace switchyard {
 
@@ -199,7 +200,7 @@ fs::path write_temporary(const fs::path& folder, const CheckpointInfo& info,
     const hdf5::Session session;
     Id file = hdf5::create_file(temporary);
     write_info(file, info);
-    hdf5::write_text(file, index_dataset, to_json(index));
+    hdf5::write_text(file, index_dataset, to_json(index, true));
     for (const IndexedTensor& entry : index.tensors) {
       const Id creation = mapping_of(entry, index);
       write_dataset(file, entry.tensor.name, entry.tensor, creation);
@@ -207,6 +208,7 @@ fs::path write_temporary(const fs::path& folder, const CheckpointInfo& info,
     }
     hdf5::sync_and_close(file, temporary);
   });
+  seal_file(temporary);
   return temporary;
 }
 
@@ -248,6 +250,7 @@ std::pair<CheckpointInfo, CheckpointIndex> read_master(const fs::path& folder) {
     CheckpointIndex index = index_from_json(hdf5::read_text(file, index_dataset));
     check_index(index);
     check_places(index);
+    if (index.sealed) check_seal(path);
     return std::pair(std::move(info), std::move(index));
   });
 }

@@ -1,0 +1,88 @@
+#include "parallel/checkpoint/seal.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace switchyard {
+
+namespace {
+
+// A name, so that whoever looks at the file's end knows what it is, and 8 bytes, the lowest first.
+constexpr std::string_view name = "xxh3_64:";
+constexpr int64_t seal_bytes = static_cast<int64_t>(name.size()) + 8;
+
+class Checksum {
+ public:
+  Checksum() : state_(XXH3_createState(), XXH3_freeState) {
+    check(state_ && XXH3_64bits_reset(state_.get()) == XXH_OK, "checkpoint", "no memory for xxh3");
+  }
+  void add(const ReadableFile& file, int64_t begin, int64_t end) {
+    constexpr int64_t block_bytes = int64_t{1} << 20;
+    block_.resize(static_cast<size_t>(std::clamp<int64_t>(end - begin, 0, block_bytes)));
+    for (; begin < end; begin += block_bytes) {
+      const int64_t bytes = std::min(block_bytes, end - begin);
+      file.read(begin, bytes, block_.data());
+      XXH3_64bits_update(state_.get(), block_.data(), static_cast<size_t>(bytes));
+    }
+  }
+  uint64_t value() const { return XXH3_64bits_digest(state_.get()); }
+
+ private:
+  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_;
+  std::vector<char> block_;
+};
+
+std::array<char, seal_bytes> seal_of(uint64_t checksum) {
+  std::array<char, seal_bytes> seal{};
+  std::ranges::copy(name, seal.begin());
+  for (size_t i = 0; i < 8; ++i) seal[name.size() + i] = static_cast<char>(checksum >> (8 * i));
+  return seal;
+}
+
+}  // namespace
+
+uint64_t checksum_outside(const ReadableFile& file, std::vector<FileRange> ranges) {
+  std::ranges::sort(ranges, {}, &FileRange::begin);
+  Checksum sum;
+  int64_t begin = 0;
+  for (const FileRange& range : ranges) {
+    sum.add(file, begin, range.begin);
+    begin = range.end;
+  }
+  sum.add(file, begin, file.bytes());
+  return sum.value();
+}
+
+void seal_file(const std::filesystem::path& path) {
+  const auto seal = seal_of(checksum_outside(ReadableFile(path), {}));
+  const Descriptor file(open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  check(static_cast<bool>(file), "checkpoint", "cannot open {}: {}", path.string(),
+        std::strerror(errno));
+  const ssize_t written = write(file.number(), seal.data(), seal.size());
+  check(written == static_cast<ssize_t>(seal.size()), "checkpoint", "cannot write to {}: {}",
+        path.string(), written < 0 ? std::strerror(errno) : "it took only a part");
+  check(fsync(file.number()) == 0, "checkpoint", "cannot write {} to the disk: {}", path.string(),
+        std::strerror(errno));
+}
+
+void check_seal(const std::filesystem::path& path) {
+  const ReadableFile file(path);
+  const int64_t end = file.bytes() - seal_bytes;
+  std::array<char, seal_bytes> seal{};
+  if (end >= 0) file.read(end, seal_bytes, seal.data());
+  const bool holds = end >= 0 && seal == seal_of(checksum_outside(file, {{end, end + seal_bytes}}));
+  check(holds, "checkpoint",
+        "{} is damaged: its last {} bytes are not the checksum of those before", path.string(),
+        seal_bytes);
+}
+
+}  // namespace switchyard
