@@ -42,7 +42,7 @@ class VerifyRun : public testing::Test {
 TEST_F(VerifyRun, SaysWhatWasRead) {
   const VerifiedStep good = verified(4);
   EXPECT_EQ(good.problem, "");
-  EXPECT_EQ(good.tensors, 3);
+  EXPECT_EQ(good.tensors, 4);  // by all their names
   EXPECT_EQ(good.files, static_cast<int64_t>(files(4).size()));
   EXPECT_EQ(good.id.size(), 32u);
   EXPECT_TRUE(verify_run({run(), 4}).ok());
