@@ -102,13 +102,19 @@ void CheckpointWriter::State::agree_on_info() {
 CheckpointIndex CheckpointWriter::State::write_shard(const fs::path& folder) const {
   CheckpointIndex index;
   RankShards shards(folder, control.rank(), info);
+  std::vector<size_t> places;
+  for (const StagedTensor& staged : tensors) {
+    int number = 0;
+    for (const StagedPiece& piece : staged.pieces) {
+      places.push_back(shards.reserve(staged.tensor, number++, piece.box));
+    }
+  }
+  auto place = places.begin();
   for (const StagedTensor& staged : tensors) {
     IndexedTensor entry{staged.tensor, staged.aliases, {}};
     for (const StagedPiece& piece : staged.pieces) {
-      const void* data = static_cast<const char*>(buffer.data()) + piece.begin;
-      const int number = static_cast<int>(entry.pieces.size());
-      entry.pieces.push_back(
-          shards.add(staged.tensor, number, piece.box, [=](const Box&) { return data; }));
+      shards.write(*place, static_cast<const char*>(buffer.data()) + piece.begin);
+      entry.pieces.push_back(shards.piece(*place++));
     }
     index.tensors.push_back(std::move(entry));
   }
