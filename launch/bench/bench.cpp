@@ -295,6 +295,9 @@ std::vector<OptionSpec> bench_options() {
           {"tuning-folder", text, group, "", "read and write the timed choices there"},
           {"matrix-seconds", real, group, "5", "on a GPU: the matrix rate is sustained so long"},
           {"matrix-size", integer, group, "8192", "on a GPU: of the square matrices"},
+          {"checkpoint", text, group, "",
+           "instead, in this empty folder: save and load the state, beside raw files, --steps times"},
+          {"checkpoint-ranks", integer, group, "1", "ranks, as threads, that do so"},
           {"profile", flag, group, "", "one more step, timed by operators"},
           {"json", flag, group, "", "print one JSON object"}};
 }
