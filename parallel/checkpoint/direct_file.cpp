@@ -28,20 +28,27 @@ std::error_code DirectFile::open(const std::filesystem::path& file, Begin begin)
   return {};
 }
 
+std::pair<int64_t, int64_t> DirectFile::blocks_in(int64_t begin, int64_t end) {
+  const int64_t block = block_bytes();
+  const int64_t first = (begin + block - 1) / block * block, last = end / block * block;
+  return first < last ? std::pair(first, last) : std::pair(end, end);
+}
+
 // What cannot go past the cache (larger blocks of the disk, memory elsewhere) goes through it.
 std::error_code DirectFile::write(int64_t position, std::span<const std::byte> bytes) const {
-  const int64_t block = block_bytes();
   const int64_t end = position + static_cast<int64_t>(bytes.size());
-  const int64_t first = std::min((position + block - 1) / block * block, end);
-  const int64_t last = std::max(end / block * block, first);
-  const auto between = [&](int64_t a, int64_t b) {
-    return bytes.subspan(static_cast<size_t>(a - position), static_cast<size_t>(b - a));
-  };
-  const bool direct = direct_ && pwrite_all(direct_, first, between(first, last));
-  if (!direct && !pwrite_all(cached_, first, between(first, last))) return last_error();
-  const bool rest = pwrite_all(cached_, position, between(position, first)) &&
-                    pwrite_all(cached_, last, between(last, end));
-  return rest ? std::error_code() : last_error();
+  const auto [first, last] = blocks_in(position, end);
+  const auto before = static_cast<size_t>(first - position);
+  const auto middle = bytes.subspan(before, static_cast<size_t>(last - first));
+  if (!direct_ || !pwrite_all(direct_, first, middle)) {
+    if (!pwrite_all(cached_, first, middle)) return last_error();
+  }
+  const std::error_code problem = write_cached(position, bytes.first(before));
+  return problem ? problem : write_cached(last, bytes.subspan(before + middle.size()));
+}
+
+std::error_code DirectFile::write_cached(int64_t position, std::span<const std::byte> bytes) const {
+  return pwrite_all(cached_, position, bytes) ? std::error_code() : last_error();
 }
 
 std::error_code DirectFile::take_room(int64_t begin, int64_t end) const {

@@ -39,18 +39,29 @@ class WriteQueue {
     const DirectFile* file = nullptr;  // none: nothing is in the buffer
     int64_t begin = 0;                 // of the file
     int64_t bytes = 0;
+    std::byte* data = nullptr;  // in the buffer, as far behind a block's begin as in the file
     Buffer buffer = {};
   };
 
+  // Bytes beside whole blocks, which are written last.
+  struct Rest {
+    const DirectFile* file = nullptr;
+    int64_t begin = 0;  // of the file
+    std::vector<std::byte> bytes = {};
+  };
+
   void hand_over();
+  void set_aside(int64_t begin, int64_t end);
+  void write_rests();
   void take_buffer();
   void end_threads();
   void work();
-  std::error_code write(const Part& part) const;
-  void note(const Part& part, std::error_code problem);
+  void note(const DirectFile& file, std::error_code problem);
   void throw_problem();
 
   Part filling_;
+  std::vector<Rest> rests_;
+  size_t rest_bytes_ = 0;
   std::vector<std::thread> threads_;
   int buffers_ = 0;  // that were made
 
