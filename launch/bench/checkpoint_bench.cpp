@@ -256,10 +256,15 @@ CheckpointBench bench_checkpoint(const Settings& s) {
   cut(state, rows, 1, 0, nullptr);
   result.bytes = elements_bytes(state);
   check_room(folder, result.bytes);
-  run_thread_ranks(result.ranks, {std::chrono::minutes(30)}, [&](Communicator& world) {
+  const auto run = [&](Communicator& world) {
     BenchedRank rank(result, model, folder, world);
     for (int round = 1; round <= result.rounds; ++round) rank.run_round(round);
-  });
+  };
+  if (result.ranks == 1) {
+    run(*make_self_communicator());
+  } else {
+    run_thread_ranks(result.ranks, {std::chrono::minutes(30)}, run);
+  }
   return result;
 }
 

@@ -1,6 +1,7 @@
 #include "launch/bench/disk_rates.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,6 +28,8 @@ void require(bool ok, const char* action, const fs::path& file) {
         std::strerror(errno));
 }
 
+constexpr size_t huge_page = size_t{2} << 20;
+
 int threads_of(DiskWay way) { return way == DiskWay::cached ? 1 : 4; }
 int64_t part_of(DiskWay way) { return int64_t{way == DiskWay::cached ? 64 : 8} << 20; }
 
@@ -50,8 +53,9 @@ void for_each_part(int64_t bytes, DiskWay way,
   const int64_t most = part_of(way);
   const auto work = [&] {
     const std::unique_ptr<std::byte, Free> memory(
-        static_cast<std::byte*>(std::aligned_alloc(4096, static_cast<size_t>(most))));
+        static_cast<std::byte*>(std::aligned_alloc(huge_page, static_cast<size_t>(most))));
     check(memory != nullptr, "bench", "no memory for {} bytes", most);
+    madvise(memory.get(), static_cast<size_t>(most), MADV_HUGEPAGE);
     for (int64_t begin = next.fetch_add(most); begin < bytes; begin = next.fetch_add(most)) {
       body(begin, std::min(most, bytes - begin), memory.get());
     }
