@@ -164,7 +164,15 @@ void BenchedRank::write_and_read_raw(size_t write_line, size_t read_line, DiskWa
 }
 
 enum Line : size_t {
-  cached_write, direct_write, stage, save, cached_read, direct_read, load, load_columns, verify
+  cached_write,
+  direct_write,
+  stage,
+  save,
+  cached_read,
+  direct_read,
+  load,
+  load_columns,
+  verify
 };
 
 void BenchedRank::run_round(int64_t step) {
@@ -182,7 +190,8 @@ void BenchedRank::run_round(int64_t step) {
   };
   cold(load, [&](const CheckpointReader& reader) { reader.read_and_check(by_rows_); });
   cold(load_columns, [&](const CheckpointReader& reader) { reader.read_and_check(by_columns_); });
-  cold(verify, [&](const CheckpointReader& reader) { reader.verify(world_.rank(), world_.size()); });
+  cold(verify,
+       [&](const CheckpointReader& reader) { reader.verify(world_.rank(), world_.size()); });
   control.agree([&] {
     if (world_.rank() == 0) remove_checkpoint(checkpoint);
   });

@@ -44,8 +44,9 @@ Descriptor open_file(const fs::path& file, int flags, DiskWay way) {
 }
 
 // body(part's begin, its bytes) for all parts of `bytes`, on this way's threads.
-void for_each_part(int64_t bytes, DiskWay way,
-                   const std::function<void(int64_t begin, int64_t part, std::byte* memory)>& body) {
+void for_each_part(
+    int64_t bytes, DiskWay way,
+    const std::function<void(int64_t begin, int64_t part, std::byte* memory)>& body) {
   struct Free {
     void operator()(void* memory) const { std::free(memory); }
   };
@@ -80,9 +81,9 @@ void write_raw(const fs::path& file, std::span<const std::byte> data, int64_t by
   const auto places = static_cast<int64_t>(data.size()) - most + 1;
   for_each_part(bytes, way, [&](int64_t begin, int64_t part, std::byte*) {
     const int64_t from = begin % places / block * block;
-    require(pwrite_all(open, begin, data.subspan(static_cast<size_t>(from),
-                                                 static_cast<size_t>(part))),
-            "write", file);
+    require(
+        pwrite_all(open, begin, data.subspan(static_cast<size_t>(from), static_cast<size_t>(part))),
+        "write", file);
   });
   require(fsync(open.number()) == 0 && open.close(), "write to the disk", file);
 }

@@ -69,7 +69,7 @@ Runs take_runs(Shape& extent, const Strides& in_file, const Strides& in_memory,
 // Short runs are cheaper cut out of one larger read than read one by one, as long as not too much
 // is read in vain.
 constexpr int64_t short_run = 8192;
-constexpr int64_t cut_buffer = int64_t{256} << 10;
+constexpr int64_t cut_buffer = int64_t{1} << 20;
 constexpr int64_t most_in_vain = 32;
 
 // What is done with bytes that were read is done while they are in a core's own cache.
@@ -87,12 +87,12 @@ void read_runs(const BoxInFile& stored, int64_t position, const Runs& runs, char
     char* to = out + begin * runs.out_stride;
     for (int64_t at = 0; !cut && at < runs.bytes; at += long_read) {
       const int64_t bytes = std::min(long_read, runs.bytes - at);
-      file.read(from + at, bytes, to + at);
+      file.read(from + at, bytes, to + at, stored.way);
       if (seen) seen(from + at - stored.address, to + at, bytes);
     }
     if (!cut) continue;
     const int64_t rows = std::min(group, runs.count - begin);
-    file.read(from, (rows - 1) * runs.file_stride + runs.bytes, buffer.data());
+    file.read(from, (rows - 1) * runs.file_stride + runs.bytes, buffer.data(), stored.way);
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t place = row * runs.file_stride;
       std::memcpy(to + row * runs.out_stride, buffer.data() + place,
@@ -127,8 +127,8 @@ int64_t read_common(const BoxInFile& stored, const Box& wanted, int64_t element_
   const Runs runs = take_runs(outer, in_file, in_memory, element_bytes);
   for (int64_t number = 0; number < outer.elements(); ++number) {
     const Shape at = coordinates(number, outer);
-    read_runs(stored, position + distance(at, {}, in_file), runs,
-              to + distance(at, {}, in_memory), seen);
+    read_runs(stored, position + distance(at, {}, in_file), runs, to + distance(at, {}, in_memory),
+              seen);
   }
   return common.extent.elements();
 }

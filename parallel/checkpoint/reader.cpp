@@ -72,6 +72,11 @@ struct ReadBuffers {
   WideningReads widening;
 };
 
+// Ranks have parts of the optimizer's state; what else there is several of a machine read alike.
+ReadWay way_to(const StoredTensor& tensor) {
+  return tensor.name.starts_with("/optimizer/") ? ReadWay::direct : ReadWay::cached;
+}
+
 // Where a tensor begins, in the order of the files.
 std::pair<int, int64_t> place_of(const IndexedTensor& entry) {
   if (entry.pieces.empty()) return {0, 0};
@@ -184,7 +189,8 @@ void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, v
         naming(file->path(), [&] { sum.add(begin, data, bytes); });
       };
     }
-    elements += read_common({file.get(), piece.address, piece.box}, box, element_bytes, out, seen);
+    const BoxInFile stored{file.get(), piece.address, piece.box, way_to(entry.tensor)};
+    elements += read_common(stored, box, element_bytes, out, seen);
   }
   check(elements == box.extent.elements(), "checkpoint", "{} of {} elements of {} are stored in {}",
         elements, box.extent.elements(), entry.tensor.name, folder.string());

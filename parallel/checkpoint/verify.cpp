@@ -40,7 +40,7 @@ uint64_t checksum_of(const ReadableFile& file, int64_t position, int64_t bytes, 
   check(state && XXH3_64bits_reset(state.get()) == XXH_OK, "checkpoint", "no memory for xxh3");
   while (bytes > 0) {
     const int64_t part = std::min(block_bytes, bytes);
-    file.read(position, part, block);
+    file.read(position, part, block, ReadWay::direct);
     XXH3_64bits_update(state.get(), block, static_cast<size_t>(part));
     position += part;
     bytes -= part;
@@ -110,16 +110,17 @@ void verify_shard(const fs::path& folder, const CheckpointIndex& index, int shar
   check_size(bytes, stored);
   naming(path, [&] {
     std::vector<Unread> pieces = check_datasets(path, index, shard);
-    if (is_checked) std::erase_if(pieces, [&](const Unread& one) { return is_checked(*one.piece); });
+    if (is_checked)
+      std::erase_if(pieces, [&](const Unread& one) { return is_checked(*one.piece); });
     int64_t all = 0;
     for (const Unread& one : pieces) all += one.bytes;
     const auto make_worker = [&]() -> ReadWorker {
-      return [&, block = std::vector<char>(block_bytes)](size_t job,
-                                                         const TellBytes& tell) mutable {
-        const auto& [piece, size] = pieces[job];
-        check_checksum(*piece, checksum_of(bytes, piece->address, size, block.data()));
-        tell(size);
-      };
+      return
+          [&, block = std::vector<char>(block_bytes)](size_t job, const TellBytes& tell) mutable {
+            const auto& [piece, size] = pieces[job];
+            check_checksum(*piece, checksum_of(bytes, piece->address, size, block.data()));
+            tell(size);
+          };
     };
     read_on_threads(pieces.size(), all, make_worker, verified);
   });

@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t buffer_bytes = int64_t{8} << 20;
 constexpr int most_buffers = 6;
 constexpr size_t huge_page = size_t{2} << 20;  // few pages make a write twice as fast
-constexpr size_t most_threads = 4;  // one alone leaves the disk idle between its writes
+constexpr size_t most_threads = 4;             // one alone leaves the disk idle between its writes
 // Less than this goes through the system's cache: past it, each write would cost the disk one.
 constexpr int64_t small_part = int64_t{64} << 10;
 // What is set aside for it, as such a write waits for all that are on their way past the cache.
@@ -46,7 +46,8 @@ void WriteQueue::end_threads() {
 void WriteQueue::add(const DirectFile& file, int64_t position, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const bool follows = filling_.file == &file && position == filling_.begin + filling_.bytes;
-    const auto room = follows ? filling_.buffer.get() + buffer_bytes - (filling_.data + filling_.bytes) : 0;
+    const auto room =
+        follows ? filling_.buffer.get() + buffer_bytes - (filling_.data + filling_.bytes) : 0;
     if (room == 0) {
       hand_over();
       take_buffer();
