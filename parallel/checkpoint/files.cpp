@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -120,8 +119,7 @@ void ReadableFile::read(int64_t position, int64_t bytes, void* out, ReadWay way)
   const std::span<std::byte> all(static_cast<std::byte*>(out), static_cast<size_t>(bytes));
   int64_t got = 0;
   if (way == ReadWay::direct && direct_ && bytes >= least_direct) {
-    got = read_in_cache(position, bytes, out);
-    got += read_direct(position + got, bytes - got, all.data() + got);
+    got = read_direct(position, bytes, all.data());
   }
   if (got < bytes) {
     const int64_t rest =
@@ -131,12 +129,6 @@ void ReadableFile::read(int64_t position, int64_t bytes, void* out, ReadWay way)
   }
   check(got == bytes, "checkpoint", "{} ends at byte {}; {} more were expected", path_.string(),
         position + got, bytes - got);
-}
-
-// How many of the first bytes the system's cache had.
-int64_t ReadableFile::read_in_cache(int64_t position, int64_t bytes, void* out) const {
-  const iovec whole{out, static_cast<size_t>(bytes)};
-  return std::max<ssize_t>(0, preadv2(descriptor_.number(), &whole, 1, position, RWF_NOWAIT));
 }
 
 // How many bytes were read; fewer where something is in the way, which reading through the cache

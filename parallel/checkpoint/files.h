@@ -55,7 +55,6 @@ class ReadableFile {
   void read(int64_t position, int64_t bytes, void* out, ReadWay way = ReadWay::cached) const;
 
  private:
-  int64_t read_in_cache(int64_t position, int64_t bytes, void* out) const;
   int64_t read_direct(int64_t position, int64_t bytes, std::byte* out) const;
 
   std::filesystem::path path_;
