@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "launch/bench/checkpoint_bench.h"
 #include "tools/command_support.h"
 
 namespace switchyard {
@@ -88,6 +89,7 @@ void print(const BenchResult& r) {
   for (const auto& [operation, backend] : r.backends) {
     std::printf("%s by %s\n", operation.c_str(), backend.c_str());
   }
+  print_profile(r);
 }
 
 Json profile_json(const BenchResult& r) {
@@ -146,6 +148,43 @@ Json to_json(const BenchResult& r) {
   return all;
 }
 
+void print(const CheckpointBench& r) {
+  std::printf("state of %s in %s, %d ranks: %.3f GB; medians of %d\n", r.preset.c_str(),
+              std::string(name_of(r.weights)).c_str(), r.ranks, static_cast<double>(r.bytes) / 1e9,
+              r.rounds);
+  for (const auto& line : r.lines) {
+    std::printf("%-18s %8.3f s %6.2f GB/s", line.name.c_str(), line.median(),
+                r.bytes_per_second(line) / 1e9);
+    if (!line.yardstick.empty()) {
+      std::printf("  %.2f of the faster %s", r.share(line), line.yardstick.c_str());
+    }
+    std::printf("\n");
+  }
+}
+
+Json to_json(const CheckpointBench& r) {
+  Json all = {{"preset", r.preset},
+              {"weights", name_of(r.weights)},
+              {"ranks", r.ranks},
+              {"bytes", r.bytes},
+              {"lines", Json::array()}};
+  for (const auto& line : r.lines) {
+    all["lines"].push_back({{"name", line.name}, {"seconds", line.seconds}});
+    if (!line.yardstick.empty()) all["lines"].back()["share_of_raw"] = r.share(line);
+  }
+  return all;
+}
+
+// Whichever was asked for.
+template <class Result>
+void show(const Settings& given, const Result& result) {
+  if (given.flag("json")) {
+    std::printf("%s\n", json_text(to_json(result)).c_str());
+  } else {
+    print(result);
+  }
+}
+
 }  // namespace
 
 int bench_command(Arguments arguments) {
@@ -154,12 +193,10 @@ int bench_command(Arguments arguments) {
   if (!command) return 0;
   check(command->positional.empty(), "options", "'{}' was given; only options are allowed",
         command->positional.empty() ? "" : command->positional.front());
-  const auto r = bench(command->given);
-  if (command->given.flag("json")) {
-    std::printf("%s\n", json_text(to_json(r)).c_str());
+  if (command->given.has("checkpoint")) {
+    show(command->given, bench_checkpoint(with_fallbacks(specs, command->given)));
   } else {
-    print(r);
-    print_profile(r);
+    show(command->given, bench(command->given));
   }
   return 0;
 }

@@ -276,27 +276,31 @@ void Bench::profile(BenchResult& result) {
 std::vector<OptionSpec> bench_options() {
   using enum OptionKind;
   const auto group = OptionGroup::run;
-  return {{"preset", text, group, "gpt2-124m",
-           fmt::format("the model: {}", fmt::join(preset_names(), ", "))},
-          {"seq-length", integer, group, "", "tokens of a sample (the preset's)"},
-          {"micro-batch-size", integer, group, "4", "samples computed at once"},
-          {"global-batch-size", integer, group, "", "samples of a step (one micro-batch)"},
-          {"bf16", flag, group, "", "bf16 weights and activations"},
-          {"fp16", flag, group, "", "fp16 with dynamic loss scale; on GPUs"},
-          {"device", text, group, "", "cpu or cuda (cuda where there is a GPU)"},
-          {"steps", integer, group, "5", "timed steps"},
-          {"warm-up", integer, group, "", "steps before them (2; on a GPU 3)"},
-          {"head-chunk-size", integer, group, "0", "token rows whose logits live at once; 0: all"},
-          {"allow-tf32", flag, group, "", "fp32 products on a GPU in TF32"},
-          {"no-deterministic", flag, group, "", "kernels that may give other bits each time"},
-          {"attention-backend", text, group, "auto", "on a GPU: auto, own or cudnn"},
-          {"cuda-graph", flag, group, "", "on a GPU: replay captured steps (off: never measured)"},
-          {"no-matmul-tuning", flag, group, "", "on a GPU: no timed choice of algorithms"},
-          {"tuning-folder", text, group, "", "read and write the timed choices there"},
-          {"matrix-seconds", real, group, "5", "on a GPU: the matrix rate is sustained so long"},
-          {"matrix-size", integer, group, "8192", "on a GPU: of the square matrices"},
-          {"profile", flag, group, "", "one more step, timed by operators"},
-          {"json", flag, group, "", "print one JSON object"}};
+  return {
+      {"preset", text, group, "gpt2-124m",
+       fmt::format("the model: {}", fmt::join(preset_names(), ", "))},
+      {"seq-length", integer, group, "", "tokens of a sample (the preset's)"},
+      {"micro-batch-size", integer, group, "4", "samples computed at once"},
+      {"global-batch-size", integer, group, "", "samples of a step (one micro-batch)"},
+      {"bf16", flag, group, "", "bf16 weights and activations"},
+      {"fp16", flag, group, "", "fp16 with dynamic loss scale; on GPUs"},
+      {"device", text, group, "", "cpu or cuda (cuda where there is a GPU)"},
+      {"steps", integer, group, "5", "timed steps"},
+      {"warm-up", integer, group, "", "steps before them (2; on a GPU 3)"},
+      {"head-chunk-size", integer, group, "0", "token rows whose logits live at once; 0: all"},
+      {"allow-tf32", flag, group, "", "fp32 products on a GPU in TF32"},
+      {"no-deterministic", flag, group, "", "kernels that may give other bits each time"},
+      {"attention-backend", text, group, "auto", "on a GPU: auto, own or cudnn"},
+      {"cuda-graph", flag, group, "", "on a GPU: replay captured steps (off: never measured)"},
+      {"no-matmul-tuning", flag, group, "", "on a GPU: no timed choice of algorithms"},
+      {"tuning-folder", text, group, "", "read and write the timed choices there"},
+      {"matrix-seconds", real, group, "5", "on a GPU: the matrix rate is sustained so long"},
+      {"matrix-size", integer, group, "8192", "on a GPU: of the square matrices"},
+      {"checkpoint", text, group, "",
+       "instead, in this empty folder: save and load the state, beside raw files, --steps times"},
+      {"checkpoint-ranks", integer, group, "1", "ranks, as threads, that do so"},
+      {"profile", flag, group, "", "one more step, timed by operators"},
+      {"json", flag, group, "", "print one JSON object"}};
 }
 
 BenchResult bench(const Settings& given) {

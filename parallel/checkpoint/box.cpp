@@ -69,10 +69,15 @@ Runs take_runs(Shape& extent, const Strides& in_file, const Strides& in_memory,
 // Short runs are cheaper cut out of one larger read than read one by one, as long as not too much
 // is read in vain.
 constexpr int64_t short_run = 8192;
-constexpr int64_t cut_buffer = int64_t{256} << 10;
+constexpr int64_t cut_buffer = int64_t{1} << 20;
 constexpr int64_t most_in_vain = 32;
 
-void read_runs(const ReadableFile& file, int64_t position, const Runs& runs, char* out) {
+// What is done with bytes that were read is done while they are in a core's own cache.
+constexpr int64_t long_read = int64_t{1} << 20;
+
+void read_runs(const BoxInFile& stored, int64_t position, const Runs& runs, char* out,
+               const Seen& seen) {
+  const ReadableFile& file = *stored.file;
   const bool cut = runs.count > 1 && runs.bytes < short_run &&
                    runs.file_stride <= runs.bytes * most_in_vain && runs.file_stride < cut_buffer;
   const int64_t group = cut ? cut_buffer / runs.file_stride : 1;
@@ -80,15 +85,19 @@ void read_runs(const ReadableFile& file, int64_t position, const Runs& runs, cha
   for (int64_t begin = 0; begin < runs.count; begin += group) {
     const int64_t from = position + begin * runs.file_stride;
     char* to = out + begin * runs.out_stride;
-    if (!cut) {
-      file.read(from, runs.bytes, to);
-      continue;
+    for (int64_t at = 0; !cut && at < runs.bytes; at += long_read) {
+      const int64_t bytes = std::min(long_read, runs.bytes - at);
+      file.read(from + at, bytes, to + at, stored.way);
+      if (seen) seen(from + at - stored.address, to + at, bytes);
     }
+    if (!cut) continue;
     const int64_t rows = std::min(group, runs.count - begin);
-    file.read(from, (rows - 1) * runs.file_stride + runs.bytes, buffer.data());
+    file.read(from, (rows - 1) * runs.file_stride + runs.bytes, buffer.data(), stored.way);
     for (int64_t row = 0; row < rows; ++row) {
-      std::memcpy(to + row * runs.out_stride, buffer.data() + row * runs.file_stride,
+      const int64_t place = row * runs.file_stride;
+      std::memcpy(to + row * runs.out_stride, buffer.data() + place,
                   static_cast<size_t>(runs.bytes));
+      if (seen) seen(from + place - stored.address, to + row * runs.out_stride, runs.bytes);
     }
   }
 }
@@ -118,13 +127,8 @@ int64_t read_common(const BoxInFile& stored, const Box& wanted, int64_t element_
   const Runs runs = take_runs(outer, in_file, in_memory, element_bytes);
   for (int64_t number = 0; number < outer.elements(); ++number) {
     const Shape at = coordinates(number, outer);
-    const int64_t from = position + distance(at, {}, in_file);
-    char* const there = to + distance(at, {}, in_memory);
-    read_runs(*stored.file, from, runs, there);
-    for (int64_t run = 0; seen && run < runs.count; ++run) {
-      seen(from + run * runs.file_stride - stored.address, there + run * runs.out_stride,
-           runs.bytes);
-    }
+    read_runs(stored, position + distance(at, {}, in_file), runs, to + distance(at, {}, in_memory),
+              seen);
   }
   return common.extent.elements();
 }

@@ -16,6 +16,7 @@ struct BoxInFile {
   const ReadableFile* file = nullptr;
   int64_t address = 0;
   Box box;
+  ReadWay way = ReadWay::cached;
 };
 
 // Hears of bytes that were read: where they begin within the stored box, and where they lie now.

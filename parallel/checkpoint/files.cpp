@@ -1,18 +1,23 @@
 #include "parallel/checkpoint/files.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <system_error>
 #include <utility>
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "parallel/checkpoint/direct_file.h"
 
 namespace switchyard {
 
@@ -33,6 +38,22 @@ void make(const fs::path& folder) {
   fs::create_directories(folder, failure);
   require(failure, "make the folder", folder);
 }
+
+// Less is not worth a way of its own to the disk.
+constexpr int64_t least_direct = int64_t{64} << 10;
+
+struct HugePage {
+  struct Free {
+    void operator()(void* pages) const { std::free(pages); }
+  };
+  static constexpr int64_t bytes = int64_t{2} << 20;
+  std::unique_ptr<std::byte[], Free> memory{
+      static_cast<std::byte*>(std::aligned_alloc(bytes, bytes))};
+
+  HugePage() {
+    if (memory) madvise(memory.get(), bytes, MADV_HUGEPAGE);
+  }
+};
 
 }  // namespace
 
@@ -82,7 +103,9 @@ void discard_incomplete(const fs::path& folder) {
 }
 
 ReadableFile::ReadableFile(fs::path path)
-    : path_(std::move(path)), descriptor_(open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
+    : path_(std::move(path)),
+      descriptor_(open(path_.c_str(), O_RDONLY | O_CLOEXEC)),
+      direct_(open(path_.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC)) {
   require(static_cast<bool>(descriptor_), "open", path_);
 }
 
@@ -92,12 +115,40 @@ int64_t ReadableFile::bytes() const {
   return status.st_size;
 }
 
-void ReadableFile::read(int64_t position, int64_t bytes, void* out) const {
+void ReadableFile::read(int64_t position, int64_t bytes, void* out, ReadWay way) const {
   const std::span<std::byte> all(static_cast<std::byte*>(out), static_cast<size_t>(bytes));
-  const int64_t got = pread_all(descriptor_, position, all);
-  require(got >= 0, "read", path_);
+  int64_t got = 0;
+  if (way == ReadWay::direct && direct_ && bytes >= least_direct) {
+    got = read_direct(position, bytes, all.data());
+  }
+  if (got < bytes) {
+    const int64_t rest =
+        pread_all(descriptor_, position + got, all.subspan(static_cast<size_t>(got)));
+    require(rest >= 0, "read", path_);
+    got += rest;
+  }
   check(got == bytes, "checkpoint", "{} ends at byte {}; {} more were expected", path_.string(),
         position + got, bytes - got);
+}
+
+// How many bytes were read; fewer where something is in the way, which reading through the cache
+// then tells. Whole blocks come into memory that begins with one.
+int64_t ReadableFile::read_direct(int64_t position, int64_t bytes, std::byte* out) const {
+  thread_local const HugePage page;
+  const int64_t block = DirectFile::block_bytes();
+  int64_t done = 0;
+  while (page.memory && done < bytes) {
+    const int64_t before = (position + done) % block;
+    const int64_t part = std::min(bytes - done, HugePage::bytes - before);
+    const auto blocks = static_cast<size_t>((before + part + block - 1) / block * block);
+    const ssize_t got =
+        pread(direct_.number(), page.memory.get(), blocks, position + done - before);
+    if (got <= before) break;
+    const int64_t useful = std::min<int64_t>(part, got - before);
+    std::memcpy(out + done, page.memory.get() + before, static_cast<size_t>(useful));
+    done += useful;
+  }
+  return done;
 }
 
 }  // namespace switchyard

@@ -41,6 +41,10 @@ auto naming(const std::filesystem::path& path, Body body) {
   }
 }
 
+// Through the system's cache, which keeps what others on this machine read, too; or past it,
+// several times as fast, where the bytes are not in it yet and the file system can.
+enum class ReadWay : uint8_t { cached, direct };
+
 // A file open for reading.
 class ReadableFile {
  public:
@@ -48,11 +52,14 @@ class ReadableFile {
   const std::filesystem::path& path() const { return path_; }
   int64_t bytes() const;
   // Reads exactly `bytes` from `position` on; a file that ends before throws Error.
-  void read(int64_t position, int64_t bytes, void* out) const;
+  void read(int64_t position, int64_t bytes, void* out, ReadWay way = ReadWay::cached) const;
 
  private:
+  int64_t read_direct(int64_t position, int64_t bytes, std::byte* out) const;
+
   std::filesystem::path path_;
   Descriptor descriptor_;
+  Descriptor direct_;  // none where the file system has no such
 };
 
 }  // namespace switchyard

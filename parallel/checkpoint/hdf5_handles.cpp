@@ -84,10 +84,6 @@ void write_attribute(const Id& object, const char* name, int64_t type, const Id&
   attribute.close(fmt::format("attribute {}", name));
 }
 
-Id open_attribute(const Id& object, const char* name) {
-  return {require(H5Aopen(object, name, H5P_DEFAULT), "attribute {} is missing", name), H5Aclose};
-}
-
 template <class T>
 T read_scalar_attribute(const Id& object, const char* name, int64_t type) {
   const Id attribute = open_attribute(object, name);
@@ -149,6 +145,11 @@ Id open_file(const std::filesystem::path& path) {
   return {require(H5Fopen(path.c_str(), H5F_ACC_RDONLY, file_access()), "cannot open {}",
                   path.string()),
           H5Fclose};
+}
+
+void flush_and_close(Id& file, const std::filesystem::path& path) {
+  require(H5Fflush(file, H5F_SCOPE_GLOBAL), "cannot write {}", path.string());
+  file.close(path.string());
 }
 
 void sync_and_close(Id& file, const std::filesystem::path& path) {
@@ -249,6 +250,14 @@ void write_attribute(const Id& object, const char* name, const Shape& value) {
   int64_t values[Shape::max_rank] = {};
   for (int i = 0; i < value.rank(); ++i) values[i] = value[i];
   write_attribute(object, name, H5T_STD_I64LE, dataspace({value.rank()}), values);
+}
+
+Id open_attribute(const Id& object, const char* name) {
+  return {require(H5Aopen(object, name, H5P_DEFAULT), "attribute {} is missing", name), H5Aclose};
+}
+
+void set_attribute(const Id& attribute, uint64_t value, const std::string& what) {
+  require(H5Awrite(attribute, H5T_STD_U64LE, &value), "cannot write an attribute of {}", what);
 }
 
 int64_t read_int_attribute(const Id& object, const char* name) {

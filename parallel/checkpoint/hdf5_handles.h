@@ -59,6 +59,7 @@ int64_t require(int64_t result, fmt::format_string<Args...> format, Args&&... ar
 
 Id create_file(const std::filesystem::path& path);  // an existing one is overwritten
 Id open_file(const std::filesystem::path& path);    // read-only
+void flush_and_close(Id& file, const std::filesystem::path& path);
 // Brings all that was written to the disk itself, then closes the file.
 void sync_and_close(Id& file, const std::filesystem::path& path);
 
@@ -76,6 +77,9 @@ void write_attribute(const Id& object, const char* name, uint64_t value);
 void write_attribute(const Id& object, const char* name, double value);
 void write_attribute(const Id& object, const char* name, const std::string& value);
 void write_attribute(const Id& object, const char* name, const Shape& value);
+Id open_attribute(const Id& object, const char* name);
+// A new value of an open attribute that was written as a u64; `what` has it.
+void set_attribute(const Id& attribute, uint64_t value, const std::string& what);
 
 int64_t read_int_attribute(const Id& object, const char* name);
 uint64_t read_unsigned_attribute(const Id& object, const char* name);

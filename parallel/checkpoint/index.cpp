@@ -93,6 +93,7 @@ std::string to_json(const CheckpointIndex& index, bool sealed) {
   for (const StoredShard& shard : index.shards) {
     shards.push_back({{"bytes", shard.bytes}, {"rank", shard.rank}});
     if (!shard.part.empty()) shards.back()["part"] = shard.part;
+    if (shard.rest) shards.back()["rest_xxh3_64"] = fmt::format("{:016x}", *shard.rest);
   }
   for (const IndexedTensor& entry : index.tensors) tensors.push_back(json_of(entry));
   Json all = {{"shards", std::move(shards)}, {"tensors", std::move(tensors)}};
@@ -106,6 +107,8 @@ CheckpointIndex index_from_json(const std::string& text) try {
   for (const Json& shard : object.at("shards")) {
     index.shards.push_back({shard.at("rank").get<int>(), shard.at("bytes").get<int64_t>(),
                             part_from(shard.value("part", ""))});
+    if (shard.contains("rest_xxh3_64"))
+      index.shards.back().rest = checksum_from(shard.at("rest_xxh3_64").get<std::string>());
   }
   index.sealed = object.value("sealed", false);
   for (const Json& tensor : object.at("tensors")) index.tensors.push_back(tensor_from(tensor));

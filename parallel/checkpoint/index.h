@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,9 @@ struct StoredPiece {
 
 struct StoredShard {
   int rank = 0;
-  int64_t bytes = 0;      // of the file
-  std::string part = {};  // of what the rank holds (shard_part); empty: the rest
+  int64_t bytes = 0;                  // of the file
+  std::string part = {};              // of what the rank holds (shard_part); empty: the rest
+  std::optional<uint64_t> rest = {};  // xxh3-64 of the file's bytes outside of its pieces (seal.h)
 };
 
 struct IndexedTensor {

@@ -9,25 +9,31 @@ void check_checksum(const StoredPiece& piece, uint64_t checksum) {
         "dataset {} is damaged: its checksum does not fit its contents", piece.dataset);
 }
 
-void ReadChecks::add(const StoredPiece& piece, int64_t piece_bytes, int64_t begin, const void* data,
-                     int64_t bytes) {
-  Progress& progress = pieces_[&piece];
-  if (progress.next < 0 || begin != progress.next) return;
-  if (!progress.state) {
-    progress.state.reset(XXH3_createState());
-    check(progress.state && XXH3_64bits_reset(progress.state.get()) == XXH_OK, "checkpoint",
-          "no memory for xxh3");
+void ReadChecks::OfPiece::add(int64_t begin, const void* data, int64_t bytes) {
+  if (begin != next_) return;
+  if (!state_) {
+    state_.reset(XXH3_createState());
+    check(state_ && XXH3_64bits_reset(state_.get()) == XXH_OK, "checkpoint", "no memory for xxh3");
   }
-  XXH3_64bits_update(progress.state.get(), data, static_cast<size_t>(bytes));
-  progress.next += bytes;
-  if (progress.next < piece_bytes) return;
-  check_checksum(piece, XXH3_64bits_digest(progress.state.get()));
-  progress = {.next = -1};
+  XXH3_64bits_update(state_.get(), data, static_cast<size_t>(bytes));
+  next_ += bytes;
+  if (next_ < bytes_) return;
+  check_checksum(*piece_, XXH3_64bits_digest(state_.get()));
+  state_.reset();
+  next_ = -1;
+}
+
+ReadChecks::OfPiece& ReadChecks::of(const StoredPiece& piece, int64_t piece_bytes) {
+  const std::lock_guard lock(mutex_);
+  OfPiece& known = pieces_[&piece];
+  known.piece_ = &piece;
+  known.bytes_ = piece_bytes;
+  return known;
 }
 
 bool ReadChecks::is_checked(const StoredPiece& piece) const {
   const auto known = pieces_.find(&piece);
-  return known != pieces_.end() && known->second.next < 0;
+  return known != pieces_.end() && known->second.is_checked();
 }
 
 }  // namespace switchyard

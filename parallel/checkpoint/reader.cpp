@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "parallel/checkpoint/host_copy.h"
 #include "parallel/checkpoint/master.h"
 #include "parallel/checkpoint/read_checks.h"
+#include "parallel/checkpoint/read_threads.h"
 #include "parallel/checkpoint/state_groups.h"
 #include "parallel/checkpoint/verify.h"
 #include "parallel/checkpoint/widening.h"
@@ -57,6 +59,29 @@ class OpenShards {
   // By the reader and the shard's number in its index.
   static inline std::map<std::pair<OpenShards*, int>, std::shared_ptr<const ReadableFile>> files;
 };
+
+// What is read of one stored tensor, in this order: the checksum of a piece is formed in order.
+struct ReadJob {
+  const IndexedTensor* entry = nullptr;
+  std::vector<const ShardedTensor*> tensors = {};
+};
+
+// Of a thread; several of them are used at once.
+struct ReadBuffers {
+  HostCopy host{int64_t{16} << 20};
+  WideningReads widening;
+};
+
+// Ranks have parts of the optimizer's state; what else there is several of a machine read alike.
+ReadWay way_to(const StoredTensor& tensor) {
+  return tensor.name.starts_with("/optimizer/") ? ReadWay::direct : ReadWay::cached;
+}
+
+// Where a tensor begins, in the order of the files.
+std::pair<int, int64_t> place_of(const IndexedTensor& entry) {
+  if (entry.pieces.empty()) return {0, 0};
+  return {entry.pieces.front().shard, entry.pieces.front().address};
+}
 
 }  // namespace
 
@@ -105,7 +130,48 @@ struct CheckpointReader::State {
     return index.tensors[known->second];
   }
   void read(const IndexedTensor& entry, const Box& box, void* out, ReadChecks* checks = nullptr);
+  std::vector<ReadJob> plan(std::span<const ShardedTensor> tensors, ReadAs as) const;
+  void read(const ReadJob& job, ReadBuffers& buffers, ReadChecks& checks, const TellBytes& tell);
 };
+
+std::vector<ReadJob> CheckpointReader::State::plan(std::span<const ShardedTensor> tensors,
+                                                   ReadAs as) const {
+  std::map<const IndexedTensor*, ReadJob> jobs;
+  for (const ShardedTensor& tensor : tensors) {
+    const IndexedTensor& entry = this->entry(tensor.name);
+    const DType stored = entry.tensor.dtype;
+    const bool widens = as == ReadAs::f32 && tensor.dtype == DType::f32 && can_be_widened(stored);
+    check(entry.tensor.shape == tensor.global && (stored == tensor.dtype || widens), "checkpoint",
+          "{} is stored as {} of {} in {}; {} of {} was asked for", tensor.name,
+          entry.tensor.shape.to_string(), name_of(entry.tensor.dtype), folder.string(),
+          tensor.global.to_string(), name_of(tensor.dtype));
+    ReadJob& job = jobs[&entry];
+    job.entry = &entry;
+    job.tensors.push_back(&tensor);
+  }
+  std::vector<ReadJob> sorted;
+  for (auto& [entry, job] : jobs) sorted.push_back(std::move(job));
+  std::ranges::stable_sort(sorted, {}, [](const ReadJob& job) { return place_of(*job.entry); });
+  return sorted;
+}
+
+void CheckpointReader::State::read(const ReadJob& job, ReadBuffers& buffers, ReadChecks& checks,
+                                   const TellBytes& tell) {
+  const DType stored = job.entry->tensor.dtype;
+  const auto read_part = [&](const Box& part, void* out) {
+    read(*job.entry, part, out, &checks);
+    tell(part.extent.elements() * size_of(stored));
+  };
+  for (const ShardedTensor* tensor : job.tensors) {
+    for (const Piece& piece : tensor->pieces) {
+      if (piece.box.empty()) continue;
+      buffers.host.send(*tensor, piece, [&](const Box& part, void* out) {
+        if (stored == tensor->dtype) return read_part(part, out);
+        buffers.widening.read(part, stored, static_cast<float*>(out), read_part);
+      });
+    }
+  }
+}
 
 void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, void* out,
                                    ReadChecks* checks) {
@@ -118,13 +184,13 @@ void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, v
     const auto file = shards.get(piece.shard, shard_path(folder, shard), shard);
     Seen seen;
     if (checks != nullptr) {
-      seen = [&](int64_t begin, const void* data, int64_t bytes) {
-        naming(file->path(), [&] {
-          checks->add(piece, piece.box.extent.elements() * element_bytes, begin, data, bytes);
-        });
+      ReadChecks::OfPiece& sum = checks->of(piece, piece.box.extent.elements() * element_bytes);
+      seen = [&sum, file](int64_t begin, const void* data, int64_t bytes) {
+        naming(file->path(), [&] { sum.add(begin, data, bytes); });
       };
     }
-    elements += read_common({file.get(), piece.address, piece.box}, box, element_bytes, out, seen);
+    const BoxInFile stored{file.get(), piece.address, piece.box, way_to(entry.tensor)};
+    elements += read_common(stored, box, element_bytes, out, seen);
   }
   check(elements == box.extent.elements(), "checkpoint", "{} of {} elements of {} are stored in {}",
         elements, box.extent.elements(), entry.tensor.name, folder.string());
@@ -175,28 +241,23 @@ std::vector<int32_t> CheckpointReader::read_and_check(
     std::span<const ShardedTensor> tensors, const std::function<void(int64_t bytes)>& progress,
     ReadAs as) const {
   ReadChecks checks;
-  HostCopy host;
-  WideningReads widening;
+  const std::vector<ReadJob> jobs = state_->plan(tensors, as);
+  int64_t bytes = 0;
+  bool to_gpu = false;
   for (const ShardedTensor& tensor : tensors) {
-    const IndexedTensor& entry = state_->entry(tensor.name);
-    const DType stored = entry.tensor.dtype;
-    const bool widens = as == ReadAs::f32 && tensor.dtype == DType::f32 && can_be_widened(stored);
-    check(entry.tensor.shape == tensor.global && (stored == tensor.dtype || widens), "checkpoint",
-          "{} is stored as {} of {} in {}; {} of {} was asked for", tensor.name,
-          entry.tensor.shape.to_string(), name_of(entry.tensor.dtype), state_->folder.string(),
-          tensor.global.to_string(), name_of(tensor.dtype));
+    to_gpu = to_gpu || tensor.device == Device::cuda;
     for (const Piece& piece : tensor.pieces) {
-      if (piece.box.empty()) continue;
-      const auto read = [&](const Box& part, void* out) {
-        state_->read(entry, part, out, &checks);
-        if (progress) progress(part.extent.elements() * size_of(stored));
-      };
-      host.send(tensor, piece, [&](const Box& part, void* out) {
-        if (stored == tensor.dtype) return read(part, out);
-        widening.read(part, stored, static_cast<float*>(out), read);
-      });
+      bytes += piece.box.extent.elements() * size_of(tensor.dtype);
     }
   }
+  const int gpu = to_gpu ? describe_gpu().index : 0;
+  const auto make_worker = [&]() -> ReadWorker {
+    if (to_gpu) select_gpu(gpu);  // of a thread that is new
+    return [&, buffers = std::make_shared<ReadBuffers>()](size_t job, const TellBytes& tell) {
+      state_->read(jobs[job], *buffers, checks, tell);
+    };
+  };
+  read_on_threads(jobs.size(), bytes, make_worker, progress);
   std::vector<int32_t> checked;
   for (const IndexedTensor& entry : state_->index.tensors) {
     for (const StoredPiece& piece : entry.pieces) checked.push_back(checks.is_checked(piece));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <span>
 
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/state_groups.h"
@@ -17,26 +18,14 @@ namespace {
 using hdf5::Id;
 using hdf5::require;
 
-// For datasets that are written whole: no fill values, and no times, so equal contents give equal
-// files.
+// For datasets that are written whole and not by HDF5: they have their place from the beginning on,
+// no fill values, and no times, so equal contents give equal files.
 Id plain_creation() {
   Id creation(require(H5Pcreate(H5P_DATASET_CREATE), "HDF5 gives no properties"), H5Pclose);
+  require(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY), "HDF5 gives no places early");
   require(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), "HDF5 insists on fill values");
   require(H5Pset_obj_track_times(creation, false), "HDF5 insists on times");
   return creation;
-}
-
-// Rows [begin, begin + part.extent[0]) of a dataset of extent `whole`.
-void write_rows(const Id& dataset, DType dtype, const Shape& whole, int64_t begin,
-                const Shape& part, const void* data) {
-  const Id in_file = hdf5::dataspace(whole), in_memory = hdf5::dataspace(part);
-  hsize_t start[Shape::max_rank] = {}, count[Shape::max_rank] = {};
-  start[0] = static_cast<hsize_t>(begin);
-  for (int i = 0; i < part.rank(); ++i) count[i] = static_cast<hsize_t>(part[i]);
-  require(H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, nullptr, count, nullptr),
-          "HDF5 refuses the rows from {} on", begin);
-  require(H5Dwrite(dataset, hdf5::file_type(dtype), in_memory, in_file, H5P_DEFAULT, data),
-          "cannot write it");
 }
 
 int64_t address_of(const Id& dataset) {
@@ -46,14 +35,39 @@ int64_t address_of(const Id& dataset) {
   return static_cast<int64_t>(address);
 }
 
+// Copying, and forming the checksum, of so much at a time stays within a core's own cache.
+constexpr size_t step_bytes = size_t{256} << 10;
+// Less room than this is not asked for by itself.
+constexpr int64_t least_room = int64_t{1} << 20;
+
+using Checksum = std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)>;
+
+Checksum new_checksum() {
+  Checksum state(XXH3_createState(), XXH3_freeState);
+  check(state && XXH3_64bits_reset(state.get()) == XXH_OK, "checkpoint", "no memory for xxh3");
+  return state;
+}
+
+// Runs `body` with what is written, and where, added to its errors.
+template <class Body>
+auto while_writing(const std::string& what, const std::filesystem::path& file, Body body) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}, while writing {} to {}", error.what(), what, file.string()),
+                error.code());
+  }
+}
+
 }  // namespace
 
 ShardWriter::ShardWriter(const std::filesystem::path& folder, int rank, const CheckpointInfo& info,
-                         const std::string& part)
+                         WriteQueue& queue, const std::string& part)
     : final_name_(folder / shards_name / shard_name(rank, part)),
       temporary_(temporary_of(final_name_)),
       rank_(rank),
-      part_(part) {
+      part_(part),
+      queue_(queue) {
   const hdf5::Session session;
   file_ = hdf5::create_file(temporary_);
   links_ = hdf5::intermediate_groups();
@@ -63,80 +77,148 @@ ShardWriter::ShardWriter(const std::filesystem::path& folder, int rank, const Ch
   hdf5::write_attribute(file_, "step", info.step);
   hdf5::write_attribute(file_, "rank", int64_t{rank});
   if (!part.empty()) hdf5::write_attribute(file_, "part", part);
+  const std::error_code problem = bytes_.open(temporary_, DirectFile::Begin::as_it_is);
+  check(!problem, "checkpoint", "cannot open {}: {}", temporary_.string(), problem.message());
 }
 
 ShardWriter::~ShardWriter() {
   const hdf5::Session session;
+  places_.clear();
   file_ = Id();
   links_ = Id();
   creation_ = Id();
 }
 
-uint64_t ShardWriter::write_parts(const Id& dataset, const StoredTensor& tensor, const Box& box,
-                                  const Source& source, int64_t part_bytes) {
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
-                                                                       XXH3_freeState);
-  check(state && XXH3_64bits_reset(state.get()) == XXH_OK, "checkpoint", "no memory for xxh3");
-  const int64_t row_bytes = box.extent.elements() / box.extent[0] * size_of(tensor.dtype);
-  const int64_t rows = std::max<int64_t>(1, part_bytes / row_bytes);
+Id ShardWriter::create_dataset(const StoredTensor& tensor, const StoredPiece& piece) {
+  Id dataset(require(H5Dcreate2(file_, piece.dataset.c_str(), hdf5::file_type(tensor.dtype),
+                                hdf5::dataspace(piece.box.extent), links_, creation_, H5P_DEFAULT),
+                     "cannot create dataset {}", piece.dataset),
+             H5Dclose);
+  hdf5::write_attribute(dataset, "global_shape", tensor.shape);
+  hdf5::write_attribute(dataset, "offset", piece.box.offset);
+  hdf5::write_attribute(dataset, "xxh3_64", uint64_t{0});
+  return dataset;
+}
+
+size_t ShardWriter::reserve(const StoredTensor& tensor, int number, const Box& box) {
+  return while_writing(tensor.name, temporary_, [&] {
+    const hdf5::Session session;
+    Place place;
+    StoredPiece& piece = place.piece;
+    piece.dataset = number == 0 ? tensor.name : fmt::format("{}#{}", tensor.name, number);
+    piece.box = box;
+    place.row_bytes = box.extent.elements() / box.extent[0] * size_of(tensor.dtype);
+    Id dataset = create_dataset(tensor, piece);
+    piece.address = address_of(dataset);
+    place.checksum = hdf5::open_attribute(dataset, "xxh3_64");
+    dataset.close(piece.dataset);
+    end_ = std::max(end_, piece.address + box.extent[0] * place.row_bytes);
+    places_.push_back(std::move(place));
+    return places_.size() - 1;
+  });
+}
+
+// For all places at once, where all were reserved first.
+void ShardWriter::take_room() {
+  if (end_ - room_end_ < least_room) return;
+  const std::error_code problem = bytes_.take_room(room_end_, end_);
+  check(!problem, "checkpoint", "cannot write {} bytes: {}", end_ - room_end_, problem.message());
+  room_end_ = end_;
+}
+
+uint64_t ShardWriter::write_parts(const Place& place, const Source& source, int64_t part_bytes) {
+  const Checksum checksum = new_checksum();
+  const Box& box = place.piece.box;
+  const int64_t rows = std::max<int64_t>(1, part_bytes / place.row_bytes);
+  int64_t position = place.piece.address;
   for (int64_t begin = 0; begin < box.extent[0]; begin += rows) {
     Box part = box;
     part.offset[0] += begin;
     part.extent[0] = std::min(rows, box.extent[0] - begin);
-    const void* data = source(part);
-    const int64_t bytes = part.extent[0] * row_bytes;
-    XXH3_64bits_update(state.get(), data, static_cast<size_t>(bytes));
-    write_rows(dataset, tensor.dtype, box.extent, begin, part.extent, data);
-    written_ += bytes;
+    const auto bytes = static_cast<size_t>(part.extent[0] * place.row_bytes);
+    std::span rest(static_cast<const std::byte*>(source(part)), bytes);
+    while (!rest.empty()) {
+      const auto step = rest.first(std::min(step_bytes, rest.size()));
+      XXH3_64bits_update(checksum.get(), step.data(), step.size());
+      queue_.add(bytes_, position, step);
+      position += static_cast<int64_t>(step.size());
+      rest = rest.subspan(step.size());
+    }
   }
-  return XXH3_64bits_digest(state.get());
+  return XXH3_64bits_digest(checksum.get());
 }
 
-StoredPiece ShardWriter::add(const StoredTensor& tensor, int number, const Box& box,
-                             const Source& source, int64_t part_bytes) try {
-  const hdf5::Session session;
-  StoredPiece piece;
-  piece.dataset = number == 0 ? tensor.name : fmt::format("{}#{}", tensor.name, number);
-  piece.box = box;
-  Id dataset(require(H5Dcreate2(file_, piece.dataset.c_str(), hdf5::file_type(tensor.dtype),
-                                hdf5::dataspace(box.extent), links_, creation_, H5P_DEFAULT),
-                     "cannot create dataset {}", piece.dataset),
-             H5Dclose);
-  piece.checksum = write_parts(dataset, tensor, box, source, part_bytes);
-  piece.address = address_of(dataset);
-  hdf5::write_attribute(dataset, "global_shape", tensor.shape);
-  hdf5::write_attribute(dataset, "offset", box.offset);
-  hdf5::write_attribute(dataset, "xxh3_64", piece.checksum);
-  dataset.close(piece.dataset);
-  return piece;
-} catch (const Error& error) {
-  throw Error(
-      fmt::format("{}, while writing {} to {}", error.what(), tensor.name, temporary_.string()),
-      error.code());
+void ShardWriter::write(size_t piece, const Source& source, int64_t part_bytes) {
+  Place& place = places_.at(piece);
+  check(!place.written, "checkpoint", "{} was written twice", place.piece.dataset);
+  while_writing(place.piece.dataset, temporary_, [&] {
+    take_room();
+    place.piece.checksum = write_parts(place, source, part_bytes);
+  });
+  place.written = true;
+}
+
+// The bytes are written, so HDF5's own are the last; one fsync then brings all to the disk.
+std::vector<FileRange> ShardWriter::ranges() const {
+  std::vector<FileRange> all;
+  for (const Place& place : places_) {
+    const int64_t begin = place.piece.address;
+    all.push_back({begin, begin + place.piece.box.extent[0] * place.row_bytes});
+  }
+  return all;
 }
 
 StoredShard ShardWriter::finish() {
   const hdf5::Session session;
-  hdf5::sync_and_close(file_, temporary_);
-  const int64_t bytes = ReadableFile(temporary_).bytes();
+  for (Place& place : places_) {
+    const std::string& name = place.piece.dataset;
+    check(place.written, "checkpoint", "{} was reserved in {} and never written", name,
+          temporary_.string());
+    hdf5::set_attribute(place.checksum, place.piece.checksum, name);
+    place.checksum.close(name);
+  }
+  hdf5::flush_and_close(file_, temporary_);
+  const std::error_code problem = bytes_.sync_and_close();
+  check(!problem, "checkpoint", "cannot write {} to the disk: {}", temporary_.string(),
+        problem.message());
+  const ReadableFile written(temporary_);
+  const StoredShard shard{rank_, written.bytes(), part_, checksum_outside(written, ranges())};
   publish_file(temporary_, final_name_);
-  return {rank_, bytes, part_};
+  return shard;
 }
 
-StoredPiece RankShards::add(const StoredTensor& tensor, int number, const Box& box,
-                            const ShardWriter::Source& source, int64_t part_bytes) {
+size_t RankShards::reserve(const StoredTensor& tensor, int number, const Box& box) {
   const std::string part = shard_part(tensor.name);
   auto file = std::ranges::find(files_, part, [](const auto& known) { return known.first; });
   if (file == files_.end()) {
-    files_.emplace_back(part, std::make_unique<ShardWriter>(folder_, rank_, info_, part));
+    files_.emplace_back(part, std::make_unique<ShardWriter>(folder_, rank_, info_, queue_, part));
     file = std::prev(files_.end());
   }
-  StoredPiece piece = file->second->add(tensor, number, box, source, part_bytes);
-  piece.shard = static_cast<int>(file - files_.begin());
-  return piece;
+  const size_t place = file->second->reserve(tensor, number, box);
+  pieces_.push_back({file->second.get(), place, file->second->piece(place)});
+  pieces_.back().piece.shard = static_cast<int>(file - files_.begin());
+  return pieces_.size() - 1;
+}
+
+void RankShards::write(size_t piece, const void* data) {
+  write(piece, [=](const Box&) { return data; });
+}
+
+void RankShards::write(size_t piece, const Source& source, int64_t part_bytes) {
+  Place& place = pieces_.at(piece);
+  place.file->write(place.number, source, part_bytes);
+  place.piece.checksum = place.file->piece(place.number).checksum;
+}
+
+const StoredPiece& RankShards::add(const StoredTensor& tensor, int number, const Box& box,
+                                   const Source& source, int64_t part_bytes) {
+  const size_t place = reserve(tensor, number, box);
+  write(place, source, part_bytes);
+  return piece(place);
 }
 
 std::vector<StoredShard> RankShards::finish() {
+  queue_.wait();
   std::vector<StoredShard> shards;
   for (const auto& [part, file] : files_) shards.push_back(file->finish());
   return shards;

@@ -9,63 +9,101 @@
 #include <utility>
 #include <vector>
 
+#include "parallel/checkpoint/direct_file.h"
 #include "parallel/checkpoint/hdf5_handles.h"
 #include "parallel/checkpoint/index.h"
+#include "parallel/checkpoint/seal.h"
+#include "parallel/checkpoint/write_queue.h"
 
 namespace switchyard {
 
-// Writes one shard file of a checkpoint, box after box, under a temporary name until finish(). The
-// datasets are contiguous; each carries its place in the global tensor and its checksum.
+// Writes one shard file of a checkpoint under a temporary name until finish(). A box first gets its
+// place, a contiguous dataset with its place in the global tensor; its bytes are then written there
+// without HDF5, which at last is told their checksum. Throws Errors that name the file; those of
+// the disk may come with a later call.
 class ShardWriter {
  public:
   // Gives the elements of a part of the box, row-major; they are used before the next call. Parts
   // come in order and are whole along all axes but the first.
   using Source = std::function<const void*(const Box& part)>;
 
+  // The queue must outlive it, and be waited for before finish().
   ShardWriter(const std::filesystem::path& folder, int rank, const CheckpointInfo& info,
-              const std::string& part = {});
+              WriteQueue& queue, const std::string& part = {});
   ~ShardWriter();
   ShardWriter(const ShardWriter&) = delete;
   ShardWriter& operator=(const ShardWriter&) = delete;
 
-  // `number` counts the boxes of one tensor in this file. Parts have at most part_bytes, or are a
-  // single row. A box without elements stores nothing and is not to be given.
-  StoredPiece add(const StoredTensor& tensor, int number, const Box& box, const Source& source,
-                  int64_t part_bytes = std::numeric_limits<int64_t>::max());
+  // `number` counts the boxes of one tensor in this file. A box without elements stores nothing and
+  // is not to be given. The result counts the pieces of this file.
+  size_t reserve(const StoredTensor& tensor, int number, const Box& box);
+  // Once for each piece, in any order; the data may change afterwards. Parts have at most
+  // part_bytes, or are a single row.
+  void write(size_t piece, const Source& source, int64_t part_bytes);
+  // All but its shard; the checksum is there behind its write.
+  const StoredPiece& piece(size_t number) const { return places_.at(number).piece; }
   // On disk under its final name.
   StoredShard finish();
-  // Bytes of tensors written so far.
-  int64_t written() const { return written_; }
 
  private:
-  uint64_t write_parts(const hdf5::Id& dataset, const StoredTensor& tensor, const Box& box,
-                       const Source& source, int64_t part_bytes);
+  struct Place {
+    StoredPiece piece;
+    int64_t row_bytes = 0;
+    hdf5::Id checksum;  // the attribute
+    bool written = false;
+  };
+
+  hdf5::Id create_dataset(const StoredTensor& tensor, const StoredPiece& piece);
+  uint64_t write_parts(const Place& place, const Source& source, int64_t part_bytes);
+  void take_room();
+  std::vector<FileRange> ranges() const;  // of the pieces' bytes
 
   std::filesystem::path final_name_, temporary_;
   int rank_ = 0;
   std::string part_;
-  int64_t written_ = 0;
+  WriteQueue& queue_;
   hdf5::Id file_;
   hdf5::Id links_, creation_;  // properties of every dataset
+  DirectFile bytes_;           // of the same file
+  std::vector<Place> places_;
+  int64_t end_ = 0;       // of the last place
+  int64_t room_end_ = 0;  // up to here the disk has given room
 };
 
 // The files of one rank: a shard for each part of its state (shard_part) that it has elements of.
+// Either all is reserved and then written in any order, or piece after piece is added.
 class RankShards {
  public:
+  using Source = ShardWriter::Source;
+  static constexpr int64_t whole = std::numeric_limits<int64_t>::max();
+
   // What is referred to must outlive it.
   RankShards(const std::filesystem::path& folder, int rank, const CheckpointInfo& info)
       : folder_(folder), rank_(rank), info_(info) {}
-  // As ShardWriter::add; the piece's shard counts in what finish() gives.
-  StoredPiece add(const StoredTensor& tensor, int number, const Box& box,
-                  const ShardWriter::Source& source,
-                  int64_t part_bytes = std::numeric_limits<int64_t>::max());
+  // As ShardWriter's; the result counts all pieces of the rank.
+  size_t reserve(const StoredTensor& tensor, int number, const Box& box);
+  void write(size_t piece, const void* data);
+  void write(size_t piece, const Source& source, int64_t part_bytes = whole);
+  // Its shard counts in what finish() gives; the checksum is there behind its write.
+  const StoredPiece& piece(size_t number) const { return pieces_.at(number).piece; }
+  const StoredPiece& add(const StoredTensor& tensor, int number, const Box& box,
+                         const Source& source, int64_t part_bytes = whole);
+  // All that was reserved must be written.
   std::vector<StoredShard> finish();
 
  private:
+  struct Place {
+    ShardWriter* file = nullptr;
+    size_t number = 0;  // in the file
+    StoredPiece piece;
+  };
+
   const std::filesystem::path& folder_;
   int rank_;
   const CheckpointInfo& info_;
   std::vector<std::pair<std::string, std::unique_ptr<ShardWriter>>> files_;
+  std::vector<Place> pieces_;
+  WriteQueue queue_;  // ends before the files that it writes
 };
 
 }  // namespace switchyard

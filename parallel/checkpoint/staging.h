@@ -19,7 +19,7 @@ struct StagedPiece {
   int64_t bytes = 0;
   Device device = Device::cpu;  // of `data`
   bool copied = false;          // else it is the tensor's own memory
-  StoredPiece stored{};         // once it is written
+  size_t place = 0;             // in the rank's files (RankShards::reserve)
 };
 struct StagedTensor {
   StoredTensor tensor;

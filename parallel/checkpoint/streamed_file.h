@@ -6,15 +6,10 @@
 #include <memory>
 #include <system_error>
 
-#include "core/files.h"
 #include "core/memory.h"
+#include "parallel/checkpoint/direct_file.h"
 
 namespace switchyard {
-
-struct OpenFile {
-  Descriptor cached;
-  Descriptor direct;  // past the system's cache; none where the file system has no such
-};
 
 // Files, one behind the other, that a thread writes while the caller fills the next part of them.
 // Errors are those of storage; they may come with a later call.
@@ -33,7 +28,7 @@ class StreamedFile {
 
   int64_t buffer_bytes_;
   std::filesystem::path path_;
-  std::shared_ptr<OpenFile> file_;
+  std::shared_ptr<DirectFile> file_;
   Memory filled_;   // bytes [begin_, begin_ + used_) of the file
   Memory written_;  // or being written
   int64_t begin_ = 0;

@@ -5,11 +5,14 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "core/error.h"
 #include "parallel/checkpoint/hdf5_handles.h"
 #include "parallel/checkpoint/read_checks.h"
+#include "parallel/checkpoint/read_threads.h"
+#include "parallel/checkpoint/seal.h"
 
 namespace switchyard {
 
@@ -31,16 +34,16 @@ void check_belongs(const Id& file, const StoredShard& shard, const CheckpointInf
         rank, step, id, shard.rank, info.step, info.id);
 }
 
-uint64_t checksum_of(const ReadableFile& file, int64_t position, int64_t bytes) {
-  static constexpr int64_t block_bytes = int64_t{1} << 20;
+constexpr int64_t block_bytes = int64_t{1} << 20;
+
+uint64_t checksum_of(const ReadableFile& file, int64_t position, int64_t bytes, char* block) {
   const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
                                                                        XXH3_freeState);
   check(state && XXH3_64bits_reset(state.get()) == XXH_OK, "checkpoint", "no memory for xxh3");
-  std::vector<char> block(static_cast<size_t>(std::min(block_bytes, bytes)));
   while (bytes > 0) {
     const int64_t part = std::min(block_bytes, bytes);
-    file.read(position, part, block.data());
-    XXH3_64bits_update(state.get(), block.data(), static_cast<size_t>(part));
+    file.read(position, part, block, ReadWay::direct);
+    XXH3_64bits_update(state.get(), block, static_cast<size_t>(part));
     position += part;
     bytes -= part;
   }
@@ -56,6 +59,39 @@ void check_dataset(const Id& shard, const StoredTensor& tensor, const StoredPiec
             hdf5::read_unsigned_attribute(dataset, "xxh3_64") == piece.checksum,
         "checkpoint", "dataset {} has another shape, type, place or checksum than the master says",
         piece.dataset);
+}
+
+struct Unread {
+  const StoredPiece* piece = nullptr;
+  int64_t bytes = 0;
+};
+
+// The pieces of the shard, in the order of the file, which has them where the index says.
+std::vector<Unread> check_datasets(const fs::path& path, const CheckpointIndex& index, int shard) {
+  const hdf5::Session session;
+  const Id file = hdf5::open_file(path);
+  std::vector<Unread> pieces;
+  for (const IndexedTensor& entry : index.tensors) {
+    for (const StoredPiece& piece : entry.pieces) {
+      if (piece.shard != shard) continue;
+      check_dataset(file, entry.tensor, piece);
+      pieces.push_back({&piece, piece.box.extent.elements() * size_of(entry.tensor.dtype)});
+    }
+  }
+  std::ranges::sort(pieces, {}, [](const Unread& one) { return one.piece->address; });
+  return pieces;
+}
+
+// What HDF5 has around the pieces, and between them.
+void check_rest(const ReadableFile& file, const StoredShard& shard,
+                std::span<const Unread> pieces) {
+  if (!shard.rest) return;  // of an older program
+  std::vector<FileRange> ranges;
+  for (const auto& [piece, bytes] : pieces)
+    ranges.push_back({piece->address, piece->address + bytes});
+  check(checksum_outside(file, std::move(ranges)) == *shard.rest, "checkpoint",
+        "its bytes around the tensors are damaged: they have not the checksum that the master "
+        "gives");
 }
 
 }  // namespace
@@ -87,18 +123,21 @@ void verify_shard(const fs::path& folder, const CheckpointIndex& index, int shar
   const ReadableFile bytes(path);
   check_size(bytes, stored);
   naming(path, [&] {
-    const hdf5::Session session;
-    const Id file = hdf5::open_file(path);
-    for (const IndexedTensor& entry : index.tensors) {
-      for (const StoredPiece& piece : entry.pieces) {
-        if (piece.shard != shard) continue;
-        check_dataset(file, entry.tensor, piece);
-        if (is_checked && is_checked(piece)) continue;
-        const int64_t size = piece.box.extent.elements() * size_of(entry.tensor.dtype);
-        check_checksum(piece, checksum_of(bytes, piece.address, size));
-        if (verified) verified(size);
-      }
-    }
+    std::vector<Unread> pieces = check_datasets(path, index, shard);
+    check_rest(bytes, stored, pieces);
+    if (is_checked)
+      std::erase_if(pieces, [&](const Unread& one) { return is_checked(*one.piece); });
+    int64_t all = 0;
+    for (const Unread& one : pieces) all += one.bytes;
+    const auto make_worker = [&]() -> ReadWorker {
+      return
+          [&, block = std::vector<char>(block_bytes)](size_t job, const TellBytes& tell) mutable {
+            const auto& [piece, size] = pieces[job];
+            check_checksum(*piece, checksum_of(bytes, piece->address, size, block.data()));
+            tell(size);
+          };
+    };
+    read_on_threads(pieces.size(), all, make_worker, verified);
   });
 }
 

@@ -24,10 +24,9 @@ std::string random_checkpoint_id() {
 
 namespace {
 
-// The elements of a piece, by parts that pass through host memory where it lies on a device.
-ShardWriter::Source source_of(const StagedPiece& piece, DType dtype, HostCopy& host,
-                              Memory& part_buffer) {
-  if (piece.device == Device::cpu) return [data = piece.data](const Box&) { return data; };
+// The elements of a piece that lies on a device, by parts that pass through host memory.
+RankShards::Source source_of(const StagedPiece& piece, DType dtype, HostCopy& host,
+                             Memory& part_buffer) {
   const int64_t row = piece.bytes / piece.box.extent[0];
   return [&piece, &host, &part_buffer, dtype, row](const Box& part) -> const void* {
     const int64_t bytes = part.extent.elements() * size_of(dtype);
@@ -78,7 +77,7 @@ void CheckpointWriter::State::agree_on_info() {
   info.id = control.broadcast(info.id, "id of the checkpoint");
 }
 
-// The folder, empty, and in it this rank's files, which it makes with their first piece.
+// The folder, empty, and in it this rank's files with a place for each piece.
 void CheckpointWriter::State::begin() {
   makes_folder = false;
   agree_on_info();
@@ -90,6 +89,13 @@ void CheckpointWriter::State::begin() {
     prepare_checkpoint_folder(folder);
   });
   shards = std::make_unique<RankShards>(folder, control.rank(), info);
+  agree([&] {
+    for (StagedTensor& staged : staging.tensors()) {
+      int number = 0;
+      for (StagedPiece& piece : staged.pieces)
+        piece.place = shards->reserve(staged.tensor, number++, piece.box);
+    }
+  });
 }
 
 void CheckpointWriter::State::write(bool copied) {
@@ -97,13 +103,14 @@ void CheckpointWriter::State::write(bool copied) {
   HostCopy host;
   Memory part_buffer;
   for (StagedTensor& staged : staging.tensors()) {
-    for (size_t i = 0; i < staged.pieces.size(); ++i) {
-      StagedPiece& piece = staged.pieces[i];
+    for (const StagedPiece& piece : staged.pieces) {
       if (piece.copied != copied) continue;
-      const bool whole = piece.device == Device::cpu;
-      piece.stored = shards->add(staged.tensor, static_cast<int>(i), piece.box,
-                                 source_of(piece, staged.tensor.dtype, host, part_buffer),
-                                 whole ? std::numeric_limits<int64_t>::max() : device_part);
+      if (piece.device == Device::cpu) {
+        shards->write(piece.place, piece.data);
+      } else {
+        shards->write(piece.place, source_of(piece, staged.tensor.dtype, host, part_buffer),
+                      device_part);
+      }
     }
   }
 }
@@ -115,7 +122,8 @@ void CheckpointWriter::State::finish() {
     write(true);
     for (const StagedTensor& staged : staging.tensors()) {
       IndexedTensor entry{staged.tensor, staged.aliases, {}};
-      for (const StagedPiece& piece : staged.pieces) entry.pieces.push_back(piece.stored);
+      for (const StagedPiece& piece : staged.pieces)
+        entry.pieces.push_back(shards->piece(piece.place));
       own.tensors.push_back(std::move(entry));
     }
     own.shards = shards->finish();
