@@ -182,6 +182,9 @@ void announce_end(int code, const std::string& why) {
 
 void report_end(ExitCode code, std::string& text) {
   if (told) std::this_thread::sleep_for(10s);
+  // Another thread's report is out before this one may end the process.
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
   if (const auto before = can_ask_ranks() ? reported_before(text) : ""; !before.empty()) {
     text += "; behind: " + before;
     return;
