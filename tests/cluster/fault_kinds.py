@@ -36,7 +36,10 @@ def node_of(cluster, fault):
 
 def send(number):
     def strike(cluster, fault):
-        os.kill(cluster.ranks()[fault.rank], number)
+        pid = cluster.ranks().get(fault.rank)
+        if pid is None:
+            raise Failed("ended before the fault")
+        os.kill(pid, number)
     return strike
 
 

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -94,7 +95,11 @@ class TcpStore final : public Store {
   void connect() {
     const auto begin = Clock::now(), deadline = begin + options().timeout;
     for (bool said = false;;) {
-      connection_ = connect_tcp(options().rank == 0 ? "127.0.0.1" : host_, port_);
+      // A cut cable answers nothing: the system alone would try for minutes.
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+      connection_ = connect_tcp(options().rank == 0 ? "127.0.0.1" : host_, port_,
+                                std::clamp<std::chrono::milliseconds>(left, 1ms, 5s));
       if (connection_) return;
       const int why = errno;
       check_not_stopped("rank 0");

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -191,6 +192,19 @@ TEST(TcpStore, TimeoutNamesKeyAndRank) {
   const int port = free_port();
   const auto store = make_tcp_store("127.0.0.1", port, {.size = 2, .timeout = 150ms});
   expect_names(*store, std::to_string(port));
+}
+
+// As behind a cut cable: what connects is not answered.
+TEST(TcpStore, RespectsItsTimeoutWhereNothingAnswers) {
+  const TcpSocket full = listen_tcp(0, "127.0.0.1");
+  ASSERT_EQ(::listen(full.descriptor(), 0), 0);
+  const int port = port_of(full);
+  const TcpSocket waiting = connect_tcp("127.0.0.1", port);  // the one that the queue has room for
+  const auto begin = std::chrono::steady_clock::now();
+  const Store::Options second{.rank = 1, .size = 2, .timeout = 300ms};
+  EXPECT_THAT(error_of([&] { make_tcp_store("127.0.0.1", port, second); }),
+              AllOf(HasSubstr("rank 1 of 2 cannot reach rank 0"), HasSubstr("300 ms")));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
 }
 
 TEST(TcpStore, NamesWhereNobodyListens) {
