@@ -59,8 +59,9 @@ std::string busy_text(const std::map<int, PeerAnswer>& answers, const std::vecto
                                  plural(busy, "is", "are"), first.seconds, first.step);
   for (const int rank : busy)  // a file server that does not answer is often all that is wrong
     if (const std::string& call = answers.at(rank).activity.call; !call.empty()) {
-      const std::string who = busy.size() > 1 ? fmt::format(", {}", rank) : "";
-      return text + fmt::format(", but{} in the system's {}", who, call);
+      return busy.size() == 1
+                 ? fmt::format("{}, but in the system's {}", text, call)
+                 : fmt::format("{}; world rank {} is in the system's {}", text, rank, call);
     }
   return text;
 }

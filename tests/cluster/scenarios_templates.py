@@ -157,9 +157,6 @@ def cable_cut_under_mpirun(cluster):
         cluster.nodes[node].cable.cut()
         try:
             wait_until(lambda: not cluster.processes(), TIMEOUT + SLACK, "all ranks have ended")
-        except TimeoutError:
-            print(logs(run)); import os; os.system("ps axf | cut -c1-150")
-            raise
         finally:
             cluster.nodes[node].cable.mend()
         code = await_job(run, number, state="FAILED")["ExitCode"]
