@@ -1,8 +1,8 @@
 #include "parallel/comm/system_call.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+
+#include "core/files.h"
 
 namespace switchyard {
 
@@ -62,12 +64,12 @@ constexpr FileCall file_calls[] = {
 #endif
 };
 
-// Read as another process would: where the address is no longer one, nothing happens.
+// By the file of this process's memory: where the address is no longer one, nothing is read.
 std::string text_at(uint64_t address) {
   std::array<char, 512> text{};
-  const iovec to{.iov_base = text.data(), .iov_len = text.size() - 1};
-  const iovec from{.iov_base = reinterpret_cast<void*>(address), .iov_len = text.size() - 1};
-  if (::process_vm_readv(::getpid(), &to, 1, &from, 1, 0) <= 0) return "";
+  const Descriptor memory(::open("/proc/self/mem", O_RDONLY | O_CLOEXEC));
+  const auto place = static_cast<off_t>(address);
+  if (!memory || ::pread(memory.number(), text.data(), text.size() - 1, place) <= 0) return "";
   return text.data();
 }
 
