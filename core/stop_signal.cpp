@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdint>
+#include <cstdlib>
 #include <string_view>
 
 namespace switchyard {
@@ -29,7 +31,24 @@ void say(std::string_view text) {
   [[maybe_unused]] const auto ignored = write(STDERR_FILENO, text.data(), text.size());
 }
 
-void request_stop(int signal) {
+// Whether a second TERM is a launcher's or Slurm's own, behind a failure that they have named: the
+// user's signals reach such a rank once, and a second one of the user's comes as KILL.
+enum Sender : uint8_t { anyone, parent_tidies_up, all_tidy_up };
+volatile std::sig_atomic_t sender = anyone;
+
+Sender sender_by_environment() {
+  const bool launched = std::getenv("SWITCHYARD_LAUNCHED") != nullptr;
+  const bool in_step = std::getenv("SLURM_STEP_ID") != nullptr;
+  if (launched && in_step) return all_tidy_up;
+  return launched || in_step ? parent_tidies_up : anyone;
+}
+
+bool is_tidying_up(int signal, const siginfo_t& info) {
+  if (signal != SIGTERM || sender == anyone) return false;
+  return sender == all_tidy_up || info.si_pid == getppid();
+}
+
+void request_stop(int signal, siginfo_t* info, void*) {
   if (stop_requested == 0) {
     first_ms = now_ms();
     stop_requested = 1;
@@ -43,18 +62,29 @@ void request_stop(int signal) {
     raise(SIGINT);
     return;
   }
-  say("switchyard: ends at once by a second signal\n");
+  if (!is_tidying_up(signal, *info)) say("switchyard: ends at once by a second signal\n");
   _exit(exit_code_of_second);
 }
 
-void handle(int signal, void (*handler)(int)) {
-  struct sigaction action {
-  }, before{};
-  action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
+void handle(int signal, struct sigaction action) {
+  struct sigaction before {};
+  action.sa_flags |= SA_RESTART;
   sigaction(signal, &action, &before);
   const bool ignored = signal == SIGINT && before.sa_handler == SIG_IGN;  // as a script's & asks
   if (ignored) sigaction(signal, &before, nullptr);
+}
+
+struct sigaction stopping() {
+  struct sigaction action {};
+  action.sa_sigaction = request_stop;
+  action.sa_flags = SA_SIGINFO;
+  return action;
+}
+
+struct sigaction plain(void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  return action;
 }
 
 void change_mask(int how) {
@@ -69,14 +99,15 @@ void change_mask(int how) {
 StopSignal::StopSignal() {
   if (nested++ > 0) return;
   stop_requested = 0;
-  for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) handle(signal, request_stop);
+  sender = sender_by_environment();
+  for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) handle(signal, stopping());
   take_held_back_signals();
 }
 
 StopSignal::~StopSignal() {
   if (--nested > 0) return;
-  for (const int signal : {SIGTERM, SIGINT}) handle(signal, SIG_DFL);
-  handle(SIGUSR1, SIG_IGN);
+  for (const int signal : {SIGTERM, SIGINT}) handle(signal, plain(SIG_DFL));
+  handle(SIGUSR1, plain(SIG_IGN));
 }
 
 bool StopSignal::requested() { return stop_requested != 0; }

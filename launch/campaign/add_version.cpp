@@ -4,7 +4,9 @@
 #include "core/files.h"
 #include "core/logging.h"
 #include "core/text.h"
+#include "launch/campaign/agreement.h"
 #include "launch/campaign/campaign.h"
+#include "launch/path/blend.h"
 #include "launch/path/file_lock.h"
 
 namespace fs = std::filesystem;
@@ -57,6 +59,14 @@ std::string table_of(const fs::path& file, const NewVersion& version) {
   return text;
 }
 
+// A campaign that runs would leave out a file with data that are not there.
+void check_sets(const NewVersion& version) {
+  for (const auto& source : parse_sources(version.data))
+    check_token_set("--data-path", source.prefix);
+  for (const auto& set : version.held_out)
+    check_token_set("--held-out " + set, set.substr(set.find('=') + 1));
+}
+
 }  // namespace
 
 void add_version(const fs::path& file, const NewVersion& version) {
@@ -68,6 +78,7 @@ void add_version(const fs::path& file, const NewVersion& version) {
   if (!text.empty() && !text.ends_with('\n')) text += '\n';
   text += table_of(file, version);
   const auto campaign = parse_campaign(text, file);
+  check_sets(version);
   write_file_atomically(real, text);
   log::info("{}: version {} has {} steps, up to step {}", file.string(), version.name,
             version.steps, campaign.end_of(campaign.versions.size() - 1));

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "launch/campaign/found.h"
 #include "launch/path/run_folder.h"
 
@@ -15,6 +17,9 @@ void check_agreement(const Campaign& campaign, const DesiredPath& wanted,
                      const PathSpecification& path, const std::filesystem::path& folder,
                      const FoundPath& found);
 void check_agreement(const Campaign& campaign, const DesiredAverage& wanted, const RunFolder& run);
+
+// That a token set is there; `place` begins the Error.
+void check_token_set(const std::string& place, const std::string& prefix);
 
 // That everything which is still to be made can be: data are there, and new paths could be made of
 // their options. Throws Error likewise, before anything runs.

@@ -14,9 +14,7 @@ namespace fs = std::filesystem;
 
 namespace switchyard {
 
-namespace {
-
-void check_set(const std::string& place, const std::string& prefix) {
+void check_token_set(const std::string& place, const std::string& prefix) {
   for (const char* end : {".idx", ".bin"}) {
     std::error_code ignored;
     check(fs::exists(prefix + end, ignored), "campaign",
@@ -29,6 +27,8 @@ void check_set(const std::string& place, const std::string& prefix) {
     fail("campaign", "{}: '{}': {}", place, prefix, problem.what());
   }
 }
+
+namespace {
 
 void check_folder(const Campaign& campaign) {
   std::error_code ignored;
@@ -49,7 +49,7 @@ void check_path(const Campaign& campaign, const DesiredPath& path, const Found& 
   const int64_t step = there == found.paths.end() ? path.fork_step : there->second.step;
   const auto check_all = [&](size_t version, const std::vector<std::string>& data) {
     const std::string place = campaign.versions[version].place + ".data-path";
-    for (const auto& source : parse_sources(data)) check_set(place, source.prefix);
+    for (const auto& source : parse_sources(data)) check_token_set(place, source.prefix);
   };
   const int64_t first_end = path.stages.empty() ? path.end() : path.stages.front().at_step;
   if (path.options.has("data-path") && step < first_end)
@@ -143,7 +143,7 @@ void check_possible(const Campaign& campaign, const Desired& desired, const Foun
   for (const auto& score : desired.scores) {
     if (found.scores.contains(score.name)) continue;
     for (const auto& prefix : score.set.data)
-      check_set(campaign.file.string() + ": held-out." + score.set.name, prefix);
+      check_token_set(campaign.file.string() + ": held-out." + score.set.name, prefix);
   }
   check_saved(campaign, desired, found);
   for (const auto& path : desired.paths) {

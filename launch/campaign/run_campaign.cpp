@@ -3,18 +3,20 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
+#include "core/error.h"
 #include "core/files.h"
 #include "core/logging.h"
 #include "core/stop_signal.h"
 #include "launch/campaign/agreement.h"
+#include "launch/campaign/campaign_lock.h"
 #include "launch/campaign/desired_paths.h"
 #include "launch/campaign/look.h"
 #include "launch/campaign/perform.h"
 #include "launch/campaign/run_progress.h"
-#include "launch/path/file_lock.h"
 
 namespace fs = std::filesystem;
 
@@ -41,6 +43,7 @@ class CampaignRun {
   bool waits_for_others();
   bool met_another(const JobEnd& end);
   bool is_lost(const JobEnd& end);
+  bool leaves_jobs() const;
   ExitCode carry_out();
 
   fs::path file_;
@@ -48,7 +51,7 @@ class CampaignRun {
   Campaign campaign_;
   Desired desired_;
   Found found_;
-  std::unique_ptr<FileLock> lock_;
+  std::optional<LeasedLock> lock_;
   std::unique_ptr<Executor> executor_;
   RunProgress progress_;
   std::map<std::string, Clock::time_point> started_;
@@ -66,9 +69,7 @@ CampaignRun::CampaignRun(const fs::path& file, const ExecutorFactory& make_execu
       desired_(desired_of(campaign_)) {
   look();
   check_possible(campaign_, desired_, found_);
-  lock_ = std::make_unique<FileLock>(campaign_.folder / "campaign.lock", std::chrono::seconds(2));
-  check(lock_->held(), "campaign", "'{}' is run by another process; one at a time is allowed",
-        campaign_.folder.string());
+  lock_.emplace(lock_campaign(campaign_.folder));
   look();
   executor_ = make_executor(campaign_);
   for (const auto& name : executor_->running()) started_[name] = Clock::now();
@@ -122,6 +123,7 @@ bool CampaignRun::do_what_is_next() {
     const std::string key = key_of(action);
     if (started_.contains(key) || failed_.contains(key)) continue;
     if (std::ranges::count(running, key) > 0) continue;
+    lock_->check();
     try {
       if (perform_now(campaign_, desired_, action)) return true;
       const Job job = job_of(campaign_, desired_, found_, action);
@@ -198,10 +200,20 @@ bool CampaignRun::waits_for_others() {
   return waits;
 }
 
+// Whoever has taken the campaign over has taken its jobs in Slurm's queue, too.
+bool CampaignRun::leaves_jobs() const {
+  try {
+    return campaign_.resources.executor == "slurm" && !lock_->is_own();
+  } catch (const Error&) {  // nobody knows
+    return false;
+  }
+}
+
 ExitCode CampaignRun::run() {
   try {
     return carry_out();
   } catch (const std::exception&) {  // jobs lose nothing by it
+    if (leaves_jobs()) throw;
     executor_->stop();
     while (!executor_->running().empty()) executor_->ended(std::chrono::seconds(1));
     throw;

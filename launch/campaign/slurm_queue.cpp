@@ -9,6 +9,7 @@
 #include "core/command.h"
 #include "core/error.h"
 #include "core/text.h"
+#include "launch/slurm/shown_job.h"
 
 namespace fs = std::filesystem;
 
@@ -39,14 +40,6 @@ std::optional<int> code_in(std::string_view state, std::string_view text) {
   return static_cast<int>(state.starts_with("FAILED") && *signal != SIGKILL && *code != killed
                               ? ExitCode::other
                               : ExitCode::lost_peer);
-}
-
-// The value behind NAME= in what `scontrol show` says.
-std::string_view value_of(std::string_view text, std::string_view name) {
-  const size_t at = text.find(name);
-  if (at == std::string_view::npos) return {};
-  text.remove_prefix(at + name.size());
-  return text.substr(0, text.find_first_of(" \n"));
 }
 
 bool is_over(std::string_view state) {
@@ -120,9 +113,9 @@ std::string SlurmQueue::submit(const fs::path& script, const std::vector<std::st
 }
 
 std::optional<int> SlurmQueue::code_of(const std::string& id) const {
-  const auto shown = run_command({"scontrol", "--oneliner", "show", "job", id}, patience);
-  if (shown && shown->code == 0 && is_over(value_of(shown->output, "JobState=")))
-    return code_in(value_of(shown->output, "JobState="), value_of(shown->output, "ExitCode="));
+  const auto shown = shown_job(id);
+  if (shown && !shown->state.empty() && is_over(shown->state))
+    return code_in(shown->state, shown->exit_code);
   const auto accounted = run_command({"sacct", "--noheader", "--parsable2", "--allocations",
                                       "--format", "State,ExitCode", "--jobs", id},
                                      patience);

@@ -12,11 +12,11 @@
 #include "core/files.h"
 #include "core/logging.h"
 #include "launch/campaign/agreement.h"
+#include "launch/campaign/campaign_lock.h"
 #include "launch/campaign/desired_paths.h"
 #include "launch/campaign/look.h"
 #include "launch/campaign/perform.h"
 #include "launch/campaign/slurm_queue.h"
-#include "launch/path/file_lock.h"
 
 namespace fs = std::filesystem;
 
@@ -116,7 +116,7 @@ namespace {
 // One submission.
 class Submission {
  public:
-  Submission(const fs::path& file, bool dry_run);
+  Submission(const fs::path& file, const LeasedLock* lock);
   void run();
 
  private:
@@ -127,7 +127,8 @@ class Submission {
 
   const Campaign campaign_;
   const Desired desired_;
-  const bool dry_run_;
+  const LeasedLock* const lock_;  // none: a dry run
+  const bool dry_run_ = lock_ == nullptr;
   const SlurmQueue queue_;
   Found found_;
   std::map<std::string, std::string> queued_;  // ids by key
@@ -136,10 +137,10 @@ class Submission {
   std::vector<std::string> ids_;  // of the groups
 };
 
-Submission::Submission(const fs::path& file, bool dry_run)
+Submission::Submission(const fs::path& file, const LeasedLock* lock)
     : campaign_(read_campaign(file)),
       desired_(desired_of(campaign_)),
-      dry_run_(dry_run),
+      lock_(lock),
       queue_(campaign_.folder),
       found_(look_at(campaign_, desired_)) {
   check(campaign_.resources.executor == "slurm", "campaign",
@@ -147,7 +148,7 @@ Submission::Submission(const fs::path& file, bool dry_run)
         file.string());
   check_possible(campaign_, desired_, found_);
   const auto there = queue_.jobs();
-  check(there.has_value() || dry_run, "slurm",
+  check(there.has_value() || dry_run_, "slurm",
         "squeue does not answer; is this a machine of the cluster?");
   for (const auto& job : there.value_or(std::vector<QueuedJob>())) queued_[job.name] = job.id;
 }
@@ -201,6 +202,7 @@ void Submission::queue(const JobGroup& group) {
   if (dry_run_) {
     ids_.push_back(group.name);
   } else {
+    lock_->check();
     make_folder(script.parent_path());
     for (const auto& task : tasks)
       make_folder((campaign_.folder / "logs" / task.job.name).parent_path());
@@ -223,7 +225,9 @@ void Submission::run() {
   check_order();
   for (const auto& action : plan_.now) {
     log::info("{}", describe(action));
-    if (!dry_run_) perform_now(campaign_, desired_, action);
+    if (dry_run_) continue;
+    lock_->check();
+    perform_now(campaign_, desired_, action);
   }
   groups_ = group_jobs(campaign_, plan_.jobs);
   for (const auto& group : groups_) queue(group);
@@ -233,14 +237,9 @@ void Submission::run() {
 }  // namespace
 
 void submit_campaign(const fs::path& file, bool dry_run) {
-  const auto folder = read_campaign(file).folder;
-  std::optional<FileLock> lock;
-  if (!dry_run) {
-    lock.emplace(folder / "campaign.lock", std::chrono::seconds(2));
-    check(lock->held(), "campaign", "'{}' is run by another process; one at a time is allowed",
-          folder.string());
-  }
-  Submission(file, dry_run).run();
+  std::optional<LeasedLock> lock;
+  if (!dry_run) lock.emplace(lock_campaign(read_campaign(file).folder));
+  Submission(file, lock ? &*lock : nullptr).run();
 }
 
 }  // namespace switchyard

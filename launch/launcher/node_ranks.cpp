@@ -59,7 +59,7 @@ void NodeRanks::become_rank(int local) const {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != launcher_) std::_Exit(1);  // it has died before that line
   set_rank_environment(plan_, local, port_);
-  setenv("SWITCHYARD_FAULTS_NOTE", faults_.file().c_str(), 1);
+  faults_.hand_on();
   sigprocmask(SIG_SETMASK, &before_, nullptr);  // the stop signals stay back until it takes them
   std::string program = "switchyard";
   std::vector<std::string> words = plan_.words;

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/stop_signal.h"
 #include "launch/launcher/srun_step.h"
+#include "launch/path/lease_holder.h"
 #include "launch/slurm/allocation.h"
 #include "launch/slurm/slurm_variables.h"
 
@@ -100,8 +101,10 @@ bool SrunJob::goes_on(const StepEnd& end) {
 }
 
 int SrunJob::run() {
-  for (bool again = false;; again = true) {
-    LaunchPlan step = plan_;  // what is left of a lost step may hold cores for a while
+  for (int64_t start = 1;; ++start) {
+    const bool again = start > 1;
+    set_launched_start(start);  // what it follows is ended; a lost node cannot say so
+    LaunchPlan step = plan_;    // what is left of a lost step may hold cores for a while
     if (again && plan_.mpi != "mpirun") step.srun_options += " --overlap";
     const StepEnd end = run_step(step_command(step, words_, nodes_, program_));
     if (!goes_on(end)) return end.code;

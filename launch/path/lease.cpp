@@ -22,8 +22,6 @@ namespace {
 
 constexpr size_t room = 1024;  // bytes of the file: a count replaces all of them at once
 
-fs::path file_of(const fs::path& run) { return run / "lease"; }
-
 // What is open may have been replaced: its name is another file's then.
 std::string contents(const Descriptor& open) {
   struct stat status {};
@@ -40,14 +38,14 @@ bool write_text(Descriptor& open, const std::string& text) {
 
 }  // namespace
 
-std::optional<std::string> read_lease(const fs::path& run) {
+std::optional<std::string> read_lease(const fs::path& file) {
   for (int tries = 1;; ++tries) {
-    const Descriptor open(::open(file_of(run).c_str(), O_RDONLY | O_CLOEXEC));
+    const Descriptor open(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     if (open) return contents(open);
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
     const bool passes = errno == ESTALE && tries < 5;  // replaced at this moment
-    switchyard::check(passes, ExitCode::storage, "path", "{} cannot be read: {}",
-                      file_of(run).string(), std::strerror(errno));
+    switchyard::check(passes, ExitCode::storage, "path", "{} cannot be read: {}", file.string(),
+                      std::strerror(errno));
   }
 }
 
@@ -63,8 +61,8 @@ std::optional<LeaseRecord> parse_lease(const std::string& text) {
   }
 }
 
-Lease::Lease(const fs::path& run, const LeaseTimes& times)
-    : run_(run),
+Lease::Lease(const fs::path& file, const LeaseTimes& times)
+    : file_(file),
       token_(random_checkpoint_id()),
       own_(json_text(to_json(this_process()))),
       renewal_(times.renewal) {}
@@ -77,9 +75,8 @@ std::string Lease::text(int64_t counter) const {
   return text;
 }
 
-std::unique_ptr<Lease> Lease::make(const fs::path& run, const LeaseTimes& times) {
-  std::unique_ptr<Lease> lease(new Lease(run, times));
-  const fs::path file = file_of(run);
+std::unique_ptr<Lease> Lease::make(const fs::path& file, const LeaseTimes& times) {
+  std::unique_ptr<Lease> lease(new Lease(file, times));
   Descriptor open(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   if (!open && (errno == EEXIST || errno == ENOENT)) return nullptr;
   const bool made = static_cast<bool>(open);
@@ -93,13 +90,13 @@ std::unique_ptr<Lease> Lease::make(const fs::path& run, const LeaseTimes& times)
   return lease;
 }
 
-std::unique_ptr<Lease> Lease::take_over(const fs::path& run, const LeaseTimes& times) {
-  std::unique_ptr<Lease> lease(new Lease(run, times));
-  const fs::path made = run / fmt::format("lease.{}.tmp", lease->token_);
+std::unique_ptr<Lease> Lease::take_over(const fs::path& file, const LeaseTimes& times) {
+  std::unique_ptr<Lease> lease(new Lease(file, times));
+  const fs::path made = fmt::format("{}.{}.tmp", file.string(), lease->token_);
   std::error_code problem = write_whole(made, lease->text(0), Durability::in_memory);
-  if (!problem) fs::rename(made, file_of(run), problem);
-  switchyard::check(!problem, ExitCode::storage, "path", "{} cannot be written: {}",
-                    file_of(run).string(), problem.message());
+  if (!problem) fs::rename(made, file, problem);
+  switchyard::check(!problem, ExitCode::storage, "path", "{} cannot be written: {}", file.string(),
+                    problem.message());
   lease->begin();
   return lease;
 }
@@ -123,7 +120,7 @@ void Lease::begin() {
 
 // False: it is another one's. A file that cannot be written just now is tried again later.
 bool Lease::count() {
-  Descriptor open(::open(file_of(run_).c_str(), O_RDWR | O_CLOEXEC));
+  Descriptor open(::open(file_.c_str(), O_RDWR | O_CLOEXEC));
   if (!open) return errno != ENOENT;
   if (contents(open).find(token_) == std::string::npos) return false;
   write_text(open, text(++counter_));
@@ -131,20 +128,19 @@ bool Lease::count() {
 }
 
 bool Lease::is_own() const {
-  const auto found = read_lease(run_);
+  const auto found = read_lease(file_);
   return found && found->find(token_) != std::string::npos;
 }
 
 void Lease::check() const {
-  const auto found = read_lease(run_);
+  const auto found = read_lease(file_);
   if (found && found->find(token_) != std::string::npos) return;
   const auto record = parse_lease(found.value_or(""));
   fail(ExitCode::storage, "path",
-       "'{}' is not this job's any more: {}; it stops here, and writes nothing of what it has not "
-       "saved",
-       run_.string(),
+       "'{}' is not this job's any more: {}; it stops here, and changes nothing more in it",
+       file_.parent_path().string(),
        record ? fmt::format("it was taken over by {}", describe(record->holder))
-              : fmt::format("{} is gone", file_of(run_).string()));
+              : fmt::format("{} is gone", file_.string()));
 }
 
 Lease::~Lease() {
@@ -156,7 +152,7 @@ Lease::~Lease() {
   if (thread_.joinable()) thread_.join();
   try {
     std::error_code ignored;
-    if (is_own()) fs::remove(file_of(run_), ignored);
+    if (is_own()) fs::remove(file_, ignored);
   } catch (const Error&) {  // whoever comes next sees that its process is gone
   }
 }

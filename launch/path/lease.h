@@ -12,14 +12,16 @@
 
 #include "launch/path/lease_holder.h"
 
-// RUN/lease: who works on a path, as every node sees it. A flock may be kept by each node for
-// itself (NFS with local_lock, Lustre with localflock), so that two would hold one.
+// A file such as RUN/lease: who works in a folder, as every node sees it. A flock may be kept by
+// each node for itself (NFS with local_lock, Lustre with localflock), so that two would hold one.
 namespace switchyard {
 
 struct LeaseTimes {
-  std::chrono::milliseconds renewal{5'000};    // between two counts of the holder
-  std::chrono::milliseconds patience{60'000};  // without one, by the watcher's own clock: given up
-  std::chrono::milliseconds settling{1'000};   // until another one that took it as well is seen
+  std::chrono::milliseconds renewal{5'000};  // between two counts of the holder
+  // Without one, by the watcher's own clock: given up. Three renewals are enough of a start that
+  // the watcher's own launcher has ended.
+  std::chrono::milliseconds patience{60'000};
+  std::chrono::milliseconds settling{1'000};  // until another one that took it as well is seen
 };
 
 // What the file says. No clock of a host is in it.
@@ -29,7 +31,7 @@ struct LeaseRecord {
   int64_t counter = 0;
 };
 // Its text as it is now; none: there is no such file. Throws Error where it cannot be read.
-std::optional<std::string> read_lease(const std::filesystem::path& run);
+std::optional<std::string> read_lease(const std::filesystem::path& file);
 std::optional<LeaseRecord> parse_lease(const std::string& text);  // none: not whole
 
 // A lease that is held: a thread counts in it, in place, so that a late count never lands in the
@@ -37,9 +39,9 @@ std::optional<LeaseRecord> parse_lease(const std::string& text);  // none: not w
 class Lease {
  public:
   // Makes the file; null: another one is there.
-  static std::unique_ptr<Lease> make(const std::filesystem::path& run, const LeaseTimes& times);
+  static std::unique_ptr<Lease> make(const std::filesystem::path& file, const LeaseTimes& times);
   // Puts its own in the place of the file that is there.
-  static std::unique_ptr<Lease> take_over(const std::filesystem::path& run,
+  static std::unique_ptr<Lease> take_over(const std::filesystem::path& file,
                                           const LeaseTimes& times);
   ~Lease();
   Lease(const Lease&) = delete;
@@ -51,12 +53,12 @@ class Lease {
   bool is_own() const;  // the same, as an answer
 
  private:
-  Lease(const std::filesystem::path& run, const LeaseTimes& times);
+  Lease(const std::filesystem::path& file, const LeaseTimes& times);
   std::string text(int64_t counter) const;
   void begin();
   bool count();
 
-  std::filesystem::path run_;
+  std::filesystem::path file_;
   std::string token_, own_;  // own_: the holder's part of the text
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <optional>
 #include <sstream>
 
@@ -38,6 +39,14 @@ std::optional<int64_t> start_of(int64_t process) {
     if (i == 0 && (word == "Z" || word == "X")) return std::nullopt;
   }
   return parse_number<int64_t>(word);
+}
+
+constexpr const char* launch_name = "SWITCHYARD_LAUNCHER";
+constexpr const char* start_name = "SWITCHYARD_LAUNCHER_START";
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
 }
 
 std::string pid_space() {
@@ -88,13 +97,23 @@ LeaseHolder this_process() {
   holder.cluster = job.cluster;
   holder.job = job.id;
   holder.restarts = job.restarts;
+  holder.launch = variable(launch_name);
+  holder.start = parse_number<int64_t>(variable(start_name)).value_or(0);
   return holder;
+}
+
+void set_launched_start(int64_t start) {
+  const LeaseHolder self = this_process();
+  const auto launch = fmt::format("{}-{}-{}", self.boot, self.process, self.started);
+  setenv(launch_name, launch.c_str(), 1);
+  setenv(start_name, std::to_string(start).c_str(), 1);
 }
 
 Json to_json(const LeaseHolder& holder) {
   return {{"host", holder.host},       {"boot", holder.boot},       {"pid_space", holder.pid_space},
           {"process", holder.process}, {"started", holder.started}, {"scheduler", holder.scheduler},
-          {"cluster", holder.cluster}, {"job", holder.job},         {"restarts", holder.restarts}};
+          {"cluster", holder.cluster}, {"job", holder.job},         {"restarts", holder.restarts},
+          {"launch", holder.launch},   {"start", holder.start}};
 }
 
 LeaseHolder lease_holder_from(const Json& json) {
@@ -108,6 +127,8 @@ LeaseHolder lease_holder_from(const Json& json) {
   holder.cluster = json.value("cluster", "");
   holder.job = json.value("job", "");
   holder.restarts = json.value("restarts", int64_t{0});
+  holder.launch = json.value("launch", "");
+  holder.start = json.value("start", int64_t{0});
   return holder;
 }
 
@@ -129,6 +150,10 @@ bool is_near(const LeaseHolder& holder, const LeaseHolder& self) {
 
 bool is_alive_here(const LeaseHolder& holder, const LeaseHolder& self) {
   return is_near(holder, self) && start_of(holder.process) == holder.started;
+}
+
+bool is_of_earlier_start(const LeaseHolder& holder, const LeaseHolder& self) {
+  return !holder.launch.empty() && holder.launch == self.launch && holder.start < self.start;
 }
 
 Life life_of(const LeaseHolder& holder, const LeaseHolder& self) {

@@ -70,12 +70,12 @@ std::unique_ptr<PathLock> wait_for_lock(const RunFolder& run, const Settings& gi
       if (world.rank() != 0) return;
       state = "new";
       if (!run.exists()) return;
-      if (!request) request.emplace(run, lock_patience(given));
+      if (!request) request.emplace(lock_place(run), lock_patience(given));
       state = request->wait(std::chrono::seconds(10)) ? "held" : "waiting";
     });
     state = control.broadcast(state, "the path's lock");
   }
-  if (request) lock = std::make_unique<PathLock>(std::move(*request));
+  if (request) lock = std::make_unique<PathLock>(run, std::move(*request));
   return lock;
 }
 

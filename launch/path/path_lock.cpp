@@ -1,99 +1,12 @@
 #include "launch/path/path_lock.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
-#include <unistd.h>
+#include <utility>
 
-#include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <map>
-#include <mutex>
-#include <sstream>
-#include <thread>
-
-#include "core/error.h"
-#include "core/logging.h"
-#include "core/stop_signal.h"
 #include "parallel/comm/rendezvous/job_identity.h"
-
-namespace fs = std::filesystem;
 
 namespace switchyard {
 
-namespace {
-
-using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
-
-// Disks of one machine: ext2 to 4, XFS, Btrfs, tmpfs, F2FS, ZFS.
-bool is_local(int descriptor) {
-  constexpr std::array<uint32_t, 6> local = {0xEF53,     0x58465342, 0x9123683E,
-                                             0x01021994, 0xF2F52010, 0x2FC12FC1};
-  struct statfs status {};
-  if (fstatfs(descriptor, &status) != 0) return false;
-  return std::ranges::find(local, static_cast<uint32_t>(status.f_type)) != local.end();
-}
-
-// The lock as the kernel lists it: "1: FLOCK  ADVISORY  WRITE 4242 08:01:131 0 EOF".
-bool is_locked(const fs::path& file) {
-  struct stat status {};
-  if (stat(file.c_str(), &status) != 0) return false;
-  const std::string inode = fmt::format(":{}", status.st_ino);
-  std::ifstream locks("/proc/locks");
-  for (std::string line; std::getline(locks, line);) {
-    std::istringstream words(line);
-    for (std::string word; words >> word;) {
-      if (word.ends_with(inode) && line.find("FLOCK") != std::string::npos) return true;
-    }
-  }
-  return false;
-}
-
-std::string text_of_lock(const RunFolder& run) {
-  std::string text;
-  try {
-    text = read_file(run.folder() / "lock");
-  } catch (const Error&) {
-    return "";
-  }
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
-}
-
-}  // namespace
-
-namespace {
-
-// A lease of another host, as this process has seen it over time.
-struct Watched {
-  std::string text;
-  Clock::time_point since{}, ask_at{};
-  Life life = Life::unknown;
-};
-
-bool is_given_up(const RunFolder& run, const std::string& text, const LeaseRecord& record) {
-  static std::mutex mutex;
-  static std::map<std::string, Watched> all;
-  const std::lock_guard lock(mutex);
-  Watched& watched = all[fs::absolute(run.folder()).lexically_normal().string()];
-  const auto now = Clock::now();
-  if (watched.text != text) {
-    watched.text = text;
-    watched.since = now;
-  }
-  const LeaseHolder self = this_process();
-  if (now >= watched.ask_at || record.holder.boot == self.boot) {
-    watched.life = life_of(record.holder, self);
-    watched.ask_at = now + std::chrono::seconds(10);
-  }
-  return watched.life == Life::gone || now - watched.since >= LeaseTimes().patience;
-}
-
-}  // namespace
 
 milliseconds lock_patience(const Settings& given) {
   const char* name = "lock-wait-minutes";
@@ -114,166 +27,22 @@ OptionSpec lock_wait_option() {
       .megatron = "-"};
 }
 
-std::string holder_of(const RunFolder& run) {
-  const fs::path file = run.folder() / "lock";
-  if (is_locked(file)) {
-    const std::string text = text_of_lock(run);
-    return text.empty() ? "another process" : text;
-  }
-  std::optional<std::string> text;
-  try {
-    text = read_lease(run.folder());
-  } catch (const Error&) {  // of another user, as far as can be seen
-  }
-  const auto record = parse_lease(text.value_or(""));
-  if (!record) return "";
-  const Descriptor open(::open(run.folder().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  const bool is_far = record->holder.boot != this_process().boot;
-  if (is_far && open && is_local(open.number())) return "";  // the kernel would have listed it
-  return is_given_up(run, *text, *record) ? "" : describe(record->holder);
+LockPlace lock_place(const RunFolder& run) {
+  return {.folder = run.folder(),
+          .lock = run.folder() / "lock",
+          .lease = run.folder() / "lease",
+          .use = "being worked on",
+          .advice = " (--lock-wait-minutes waits for it)"};
 }
 
-LockRequest::LockRequest(const RunFolder& run, milliseconds patience, LockRules rules)
-    : run_(run),
-      patience_(patience),
-      end_(Clock::now() + patience),
-      rules_(rules),
-      self_(this_process()) {}
-
-bool LockRequest::wait(milliseconds time) {
-  const auto pause = Clock::now() + time;
-  for (;;) {
-    const Turn found = turn();
-    if (found == Turn::obtained) return true;
-    if (found == Turn::held && Clock::now() >= end_) refuse();
-    tell();
-    check(!StopSignal::requested(), ExitCode::stopped, "path",
-          "a signal asked to stop while '{}' was waited for, which {} holds",
-          run_.folder().string(), holder_);
-    if (Clock::now() >= pause) return false;
-    std::this_thread::sleep_for(std::min(rules_.poll, time));
-  }
-}
-
-LockRequest::Turn LockRequest::turn() {
-  FileLock lock(run_.folder() / "lock");
-  if (!lock.held()) {
-    const std::string text = text_of_lock(run_);
-    holder_ = text.empty() ? "another process" : text;
-    return Turn::held;
-  }
-  lock_ = std::move(lock);
-  const auto text = read_lease(run_.folder());
-  Turn found = Turn::unknown;
-  if (!text) {
-    lease_ = Lease::make(run_.folder(), rules_.lease);
-    found = lease_ ? Turn::obtained : Turn::unknown;
-  } else {
-    found = turn_at_lease(*text);
-  }
-  if (found == Turn::obtained) {
-    note_in_lock();
-  } else {
-    lock_ = FileLock();
-  }
-  return found;
-}
-
-LockRequest::Turn LockRequest::turn_at_lease(const std::string& text) {
-  const auto record = parse_lease(text);
-  const bool runs_here = record && is_alive_here(record->holder, self_);
-  const bool trusts_flock =
-      lock_.by_kernel() && rules_.is_local.value_or(is_local(lock_.descriptor()));
-  if (trusts_flock && !runs_here) return take_over("", false) ? Turn::obtained : Turn::unknown;
-  const auto now = Clock::now();
-  if (text != seen_) {
-    moved_ = moved_ || !seen_.empty();
-    seen_ = text;
-    since_ = now;
-  }
-  holder_ = record ? describe(record->holder) : "another process";
-  if (record) {
-    const Turn found = judge(*record);
-    if (found != Turn::unknown) return found;
-  }
-  if (now - since_ >= rules_.lease.patience) {
-    const auto seconds =
-        std::chrono::duration_cast<std::chrono::seconds>(rules_.lease.patience).count();
-    const bool taken =
-        take_over(fmt::format("{} has not renewed its lease for {} s", holder_, seconds), true);
-    return taken ? Turn::obtained : Turn::unknown;
-  }
-  return moved_ ? Turn::held : Turn::unknown;
-}
-
-// What is known at once, or from a scheduler, which is not asked each time.
-LockRequest::Turn LockRequest::judge(const LeaseRecord& record) {
-  const auto now = Clock::now();
-  if (now < ask_at_) return Turn::unknown;
-  const Life life = life_of(record.holder, self_);
-  if (life == Life::alive) return Turn::held;
-  if (life == Life::unknown) {
-    ask_at_ = now + std::max(milliseconds(10'000), rules_.poll);
-    return Turn::unknown;
-  }
-  const bool is_near = record.holder.boot == self_.boot;
-  const std::string why =
-      is_near ? "" : fmt::format("{} is gone, or its job is", describe(record.holder));
-  return take_over(why, !is_near) ? Turn::obtained : Turn::unknown;
-}
-
-bool LockRequest::take_over(const std::string& why, bool settles) {
-  lease_ = Lease::take_over(run_.folder(), rules_.lease);
-  if (settles) std::this_thread::sleep_for(rules_.lease.settling);
-  if (settles && !lease_->is_own()) {  // another one had the same thought
-    lease_.reset();
-    return false;
-  }
-  if (!why.empty()) log::warning("'{}' is taken over: {}", run_.folder().string(), why);
-  return true;
-}
-
-void LockRequest::note_in_lock() const {
-  const std::string text = describe(self_) + "\n";
-  const int descriptor = lock_.descriptor();
-  if (ftruncate(descriptor, 0) != 0 ||
-      pwrite(descriptor, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
-    log::warning("{} cannot be written: {}", (run_.folder() / "lock").string(),
-                 std::strerror(errno));
-  }
-}
-
-void LockRequest::tell() {
-  if (holder_ == told_ || holder_.empty()) return;
-  told_ = holder_;
-  log::info("waiting for {}, which holds '{}'", holder_, run_.folder().string());
-}
-
-void LockRequest::refuse() const {
-  const double minutes = std::chrono::duration<double, std::ratio<60>>(patience_).count();
-  fail("path",
-       "'{}' is being worked on by {}{}; one process at a time is allowed (--lock-wait-minutes "
-       "waits for it)",
-       run_.folder().string(), holder_,
-       patience_.count() > 0 ? fmt::format(" still, behind {:.2g} minutes", minutes) : "");
-}
+std::string holder_of(const RunFolder& run) { return holder_of(lock_place(run)); }
 
 PathLock::PathLock(const RunFolder& run, milliseconds patience, const LockRules& rules)
-    : run_(run) {
-  LockRequest request(run, patience, rules);
-  while (!request.wait(std::chrono::minutes(1))) {
-  }
-  hold(request);
-}
+    : PathLock(run, LockRequest(lock_place(run), patience, rules)) {}
 
-PathLock::PathLock(LockRequest&& obtained) : run_(obtained.run_) { hold(obtained); }
-
-void PathLock::hold(LockRequest& obtained) {
-  check(obtained.lease_ != nullptr, "path", "the lock of '{}' was not obtained",
-        run_.folder().string());
-  lock_ = std::move(obtained.lock_);
-  lease_ = std::move(obtained.lease_);
-  run_.set_held([lease = lease_.get()] { lease->check(); });
+PathLock::PathLock(const RunFolder& run, LockRequest request)
+    : run_(run), lock_(std::move(request)) {
+  run_.set_held([this] { lock_.check(); });
 }
 
 PathLock::~PathLock() { run_.set_held({}); }

@@ -8,6 +8,7 @@
 #include "core/command.h"
 #include "core/error.h"
 #include "core/text.h"
+#include "launch/slurm/shown_job.h"
 #include "launch/slurm/slurm_variables.h"
 
 namespace switchyard {
@@ -85,19 +86,15 @@ std::string job_of_allocation() {
   const std::string array = slurm_text("SLURM_ARRAY_JOB_ID");
   if (array.empty() || slurm_text("SLURM_ARRAY_TASK_ID").empty()) return job;
   std::string task = array + "_" + slurm_text("SLURM_ARRAY_TASK_ID");
-  const auto said = said_by({"scontrol", "show", "job", "-o", task});
-  const bool is_another = said.code == 0 && !said.output.starts_with("JobId=" + job + " ");
+  const auto shown = shown_job(task);
+  const bool is_another = shown && shown->id != job;
   return is_another ? job : task;
 }
 
 bool is_cancelled(const std::string& job) {
-  const auto said = said_by({"scontrol", "show", "job", "-o", job});
-  bool ended = false, by_limit = false;
-  for (const auto word : split_at(' ', said.output)) {
-    ended |= word == "JobState=COMPLETING" || word.starts_with("JobState=CANCELLED");
-    by_limit |= word == "Reason=TimeLimit";
-  }
-  return ended && !by_limit;
+  const auto shown = shown_job(job);
+  if (!shown || shown->reason == "TimeLimit") return false;
+  return shown->state == "COMPLETING" || shown->state.starts_with("CANCELLED");
 }
 
 int cores_per_node() {

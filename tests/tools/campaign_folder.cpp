@@ -52,4 +52,17 @@ nlohmann::json CampaignFolder::last_version(const std::string& name, const std::
   return last;
 }
 
+std::vector<pid_t> descendants(pid_t root) {
+  std::vector<pid_t> all{root};
+  for (size_t i = 0; i < all.size(); ++i) {
+    const std::filesystem::path tasks = "/proc/" + std::to_string(all[i]) + "/task";
+    std::error_code ignored;
+    for (const auto& task : std::filesystem::directory_iterator(tasks, ignored)) {
+      std::ifstream children(task.path() / "children");
+      for (pid_t child = 0; children >> child;) all.push_back(child);
+    }
+  }
+  return all;
+}
+
 }  // namespace switchyard::test

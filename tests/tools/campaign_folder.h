@@ -1,8 +1,11 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/program.h"
@@ -25,5 +28,8 @@ class CampaignFolder {
  private:
   TemporaryFolder folder_;
 };
+
+// All processes below this one, itself the first.
+std::vector<pid_t> descendants(pid_t root);
 
 }  // namespace switchyard::test

@@ -124,7 +124,8 @@ TEST_F(BadCampaign, OneRunAtATime) {
   replace("steps = 4", "steps = 40000");
   Program first(words("campaign run " + file()));
   ASSERT_TRUE(wait_until([&] { return fs::exists(at("c/main/metrics.jsonl")); }, 60));
-  expect_refused("campaign run " + file(), {"/c' is run by another process"});
+  expect_refused("campaign run " + file(),
+                 {"/c' is run by process " + std::to_string(first.pid()) + " on "});
   const auto status = nlohmann::json::parse(run_well("campaign status " + file() + " --json"));
   EXPECT_EQ(status["paths"][0]["state"], "running");
   EXPECT_EQ(status["paths"][1]["state"], "waiting");
@@ -174,6 +175,10 @@ TEST_F(BadCampaign, AVersionThatCannotBeAddedLeavesTheFile) {
   refuse(v("v3", "d3", {"--held-out", "x"}), {"--held-out x; NAME=PREFIX"});
   refuse(v("v3", "d3", {"--held-out", "held=x"}), {"version[3].held-out.held", "there already"});
   refuse({"--name", "v3", "--steps", "4", "--data-path", "a", "b"}, {"a' is not a weight"});
+  refuse(v("v3", "d9"), {"--data-path: '", "/d9.idx' is not there"});
+  refuse({"--name", "v3", "--steps", "4", "--data-path", "0.5", at("d1"), "0.5", at("d9")},
+         {"--data-path: '" + at("d9.idx") + "' is not there"});
+  refuse(v("v3", at("d1"), {"--held-out", "x=d9"}), {"--held-out x=d9: 'd9.idx' is not there"});
   replace("[train]", "[train");
   refuse(v("v3", "d3"), {"c.toml:3: "});
 }

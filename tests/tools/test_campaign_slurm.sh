@@ -1,26 +1,20 @@
 #!/usr/bin/env bash
 # test_campaign_slurm.sh PROGRAM HOUSE: a campaign as jobs of a queue (fake_slurm/): submitted as a
 # whole, with arrays over seeds, carried out by a run that stays, killed and stopped on the way.
-set -u
-program=$1 house=$2 failures=0
-export OMP_NUM_THREADS=1
-folder=$(mktemp -d)
-finish() {
+program=$1 house=$2
+# shellcheck source-path=SCRIPTDIR source=shell_test
+. "$(dirname "${BASH_SOURCE[0]}")/shell_test"
+# shellcheck disable=SC2317
+clean_up() {
   for job in "$folder"/queue/*/; do kill -KILL -- "-$(cat "$job/pid")"; done 2>/dev/null
   rm -rf "$folder"
 }
-trap finish EXIT
-cd "$folder" || exit 1
 mkdir bin queue
 for name in sbatch squeue scontrol scancel sacct sinfo srun; do
   ln -s "$house/tests/tools/fake_slurm/slurm" "bin/$name"
 done
 export PATH=$folder/bin:$PATH FAKE_SLURM=$folder/queue FAKE_SLURM_MPIRUN=$house/launch/mpirun
 
-failed() {
-  echo "FAILED: $*"
-  failures=$((failures + 1))
-}
 has() { grep -q -- "$2" "$1" || failed "no '$2' in $1: $(cat "$1")"; }
 
 for set in a b h; do

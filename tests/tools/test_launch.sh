@@ -1,39 +1,16 @@
 #!/usr/bin/env bash
 # test_launch.sh PROGRAM: ranks on cores without MPI, on one node and on several, and their restarts:
 # a run of which a rank was killed has the bits of one that was never hit.
-set -u
-program=$1 failures=0
-export OMP_NUM_THREADS=1
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
+program=$1
+# shellcheck source-path=SCRIPTDIR source=shell_test
+. "$(dirname "${BASH_SOURCE[0]}")/shell_test"
 
-failed() {
-  echo "FAILED: $*"
-  failures=$((failures + 1))
-}
-expect() { # WHAT FILE TEXT...: each text is there
-  local what=$1 file=$2 text
-  shift 2
-  for text in "$@"; do grep -qF -- "$text" "$file" || failed "$what: no '$text' in: $(cat "$file")"; done
-}
-
-for i in $(seq 1500); do echo "$((i * i % 97)) cats, "; done >text
-"$program" tokenize --input text --output-prefix data/text >/dev/null || exit 1
-options=(--data-path data/text --num-layers 2 --hidden-size 16 --num-attention-heads 2
-  --seq-length 12 --global-batch-size 4 --micro-batch-size 1 --lr 1e-3 --lr-warmup-iters 10
-  --hidden-dropout 0.1 --device cpu)
+make_tokens text
+options+=(--global-batch-size 4 --hidden-dropout 0.1 --device cpu)
 losses() { sed -n 's/.*"step":\([0-9]*\),.*"loss":\([^,}]*\).*/\1 \2/p' "$1/metrics.jsonl" | sort -n; }
 expect_like() { # RUN OTHER
   [[ -s $1/metrics.jsonl && $(losses "$1") == "$(losses "$2")" ]] ||
     failed "$1 is not like $2: $(diff <(losses "$1") <(losses "$2") | head -3)"
-}
-wait_for_step() { # RUN STEP
-  for _ in $(seq 600); do
-    grep -qs "\"step\":$2," "$1/metrics.jsonl" && return
-    sleep 0.05
-  done
-  failed "$1 has no step $2"
 }
 rank_process() { # RUN RANK
   local process
@@ -97,6 +74,20 @@ wait $launcher || code=$?
 [[ $code == 77 ]] || failed "a rank that hangs: $code, not 77"
 expect "a rank that hangs" log "rank 1 on $(hostname) was stopped (state T); see "
 expect "a rank that hangs" "$(sed -n 's/.*(state T); see //p' log | head -1)" "State: T"
+
+# A launcher that is killed takes its ranks with it, and leaves nothing in the folder of temporary files.
+mkdir tmp
+TMPDIR=$folder/tmp timeout 60 "$program" launch -np 2 -- train left "${options[@]}" --tp 2 \
+  --train-iters 100000 >log 2>&1 &
+wait_for_step left 5
+pkill -KILL -P $!
+wait $!
+[[ ! $(ls tmp) ]] || failed "a killed launcher leaves $(ls tmp)"
+for _ in $(seq 100); do
+  [[ $(pgrep -f "^switchyard train left ") ]] || break
+  sleep 0.05
+done
+[[ ! $(pgrep -f "^switchyard train left ") ]] || failed "a killed launcher leaves ranks"
 
 # A signal is passed on to ranks once; it is no reason to start again.
 timeout 60 "$program" launch -np 2 --restarts 3 -- train signalled "${options[@]}" --tp 2 \

@@ -2,23 +2,13 @@
 # test_launched_ranks.sh PROGRAM MPIRUN: the program with ranks that are processes sharing one GPU:
 # every way of starting them and several layouts train as one rank does, a signal to the launcher
 # saves and stops all of them, and a path goes on in another layout.
-set -u
-program=$1 mpirun=$2 failures=0
-export OMP_NUM_THREADS=1
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
+program=$1 mpirun=$2
+# shellcheck source-path=SCRIPTDIR source=shell_test
+. "$(dirname "${BASH_SOURCE[0]}")/shell_test"
 
-failed() {
-  echo "FAILED: $*"
-  failures=$((failures + 1))
-}
-
-options=(--data-path data/text --num-layers 2 --hidden-size 16 --num-attention-heads 2
-  --seq-length 12 --global-batch-size 4 --micro-batch-size 1 --lr 1e-3 --lr-warmup-iters 10
-  --hidden-dropout 0.1 --attention-dropout 0.1 --clip-grad 1 --device cuda --no-matmul-tuning)
-for i in $(seq 1500); do echo "$((i * i % 97)) cats, "; done >text
-"$program" tokenize --input text --output-prefix data/text >/dev/null || exit 1
+options+=(--global-batch-size 4 --hidden-dropout 0.1 --attention-dropout 0.1 --clip-grad 1 --device cuda
+  --no-matmul-tuning)
+make_tokens text
 
 launched() { timeout 300 "$program" launch -np "$1" --ranks-per-gpu "$1" -- train "${@:2}"; }
 

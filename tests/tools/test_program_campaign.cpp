@@ -37,20 +37,6 @@ class Campaigns : public ::testing::Test {
   CampaignFolder folder_;
 };
 
-// All processes below this one.
-std::vector<pid_t> descendants(pid_t root) {
-  std::vector<pid_t> all{root};
-  for (size_t i = 0; i < all.size(); ++i) {
-    const fs::path tasks = "/proc/" + std::to_string(all[i]) + "/task";
-    std::error_code ignored;
-    for (const auto& task : fs::directory_iterator(tasks, ignored)) {
-      std::ifstream children(task.path() / "children");
-      for (pid_t child = 0; children >> child;) all.push_back(child);
-    }
-  }
-  return all;
-}
-
 TEST_F(Campaigns, FourVersionsCountTenFourAndFivePointEightT) {
   folder_.write("arms", 4, "arms = [\"path-switching\", \"ptfs\", \"cpt\"]\n",
                 "[executor]\njobs = 2\n");

@@ -4,9 +4,8 @@
 #include <csignal>
 #include <fstream>
 
-#include "core/files.h"
-#include "launch/path/lease.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/tools/hosts.h"
 #include "tests/tools/paths.h"
 #include "tests/tools/refusal.h"
 
@@ -16,13 +15,6 @@ namespace switchyard::test {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-std::string on_host(const std::string& name, const std::string& more = "") {
-  return "LD_PRELOAD=" SWITCHYARD_OTHER_HOST
-         " ASAN_OPTIONS=verify_asan_link_order=0"
-         " SWITCHYARD_TEST_HOST=" +
-         name + " " + more;
-}
 
 class TwoHosts : public ::testing::Test {
  protected:
@@ -41,23 +33,8 @@ class TwoHosts : public ::testing::Test {
     EXPECT_EQ(outcome.exit_code, 2) << line << outcome.err;
     return outcome;
   }
-  // As a taker of another host does: from now on the path is its own.
-  void take_over(const std::string& job) const {
-    LeaseHolder holder = this_process();
-    holder.host = "n9";
-    holder.boot = "n9";
-    holder.scheduler = job.empty() ? "" : "slurm";
-    holder.job = job;
-    const Json all = {{"token", "theirs"}, {"counter", 0}, {"holder", to_json(holder)}};
-    write_file_atomically(folder_.path() / "theirs", json_text(all) + "\n");
-    fs::rename(folder_.path() / "theirs", run() + "/lease");
-  }
   std::string make_squeue(const std::string& script) const {
-    const fs::path bin = folder_.path() / "bin";
-    fs::create_directories(bin);
-    write_file_atomically(bin / "squeue", "#!/bin/sh\n" + script + "\n");
-    fs::permissions(bin / "squeue", fs::perms::owner_all);
-    return "PATH=" + bin.string() + ":" + getenv("PATH");
+    return test::make_squeue(folder_.path(), script);
   }
 
   TemporaryFolder folder_;
@@ -99,7 +76,7 @@ TEST_F(TwoHosts, a_second_job_is_refused_and_waits_where_it_is_told_to) {
 TEST_F(TwoHosts, a_job_that_lost_its_path_stops_before_it_writes) {
   Program first(training(100'000), 1, on_host("n1"));
   ASSERT_TRUE(wait_until([&] { return steps() > 30; }, 60)) << first.errors_so_far();
-  take_over("46");
+  take_over(run() + "/lease", "46");
   const size_t at_most = steps() + 1;  // one may be between its look and its line
   const auto outcome = first.wait();
   EXPECT_EQ(outcome.exit_code, 5) << outcome.err;

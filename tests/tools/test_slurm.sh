@@ -1,39 +1,15 @@
 #!/usr/bin/env bash
 # test_slurm.sh PROGRAM: batch scripts of `switchyard slurm` and what they run, with stand-ins of
 # Slurm's commands: restarts on the nodes that are left, signals, and what is queued again.
-set -u
-program=$1 failures=0
-export OMP_NUM_THREADS=1
+program=$1
 house=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-stand_ins=$(cd "$(dirname "${BASH_SOURCE[0]}")/slurm_stand_ins" && pwd)
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-export PATH=$stand_ins:$PATH CALLS=$folder/calls DEAD=$folder/dead DOWN=$folder/down
+# shellcheck source-path=SCRIPTDIR source=shell_test
+. "$(dirname "${BASH_SOURCE[0]}")/shell_test"
+export PATH=$house/tests/tools/slurm_stand_ins:$PATH CALLS=$folder/calls DEAD=$folder/dead DOWN=$folder/down
 touch calls
 
-failed() {
-  echo "FAILED: $*"
-  failures=$((failures + 1))
-}
-expect() { # WHAT FILE TEXT...
-  local what=$1 file=$2 text
-  shift 2
-  for text in "$@"; do grep -qF -- "$text" "$file" || failed "$what: no '$text' in: $(cat "$file")"; done
-}
-wait_for_step() { # RUN STEP
-  for _ in $(seq 600); do
-    grep -qs "\"step\":$2," "$1/metrics.jsonl" && return
-    sleep 0.05
-  done
-  failed "$1 has no step $2"
-}
-
-for i in $(seq 1500); do echo "$((i * i % 97)) cats, "; done >text
-"$program" tokenize --input text --output-prefix data/text >/dev/null || exit 1
-options=(--data-path data/text --num-layers 2 --hidden-size 16 --num-attention-heads 2
-  --seq-length 12 --global-batch-size 6 --micro-batch-size 1 --lr 1e-3 --lr-warmup-iters 10
-  --device cpu)
+make_tokens text
+options+=(--global-batch-size 6 --device cpu)
 slurm() { "$program" slurm "$@" >script 2>log; }
 
 # The script as it is printed and submitted.
@@ -138,8 +114,10 @@ echo n3 >dead
 pkill -KILL -f "^switchyard train left .*" -o
 for _ in $(seq 600); do grep -q "x dp 2" log && break; sleep 0.05; done
 expect "two nodes" log "goes on from step" "2 of 3 nodes: n1,n2" "tp 2 x pp 1 x dp 2"
+wait_for_step left "$(($(wc -l <left/metrics.jsonl) + 2))"
+grep -Eq '"launch": ?"[^"]+".*"start": ?2' left/lease ||
+  failed "the lease does not say which of its launcher's starts has it: $(cat left/lease)"
 # USR1 to the batch script alone, as before a time limit.
-sleep 0.5
 pkill -USR1 -f "launch --srun .* train left "
 wait $batch || code=$?
 expect_code 75 "USR1"

@@ -2,24 +2,13 @@
 # test_tcp_ranks.sh PROGRAM MPIRUN: ranks on the CPU started without MPI, as torchrun or srun would:
 # they train with the bits of ranks under MPI, save and stop at a signal, and end soon, naming it,
 # when one of them is killed or stopped.
-set -u
-program=$1 mpirun=$2 failures=0
-export OMP_NUM_THREADS=1
-folder=$(mktemp -d)
-pids=()
-trap 'kill -KILL "${pids[@]}" 2>/dev/null; rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
+program=$1 mpirun=$2
+# shellcheck source-path=SCRIPTDIR source=shell_test
+. "$(dirname "${BASH_SOURCE[0]}")/shell_test"
 
-failed() {
-  echo "FAILED: $*"
-  failures=$((failures + 1))
-}
-
-options=(--data-path data/text --num-layers 2 --hidden-size 32 --num-attention-heads 2
-  --seq-length 16 --global-batch-size 4 --micro-batch-size 1 --lr 1e-3 --lr-warmup-iters 10
-  --hidden-dropout 0.1 --attention-dropout 0.1 --clip-grad 1 --device cpu --no-matmul-tuning)
-for i in $(seq 1500); do echo "$((i * i % 97)) cats, "; done >text
-"$program" tokenize --input text --output-prefix data/text >/dev/null || exit 1
+options+=(--global-batch-size 4 --hidden-dropout 0.1 --attention-dropout 0.1 --clip-grad 1 --device cpu
+  --no-matmul-tuning)
+make_tokens text
 
 port=$((21000 + $$ % 8000))
 start() {  # RANKS ARGUMENTS: as torchrun starts them

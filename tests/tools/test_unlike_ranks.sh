@@ -1,23 +1,9 @@
 #!/usr/bin/env bash
 # test_unlike_ranks.sh PROGRAM: ranks without MPI that were not started alike: each machine hears of
 # its own wrong use.
-set -u
-program=$1 failures=0
-export OMP_NUM_THREADS=1
-folder=$(mktemp -d)
-pids=()
-trap 'kill -KILL "${pids[@]}" 2>/dev/null; rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-
-failed() {
-  echo "FAILED: $*"
-  failures=$((failures + 1))
-}
-expect() { # FILE TEXT...: each text is there
-  local file=$1 text
-  shift
-  for text in "$@"; do grep -qF -- "$text" "$file" || failed "no '$text' in $file: $(cat "$file")"; done
-}
+program=$1
+# shellcheck source-path=SCRIPTDIR source=shell_test
+. "$(dirname "${BASH_SOURCE[0]}")/shell_test"
 
 port=$((29000 + $$ % 900))
 start() {  # RANK LOCAL_RANK ARGUMENTS
@@ -46,8 +32,8 @@ took=$((($(date +%s%N) - begin) / 1000000))
 [[ -d /proc/${pids[2]} && -d /proc/${pids[3]} ]] || failed "the others ended with rank 0 after $took ms"
 ! grep -q . log-2 log-3 || failed "others spoke before rank 0 had ended: $(cat log-2 log-3)"
 finish "2 2 2"
-expect log-0 "switchyard: [options] --frobnicate is unknown"
-expect log-2 "[options] --frobnicate is unknown" "(rank 2 on $(uname -n))"
+expect log-0 log-0 "switchyard: [options] --frobnicate is unknown"
+expect log-2 log-2 "[options] --frobnicate is unknown" "(rank 2 on $(uname -n))"
 [[ ! -s log-3 ]] || failed "a rank beside it spoke, too: $(cat log-3)"
 
 # As soon as ranks can talk they compare what they were given.
@@ -61,7 +47,7 @@ unlike() { # TEXT [OPTION...]: of rank 1 alone
   start 1 0 train new "${options[@]}" "$@"
   start 0 0 train new "${options[@]}"
   finish "2 2"
-  expect log-0 "[options] $text"
+  expect log-0 log-0 "[options] $text"
   [[ $(cat log-0 log-1 | wc -l) == 1 && ! -e new ]] || failed "not said once: $(cat log-0 log-1)"
 }
 host=$(uname -n)
@@ -70,7 +56,7 @@ unlike "--seed is 7 on $host (rank 1), but not given on" --seed 7
 start 1 0 eval new --data-path data/text --device cpu
 start 0 0 train new "${options[@]}"
 finish "2 2"
-expect log-0 "subcommand is eval on $host (rank 1), but train on $host (rank 0)"
+expect log-0 log-0 "subcommand is eval on $host (rank 1), but train on $host (rank 0)"
 # The same in other words, and what is a machine's own.
 printf 'tp = 1\n' >file
 start 1 0 train new "${options[@]}" --interface lo --config file
@@ -84,7 +70,7 @@ for _ in $(seq 100); do
   [[ -s log-0 ]] && break
   sleep 0.1
 done
-expect log-0 "rank 0 runs on $host, but others look for it at 192.0.2.1 (MASTER_ADDR)"
+expect log-0 log-0 "rank 0 runs on $host, but others look for it at 192.0.2.1 (MASTER_ADDR)"
 kill "${pids[0]}"
 finish 75
 
@@ -94,8 +80,8 @@ size=3 start 2 0 train new "${options[@]}"
 pid=${pids[2]} code=0
 wait "$pid" || code=$?
 [[ $code == 2 ]] || failed "of another world: $code, not 2"
-expect log-2 "[store] rank 2 of 3 (process" "was told of 2 ranks"
-expect log-0 "rank 2 of 3 (process"
+expect log-2 log-2 "[store] rank 2 of 3 (process" "was told of 2 ranks"
+expect log-0 log-0 "rank 2 of 3 (process"
 kill "${pids[0]}"
 unset "pids[2]"
 finish 75

@@ -226,6 +226,9 @@ void StoreServer::close(StoreConnection& connection) {
     std::erase_if(entry.waiters,
                   [&](const Waiter& waiter) { return waiter.connection == &connection; });
   forget_empty_entries();
+  // A child that was forked and has not yet become another program has it open, too: then closing
+  // alone does not end its events.
+  ::epoll_ctl(epoll_, EPOLL_CTL_DEL, connection.descriptor(), nullptr);
   connections_.erase(connection.place);
   if (!is_rank) return;
   const std::lock_guard lock(mutex_);

@@ -66,6 +66,8 @@ class LeaseTest : public test::SavedPath {
     setenv("PATH", path_.c_str(), 1);
     unsetenv("SLURM_JOB_ID");
     unsetenv("SLURM_RESTART_COUNT");
+    unsetenv("SWITCHYARD_LAUNCHER");
+    unsetenv("SWITCHYARD_LAUNCHER_START");
   }
   fs::path file() const { return folder_.path() / "lease"; }
 
@@ -76,17 +78,19 @@ class LeaseTest : public test::SavedPath {
     fs::rename(folder_.path() / "theirs", file());
   }
 
-  std::string refusal(milliseconds patience = {}) {
+  std::string refusal(milliseconds patience = {}, const LockRules& rules = quick()) {
     try {
-      const PathLock lock(run_, patience, quick());
+      const PathLock lock(run_, patience, rules);
     } catch (const Error& problem) {
       return problem.what();
     }
     return "";
   }
-  milliseconds time_to_lock() {
+  milliseconds time_to_lock(milliseconds given_up_behind = quick().lease.patience) {
+    auto rules = quick();
+    rules.lease.patience = given_up_behind;
     const auto begin = Clock::now();
-    const PathLock lock(run_, {}, quick());
+    const PathLock lock(run_, {}, rules);
     return std::chrono::duration_cast<milliseconds>(Clock::now() - begin);
   }
 
@@ -105,14 +109,13 @@ class LeaseTest : public test::SavedPath {
 TEST_F(LeaseTest, is_there_while_the_lock_is_held) {
   {
     const PathLock lock(run_, {}, quick());
-    const auto record = parse_lease(*read_lease(folder_.path()));
+    const auto record = parse_lease(*read_lease(file()));
     ASSERT_TRUE(record);
     EXPECT_EQ(record->holder.process, getpid());
     EXPECT_NO_THROW(run_.check_held());
     const auto end = Clock::now() + std::chrono::seconds(10);
-    while (parse_lease(*read_lease(folder_.path()))->counter < 3 && Clock::now() < end)
-      usleep(1000);
-    EXPECT_GE(parse_lease(*read_lease(folder_.path()))->counter, 3);
+    while (parse_lease(*read_lease(file()))->counter < 3 && Clock::now() < end) usleep(1000);
+    EXPECT_GE(parse_lease(*read_lease(file()))->counter, 3);
   }
   EXPECT_FALSE(fs::exists(file()));
   EXPECT_NO_THROW(run_.check_held());
@@ -138,7 +141,7 @@ TEST_F(LeaseTest, what_another_one_took_is_not_written_any_more) {
     }
     usleep(50'000);  // counts
   }
-  EXPECT_EQ(parse_lease(*read_lease(folder_.path()))->token, "theirs");
+  EXPECT_EQ(parse_lease(*read_lease(file()))->token, "theirs");
   EXPECT_THAT(test::steps_of(run_), testing::ElementsAre(10, 20, 30, 40));
   for (const auto& entry : list_checkpoints(run_.checkpoints())) EXPECT_TRUE(has_moments(entry));
 }
@@ -151,7 +154,7 @@ TEST_F(LeaseTest, a_late_count_never_lands_in_the_takers_file) {
     usleep(static_cast<useconds_t>(100 * i));
     write_lease(stranger());
     usleep(1000);
-    ASSERT_EQ(parse_lease(*read_lease(folder_.path()))->token, "theirs");
+    ASSERT_EQ(parse_lease(*read_lease(file()))->token, "theirs");
     fs::remove(file());
   }
 }
@@ -263,6 +266,38 @@ TEST_F(LeaseTest, this_very_job_started_again_goes_on_at_once) {
   Settings given;
   given.set_text("lock-wait-minutes", "0.5");
   EXPECT_EQ(lock_patience(given), std::chrono::seconds(30));
+}
+
+// A node that is lost leaves a lease, and Slurm takes long to say so.
+TEST_F(LeaseTest, a_start_that_its_launcher_has_ended_is_given_up_sooner) {
+  make_squeue("echo RUNNING 0");
+  set_launched_start(2);
+  auto holder = of_job("45");
+  holder.launch = this_process().launch;
+  holder.start = 1;
+  write_lease(holder);
+  EXPECT_LT(time_to_lock(std::chrono::minutes(1)), std::chrono::seconds(30));
+  holder.start = 2;
+  write_lease(holder);
+  EXPECT_GE(time_to_lock(), milliseconds(400));
+  holder.start = 1;
+  holder.launch = "another";
+  write_lease(holder);
+  EXPECT_GE(time_to_lock(), milliseconds(400));
+  std::atomic<bool> ends = false;
+  holder.launch = this_process().launch;
+  write_lease(holder);
+  std::thread counts([&] {
+    for (int64_t i = 1; !ends; ++i) {
+      write_lease(holder, i);
+      usleep(1000);
+    }
+  });
+  auto patient = quick();
+  patient.lease.renewal = std::chrono::seconds(10);
+  EXPECT_THAT(refusal({}, patient), HasSubstr("process 123 on n2")) << "it still counts";
+  ends = true;
+  counts.join();
 }
 
 TEST_F(LeaseTest, of_several_that_take_over_one_has_it) {
