@@ -104,7 +104,7 @@ class Cluster:
         for pid, (words, environment) in self.processes().items():
             names = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "RANK", "SLURM_PROCID")
             own = [environment[name] for name in names if name in environment]
-            if own and words[1] != "launch":
+            if own and words[1:2] not in ([], ["launch"]):  # one that is just started has no words
                 ranks[int(own[0])] = pid
         return ranks
 
