@@ -9,10 +9,16 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <set>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 #include "core/files.h"
@@ -40,7 +46,7 @@ class FixedText {
 
 struct Reports {
   FixedText path, folder, file, who, label;
-  std::atomic<bool> known = false, written = false, there = false;
+  std::atomic<bool> known = false, asked = false, written = false, there = false, stuck = false;
 };
 Reports reports;
 
@@ -124,17 +130,65 @@ void set_fault_place(const FaultPlace& place) {
                     reports.file.set((folder / name).string()) && reports.who.set(place.who);
   if (!fits) return;  // longer than any path that can be opened
   prepare_stacks();
-  reports.written = reports.there = false;
+  reports.asked = reports.written = reports.there = reports.stuck = false;
   reports.known = true;
   tell_launcher(folder, place.start);
 }
 
-std::string write_fault_report(std::string_view what) {
-  if (const int file = begin_report(); file >= 0) {
+namespace {
+
+// What the thread that writes shares with the one that waits for it, which may give it up.
+struct Writing {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool begun = false, ended = false;
+
+  void set(bool Writing::*part) {
+    const std::lock_guard lock(mutex);
+    this->*part = true;
+    changed.notify_all();
+  }
+};
+
+void write_report(std::string_view what, Writing& writing) {
+  const int file = begin_report();
+  writing.set(&Writing::begun);
+  if (file >= 0) {
     write_text(file, what);
     write_text(file, "\n");
     end_report(file);
   }
+  writing.set(&Writing::ended);
+}
+
+// Signals are the other threads'.
+void start_writing(std::string what, const std::shared_ptr<Writing>& writing) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    std::thread([what = std::move(what), writing] { write_report(what, *writing); }).detach();
+  } catch (const std::system_error&) {  // no threads are left
+    write_report(what, *writing);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+}  // namespace
+
+std::string write_fault_report(std::string_view what) {
+  constexpr auto to_open = std::chrono::seconds(3), to_write = std::chrono::seconds(15);
+  if (!reports.known) return "";
+  if (!reports.asked.exchange(true)) {
+    const auto writing = std::make_shared<Writing>();
+    start_writing(std::string(what), writing);
+    std::unique_lock lock(writing->mutex);
+    const bool ended = writing->changed.wait_for(lock, to_open, [&] { return writing->begun; }) &&
+                       writing->changed.wait_for(lock, to_write, [&] { return writing->ended; });
+    reports.stuck = !ended;
+  }
+  if (reports.stuck)
+    return fmt::format("; stacks cannot be written: {} does not answer", reports.folder.c_str());
   return reports.there ? fmt::format("; stacks in {}", reports.folder.c_str()) : std::string();
 }
 

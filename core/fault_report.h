@@ -22,6 +22,7 @@ void set_fault_place(const FaultPlace& place);
 
 // Writes this process's report, at the first call alone: `what`, a line or more, and all stacks.
 // Returns what an error's line ends with, "; stacks in RUN/faults", or nothing where none is there.
+// Where RUN is on a disk that does not answer it says so within seconds: it waits no longer.
 std::string write_fault_report(std::string_view what);
 
 // From here on SIGSEGV, SIGBUS, SIGABRT, SIGFPE and SIGILL write a line to stderr and a report

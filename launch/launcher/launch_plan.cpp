@@ -66,9 +66,9 @@ int number(const Settings& given, const char* name, int otherwise) {
 
 void take_slurm(LaunchPlan& plan, const SlurmStep& step) {
   check(step.tasks == step.nodes, "launch",
-        "srun started {} of this launcher on {} {}; one on each node is allowed: srun "
+        "srun started {} of this launcher on {} {}; one on each node is allowed: srun --ntasks={} "
         "--ntasks-per-node=1 switchyard launch -np N -- ...",
-        step.tasks, step.nodes, step.nodes == 1 ? "node" : "nodes");
+        step.tasks, step.nodes, step.nodes == 1 ? "node" : "nodes", step.nodes);
   plan.nodes = step.nodes;
   plan.node = step.node;
   plan.master_addr = step.first_host;

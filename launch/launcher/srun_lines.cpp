@@ -33,9 +33,19 @@ std::string_view lost_node(std::string_view line) {
   return node.substr(0, node.find(':'));
 }
 
+// What a rank says right before it ends the job; 0: something else. mpirun itself says nothing of
+// it, and stays for minutes where it tells a node behind a cut cable.
+int code_of_report(std::string_view line) {
+  const bool reports = line.starts_with("switchyard: [communicator] ") ||
+                       line.starts_with("switchyard: [mpi] world rank ");
+  if (!reports) return 0;
+  return behind(line, " (the timeout)").data() != nullptr ? timed_out : lost_peer;
+}
+
 }  // namespace
 
 void SrunLines::read(std::string_view line) {
+  if (reported_code_ == 0) reported_code_ = code_of_report(line);
   if (const std::string_view node = lost_node(line); !node.empty()) {
     if (!lost_nodes_.empty()) lost_nodes_ += ',';
     lost_nodes_ += node;
@@ -56,6 +66,7 @@ void SrunLines::read(std::string_view line) {
 
 StepEnd SrunLines::end(int code) const {
   constexpr int by_signal = 128, fault = 139, mpirun_lost_a_node = 205;
+  if (first_code_ == 0 && reported_code_ != 0 && code > by_signal) code = reported_code_;
   StepEnd end{.code = first_code_ != 0 ? first_code_ : code, .lost_nodes = lost_nodes_};
   end.faulted = faulted_ || end.code == fault;
   const bool by_interrupt = end.code == by_signal + 2;

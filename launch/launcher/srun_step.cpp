@@ -44,6 +44,7 @@ class Step {
   bool has_ended();
   void end_by_deadline();
 
+  const std::string name_;  // srun or mpirun
   const pid_t parent_ = getpid();
   sigset_t before_{};
   Descriptor signals_, errors_;
@@ -56,7 +57,7 @@ class Step {
   std::optional<Clock::time_point> deadline_;  // of srun, behind a failure
 };
 
-Step::Step(const std::vector<std::string>& words) {
+Step::Step(const std::vector<std::string>& words) : name_(words[0]) {
   const sigset_t mine = signals();
   sigprocmask(SIG_BLOCK, &mine, &before_);
   signals_ = Descriptor(signalfd(-1, &mine, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -132,13 +133,13 @@ void Step::end_by_deadline() {
   using std::chrono::seconds;
   if (!lines_.has_failed()) return;
   const auto now = Clock::now();
-  if (!deadline_) deadline_ = now + seconds(20);
+  if (!deadline_) deadline_ = now + seconds(name_ == "mpirun" ? 8 : 20);
   if (now < *deadline_) return;
   const bool again = now > *deadline_ + seconds(3);
   if (!again && has_ended_by_force_) return;
   if (!has_ended_by_force_)
-    std::fprintf(stderr,
-                 "switchyard: [launch] srun waits for tasks that do not end: it is ended\n");
+    std::fprintf(stderr, "switchyard: [launch] %s waits for tasks that do not end: it is ended\n",
+                 name_.c_str());
   kill(child_, again ? SIGKILL : SIGTERM);
   has_ended_by_force_ = true;
 }

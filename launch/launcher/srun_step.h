@@ -22,12 +22,13 @@ struct StepEnd {
 class SrunLines {
  public:
   void read(std::string_view line);
-  bool has_failed() const { return first_code_ != 0; }  // a task
+  bool has_failed() const { return first_code_ != 0 || reported_code_ != 0; }  // a task
   // With srun's code, or mpirun's: 128 and a signal's number where that ended a task.
   StepEnd end(int code) const;
 
  private:
-  int first_code_ = 0;  // 0: none was said
+  int first_code_ = 0;     // 0: none was said
+  int reported_code_ = 0;  // by a rank itself
   bool faulted_ = false;
   std::string lost_nodes_;
 };
@@ -35,6 +36,7 @@ class SrunLines {
 // Runs srun until it ends. The first signal that comes asks the ranks to save and stop, by one USR1
 // to srun, which passes it on; a second TERM or interrupt ends the step. Once a task has failed
 // srun has 20 s to end: for a node that is gone it would wait until Slurm takes it for down.
+// mpirun, which has no KillWait, has 8.
 StepEnd run_step(const std::vector<std::string>& words);
 
 }  // namespace switchyard

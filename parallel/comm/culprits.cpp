@@ -55,8 +55,15 @@ std::string blame(const std::vector<int>& missing, const std::vector<int>& culpr
 
 std::string busy_text(const std::map<int, PeerAnswer>& answers, const std::vector<int>& busy) {
   const RankActivity& first = answers.at(busy.front()).activity;
-  return fmt::format("{} in no exchange ({:.0f} s since the last began, in step {})",
-                     plural(busy, "is", "are"), first.seconds, first.step);
+  std::string text = fmt::format("{} in no exchange ({:.0f} s since the last began, in step {})",
+                                 plural(busy, "is", "are"), first.seconds, first.step);
+  for (const int rank : busy)  // a file server that does not answer is often all that is wrong
+    if (const std::string& call = answers.at(rank).activity.call; !call.empty()) {
+      return busy.size() == 1
+                 ? fmt::format("{}, but in the system's {}", text, call)
+                 : fmt::format("{}; world rank {} is in the system's {}", text, rank, call);
+    }
+  return text;
 }
 
 // Of one that has just met its own error, which names whom it blames.

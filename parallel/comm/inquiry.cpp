@@ -133,10 +133,12 @@ void Inquiries::State::end_as_told(const Datagram& end) const {
   if (announced || told.exchange(true)) return;
   std::string_view rest = end.rest;
   const int code = take_number<int>(rest).value_or(static_cast<int>(ExitCode::lost_peer));
+  const auto deadline = Clock::now() + 3s;
   write_fault_report(fmt::format("world rank {} ends the job:{}", end.rank, rest));
-  constexpr int patience = 3000;  // milliseconds
+  // Where its disk does not answer nothing of that is left: a launcher kills it soon.
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
   pollfd ended{stop.number(), POLLIN, 0};
-  if (::poll(&ended, 1, patience) > 0) return;
+  if (::poll(&ended, 1, static_cast<int>(std::max(left, 100ms).count())) > 0) return;
   end_job(code);
 }
 

@@ -101,9 +101,9 @@ std::string to_text(const RankActivity& activity) {
   const size_t named = std::min(activity.missing.size(), most_missing);
   const std::vector<int> missing(activity.missing.begin(),
                                  activity.missing.begin() + static_cast<ptrdiff_t>(named));
-  return fmt::format("{} {} {} {}", static_cast<int64_t>(activity.seconds * 1e3), activity.step,
+  return fmt::format("{} {} {} {}\t{}", static_cast<int64_t>(activity.seconds * 1e3), activity.step,
                      missing.empty() ? "-" : fmt::format("{}", fmt::join(missing, ",")),
-                     activity.what);
+                     activity.what, activity.call);
 }
 
 RankActivity activity_of(std::string_view text) {
@@ -112,7 +112,9 @@ RankActivity activity_of(std::string_view text) {
   activity.step = parse_number<int64_t>(take_word(text)).value_or(0);
   for (const auto number : split_at(',', take_word(text)))
     if (const auto rank = parse_number<int>(number)) activity.missing.push_back(*rank);
-  activity.what = text;
+  const size_t tab = std::min(text.rfind('\t'), text.size());
+  activity.what = text.substr(0, tab);
+  activity.call = text.substr(std::min(tab + 1, text.size()));
   return activity;
 }
 

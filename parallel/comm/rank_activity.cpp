@@ -8,6 +8,8 @@
 #include <set>
 #include <utility>
 
+#include "parallel/comm/system_call.h"
+
 namespace switchyard {
 
 namespace {
@@ -71,7 +73,10 @@ RankActivity activity_of_process() {
   mine.seconds = seconds_since(Clock::time_point(begin));
   Activity& all = activity();
   const std::lock_guard lock(all.mutex);
-  if (all.waits.empty()) return mine;
+  if (all.waits.empty()) {
+    mine.call = file_call_of_first_thread();
+    return mine;
+  }
   const Wait& oldest = all.waits.begin()->second;
   mine.what = oldest.what;
   mine.seconds = seconds_since(oldest.since);

@@ -12,6 +12,7 @@ struct RankActivity {
   std::vector<int> missing{};  // for whom, as world ranks
   double seconds = 0;          // since that wait, or else its last operation, began
   int64_t step = 0;            // the latest of its operations
+  std::string call{};          // where it waits for nobody: its call for a file (system_call.h)
 };
 RankActivity activity_of_process();
 

@@ -10,7 +10,7 @@ import slurm
 from nodes import HOSTS, Node, wait_until
 from outside import HERE
 
-SHARED = ("house", "build", "etc", "log", "run", "state", "work")
+SHARED = ("house", "build", "etc", "log", "run", "state", "view", "work")
 
 
 def prepare_files(bound):
@@ -22,6 +22,7 @@ def prepare_files(bound):
     for name, descriptor in opened.items():
         network.call("mount", "--bind", f"/proc/{os.getpid()}/fd/{descriptor}", f"/mnt/{name}")
         os.close(descriptor)
+    network.call("mount", "--bind", "/mnt/work", "/mnt/view")  # nodes put FUSE in its place
     for folder in ("/tmp", "/dev/shm"):
         network.call("mount", "-t", "tmpfs", "-o", "mode=1777", "ctl", folder)
     os.chdir("/mnt/work")
@@ -103,7 +104,7 @@ class Cluster:
         for pid, (words, environment) in self.processes().items():
             names = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "RANK", "SLURM_PROCID")
             own = [environment[name] for name in names if name in environment]
-            if own and words[1] != "launch":
+            if own and words[1:2] not in ([], ["launch"]):  # one that is just started has no words
                 ranks[int(own[0])] = pid
         return ranks
 

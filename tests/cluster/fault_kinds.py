@@ -9,6 +9,7 @@ from typing import NamedTuple
 from workload import Failed
 
 SMALL = Path("/mnt/small")  # where the runs are whose disk is filled
+VIEW = Path("/mnt/view")    # and those whose disk sticks: WORK, on each node through FUSE
 FILLER = SMALL / "filler"
 LOST, HUNG, DISK = 76, 77, 5
 
@@ -22,6 +23,7 @@ class Kind(NamedTuple):
     culprit: str = ""        # "rank", "node" or ""
     early: bool = True       # may come while ranks start
     node_down: bool = False  # Slurm loses it
+    asleep: bool = False     # its ranks may stay in disk sleep until it is undone
 
 
 def nothing(cluster, fault):
@@ -93,6 +95,34 @@ def empty(cluster, fault):
     FILLER.unlink(missing_ok=True)
 
 
+def file_servers(cluster, fault):
+    """The processes behind the node's view of the shared folder."""
+    space = os.readlink(f"/proc/{node_of(cluster, fault).first()}/ns/mnt")
+    found = []
+    for program in Path("/proc").glob("[0-9]*/exe"):
+        try:
+            if (os.path.basename(os.readlink(program)) == "bindfs"
+                    and os.readlink(program.parent / "ns" / "mnt") == space):
+                found.append(int(program.parent.name))
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def stick(cluster, fault):
+    """As behind a file server that answers no more."""
+    servers = file_servers(cluster, fault)
+    if not servers:
+        raise Failed(f"{fault.node} has no view of the shared folder")
+    for server in servers:
+        os.kill(server, signal.SIGSTOP)
+
+
+def unstick(cluster, fault):
+    for server in file_servers(cluster, fault):
+        os.kill(server, signal.SIGCONT)
+
+
 def restart_controller(cluster, fault):
     del fault
     cluster.restart_controller(silent_for=1.0)
@@ -109,8 +139,15 @@ KINDS = {
     "cut cable": Kind(cut, mend, hang=True, codes=(LOST, HUNG, 137), culprit="node"),
     "bad cable": Kind(disturb, calm),
     "full disk": Kind(fill, empty, death=True, codes=(DISK,), early=False),
+    "stuck disk": Kind(stick, unstick, hang=True, codes=(HUNG, 137), culprit="node", early=False,
+                       asleep=True),
     "controller": Kind(restart_controller, nothing),
 }
+
+
+if not Path("/dev/fuse").exists():
+    print("no stuck disks: this machine has no /dev/fuse", flush=True)
+    del KINDS["stuck disk"]
 
 
 def strike(cluster, fault):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import leftovers
-from fault_kinds import KINDS, LOST, SMALL, strike
+from fault_kinds import KINDS, LOST, SMALL, VIEW, strike
 from jobs import Step
 from nodes import wait_until
 from workload import WORK, Failed, expect, expect_same_bits, last_logged, train
@@ -94,12 +94,28 @@ def blamed(fault, text):
     return any(re.search(pattern, line) for line in own for pattern in wanted)
 
 
+def left(cluster, fault):
+    """Processes that still run; a file server that does not answer holds some of its node's beyond
+    their death."""
+    found = cluster.processes()
+    if found and KINDS[fault.kind].asleep:
+        found = {pid for pid in found if state(pid) != "D"}
+    return found
+
+
+def state(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
 def judge_end(cluster, fault, step, begun):
     """Waits for the job's end; its seconds, and whether the culprit was named ("-": there is none)."""
     kind = KINDS[fault.kind]
     limit = DEATH if kind.death else TIMEOUT + SLACK
     try:
-        wait_until(lambda: not cluster.processes(), limit, "all ranks have ended", interval=0.02)
+        wait_until(lambda: not left(cluster, fault), limit, "all ranks have ended", interval=0.02)
     except TimeoutError:
         ranks = sorted(cluster.ranks())
         raise Failed(f"ranks {ranks} are still there after {limit:.0f} s: {step.text()[-900:]}") from None
@@ -168,7 +184,8 @@ def is_no_verdict(fault, why):
 
 
 def run_of(fault):
-    return f"{SMALL if fault.kind == 'full disk' else WORK}/run-{fault.number}"
+    disks = {"full disk": SMALL, "stuck disk": VIEW}
+    return f"{disks.get(fault.kind, WORK)}/run-{fault.number}"
 
 
 def recover(cluster, fault):

@@ -30,7 +30,9 @@ class Cable:
 
     def __init__(self, number, pid):
         self.end, self.carrier = f"v{number}", None
-        call("ip", "link", "add", self.end, "type", "veth", "peer", "name", "eth0", "netns", pid)
+        own = f"02:00:00:00:00:{number:02x}"  # of the node also when it is started again, as peers know it
+        call("ip", "link", "add", self.end, "type", "veth", "peer", "name", "eth0", "address", own,
+             "netns", pid)
         call("ip", "link", "set", self.end, "master", "br0", "up")
 
     def remove(self):

@@ -1,7 +1,9 @@
 """`switchyard slurm ... --submit`, and what its script does when something happens to the job."""
 import re
+from pathlib import Path
 
 from jobs import Step, await_job, await_steps, job
+from jobs import submit as batch
 from nodes import wait_until
 from scenario import scenario
 from workload import (WORK, expect, expect_same_bits, last_logged, logged, make_data, saved_steps,
@@ -104,3 +106,30 @@ def fewer_nodes(cluster):
         cluster.nodes["n3"].start()
         cluster.ask("scontrol", "update", "nodename=n3", "state=resume")
         cluster.await_nodes()
+
+
+@scenario
+def preempted_by_user_signal(cluster):
+    """With preempt_send_user_signal USR1 comes to the batch process when another job takes the nodes:
+    saved within the grace time, queued again, and no step is made twice."""
+    make_data()
+    configuration = Path("/mnt/etc/slurm.conf")
+    before = configuration.read_text()
+    configuration.write_text(f"SlurmctldParameters=preempt_send_user_signal\n{before}")
+    cluster.restart_controller(silent_for=0)
+    try:
+        number = submit("yields", "--partition", "spare", steps=400, save=1000)
+        await_steps("yields", 5)
+        urgent = batch("urgent", "sleep 1\n", "--nodes=3", "--exclusive")
+        await_job("urgent", urgent)
+        stopped = last_logged("yields")
+        await_run("yields", number)
+    finally:
+        configuration.write_text(before)
+        cluster.restart_controller(silent_for=0)
+    text = log_of("yields", number)
+    expect(job(number)["Restarts"] == "1", f"not requeued once: {text[-900:]}")
+    expect("User defined signal 1" in text, f"another signal came: {text[-900:]}")
+    expect_all_steps("yields", 400)
+    expect(stopped < 400 and saved_steps("yields") == [stopped, 400],
+           f"it was at step {stopped}, and saved were {saved_steps('yields')}: {text[-1500:]}")

@@ -1,11 +1,17 @@
 """What docs/slurm.md prints, submitted as it is printed but for sizes and counts."""
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
+from fault_runs import SLACK, TIMEOUT
 from jobs import await_job, await_steps, job
+from nodes import wait_until
+from outside import die_with_parent
 from scenario import scenario
-from workload import MODEL, WORK, expect, logged, make_data, saved_steps, switchyard
+from workload import (MODEL, WORK, expect, last_logged, logged, make_data, saved_steps, switchyard,
+                      train)
 
 PAGE = Path("/mnt/house/docs/slurm.md")
 SHAPE = " ".join(MODEL[2:])  # without --data-path
@@ -105,3 +111,54 @@ def page_plain_bash(cluster):
     expect(job(number)["Restarts"] == "1", f"not requeued once: {logs('plain')}")
     expect(sorted(logged("runs/main-plain")) == list(range(1, 151)), "a step is missing")
     expect(150 in saved_steps("runs/main-plain"), "the last step is not saved")
+
+
+def interactive(name, text):
+    """A shell in an allocation of whole nodes; its process, and the file of what it says."""
+    said = Path(f"/mnt/log/{name}.out")
+    with open(said, "w") as log:
+        return subprocess.Popen(["salloc", "--nodes=2", "--exclusive", f"--job-name={name}", "bash",
+                                 "-c", text], cwd=WORK, stdin=subprocess.DEVNULL, stdout=log,
+                                stderr=log, preexec_fn=die_with_parent), said
+
+
+@scenario
+def page_salloc(cluster):
+    """The three lines for an allocation, one behind the other on one path; then an interrupt."""
+    prepare()
+    text = changed(block("switchyard launch --srun -np 8"), {
+        "-np 8": "-np 2", "--ntasks-per-node=8": "--ntasks-per-node=2", "runs/main": "runs/by-hand"})
+    shape = f"--data-path runs/data/old {SHAPE} --device cpu --micro-batch-size 2 --train-iters"
+    goals = iter((6, 12, 18))
+    lines = [f"{line} {shape} {next(goals)}" if "train" in line else line
+             for line in (line.partition("#")[0].strip() for line in text.splitlines())]
+    shell, said = interactive("by-hand", " && ".join(lines))
+    expect(shell.wait(60) == 0, f"salloc: {said.read_text()[-1500:]}")
+    expect(sorted(logged("runs/by-hand")) == list(range(1, 19)), "runs/by-hand has other steps")
+    shell, said = interactive("interrupted", f"{lines[0]}000000; echo ended with $?")
+    await_steps("runs/by-hand", 30)
+    (launcher,) = [pid for pid, (words, _) in cluster.processes().items() if "--srun" in words]
+    os.kill(launcher, signal.SIGINT)
+    wait_until(lambda: shell.poll() is not None, 30, "the shell ends")
+    expect("ended with 75" in said.read_text(), f"it did not: {said.read_text()[-1500:]}")
+    expect(last_logged("runs/by-hand") in saved_steps("runs/by-hand"), "its last step is not saved")
+
+
+@scenario
+def cable_cut_under_mpirun(cluster):
+    """Of another node, and of the one where mpirun and the script run: which sees the others gone."""
+    make_data()
+    for node, named in (("n3", "on n3, which do"), ("n1", "on n3, which do")):
+        run, more = f"cut-{node}", ["--distributed-timeout-seconds", str(TIMEOUT)]
+        words = train(run, 100000, tp=2, micro=2, more=more)[3:]
+        (number,) = shell(f"switchyard slurm {run} --nodes 3 --tasks-per-node 2 --mpi mpirun --restarts 0"
+                          f" --no-requeue --submit -- train {' '.join(words)}")
+        await_steps(run, 5)
+        cluster.nodes[node].cable.cut()
+        try:
+            wait_until(lambda: not cluster.processes(), TIMEOUT + SLACK, "all ranks have ended")
+        finally:
+            cluster.nodes[node].cable.mend()
+        code = await_job(run, number, state="FAILED")["ExitCode"]
+        expect(code in ("76:0", "77:0"), f"{run}: exit code {code}: {logs(run)}")
+        expect(named in logs(run), f"{run}: nobody is named: {logs(run)}")

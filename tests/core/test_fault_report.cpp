@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -60,6 +61,21 @@ TEST(FaultReport, LeavesNothingBesideAPathThatIsNotThereYet) {
   set_fault_place(place_in(folder.path()));
   EXPECT_THAT(write_fault_report("too early"), IsEmpty());
   EXPECT_FALSE(exists(folder.path() / "faults"));
+}
+
+// Nobody reads a pipe: to open it for writing lasts as long as a file server that does not answer.
+TEST(FaultReport, IsGivenUpWhereTheDiskDoesNotAnswer) {
+  const test::TemporaryFolder folder;
+  make_path(folder.path());
+  const auto faults = folder.path() / "faults", pipe = faults / "20261130T001820-rank-3.txt";
+  create_directory(faults);
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  set_fault_place(place_in(folder.path()));
+  const std::string said = "; stacks cannot be written: " + faults.string() + " does not answer";
+  EXPECT_EQ(write_fault_report("a fault"), said);
+  EXPECT_EQ(write_fault_report("a later one"), said);
+  EXPECT_FALSE(read_file(pipe).empty());  // it answers again, and the thread ends
+  set_fault_place(place_in(folder.path()));
 }
 
 TEST(FaultReport, IsWrittenByAFatalSignal) {

@@ -39,6 +39,24 @@ TEST(SrunLines, TheFirstFailureCounts) {
   EXPECT_EQ(end_of({}, 0).code, 0);
 }
 
+// mpirun is ended where it waits for a node that is gone; a rank of another one has said why.
+TEST(SrunLines, WhatRanksSayWhereMpirunSaysNothing) {
+  const std::string begin = "switchyard: [communicator] rank 1 of 3 in dp (world rank 3 on n2): ";
+  const std::string late = begin +
+                           "all_gather of 4 f32: no end after 6000 ms (the timeout); nothing "
+                           "from world rank 5 on n3, which does not answer";
+  const std::string gone = begin + "all_gather of 4 f32: world rank 5 on n3 is gone";
+  SrunLines lines;
+  lines.read("[04:34:53] step 1/10: loss 5.5 (the timeout)");
+  EXPECT_FALSE(lines.has_failed());
+  lines.read(late);
+  EXPECT_TRUE(lines.has_failed());
+  lines.read(gone);
+  EXPECT_EQ(lines.end(137).code, 77);
+  EXPECT_EQ(lines.end(5).code, 5);
+  EXPECT_EQ(end_of({gone}, 143).code, 76);
+}
+
 TEST(SrunLines, FaultsAndNodes) {
   EXPECT_TRUE(end_of({"srun: error: n2: task 3: Segmentation fault (core dumped)"}, 139).faulted);
   EXPECT_TRUE(end_of({}, 139).faulted);

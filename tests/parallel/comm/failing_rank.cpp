@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <initializer_list>
 #include <thread>
 #include <vector>
@@ -41,6 +43,14 @@ void wait_in_a_row(Communicator& world) {
   if (world.rank() == 0) world.recv(std::span(values), 2, stream, {"from 2"}).wait(stream);
 }
 
+// As from a disk that does not answer: nobody writes to this pipe.
+void read_what_never_comes() {
+  const auto pipe = std::filesystem::path(std::getenv("FAULTS_OF")) / "pipe";
+  const int file = ::open(pipe.c_str(), O_RDWR);
+  char byte = 0;
+  [[maybe_unused]] const auto got = ::read(file, &byte, 1);
+}
+
 void run(Communicator& world, const char* how) {
   Stream stream;
   std::vector<float> values(4, 1.0f);
@@ -54,6 +64,7 @@ void run(Communicator& world, const char* how) {
     if (std::strcmp(how, "kill") == 0) std::raise(SIGKILL);
     if (std::strcmp(how, "abort") == 0) end_job(42);
     if (std::strcmp(how, "hang") == 0) std::this_thread::sleep_for(60s);
+    if (std::strcmp(how, "disk") == 0) read_what_never_comes();
   }
   world.all_reduce(std::span(values), ReduceOp::sum, stream, {"losses"}).wait(stream);
 }
@@ -61,7 +72,7 @@ void run(Communicator& world, const char* how) {
 // As a program should: the error is printed before the job is ended.
 int run_under_mpi(int argc, char** argv) {
   const char* how = argv[1];
-  const bool in_time = !is_one_of(how, {"hang", "row", "stop", "early"});
+  const bool in_time = !is_one_of(how, {"hang", "disk", "row", "stop", "early"});
   const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
   if (is_one_of(how, {"early"}) && std::strcmp(rank, "1") == 0) {
     std::signal(SIGTERM, SIG_IGN);

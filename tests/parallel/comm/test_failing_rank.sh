@@ -28,6 +28,8 @@ expect kill 76 "a rank was ended by SIGKILL"
 expect kill 76 "world rank 1 on here is gone"
 expect hang 77 'all_reduce (sum) of 4 f32, "losses", step 7: no end after 1500 ms'
 expect hang 77 "nothing from world rank 1 on here, which is in no exchange ("
+mkfifo "$FAULTS_OF/pipe"
+expect disk 77 ", but in the system's read of $FAULTS_OF/pipe"
 expect row 77 "nothing from world rank 2 on here; all wait for world rank 1 on here, which is in no exchange"
 rm -r "$FAULTS_OF/faults"
 expect stop 77 "nothing from world rank 1 on here, which does not answer"
