@@ -14,21 +14,21 @@ class Planner {
   Planner(const Desired& desired, const Found& found, const PlannerOptions& options)
       : desired_(desired), found_(found), options_(options) {}
 
-  std::vector<Action> actions() const {
-    std::vector<Action> all;
+  std::vector<CampaignAction> actions() const {
+    std::vector<CampaignAction> all;
     const auto add = [&](auto kind, const auto& items, const auto& step_of) {
       for (const auto& item : items) {
         if (const auto step = step_of(item)) all.push_back({kind, item.name, *step});
       }
     };
-    using Kind = Action::Kind;
+    using Kind = CampaignAction::Kind;
     add(Kind::fork, desired_.paths, [&](const auto& path) { return fork_step(path); });
     add(Kind::extend, desired_.paths, [&](const auto& path) { return extension(path); });
     add(Kind::train, desired_.paths, [&](const auto& path) { return goal(path); });
     add(Kind::average, desired_.averages, [&](const auto& mean) { return can_average(mean); });
     add(Kind::score, desired_.scores, [&](const auto& score) { return can_score(score); });
-    std::ranges::stable_sort(all,
-                             [&](const Action& a, const Action& b) { return rank(a) < rank(b); });
+    std::ranges::stable_sort(
+        all, [&](const CampaignAction& a, const CampaignAction& b) { return rank(a) < rank(b); });
     return all;
   }
 
@@ -96,13 +96,13 @@ class Planner {
     return is_there ? Step(score.step) : Step();
   }
 
-  int rank(const Action& action) const {
+  int rank(const CampaignAction& action) const {
     switch (action.kind) {
-      case Action::Kind::fork:
+      case CampaignAction::Kind::fork:
         return 0;
-      case Action::Kind::extend:
+      case CampaignAction::Kind::extend:
         return 1;
-      case Action::Kind::train: {
+      case CampaignAction::Kind::train: {
         const auto& path = desired_.path(action.name);
         if (path.is_main) return options_.side_by_side ? 2 : 5;
         const auto* parent = desired_.find_path(path.parent);
@@ -120,33 +120,33 @@ class Planner {
 
 }  // namespace
 
-std::string key_of(const Action& action) {
+std::string key_of(const CampaignAction& action) {
   switch (action.kind) {
-    case Action::Kind::score:
+    case CampaignAction::Kind::score:
       return "score/" + action.name;
     default:
       return action.name;
   }
 }
 
-std::string describe(const Action& action) {
+std::string describe(const CampaignAction& action) {
   switch (action.kind) {
-    case Action::Kind::fork:
+    case CampaignAction::Kind::fork:
       return fmt::format("fork {} at step {}", action.name, action.step);
-    case Action::Kind::extend:
+    case CampaignAction::Kind::extend:
       return fmt::format("extend {} at step {}", action.name, action.step);
-    case Action::Kind::train:
+    case CampaignAction::Kind::train:
       return fmt::format("train {} up to step {}", action.name, action.step);
-    case Action::Kind::average:
+    case CampaignAction::Kind::average:
       return fmt::format("average {}", action.name);
-    case Action::Kind::score:
+    case CampaignAction::Kind::score:
       return fmt::format("score {}", action.name);
   }
   return "";
 }
 
-std::vector<Action> next_actions(const Desired& desired, const Found& found,
-                                 const PlannerOptions& options) {
+std::vector<CampaignAction> next_actions(const Desired& desired, const Found& found,
+                                         const PlannerOptions& options) {
   return Planner(desired, found, options).actions();
 }
 

@@ -94,10 +94,10 @@ std::string fork_point(const Campaign& campaign, const DesiredPath& path) {
 }  // namespace
 
 std::vector<std::string> command_of(const Campaign& campaign, const Desired& desired,
-                                    const Action& action) {
+                                    const CampaignAction& action) {
   const auto& path = desired.path(action.name);
   const std::string folder = folder_of(campaign, path.name).string();
-  if (action.kind == Action::Kind::fork) {
+  if (action.kind == CampaignAction::Kind::fork) {
     std::vector<std::string> words = {"fork", fork_point(campaign, path), folder};
     append(words, words_of(path.options));
     return words;
@@ -115,15 +115,15 @@ PlannerOptions planner_options(const Campaign& campaign, bool side_by_side) {
           .side_by_side = side_by_side};
 }
 
-bool perform_now(const Campaign& campaign, const Desired& desired, const Action& action) {
-  if (action.kind == Action::Kind::fork) {
+bool perform_now(const Campaign& campaign, const Desired& desired, const CampaignAction& action) {
+  if (action.kind == CampaignAction::Kind::fork) {
     const auto& path = desired.path(action.name);
     const auto folder = folder_of(campaign, path.name);
     make_folder(folder.parent_path());
     fork(fork_point(campaign, path), folder.string(), path.options);
     return true;
   }
-  if (action.kind != Action::Kind::extend) return false;
+  if (action.kind != CampaignAction::Kind::extend) return false;
   const auto& path = desired.path(action.name);
   const auto stage = std::ranges::find(path.stages, action.step, &DesiredStage::at_step);
   Settings given;
@@ -133,19 +133,19 @@ bool perform_now(const Campaign& campaign, const Desired& desired, const Action&
 }
 
 Job job_of(const Campaign& campaign, const Desired& desired, const Found& found,
-           const Action& action) {
+           const CampaignAction& action) {
   Job job;
   const auto named = [&](const auto& all) {
     return *std::ranges::find(all, action.name, [](const auto& each) { return each.name; });
   };
   switch (action.kind) {
-    case Action::Kind::train:
+    case CampaignAction::Kind::train:
       job = training_job(campaign, desired.path(action.name), found, action.step);
       break;
-    case Action::Kind::average:
+    case CampaignAction::Kind::average:
       job = averaging_job(campaign, named(desired.averages));
       break;
-    case Action::Kind::score:
+    case CampaignAction::Kind::score:
       job = scoring_job(campaign, desired, named(desired.scores));
       break;
     default:

@@ -10,7 +10,7 @@ namespace switchyard {
 
 namespace {
 
-using Kind = Action::Kind;
+using Kind = CampaignAction::Kind;
 
 // Carries the campaign out on a copy of what is found, and notes who has to wait for whom.
 class Ahead {
@@ -20,13 +20,13 @@ class Ahead {
   CampaignJobs plan();
 
  private:
-  void carry_out(const Action& action);
-  void fork(const Action& action);
-  void extend(const Action& action);
-  void add_job(const Action& action);
-  void train(const Action& action, PlannedJob& job);
-  void average(const Action& action, PlannedJob& job);
-  void score(const Action& action, PlannedJob& job);
+  void carry_out(const CampaignAction& action);
+  void fork(const CampaignAction& action);
+  void extend(const CampaignAction& action);
+  void add_job(const CampaignAction& action);
+  void train(const CampaignAction& action, PlannedJob& job);
+  void average(const CampaignAction& action, PlannedJob& job);
+  void score(const CampaignAction& action, PlannedJob& job);
   void wait_for(PlannedJob& job, std::optional<size_t> earlier) const;
   std::optional<size_t> job_of(const std::string& path, int64_t step) const;
   void add_saved_steps(const std::string& path, int64_t from, int64_t to);
@@ -39,7 +39,7 @@ class Ahead {
   std::map<std::string, std::vector<size_t>> training_;  // jobs of a path, in order
   std::map<std::string, size_t> averaging_;
   std::map<std::pair<std::string, int64_t>, std::vector<size_t>> scoring_;
-  std::map<std::string, std::vector<Action>> carried_;  // by the next job of a path
+  std::map<std::string, std::vector<CampaignAction>> carried_;  // by the next job of a path
 };
 
 Ahead::Ahead(const Desired& desired, Found found, const PlannerOptions& options,
@@ -60,7 +60,7 @@ CampaignJobs Ahead::plan() {
   }
 }
 
-void Ahead::carry_out(const Action& action) {
+void Ahead::carry_out(const CampaignAction& action) {
   if (action.kind == Kind::fork) return fork(action);
   if (action.kind == Kind::extend) return extend(action);
   add_job(action);
@@ -78,7 +78,7 @@ std::optional<size_t> Ahead::job_of(const std::string& path, int64_t step) const
 }
 
 // The parent's job makes it, so that the fork point is pinned before anything goes on.
-void Ahead::fork(const Action& action) {
+void Ahead::fork(const CampaignAction& action) {
   const DesiredPath& path = desired_.path(action.name);
   const auto reaching = job_of(path.parent, path.fork_step);
   if (!reaching)
@@ -90,7 +90,7 @@ void Ahead::fork(const Action& action) {
   found_.paths[action.name] = {.step = path.fork_step};
 }
 
-void Ahead::extend(const Action& action) {
+void Ahead::extend(const CampaignAction& action) {
   const auto jobs = training_.find(action.name);
   if (jobs == training_.end())
     all_.now.push_back(action);
@@ -105,7 +105,7 @@ void Ahead::wait_for(PlannedJob& job, std::optional<size_t> earlier) const {
   if (earlier && std::ranges::count(job.after, *earlier) == 0) job.after.push_back(*earlier);
 }
 
-void Ahead::add_job(const Action& action) {
+void Ahead::add_job(const CampaignAction& action) {
   PlannedJob job{.key = job_key(action), .action = action};
   job.is_queued = queued_.contains(job.key);
   if (action.kind == Kind::train)
@@ -129,7 +129,7 @@ void Ahead::add_saved_steps(const std::string& path, int64_t from, int64_t to) {
   }
 }
 
-void Ahead::train(const Action& action, PlannedJob& job) {
+void Ahead::train(const CampaignAction& action, PlannedJob& job) {
   const DesiredPath& path = desired_.path(action.name);
   FoundPath& there = found_.paths[action.name];
   job.begins = there.step;
@@ -150,14 +150,14 @@ void Ahead::train(const Action& action, PlannedJob& job) {
   jobs.push_back(all_.jobs.size());
 }
 
-void Ahead::average(const Action& action, PlannedJob& job) {
+void Ahead::average(const CampaignAction& action, PlannedJob& job) {
   const auto mean = std::ranges::find(desired_.averages, action.name, &DesiredAverage::name);
   for (const auto& [path, step] : mean->members) wait_for(job, job_of(path, step));
   averaging_[action.name] = all_.jobs.size();
   found_.averages.insert(action.name);
 }
 
-void Ahead::score(const Action& action, PlannedJob& job) {
+void Ahead::score(const CampaignAction& action, PlannedJob& job) {
   const auto score = std::ranges::find(desired_.scores, action.name, &DesiredScore::name);
   const auto made = averaging_.find(score->of);
   if (made != averaging_.end())
@@ -170,7 +170,7 @@ void Ahead::score(const Action& action, PlannedJob& job) {
 
 }  // namespace
 
-std::string job_key(const Action& action) {
+std::string job_key(const CampaignAction& action) {
   const std::string key = key_of(action);
   return action.kind == Kind::train ? fmt::format("{}@{}", key, action.step) : key;
 }

@@ -36,7 +36,7 @@ class CampaignRun {
   void look();
   bool take_up_changes();
   bool do_what_is_next();
-  void start(const Action& action, const Job& job);
+  void start(const CampaignAction& action, const Job& job);
   void note(const JobEnd& end);
   void fail_with(const std::string& what, const std::string& key, ExitCode code);
   bool is_stopped_or_stop();
@@ -109,7 +109,7 @@ void CampaignRun::fail_with(const std::string& what, const std::string& key, Exi
   if (!failure_) failure_ = code;
 }
 
-void CampaignRun::start(const Action& action, const Job& job) {
+void CampaignRun::start(const CampaignAction& action, const Job& job) {
   executor_->start(job);
   started_[job.name] = Clock::now();
   log::info("{} ...", describe(action));

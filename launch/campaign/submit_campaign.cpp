@@ -100,7 +100,7 @@ std::vector<JobGroup> group_jobs(const Campaign& campaign, const std::vector<Pla
 SlurmTask task_of(const Campaign& campaign, const Desired& desired, const Found& found,
                   const PlannedJob& job) {
   Found ahead = found;
-  if (job.action.kind == Action::Kind::train) {
+  if (job.action.kind == CampaignAction::Kind::train) {
     const DesiredPath& path = desired.path(job.action.name);
     const bool is_made = job.begins > 0 || !path.parent.empty() || !path.weights.empty();
     if (is_made) ahead.paths.try_emplace(path.name);  // by then

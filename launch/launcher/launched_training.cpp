@@ -31,8 +31,8 @@ std::optional<LaunchedTraining> launched_training(std::span<const std::string> w
   }
 }
 
-Progress progress_of(const std::filesystem::path& run) {
-  Progress progress;
+TrainedSoFar progress_of(const std::filesystem::path& run) {
+  TrainedSoFar progress;
   try {
     const RunFolder folder(run);
     if (const auto latest = folder.latest()) progress.saved = latest->step;
@@ -44,15 +44,15 @@ Progress progress_of(const std::filesystem::path& run) {
   return progress;
 }
 
-std::string describe_going_on(const Progress& progress) {
+std::string describe_going_on(const TrainedSoFar& progress) {
   const int64_t again = std::max<int64_t>(0, progress.logged - progress.saved);
   const std::string from = progress.saved > 0 ? fmt::format("goes on from step {}", progress.saved)
                                               : "begins again, as nothing is saved";
   return fmt::format("{}; {} {} made again", from, again, again == 1 ? "step is" : "steps are");
 }
 
-std::vector<std::string> words_to_go_on(std::vector<std::string> words, const Progress& before,
-                                        const Progress& now) {
+std::vector<std::string> words_to_go_on(std::vector<std::string> words, const TrainedSoFar& before,
+                                        const TrainedSoFar& now) {
   if (now.starts == before.starts) return words;
   for (size_t i = 0; i < words.size(); ++i) {
     const bool alone = words[i] == "--load-step";

@@ -20,19 +20,20 @@ struct LaunchedTraining {
 std::optional<LaunchedTraining> launched_training(std::span<const std::string> words);
 
 // How far a path is on the disk.
-struct Progress {
+struct TrainedSoFar {
   int64_t saved = 0;   // the newest complete step that training can go on from; 0: none
   int64_t logged = 0;  // the last step of metrics.jsonl
   int64_t starts = 0;  // the number of the last start that did a step
 };
-Progress progress_of(const std::filesystem::path& run);  // what cannot be read counts as nothing
+TrainedSoFar progress_of(
+    const std::filesystem::path& run);  // what cannot be read counts as nothing
 
 // "goes on from step 40; 7 steps are made again"
-std::string describe_going_on(const Progress& progress);
+std::string describe_going_on(const TrainedSoFar& progress);
 
 // The words of another start behind `before`: without the --load-step that has done its work,
 // which would give up all steps since.
-std::vector<std::string> words_to_go_on(std::vector<std::string> words, const Progress& before,
-                                        const Progress& now);
+std::vector<std::string> words_to_go_on(std::vector<std::string> words, const TrainedSoFar& before,
+                                        const TrainedSoFar& now);
 
 }  // namespace switchyard

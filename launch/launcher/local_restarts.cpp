@@ -21,13 +21,13 @@ bool may_go_on(const RanksEnd& end) {
 int run_node(LaunchPlan plan) {
   const auto training = launched_training(plan.words);
   const std::vector<std::string> words = plan.words;
-  const Progress before = training ? progress_of(training->run) : Progress{};
+  const TrainedSoFar before = training ? progress_of(training->run) : TrainedSoFar{};
   for (int restart = 1;; ++restart) {
     const RanksEnd end = NodeRanks(plan).run();
     if (!may_go_on(end) || restart > plan.restarts) return end.code;
     std::string goes_on = "starts again";
     if (training) {
-      const Progress now = progress_of(training->run);
+      const TrainedSoFar now = progress_of(training->run);
       goes_on = describe_going_on(now);
       plan.words = words_to_go_on(words, before, now);
     }

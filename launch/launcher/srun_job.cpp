@@ -38,7 +38,7 @@ class SrunJob {
  private:
   bool goes_on(const StepEnd& end);
   void choose_nodes();
-  Progress progress() const { return trains_ ? progress_of(training_.run) : Progress{}; }
+  TrainedSoFar progress() const { return trains_ ? progress_of(training_.run) : TrainedSoFar{}; }
 
   const LaunchPlan& plan_;
   const std::vector<std::string> all_ = nodes_of_allocation();
@@ -46,7 +46,7 @@ class SrunJob {
   std::vector<std::string> words_ = plan_.words;
   LaunchedTraining training_;
   bool trains_ = false;
-  Progress before_;
+  TrainedSoFar before_;
   int restarts_ = 0;
   bool faulted_ = false;  // in MPI_Init, which is given one more chance
   const std::string program_ = std::filesystem::read_symlink("/proc/self/exe");
@@ -83,7 +83,7 @@ void SrunJob::choose_nodes() {
 // Open MPI's PMIx faults inside MPI_Init in a few of a thousand starts, before anything was done.
 bool SrunJob::goes_on(const StepEnd& end) {
   if (!is_lost(end.code) || end.was_asked) return false;
-  const Progress now = progress();
+  const TrainedSoFar now = progress();
   const bool in_start = trains_ && end.faulted && now.starts == before_.starts && !faulted_;
   if (in_start && plan_.mpi != "none") {
     faulted_ = true;

@@ -6,7 +6,7 @@ namespace switchyard::test {
 
 namespace {
 
-using Kind = Action::Kind;
+using Kind = CampaignAction::Kind;
 
 }  // namespace
 
@@ -16,7 +16,7 @@ std::set<std::string> FakeDisk::jobs() const {
   return keys;
 }
 
-void FakeDisk::begin(const Action& action) {
+void FakeDisk::begin(const CampaignAction& action) {
   SCOPED_TRACE(describe(action));
   if (action.kind == Kind::fork) return fork(desired_.path(action.name));
   if (action.kind == Kind::extend) {
@@ -37,7 +37,7 @@ void FakeDisk::fork(const DesiredPath& path) {
   found_.paths[path.name] = {.step = path.fork_step};
 }
 
-void FakeDisk::train(const Action& action) {
+void FakeDisk::train(const CampaignAction& action) {
   const auto& path = desired_.path(action.name);
   if (path.parent.empty()) found_.paths.try_emplace(path.name);  // made by its first start
   auto& there = found_.paths.at(path.name);
@@ -55,7 +55,7 @@ void FakeDisk::train(const Action& action) {
 
 // Averages are made of saved steps, scores of what is there.
 void FakeDisk::advance(const std::string& key) {
-  const Action action = jobs_.at(key);
+  const CampaignAction action = jobs_.at(key);
   SCOPED_TRACE(describe(action));
   if (action.kind == Kind::train) {
     const int64_t from = found_.paths.at(action.name).step;
@@ -77,13 +77,13 @@ void FakeDisk::advance(const std::string& key) {
 }
 
 void FakeDisk::kill(const std::string& key) {
-  const Action action = jobs_.at(key);
+  const CampaignAction action = jobs_.at(key);
   jobs_.erase(key);
   if (action.kind == Kind::train) found_.paths.at(action.name).busy = false;
 }
 
 void FakeDisk::stop(const std::string& key) {
-  const Action action = jobs_.at(key);
+  const CampaignAction action = jobs_.at(key);
   const bool trains = action.kind == Kind::train;
   if (trains && found_.paths.at(action.name).step + 1 < action.step)
     save(action.name, found_.paths.at(action.name).step + 1);

@@ -23,7 +23,7 @@ class FakeDisk {
   const Found& found() const { return found_; }
   std::set<std::string> jobs() const;  // that run, by their keys
   // Forks, extends, or starts a job, of which the path is busy.
-  void begin(const Action& action);
+  void begin(const CampaignAction& action);
   void advance(const std::string& key);  // a job goes on to its next save, or to its end
   void kill(const std::string& key);     // what is not saved is lost
   void stop(const std::string& key);     // likewise, but a path is saved before
@@ -35,7 +35,7 @@ class FakeDisk {
 
  private:
   void fork(const DesiredPath& path);
-  void train(const Action& action);
+  void train(const CampaignAction& action);
   void save(const std::string& name, int64_t step);
   bool is_needed(const std::string& name, int64_t step) const;
 
@@ -44,7 +44,7 @@ class FakeDisk {
   bool deletes_;
   std::mt19937& random_;
   Found found_;
-  std::map<std::string, Action> jobs_;
+  std::map<std::string, CampaignAction> jobs_;
   std::map<std::string, std::vector<std::pair<int64_t, int64_t>>> saved_parts_;  // (from, to]
 };
 

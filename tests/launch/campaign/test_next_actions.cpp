@@ -120,9 +120,10 @@ bool carry_out(const Desired& desired, FakeDisk& disk, const PlannerOptions& opt
                int64_t most_jobs) {
   for (int rounds = 0; rounds < 20'000; ++rounds) {
     const auto jobs = disk.jobs();
-    std::vector<Action> actions;
+    std::vector<CampaignAction> actions;
     for (const auto& action : next_actions(desired, disk.found(), options)) {
-      const bool is_job = action.kind != Action::Kind::fork && action.kind != Action::Kind::extend;
+      const bool is_job =
+          action.kind != CampaignAction::Kind::fork && action.kind != CampaignAction::Kind::extend;
       const bool has_room = std::ssize(jobs) < most_jobs;
       if (!jobs.contains(key_of(action)) && (!is_job || has_room)) actions.push_back(action);
     }
