@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "tests/faults/trace.h"
+
+namespace switchyard::test {
+
+// What a user may count on by what was said so far: "saved step N" of the program, and lines of
+// the driver, which knows which command has ended well:
+//   harness: run NAME         what is said from here on is of this run
+//   harness: has NAME         its path.json is there
+//   harness: step NAME N      this step of it is there
+//   harness: pinned NAME N    as a fork point
+//   harness: gives up         steps may go although they are the newest
+class Promises {
+ public:
+  // Returns what is wrong with the change itself, or nothing.
+  std::string hear(const Event& event);
+
+  struct Run {
+    bool exists = false;
+    std::set<int64_t> steps, pinned;
+    int64_t newest = -1;  // that was saved
+  };
+  const std::map<std::string, Run>& runs() const { return runs_; }
+
+ private:
+  void read_line(const std::string& line);
+  std::string forget(const std::string& run, int64_t step);
+
+  std::map<std::string, Run> runs_;
+  std::string now_;
+  bool gives_up_ = false;
+};
+
+}  // namespace switchyard::test
