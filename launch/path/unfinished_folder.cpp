@@ -71,6 +71,10 @@ void UnfinishedFolder::finish() {
   fs::remove(run_.folder() / "lock", problem);
   fs::rename(run_.folder(), name_, problem);
   check(!problem, "file", "'{}' cannot be made: {}", name_.string(), problem.message());
+  problem = sync_folder(name_.parent_path());
+  if (problem == std::errc::permission_denied) return;  // writable, unreadable
+  check(!problem, ExitCode::storage, "file", "'{}' cannot be brought to the disk: {}",
+        name_.string(), problem.message());
 }
 
 }  // namespace switchyard
