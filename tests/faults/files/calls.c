@@ -104,6 +104,34 @@ FILE* fopen64(const char* path, const char* mode) {
   return open_stream(real, path, mode);
 }
 
+// A second number of an open file.
+static int watch_copy(int file, int copy) {
+  uint64_t inode = 0;
+  if (copy >= 0 && is_watched(file, &inode)) watch_open(copy);
+  return copy;
+}
+int dup(int file) {
+  REAL(int, "dup", int);
+  return watch_copy(file, real(file));
+}
+int fcntl(int file, int command, ...) {
+  va_list more;
+  va_start(more, command);
+  void* argument = va_arg(more, void*);
+  va_end(more);
+  REAL(int, "fcntl", int, int, ...);
+  const int result = real(file, command, argument);
+  const int copies = command == F_DUPFD || command == F_DUPFD_CLOEXEC;
+  return copies ? watch_copy(file, result) : result;
+}
+int fcntl64(int file, int command, ...) {
+  va_list more;
+  va_start(more, command);
+  void* argument = va_arg(more, void*);
+  va_end(more);
+  return fcntl(file, command, argument);
+}
+
 int close(int file) {
   REAL(int, "close", int);
   forget_open(file);
