@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <set>
 #include <sstream>
 
 #include "core/error.h"
@@ -172,6 +173,7 @@ std::string Judge::start_again(const Image& image, const std::string& run) {
 }
 
 std::string Judge::fault_of_lineage(const Image& image, const std::string& run, bool is_complete) {
+  if (run.starts_with('.')) return "";  // a folder that is not finished
   if (!image.contains(run + "/path.json"))
     return is_complete ? run + " has complete steps, but no path.json" : "";
   Image files;  // without the shards, whose names and contents decide nothing here
@@ -186,6 +188,27 @@ std::string Judge::fault_of_lineage(const Image& image, const std::string& run, 
   return lineages_[hash] = start_again(files, run);
 }
 
+namespace {
+
+std::string fault_of_lines(const Image& image, const std::string& run, int64_t last) {
+  std::set<int64_t> found;
+  for (const char* name : {"/metrics.jsonl", "/metrics.discarded.jsonl"}) {
+    const auto file = image.find(run + name);
+    if (file == image.end() || !file->second) continue;
+    std::istringstream lines(file->second->bytes);
+    for (std::string line; std::getline(lines, line);) {
+      const auto parsed = parse_json_or_discard(line);
+      if (parsed.is_object()) found.insert(parsed.value("step", int64_t{-1}));
+    }
+  }
+  for (int64_t step = 1; step <= last; ++step) {
+    if (!found.contains(step)) return fmt::format("the record of step {} of {} is gone", step, run);
+  }
+  return "";
+}
+
+}  // namespace
+
 std::vector<std::string> Judge::faults(const Image& image, const Promises& promises) {
   std::vector<std::string> all;
   const auto note = [&](std::string fault) {
@@ -199,6 +222,7 @@ std::vector<std::string> Judge::faults(const Image& image, const Promises& promi
     note(fault_of_lineage(image, run, !steps.empty()));
   }
   for (const auto& [run, promised] : promises.runs()) {
+    note(fault_of_lines(image, run, promised.lines));
     if (promised.exists && !image.contains(run + "/path.json"))
       note(run + " was there, but is gone");
     const auto found = complete.find(run);
@@ -206,6 +230,11 @@ std::vector<std::string> Judge::faults(const Image& image, const Promises& promi
       const bool there = found != complete.end() && std::ranges::count(found->second, step) > 0;
       if (!there) note(fmt::format("step {} of {} was saved, but is not there", step, run));
     }
+    const bool has_newest =
+        found != complete.end() &&
+        std::ranges::any_of(found->second, [&](int64_t e) { return e >= promised.newest; });
+    if (promised.newest >= 0 && !promised.gives_up && !has_newest)
+      note(fmt::format("{} has no step from {} on, which was saved", run, promised.newest));
     for (const int64_t step : promised.pinned) {
       const std::string pin = fmt::format("{}/pins/step-{:08}--", run, step);
       const auto at = image.lower_bound(pin);

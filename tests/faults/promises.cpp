@@ -31,11 +31,14 @@ void Promises::read_line(const std::string& line) {
   words >> word >> what;
   if (word == "harness:") {
     int64_t step = 0;
-    if (what == "gives") gives_up_ = true;
+    if (what == "gives") words >> run;  // "up"
     if (!(words >> run)) return;
+    if (what == "gives") runs_[run].gives_up = true;
     if (what == "run") now_ = run;
     if (what == "has") runs_[run].exists = true;
     if (what == "step" && words >> step) runs_[run].steps.insert(step);
+    if (what == "lines" && words >> step) runs_[run].lines = step;
+    if (what == "unpinned" && words >> step) runs_[run].pinned.erase(step);
     if (what == "pinned" && words >> step) runs_[run].pinned.insert(step);
     return;
   }
@@ -55,7 +58,7 @@ std::string Promises::forget(const std::string& run, int64_t step) {
   if (found == runs_.end() || found->second.steps.erase(step) == 0) return "";
   if (found->second.pinned.contains(step))
     return fmt::format("step {} of {} goes, which is a fork point", step, run);
-  if (step == found->second.newest && !gives_up_)
+  if (step == found->second.published && !found->second.gives_up)
     return fmt::format("step {} of {} goes, which is the newest", step, run);
   return "";
 }
@@ -65,6 +68,13 @@ std::string Promises::hear(const Event& event) {
     std::istringstream lines{std::string(event.data)};
     for (std::string line; std::getline(lines, line);) read_line(line);
     return "";
+  }
+  if (event.change == Change::rename && event.name.ends_with("/checkpoint.h5.tmp")) {
+    const auto master = step_named(event.other, "/checkpoint.h5");
+    if (master) {
+      Run& run = runs_[master->first];
+      run.published = std::max(run.published, master->second);
+    }
   }
   if (event.change == Change::unlink || event.change == Change::rename) {
     const auto master = step_named(event.name, "/checkpoint.h5");

@@ -15,8 +15,9 @@ namespace switchyard::test {
 //   harness: run NAME         what is said from here on is of this run
 //   harness: has NAME         its path.json is there
 //   harness: step NAME N      this step of it is there
-//   harness: pinned NAME N    as a fork point
-//   harness: gives up         steps may go although they are the newest
+//   harness: pinned NAME N    as a fork point, until it is unpinned
+//   harness: lines NAME N     its records of the steps 1 to N, also where they are given up
+//   harness: gives up NAME    steps may go although they are the newest
 class Promises {
  public:
   // Returns what is wrong with the change itself, or nothing.
@@ -25,7 +26,10 @@ class Promises {
   struct Run {
     bool exists = false;
     std::set<int64_t> steps, pinned;
-    int64_t newest = -1;  // that was saved
+    int64_t newest = -1;     // that was said to be saved
+    int64_t published = -1;  // that has been given its name
+    bool gives_up = false;
+    int64_t lines = 0;
   };
   const std::map<std::string, Run>& runs() const { return runs_; }
 
@@ -35,7 +39,6 @@ class Promises {
 
   std::map<std::string, Run> runs_;
   std::string now_;
-  bool gives_up_ = false;
 };
 
 }  // namespace switchyard::test
