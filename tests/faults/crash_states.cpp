@@ -3,7 +3,8 @@
 // Before each change and behind the last one: what a kill leaves, which is everything so far; the
 // least that fsync promises; names without data; names with zeros; and `draws` draws of what may
 // have got to the disk. Prints each fault once, with the place that repeats it. --keep writes the
-// state of one event and draw (--only E --draw D) into a folder.
+// state of one event and draw (--only E --draw D) into a folder; --part 0.3 is the event behind
+// 30%.
 //   crash_states FOLDER [--reference FOLDER] [--said FILE]
 // judges a folder as it is; FILE has what was said, as promises.h lists it.
 #include <fmt/format.h>
@@ -27,6 +28,7 @@ struct Options {
   uint64_t seed = 1;
   int draws = 4, draw = -1;
   int64_t only = -1;
+  double part = -1;
 };
 
 Options options_from(int count, char** words) {
@@ -40,6 +42,7 @@ Options options_from(int count, char** words) {
     if (name == "--seed") all.seed = std::stoull(value);
     if (name == "--draws") all.draws = std::stoi(value);
     if (name == "--draw") all.draw = std::stoi(value);
+    if (name == "--part") all.part = std::stod(value);
     if (name == "--only") all.only = std::stoll(value);
   }
   return all;
@@ -84,6 +87,9 @@ class Cuts {
   int judge_trace() {
     Trace trace;
     read_trace(options_.trace, trace);
+    if (options_.part >= 0)
+      options_.only =
+          static_cast<int64_t>(options_.part * static_cast<double>(trace.events.size()));
     for (at_ = 0; at_ < std::ssize(trace.events); ++at_) {
       const Event& event = trace.events[static_cast<size_t>(at_)];
       cut(event);

@@ -4,6 +4,7 @@ import random
 import shutil
 import signal
 import struct
+import subprocess
 import time
 from pathlib import Path
 
@@ -35,6 +36,7 @@ KINDS = {
     "short": lambda d: at_a_call(d, "short", ["write"]),
     "fsync": lambda d: at_a_call(d, d.choice(["EIO", "ENOSPC"]), ["sync"]),
     "read": lambda d: at_a_call(d, d.choice(["EIO", "short"]), ["read"]),
+    "power": lambda d: ("power", d.random(), d.randrange(1, 10)),
 }
 
 
@@ -79,14 +81,17 @@ class Hit:
         if self.kind == "read" and self.name in ("fresh", "two", "three"):
             self.name = draw.choice(["resume", "fork", "average"])
         self.work = Work(jobs, self.name)
-        self.at = draw.randrange(len(self.work.commands))
+        if self.kind == "power" and self.work.base:  # all that is there has to be recorded
+            self.work.base = None
+            self.work.commands.insert(0, jobs.train("main", 4))
+        self.at = draw.randrange(len(self.work.commands)) if self.kind != "power" else 0
         self.what = KINDS[self.kind](draw)
         self.folder = jobs.work / "hits" / str(number) / "watched"
         self.fired = False
 
     def words(self):
         what = self.what.get("SWITCHYARD_FAULT") if isinstance(self.what, dict) else \
-            f"{self.what[0]} at {self.what[1]:.2f}"
+            f"{self.what[0]} at {self.what[1]:.2f}" + (f" {self.what[2]}" if self.what[2:] else "")
         return f"{self.number} {self.kind} {self.name} command {self.at}: {what}"
 
     def prepare(self):
@@ -109,12 +114,32 @@ class Hit:
             code = self.ended(job)
             self.fired = state.exists() and struct.unpack("QQ", state.read_bytes()[:16])[1] > 0
             return code
+        if self.kind == "power":
+            return self.cut_power()
         whom, when = self.what
         slow = {"SWITCHYARD_DELAY": "3"} if "slowly" in whom else None
         job = self.jobs.start(self.folder, command, slow)
         time.sleep(when * self.jobs.seconds * (4 if slow else 1))
         self.kill(job, whom)
         return self.ended(job)
+
+    def cut_power(self):
+        """Plays all, and puts in the place of the folder what the disk may have held on the way."""
+        trace, left = self.folder.parent / "trace", self.folder.parent / "left"
+        for command in self.work.commands:
+            self.jobs.run(self.folder, command, {"SWITCHYARD_TRACE": str(trace)})
+        left.mkdir()
+        _, part, draw = self.what
+        done = subprocess.run([self.jobs.states, trace, "--part", str(part), "--draws", "10",
+                               "--draw", str(draw), "--seed", str(self.number), "--keep", left],
+                              capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Failed(done.stdout + done.stderr)
+        shutil.rmtree(self.folder)
+        left.rename(self.folder)
+        (self.folder.parent / "log").unlink()  # what was said holds no more
+        self.fired = True
+        return 0
 
     def kill(self, job, whom):
         there = session_of(job.pid)
@@ -148,7 +173,8 @@ class Hit:
         code = self.hit()
         if code in BAD_ENDS:
             raise Failed(f"it ends with {code}")
-        self.jobs.judge(self.folder, saved_steps(self.folder))
+        self.jobs.judge(self.folder, saved_steps(self.folder) if self.kind != "power" else "")
+        self.jobs.run(self.folder, ["list", "."])
         for command in self.work.commands[self.at:]:
             self.jobs.run(self.folder, command)
         self.jobs.judge(self.folder, saved_steps(self.folder))

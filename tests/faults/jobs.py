@@ -21,8 +21,8 @@ class Failed(Exception):
 class Jobs:
     """`work` has data/, reference/ and a folder for each fault."""
 
-    def __init__(self, build, work):
-        self.program = build / "switchyard"
+    def __init__(self, build, work, program=None):
+        self.program = program or build / "switchyard"
         self.library = build / "tests" / "faults" / "libfaulty_files.so"
         self.states = build / "tests" / "faults" / "crash_states"
         self.work = work
