@@ -95,6 +95,9 @@ class Cuts {
       cut(event);
       disk_.apply(event);
       note(promises_.hear(event), 0);
+      for (auto& [name, hash] : promises_.whole()) {
+        if (hash == 0) hash = Judge::hash_of(disk_.now(), name);
+      }
     }
     cut({.change = Change::sync, .name = {}, .other = {}, .data = {}});
     fmt::print("{} states at {} events: {} different steps read, {} starts made, {} faults\n",

@@ -24,15 +24,6 @@ namespace switchyard::test {
 
 namespace {
 
-uint64_t hash_of(const Image& image, const std::string& below) {
-  std::string all = below;
-  for (auto it = image.lower_bound(below + "/"); it != image.end(); ++it) {
-    if (!it->first.starts_with(below + "/")) break;
-    all += fmt::format("\n{} {:x}", it->first, it->second ? it->second->hash : 0);
-  }
-  return XXH3_64bits(all.data(), all.size());
-}
-
 std::string key_of(const IndexedTensor& tensor, const StoredPiece& piece) {
   return fmt::format("{} at {} of {}", tensor.tensor.name, piece.box.offset.to_string(),
                      piece.box.extent.to_string());
@@ -81,6 +72,15 @@ std::map<std::string, std::vector<int64_t>> complete_steps(const Image& image) {
 
 Judge::Judge(fs::path scratch, fs::path reference)
     : scratch_(std::move(scratch)), reference_(std::move(reference)) {}
+
+uint64_t Judge::hash_of(const Image& image, const std::string& name) {
+  std::string all = name;
+  for (auto it = image.lower_bound(name + "/"); it != image.end(); ++it) {
+    if (!it->first.starts_with(name + "/")) break;
+    all += fmt::format("\n{} {:x}", it->first, it->second ? it->second->hash : 0);
+  }
+  return XXH3_64bits(all.data(), all.size());
+}
 
 const StepChecksums* Judge::reference_of(const std::string& run, int64_t step) {
   const auto known = references_.find({run, step});
@@ -220,6 +220,9 @@ std::vector<std::string> Judge::faults(const Image& image, const Promises& promi
       note(fault_of_step(image, checkpoint_folder(run + "/checkpoints", step).string(), run, step));
     }
     note(fault_of_lineage(image, run, !steps.empty()));
+  }
+  for (const auto& [name, hash] : promises.whole()) {
+    if (hash != hash_of(image, name)) note(name + " is not what it was when its command ended");
   }
   for (const auto& [run, promised] : promises.runs()) {
     note(fault_of_lines(image, run, promised.lines));

@@ -21,6 +21,8 @@ class Judge {
   // `reference` has runs of the same names that were never hit, with all of their steps.
   Judge(std::filesystem::path scratch, std::filesystem::path reference);
   std::vector<std::string> faults(const Image& image, const Promises& promises);
+  // Of all below `name`, contents and all.
+  static uint64_t hash_of(const Image& image, const std::string& name);
   int64_t steps_read() const { return static_cast<int64_t>(steps_.size()); }
   int64_t starts_made() const { return static_cast<int64_t>(lineages_.size()); }
 

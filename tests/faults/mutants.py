@@ -68,8 +68,7 @@ MUTANTS = {
         [("launch/metrics.cpp", "    sync_lines(given_up);  // before they go here\n", "")],
         RECORDED + ["give-up"]),
     "an average has its name in memory alone": (
-        [("launch/path/unfinished_folder.cpp", "problem = sync_folder(name_.parent_path());",
-          "problem.clear();")],
+        [("launch/path/unfinished_folder.cpp", "  bring_to_disk(name_.parent_path());\n", "")],
         RECORDED + ["average"]),
     "the folder of the checkpoints has no name on the disk": (
         [(CHECKPOINT + "files.cpp", "make_folder(folder / shards_name, \"checkpoint\");",

@@ -35,6 +35,7 @@ void Promises::read_line(const std::string& line) {
     if (!(words >> run)) return;
     if (what == "gives") runs_[run].gives_up = true;
     if (what == "run") now_ = run;
+    if (what == "whole") whole_[run] = 0;
     if (what == "has") runs_[run].exists = true;
     if (what == "step" && words >> step) runs_[run].steps.insert(step);
     if (what == "lines" && words >> step) runs_[run].lines = step;

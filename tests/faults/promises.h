@@ -17,6 +17,7 @@ namespace switchyard::test {
 //   harness: step NAME N      this step of it is there
 //   harness: pinned NAME N    as a fork point, until it is unpinned
 //   harness: lines NAME N     its records of the steps 1 to N, also where they are given up
+//   harness: whole NAME       a folder, as it is now, to the last byte
 //   harness: gives up NAME    steps may go although they are the newest
 class Promises {
  public:
@@ -32,12 +33,16 @@ class Promises {
     int64_t lines = 0;
   };
   const std::map<std::string, Run>& runs() const { return runs_; }
+  // Folders whose contents hold, with their hash; 0: to be settled by what is there now.
+  std::map<std::string, uint64_t>& whole() { return whole_; }
+  const std::map<std::string, uint64_t>& whole() const { return whole_; }
 
  private:
   void read_line(const std::string& line);
   std::string forget(const std::string& run, int64_t step);
 
   std::map<std::string, Run> runs_;
+  std::map<std::string, uint64_t> whole_;
   std::string now_;
 };
 

@@ -89,7 +89,15 @@ def average(r):
     r.run(["average", "main", "--steps", "2:6:2", "--output", "mean"])
     r.say("has mean")
     r.say("step mean 6")
+    r.say("whole mean")
     r.run(["prune", "main", "--keep-checkpoints", 1, "--keep-moments", 1, "--yes"])
+
+
+def convert(r):
+    r.train("main", 2)
+    r.run(["convert", "--from", "main", "--to", "models/published"])
+    r.say("whole models/published")
+    r.train("main", 4)
 
 
 def extend(r):
@@ -99,7 +107,8 @@ def extend(r):
 
 
 SCENARIOS = {f.__name__.replace("_", "-"): f for f in (
-    keep_few, two_ranks, three_ranks, stop_and_go, give_up, fork, fork_unsaved, average, extend)}
+    keep_few, two_ranks, three_ranks, stop_and_go, give_up, fork, fork_unsaved, average, convert,
+    extend)}
 
 
 def with_fault(random):
