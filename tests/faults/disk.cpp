@@ -108,6 +108,17 @@ void Disk::sync(Id id) {
   file.since.clear();
 }
 
+void Disk::lose(Id id) {
+  for (Part& part : files_[static_cast<size_t>(id)].since) part.lost |= !part.durable;
+}
+
+void Disk::rename(const std::string& from, const std::string& to) {
+  const Id id = find(from);
+  const auto there = names_.find(place_of(to));
+  if (there != names_.end() && there->second == id) return;  // two names of one file
+  change_names({.sets = {{place_of(from), 0}, {place_of(to), id}}, .goes = id});
+}
+
 void Disk::apply(const Event& event) {
   switch (event.change) {
     case Change::root:
@@ -125,16 +136,11 @@ void Disk::apply(const Event& event) {
       sync(of_inode_.at(event.inode));
       break;
     case Change::unsynced:
-      for (Part& part : files_[static_cast<size_t>(of_inode_.at(event.inode))].since)
-        part.lost |= !part.durable;
+      lose(of_inode_.at(event.inode));
       break;
-    case Change::rename: {
-      const Id id = find(event.name);
-      const bool same = names_.contains(place_of(event.other)) && find(event.other) == id;
-      if (same) break;  // two names of one file: nothing happens
-      change_names({.sets = {{place_of(event.name), 0}, {place_of(event.other), id}}, .goes = id});
+    case Change::rename:
+      rename(event.name, event.other);
       break;
-    }
     case Change::link:
       change_names({.sets = {{place_of(event.other), find(event.name)}}});
       break;

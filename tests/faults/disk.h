@@ -66,6 +66,8 @@ class Disk {
   void add_file(const Event& event, bool folder);
   void add_part(const Event& event);
   void sync(Id id);
+  void lose(Id id);
+  void rename(const std::string& from, const std::string& to);
   Place place_of(const std::string& name) const;
   Id find(const std::string& name) const;
   std::string contents(const File& file, Data data, std::mt19937_64& random) const;

@@ -40,6 +40,9 @@ KINDS = {
 }
 
 
+KILLS = {"kill-one", "kill-launcher", "kill-all", "slow-kill"}
+
+
 class Work:
     """Commands one behind the other; `base` is a folder that they begin with, `ends` the step
     that each run has at the end."""
@@ -119,7 +122,7 @@ class Hit:
         whom, when = self.what
         slow = {"SWITCHYARD_DELAY": "3"} if "slowly" in whom else None
         job = self.jobs.start(self.folder, command, slow)
-        time.sleep(when * self.jobs.seconds * (4 if slow else 1))
+        time.sleep(when * self.jobs.seconds * (2 if slow else 0.7))
         self.kill(job, whom)
         return self.ended(job)
 
@@ -169,8 +172,12 @@ class Hit:
 
     def judge(self):
         """Hits, judges what is left, goes on, and judges again."""
-        self.prepare()
-        code = self.hit()
+        for _ in range(5):
+            self.prepare()
+            code = self.hit()
+            if self.fired or self.kind not in KILLS:
+                break
+            self.what = (self.what[0], self.what[1] / 2)  # it had ended before
         if code in BAD_ENDS:
             raise Failed(f"it ends with {code}")
         self.jobs.judge(self.folder, saved_steps(self.folder) if self.kind != "power" else "")

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <sstream>
 
@@ -207,45 +208,54 @@ std::string fault_of_lines(const Image& image, const std::string& run, int64_t l
   return "";
 }
 
+// The run's steps that count as complete, against what was promised.
+std::vector<std::string> broken_promises(const Image& image, const std::string& run,
+                                         const Promises::Run& promised,
+                                         const std::vector<int64_t>& steps) {
+  std::vector<std::string> broken;
+  if (promised.exists && !image.contains(run + "/path.json"))
+    broken.push_back(run + " was there, but is gone");
+  for (const int64_t step : promised.steps) {
+    if (std::ranges::count(steps, step) == 0)
+      broken.push_back(fmt::format("step {} of {} was saved, but is not there", step, run));
+  }
+  const bool has_newest =
+      std::ranges::any_of(steps, [&](int64_t step) { return step >= promised.newest; });
+  if (promised.newest >= 0 && !promised.gives_up && !has_newest)
+    broken.push_back(
+        fmt::format("{} has no step from {} on, which was saved", run, promised.newest));
+  for (const int64_t step : promised.pinned) {
+    const std::string pin = fmt::format("{}/pins/step-{:08}--", run, step);
+    const auto at = image.lower_bound(pin);
+    const bool there = at != image.end() && at->first.starts_with(pin) && at->second &&
+                       parse_json_or_discard(at->second->bytes).is_object();
+    if (!there) broken.push_back(fmt::format("the pin of step {} of {} is not there", step, run));
+  }
+  broken.push_back(fault_of_lines(image, run, promised.lines));
+  return broken;
+}
+
 }  // namespace
 
 std::vector<std::string> Judge::faults(const Image& image, const Promises& promises) {
   std::vector<std::string> all;
-  const auto note = [&](std::string fault) {
-    if (!fault.empty()) all.push_back(std::move(fault));
-  };
-  const auto complete = complete_steps(image);
+  auto complete = complete_steps(image);
   for (const auto& [run, steps] : complete) {
     for (const int64_t step : steps) {
-      note(fault_of_step(image, checkpoint_folder(run + "/checkpoints", step).string(), run, step));
+      const std::string folder = checkpoint_folder(run + "/checkpoints", step).string();
+      all.push_back(fault_of_step(image, folder, run, step));
     }
-    note(fault_of_lineage(image, run, !steps.empty()));
+    all.push_back(fault_of_lineage(image, run, !steps.empty()));
   }
   for (const auto& [name, hash] : promises.whole()) {
-    if (hash != hash_of(image, name)) note(name + " is not what it was when its command ended");
+    if (hash != hash_of(image, name))
+      all.push_back(name + " is not what it was when its command ended");
   }
   for (const auto& [run, promised] : promises.runs()) {
-    note(fault_of_lines(image, run, promised.lines));
-    if (promised.exists && !image.contains(run + "/path.json"))
-      note(run + " was there, but is gone");
-    const auto found = complete.find(run);
-    for (const int64_t step : promised.steps) {
-      const bool there = found != complete.end() && std::ranges::count(found->second, step) > 0;
-      if (!there) note(fmt::format("step {} of {} was saved, but is not there", step, run));
-    }
-    const bool has_newest =
-        found != complete.end() &&
-        std::ranges::any_of(found->second, [&](int64_t e) { return e >= promised.newest; });
-    if (promised.newest >= 0 && !promised.gives_up && !has_newest)
-      note(fmt::format("{} has no step from {} on, which was saved", run, promised.newest));
-    for (const int64_t step : promised.pinned) {
-      const std::string pin = fmt::format("{}/pins/step-{:08}--", run, step);
-      const auto at = image.lower_bound(pin);
-      const bool there = at != image.end() && at->first.starts_with(pin) && at->second &&
-                         parse_json_or_discard(at->second->bytes).is_object();
-      if (!there) note(fmt::format("the pin of step {} of {} is not there", step, run));
-    }
+    std::ranges::move(broken_promises(image, run, promised, complete[run]),
+                      std::back_inserter(all));
   }
+  std::erase(all, "");
   return all;
 }
 

@@ -2,7 +2,6 @@
 words for crash_faults that find them."""
 
 RECORDED = ["--kind", "recorded", "--scenario"]
-FAULTS = ["--kind", "recorded-fault", "--count", "160"]
 CHECKPOINT = "parallel/checkpoint/"
 
 MUTANTS = {
@@ -56,7 +55,7 @@ MUTANTS = {
     "an error of fsync is ignored": (
         [(CHECKPOINT + "hdf5_handles.cpp", "check(fsync(kept.number()) == 0,",
           "check(fsync(kept.number()) <= 0,")],
-        FAULTS),
+        RECORDED + ["failing-syncs"]),
     "a short write is taken for a whole one": (
         [("core/files.cpp", "    bytes = bytes.subspan(static_cast<size_t>(written));\n"
           "    position += written;\n", "    bytes = {};\n    position += written;\n")],
@@ -78,5 +77,5 @@ MUTANTS = {
     "a master that was taken back may return without its shards": (
         [(CHECKPOINT + "files.cpp",
           "  if (fs::is_directory(folder, failure)) sync_names(folder);\n", "")],
-        FAULTS),
+        RECORDED + ["failing-syncs"]),
 }

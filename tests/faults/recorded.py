@@ -106,9 +106,18 @@ def extend(r):
     r.train("extended", 6)
 
 
+def failing_syncs(r):
+    """Each fsync of a save fails in turn, until there is none left."""
+    for nth in range(1, 30):
+        fault = f"call=sync;nth={nth};name=step-00000002;does=EIO"
+        if r.train("main", 2, fault=fault, codes=(0, 5)) == 0:
+            break
+    r.train("main", 4)
+
+
 SCENARIOS = {f.__name__.replace("_", "-"): f for f in (
     keep_few, two_ranks, three_ranks, stop_and_go, give_up, fork, fork_unsaved, average, convert,
-    extend)}
+    extend, failing_syncs)}
 
 
 def with_fault(random):
