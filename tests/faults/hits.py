@@ -95,7 +95,7 @@ class Hit:
     def words(self):
         what = self.what.get("SWITCHYARD_FAULT") if isinstance(self.what, dict) else \
             f"{self.what[0]} at {self.what[1]:.2f}" + (f" {self.what[2]}" if self.what[2:] else "")
-        return f"{self.number} {self.kind} {self.name} command {self.at}: {what}"
+        return f"{self.kind} {self.name} command {self.at}: {what}"
 
     def prepare(self):
         shutil.rmtree(self.folder.parent, ignore_errors=True)
