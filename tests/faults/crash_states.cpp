@@ -1,10 +1,11 @@
 // Cuts the power at every place of a recorded trace, and judges what may be left:
 //   crash_states TRACE [--reference FOLDER] [--seed N] [--draws N] [--only EVENT] [--keep FOLDER]
+//     [--is FOLDER]
 // Before each change and behind the last one: what a kill leaves, which is everything so far; the
 // least that fsync promises; names without data; names with zeros; and `draws` draws of what may
 // have got to the disk. Prints each fault once, with the place that repeats it. --keep writes the
-// state of one event and draw (--only E --draw D) into a folder; --part 0.3 is the event behind
-// 30%.
+// state of one event and draw (--only E --draw D) into a folder, or of --part 0.3 of all events.
+// --is compares what the trace comes to with what the folder holds.
 //   crash_states FOLDER [--reference FOLDER] [--said FILE]
 // judges a folder as it is; FILE has what was said, as promises.h lists it.
 #include <fmt/format.h>
@@ -24,7 +25,7 @@ namespace switchyard::test {
 namespace {
 
 struct Options {
-  fs::path trace, reference, keep, said;
+  fs::path trace, reference, keep, said, is;
   uint64_t seed = 1;
   int draws = 4, draw = -1;
   int64_t only = -1;
@@ -33,11 +34,12 @@ struct Options {
 
 Options options_from(int count, char** words) {
   check(count >= 2, "test", "a trace is to be named");
-  Options all{.trace = words[1], .reference = {}, .keep = {}, .said = {}};
+  Options all{.trace = words[1], .reference = {}, .keep = {}, .said = {}, .is = {}};
   for (int i = 2; i + 1 < count; i += 2) {
     const std::string name = words[i], value = words[i + 1];
     if (name == "--reference") all.reference = value;
     if (name == "--keep") all.keep = value;
+    if (name == "--is") all.is = value;
     if (name == "--said") all.said = value;
     if (name == "--seed") all.seed = std::stoull(value);
     if (name == "--draws") all.draws = std::stoi(value);
@@ -58,6 +60,16 @@ Loss loss_of(int draw) {
   return draw % 3 == 0 ? Loss{Names::first, Data::drawn} : Loss{Names::drawn, Data::drawn};
 }
 
+Image image_of(const fs::path& folder) {
+  Image image;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().lexically_relative(folder).string();
+    image[name] =
+        entry.is_directory() ? nullptr : std::make_shared<Content>(read_file(entry.path()));
+  }
+  return image;
+}
+
 class Cuts {
  public:
   explicit Cuts(const Options& options)
@@ -72,12 +84,7 @@ class Cuts {
 
  private:
   int judge_folder() {
-    Image image;
-    for (const auto& entry : fs::recursive_directory_iterator(options_.trace)) {
-      const std::string name = entry.path().lexically_relative(options_.trace).string();
-      image[name] =
-          entry.is_directory() ? nullptr : std::make_shared<Content>(read_file(entry.path()));
-    }
+    const Image image = image_of(options_.trace);
     const std::string said = options_.said.empty() ? "" : read_file(options_.said);
     promises_.hear({.change = Change::said, .name = {}, .other = {}, .data = said});
     for (const std::string& fault : judge_.faults(image, promises_)) note(fault, 0);
@@ -100,6 +107,7 @@ class Cuts {
       }
     }
     cut({.change = Change::sync, .name = {}, .other = {}, .data = {}});
+    if (!options_.is.empty()) compare(image_of(options_.is));
     fmt::print("{} states at {} events: {} different steps read, {} starts made, {} faults\n",
                states_, at_, judge_.steps_read(), judge_.starts_made(), said_.size());
     return said_.empty() ? 0 : 1;
@@ -127,6 +135,18 @@ class Cuts {
     for (const auto& [name, content] : image) below["all/" + name] = content;
     make_folder(options_.keep);
     write_image(below, "all", options_.keep);
+  }
+
+  // A change that the library did not see makes all else worthless.
+  void compare(const Image& wanted) {
+    const Image found = disk_.now();
+    for (const auto& [name, content] : wanted) {
+      const auto mine = found.find(name);
+      const bool same = mine != found.end() && !mine->second == !content &&
+                        (!content || mine->second->bytes == content->bytes);
+      if (!same) note(name + " is not what the trace says", 0);
+    }
+    if (found.size() != wanted.size()) note("the trace has names that are not there", 0);
   }
 
   void note(const std::string& fault, int draw) {

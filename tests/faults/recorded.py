@@ -31,10 +31,10 @@ class Recording:
         self.say(f"run {run}")
         return self.run(self.jobs.train(run, steps, **more), fault, codes)
 
-    def cut(self, seed, draws, more=()):
+    def cut(self, seed, draws):
         """(states, what was wrong)"""
         done = subprocess.run([self.jobs.states, self.trace, "--reference", self.jobs.reference,
-                               "--seed", str(seed), "--draws", str(draws), *more],
+                               "--seed", str(seed), "--draws", str(draws), "--is", self.folder],
                               capture_output=True, text=True, check=False)
         if done.returncode == 2:
             raise Failed(done.stderr)
@@ -106,6 +106,10 @@ def extend(r):
     r.train("extended", 6)
 
 
+def kept_averages(r):
+    r.train("averaged", 8, more=["--average", "lawa:k=2,every=2", "--keep-checkpoints", 1])
+
+
 def failing_syncs(r):
     """Each fsync of a save fails in turn, until there is none left."""
     for nth in range(1, 30):
@@ -117,7 +121,7 @@ def failing_syncs(r):
 
 SCENARIOS = {f.__name__.replace("_", "-"): f for f in (
     keep_few, two_ranks, three_ranks, stop_and_go, give_up, fork, fork_unsaved, average, convert,
-    extend, failing_syncs)}
+    extend, kept_averages, failing_syncs)}
 
 
 def with_fault(random):
