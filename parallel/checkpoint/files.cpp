@@ -74,14 +74,17 @@ void prepare_checkpoint_folder(const fs::path& folder) {
 }
 
 void discard_checkpoint_folder(const fs::path& folder) {
+  bool had_master = false;
   for (const char* name : {master_name, leaving_name}) {
     const fs::path master = folder / name;
-    const bool gone = unlink(master.c_str()) != 0;
-    require(!gone || errno == ENOENT || errno == ENOTDIR, "remove", master);
+    const bool removed = unlink(master.c_str()) == 0;
+    require(removed || errno == ENOENT || errno == ENOTDIR, "remove", master);
+    had_master |= removed;
   }
-  // Also where there is no master: taking it away may have failed half-way.
+  // Where there is none it may have been taken away behind an fsync that failed: tried once more.
+  const std::error_code unsynced = sync_folder(folder);
+  if (had_master) require(unsynced, "write to the disk the folder", folder);
   std::error_code failure;
-  if (fs::is_directory(folder, failure)) sync_names(folder);
   fs::remove_all(folder, failure);
   require(failure, "remove", folder);
 }

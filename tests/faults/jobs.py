@@ -122,10 +122,11 @@ def logged(run):
 
 
 def leftovers(folder):
-    """Files that nobody needs any more once a start has ended well."""
+    """Files that nobody needs any more once a start has ended well. (A .look-ID, by which a folder is
+    seen anew, stays where a process is killed in between or may not remove it; it means nothing.)"""
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*")
                   if p.name.endswith((".tmp", ".unfinished", ".leaving", ".whole"))
-                  or p.name.startswith(".look-") or p.name == "lease")
+                  or p.name == "lease")
 
 
 def add_line(trace, text):

@@ -76,6 +76,6 @@ MUTANTS = {
         RECORDED + ["keep-few"]),
     "a master that was taken back may return without its shards": (
         [(CHECKPOINT + "files.cpp",
-          "  if (fs::is_directory(folder, failure)) sync_names(folder);\n", "")],
+          "= sync_folder(folder);", "= had_master ? sync_folder(folder) : std::error_code();")],
         RECORDED + ["failing-syncs"]),
 }
