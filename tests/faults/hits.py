@@ -192,7 +192,7 @@ class Hit:
                 raise Failed(f"{run} has other numbers than the run that was never hit")
             if not list((self.folder / run / "checkpoints").glob(f"*{last}/checkpoint.h5")):
                 raise Failed(f"{run} has no step {last}")
-        left = leftovers(self.folder)
+        left = leftovers(self.folder, bool(self.work.ends))
         if left:
             raise Failed(f"left behind: {', '.join(left)}")
         shutil.rmtree(self.folder.parent)

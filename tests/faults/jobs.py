@@ -121,12 +121,13 @@ def logged(run):
     return {line["step"]: (line["loss"], line["grad_norm"]) for line in lines}
 
 
-def leftovers(folder):
+def leftovers(folder, trains):
     """Files that nobody needs any more once a start has ended well. (A .look-ID, by which a folder is
-    seen anew, stays where a process is killed in between or may not remove it; it means nothing.)"""
+    seen anew, stays where a process is killed in between or may not remove it; it means nothing. Nor
+    does the lease of a command that was killed, which is not taken where all is already so.)"""
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*")
                   if p.name.endswith((".tmp", ".unfinished", ".leaving", ".whole"))
-                  or p.name == "lease")
+                  or (p.name == "lease" and trains))
 
 
 def add_line(trace, text):

@@ -6,19 +6,19 @@ CHECKPOINT = "parallel/checkpoint/"
 
 MUTANTS = {
     "a shard is not brought to the disk": (
-        [(CHECKPOINT + "shard.cpp", "hdf5::sync_and_close(file_, temporary_);",
-          "file_.close(temporary_.string());")],
+        [(CHECKPOINT + "shard.cpp", "problem = bytes_.sync_and_close();", "problem;")],
         RECORDED + ["keep-few"]),
     "fsync before HDF5 writes for the last time": (
-        [(CHECKPOINT + "hdf5_handles.cpp", "  file.close(path.string());\n  check(fsync",
-          "  check(fsync"),
-         (CHECKPOINT + "hdf5_handles.cpp",
-          "        std::strerror(errno));\n}\n\nId dataspace",
-          "        std::strerror(errno));\n  file.close(path.string());\n}\n\nId dataspace")],
+        [(CHECKPOINT + "shard.cpp", "  hdf5::flush_and_close(file_, temporary_);\n", ""),
+         (CHECKPOINT + "shard.cpp", "  const ReadableFile written(temporary_);\n",
+          "  hdf5::flush_and_close(file_, temporary_);\n"
+          "  const ReadableFile written(temporary_);\n")],
         RECORDED + ["keep-few"]),
     "the master is not brought to the disk": (
         [(CHECKPOINT + "master.cpp", "hdf5::sync_and_close(file, temporary);",
-          "file.close(temporary.string());")],
+          "hdf5::flush_and_close(file, temporary);"),
+         (CHECKPOINT + "seal.cpp", "check(fsync(file.number()) == 0,",
+          "check(file.number() >= 0,")],
         RECORDED + ["keep-few"]),
     "no fsync of the folder behind a rename": (
         [(CHECKPOINT + "files.cpp", "  sync_names(final_name.parent_path());\n", "")],
@@ -53,8 +53,8 @@ MUTANTS = {
         [("core/files.cpp", "  problem = sync_folder(file.parent_path());\n", "")],
         RECORDED + ["fork"]),
     "an error of fsync is ignored": (
-        [(CHECKPOINT + "hdf5_handles.cpp", "check(fsync(kept.number()) == 0,",
-          "check(fsync(kept.number()) <= 0,")],
+        [(CHECKPOINT + "direct_file.cpp", "fsync(cached_.number()) == 0",
+          "fsync(cached_.number()) <= 0")],
         RECORDED + ["failing-syncs"]),
     "a short write is taken for a whole one": (
         [("core/files.cpp", "    bytes = bytes.subspan(static_cast<size_t>(written));\n"
