@@ -11,8 +11,12 @@
 #include <atomic>
 #include <cstdio>
 #include <mutex>
+#include <optional>
 #include <random>
+#include <set>
 #include <thread>
+#include <tuple>
+#include <utility>
 
 #include "core/error.h"
 #include "core/fault_report.h"
@@ -21,6 +25,7 @@
 #include "parallel/comm/communicators.h"
 #include "parallel/comm/control_plane.h"
 #include "parallel/comm/inquiry_round.h"
+#include "parallel/comm/life_lines.h"
 #include "parallel/comm/reported_fault.h"
 
 namespace switchyard {
@@ -32,6 +37,7 @@ using namespace std::chrono_literals;
 
 std::mutex mutex;
 std::shared_ptr<const InquiryTable> known;
+std::set<int> gone;  // world ranks that have ended without a good-bye; guarded by mutex
 std::atomic<bool> announced = false, told = false;
 
 std::shared_ptr<const InquiryTable> table() {
@@ -42,6 +48,52 @@ std::shared_ptr<const InquiryTable> table() {
 void send_to(int socket, const sockaddr_in& target, const std::string& text) {
   ::sendto(socket, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
            reinterpret_cast<const sockaddr*>(&target), sizeof target);
+}
+
+void tell_all(const InquiryTable& of, char kind, const std::string& rest) {
+  const Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const std::string text = to_text(of.token, {of.rank, kind, rest});
+  for (int time = 0; time < 2; ++time) {
+    for (size_t rank = 0; rank < of.ranks.size(); ++rank) {
+      if (static_cast<int>(rank) == of.rank) continue;
+      for (const auto& target : targets_of(of.ranks[rank], of.mine))
+        send_to(socket.number(), target, text);
+    }
+    std::this_thread::sleep_for(100ms);  // for those that hear of an end to leave their stacks
+  }
+}
+
+int rank_in(std::string_view text) {
+  if (text.starts_with(' ')) text.remove_prefix(1);
+  return take_number<int>(text).value_or(-1);
+}
+
+void note_gone(int rank) {
+  const std::lock_guard lock(mutex);
+  gone.insert(rank);
+}
+
+// Both of a rank's neighbours see it, whoever waits for it.
+void tell_gone(const InquiryTable& of, int rank) {
+  note_gone(rank);
+  if (!announced && !told) tell_all(of, 'g', std::to_string(rank));
+}
+
+// Datagrams and connections come to one port; none where none is to be had.
+std::pair<Descriptor, int> open_port(Descriptor& listening) {
+  for (int tries = 0; tries < 10; ++tries) {
+    Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    socklen_t length = sizeof any;
+    auto* address = reinterpret_cast<sockaddr*>(&any);
+    if (::bind(socket.number(), address, length) != 0 ||
+        ::getsockname(socket.number(), address, &length) != 0)
+      break;
+    listening = LifeLines::listen_at(ntohs(any.sin_port));
+    if (listening || tries == 9) return {std::move(socket), ntohs(any.sin_port)};
+  }
+  return {Descriptor(), 0};
 }
 
 std::string random_token() {
@@ -58,22 +110,20 @@ struct Inquiries::State {
   void answer(const Datagram& question, const sockaddr_in& from) const;
   void end_as_told(const Datagram& end) const;
 
-  Descriptor socket{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+  Descriptor socket{};
   Descriptor stop{::eventfd(0, EFD_CLOEXEC)};
   std::shared_ptr<const InquiryTable> of;
   std::thread thread;
+  std::optional<LifeLines> lines;
 };
 
 Inquiries::State::State(ControlPlane& control) {
-  sockaddr_in any{};
-  any.sin_family = AF_INET;
-  socklen_t length = sizeof any;
-  auto* address = reinterpret_cast<sockaddr*>(&any);
-  const bool open = ::bind(socket.number(), address, length) == 0 &&
-                    ::getsockname(socket.number(), address, &length) == 0;
+  Descriptor listening;
+  int port = 0;
+  std::tie(socket, port) = open_port(listening);
   auto made = std::make_shared<InquiryTable>();
   made->rank = control.rank();
-  made->mine = own_address(open ? ntohs(any.sin_port) : 0);
+  made->mine = own_address(port);
   const auto texts = control.gather(to_text(made->mine), "addresses for inquiries");
   std::string all = random_token();
   for (const auto& text : texts) all += '\n' + text;
@@ -85,17 +135,21 @@ Inquiries::State::State(ControlPlane& control) {
       made->ranks.push_back(address_of(line));
   }
   of = made;
-  if (!open) return;
+  if (!socket) return;
   announced = told = false;
   {
     const std::lock_guard lock(mutex);
     known = of;
+    gone.clear();
     forget_reported();
   }
+  if (listening && of->ranks.size() > 1)
+    lines.emplace(of, std::move(listening), [table = of](int rank) { tell_gone(*table, rank); });
   thread = std::thread([this] { answer_all(); });
 }
 
 Inquiries::State::~State() {
+  lines.reset();
   {
     const std::lock_guard lock(mutex);
     if (known == of) known.reset();
@@ -120,6 +174,7 @@ void Inquiries::State::answer_all() {
     if (!datagram) continue;
     if (datagram->kind == '?') answer(*datagram, from);
     if (datagram->kind == 'e') end_as_told(*datagram);
+    if (datagram->kind == 'g') note_gone(rank_in(datagram->rest));
   }
 }
 
@@ -163,23 +218,16 @@ std::map<int, PeerAnswer> ask_ranks(std::span<const int> world_ranks,
       its.state = its.activity.what.empty() ? PeerState::busy : PeerState::waits;
     }
   }
+  const std::lock_guard lock(mutex);
+  for (auto& [rank, answer] : all)
+    if (gone.contains(rank)) answer.state = PeerState::gone;
   return all;
 }
 
 void announce_end(int code, const std::string& why) {
   const auto of = table();
   if (!of || told || announced.exchange(true)) return;
-  const Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const std::string text =
-      to_text(of->token, {of->rank, 'e', fmt::format("{} {}", code, why.substr(0, 4000))});
-  for (int time = 0; time < 2; ++time) {
-    for (size_t rank = 0; rank < of->ranks.size(); ++rank) {
-      if (static_cast<int>(rank) == of->rank) continue;
-      for (const auto& target : targets_of(of->ranks[rank], of->mine))
-        send_to(socket.number(), target, text);
-    }
-    std::this_thread::sleep_for(100ms);  // for those that hear it to leave their stacks
-  }
+  tell_all(*of, 'e', fmt::format("{} {}", code, why.substr(0, 4000)));
 }
 
 void report_end(ExitCode code, std::string& text) {

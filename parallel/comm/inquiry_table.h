@@ -37,7 +37,7 @@ struct InquiryTable {
 // A datagram is "switchyard TOKEN RANK KIND REST"; REST of an answer is what to_text() makes.
 struct Datagram {
   int rank = 0;
-  char kind = '?';  // '?': a question, '!': an answer, 'e': the job ends
+  char kind = '?';  // '?': a question, '!': an answer, 'e': the job ends, 'g': a rank is gone
   std::string rest{};
 };
 std::string to_text(const std::string& token, const Datagram& datagram);
