@@ -128,7 +128,8 @@ std::error_code make_folders(const fs::path& folder) {
   std::error_code problem;
   fs::create_directories(folder, problem);
   for (const fs::path& made : missing) {
-    if (!problem) problem = sync_folder(made.parent_path());
+    if (problem) break;
+    problem = sync_folder(made.parent_path());
     if (problem == std::errc::permission_denied) problem.clear();  // writable, unreadable
   }
   return problem;

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -33,6 +34,23 @@ void append_lines(const fs::path& file, const std::string& lines) {
   std::ofstream stream(file, std::ios::app);
   stream << (torn ? "\n" : "") << lines << std::flush;
   check(stream.good(), "metrics", "{} cannot be written", file.string());
+}
+
+// All of it or, as on a full disk, nothing.
+void append_whole(const Descriptor& open, const std::string& text, const fs::path& file) {
+  const off_t end = lseek(open.number(), 0, SEEK_END);
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t written = ::write(open.number(), text.data() + done, text.size() - done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) break;
+    done += static_cast<size_t>(written);
+  }
+  if (done == text.size()) return;
+  const int why = errno;
+  const bool taken_back = end >= 0 && ftruncate(open.number(), end) == 0;
+  fail(ExitCode::storage, "metrics", "{} cannot be written: {}{}", file.string(),
+       std::strerror(why), taken_back ? "" : "; its last line may be torn");
 }
 
 // A file that is not there has no lines.
@@ -72,8 +90,9 @@ double mfu_of(const StepMetrics& m) { return 1e9 * m.gflops / m.peak.flops; }
 
 MetricsLog::MetricsLog(const fs::path& run, int64_t step) : file_(run / "metrics.jsonl") {
   discard_behind(run, file_, step);
-  stream_.open(file_, std::ios::app);
-  check(stream_.good(), "metrics", "{} cannot be written", file_.string());
+  open_ = Descriptor(::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+  check(static_cast<bool>(open_), ExitCode::storage, "metrics", "{} cannot be opened: {}",
+        file_.string(), std::strerror(errno));
 }
 
 void MetricsLog::write(const StepMetrics& m) {
@@ -107,8 +126,7 @@ void MetricsLog::write(const StepMetrics& m) {
     line["skipped_steps"] = m.loss_scale->skipped_steps;
   }
   if (m.spike) line["spike"] = true;
-  stream_ << json_text(line) << '\n' << std::flush;
-  check(stream_.good(), "metrics", "{} cannot be written", file_.string());
+  append_whole(open_, json_text(line) + '\n', file_);
 }
 
 namespace {

@@ -3,11 +3,11 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/files.h"
 #include "launch/job_peak.h"
 
 namespace switchyard {
@@ -66,7 +66,7 @@ class MetricsLog {
 
  private:
   std::filesystem::path file_;
-  std::ofstream stream_;
+  Descriptor open_;
 };
 
 // What was logged of `run` is on the disk, so that a step which is saved has its record.

@@ -96,8 +96,8 @@ void Saver::stage(const CheckpointInfo& info, const std::vector<ShardedTensor>& 
 }
 
 void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
-  finish();
   const auto begin = Clock::now();
+  finish();
   CheckpointInfo info;
   info.step = step;
   info.samples = samples;

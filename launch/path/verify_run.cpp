@@ -1,5 +1,7 @@
 #include "launch/path/verify_run.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <functional>
 #include <optional>
@@ -33,7 +35,8 @@ std::optional<std::string> id_of(const RunFolder& run, int64_t step) {
   return CheckpointReader(checkpoint_folder(run.checkpoints(), step)).info().id;
 }
 
-// Members of averages that the checkpoint does not hold itself.
+// Members of averages that the checkpoint does not hold itself. Training goes on from the newest
+// step; of others retention need not keep them (docs/averages.md).
 void check_members(const RunFolder& run, const CheckpointInfo& info) {
   for (const LeftOutMember& member : averages_in(info).left_out) {
     if (member.checkpoint.empty()) continue;
@@ -43,6 +46,33 @@ void check_members(const RunFolder& run, const CheckpointInfo& info) {
     check(*id == member.checkpoint, ExitCode::storage, "averages",
           "its averages need checkpoint {} of step {}, but {} is there", member.checkpoint,
           member.step, *id);
+  }
+}
+
+// What a step says that it is of, where its path says it otherwise: another run's step, or a
+// path.json that was edited. Stages of data may have been added since.
+void check_specification(const RunFolder& run, const CheckpointInfo& info) {
+  const auto text = info.documents.find("specification");
+  if (!run.exists() || text == info.documents.end()) return;
+  const PathSpecification own = run.read();
+  const auto saved = PathSpecification::from_json(text->second, "the checkpoint");
+  if (own.kind != "path" || saved.kind != "path") return;
+  const auto differs = [](const std::string& what, const auto& in_step, const auto& in_path) {
+    fail(ExitCode::storage, "path",
+         "the step was saved with {} {}, and path.json says {}; it is another run's, or path.json "
+         "was changed",
+         what, in_step, in_path);
+  };
+  if (own.seeds.initial() != saved.seeds.initial())
+    differs("the seed", saved.seeds.initial(), own.seeds.initial());
+  if (own.model.to_json() != saved.model.to_json())
+    differs("the model", saved.model.to_json(), own.model.to_json());
+  for (const auto& [name, values] : saved.settings.all()) {
+    if (name == "data-path" || !own.settings.has(name)) continue;
+    const auto& known = own.settings.all().at(name);
+    if (known != values)
+      differs("--" + name, fmt::format("{}", fmt::join(values, " ")),
+              fmt::format("{}", fmt::join(known, " ")));
   }
 }
 
@@ -58,13 +88,53 @@ VerifiedStep verify_step(const RunFolder& run, const CheckpointEntry& entry) {
     verified.files = read.files;
     verified.bytes = read.bytes;
     verified.tensors = read.tensors;
-    check_members(run, reader.info());
+    check_specification(run, reader.info());
   });
   if (problem) {
     verified.problem = problem->what();
     verified.code = problem->code();
   }
   return verified;
+}
+
+// A step that retention, or a trainer that makes it anew, has taken away meanwhile.
+bool is_gone(const CheckpointEntry& entry) {
+  std::error_code problem;
+  return !fs::exists(entry.folder / "checkpoint.h5", problem) && !problem;
+}
+
+void add_step(const RunFolder& run, const CheckpointEntry& entry, VerifiedRun& all) {
+  VerifiedStep step = verify_step(run, entry);
+  if (!step.problem.empty() && is_gone(entry)) {
+    all.notes.push_back(fmt::format("step {} was deleted while it was read", entry.step));
+    return;
+  }
+  if (step.problem.empty()) {
+    const auto lacks =
+        problem_of([&] { check_members(run, CheckpointReader(entry.folder).info()); });
+    const auto saved = list_checkpoints(run.checkpoints());
+    const bool is_newest = std::ranges::none_of(
+        saved, [&](const auto& other) { return other.complete && other.step > entry.step; });
+    if (lacks && is_newest) {
+      step.problem = lacks->what();
+      step.code = lacks->code();
+    } else if (lacks) {
+      all.notes.push_back(fmt::format("step {}: {}", entry.step, lacks->what()));
+    }
+  }
+  all.steps.push_back(std::move(step));
+}
+
+// What lies beside the saved steps and is none.
+void note_others(const RunFolder& run, const std::vector<CheckpointEntry>& entries,
+                 VerifiedRun& all) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(run.checkpoints(), ignored)) {
+    const bool is_step = std::ranges::any_of(
+        entries, [&](const auto& known) { return known.folder == entry.path(); });
+    if (!is_step) all.notes.push_back(fmt::format("{} is no saved step", entry.path().string()));
+  }
+  if (entries.empty()) all.notes.emplace_back("no step is saved");
 }
 
 // The fork point that a path begins with is needed until the path has a checkpoint of its own.
@@ -129,18 +199,19 @@ VerifiedRun verify_run(const RunReference& reference) {
   if (reference.step) {
     const auto entry = std::ranges::find(entries, *reference.step, &CheckpointEntry::step);
     const bool is_there = entry != entries.end() && entry->complete;
-    all.steps.push_back(verify_step(run, is_there ? *entry : run.checkpoint(reference.step)));
+    add_step(run, is_there ? *entry : run.checkpoint(reference.step), all);
     return all;
   }
   for (const CheckpointEntry& entry : entries) {
     if (entry.complete) {
-      all.steps.push_back(verify_step(run, entry));
+      add_step(run, entry, all);
     } else {
       all.notes.push_back(fmt::format(
           "{} is of a save that did not end, or is being written; it counts as not there",
           entry.folder.string()));
     }
   }
+  note_others(run, entries, all);
   verify_path(run, all);
   return all;
 }

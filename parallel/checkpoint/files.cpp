@@ -100,9 +100,12 @@ void discard_incomplete(const fs::path& folder) {
 
 ReadableFile::ReadableFile(fs::path path)
     : path_(std::move(path)),
-      descriptor_(open(path_.c_str(), O_RDONLY | O_CLOEXEC)),
-      direct_(open(path_.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC)) {
+      descriptor_(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)),
+      direct_(open(path_.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC | O_NONBLOCK)) {
   require(static_cast<bool>(descriptor_), "open", path_);
+  struct stat status {};  // a pipe would be waited for
+  require(fstat(descriptor_.number(), &status) == 0, "read the kind of", path_);
+  check(S_ISREG(status.st_mode), "checkpoint", "{} is no file with data", path_.string());
 }
 
 int64_t ReadableFile::bytes() const {

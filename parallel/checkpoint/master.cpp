@@ -243,6 +243,7 @@ std::pair<CheckpointInfo, CheckpointIndex> read_master(const fs::path& folder) {
   const fs::path path = folder / master_name;
   check(fs::exists(path), "checkpoint", "{} is missing: there is no complete checkpoint in {}",
         path.string(), folder.string());
+  const ReadableFile readable(path);  // which HDF5 would wait for where it is a pipe
   return naming(path, [&] {
     const hdf5::Session session;
     const Id file = hdf5::open_file(path);

@@ -74,7 +74,7 @@ RankActivity activity_of_process() {
   Activity& all = activity();
   const std::lock_guard lock(all.mutex);
   if (all.waits.empty()) {
-    mine.call = file_call_of_first_thread();
+    mine.call = file_call_of_process();
     return mine;
   }
   const Wait& oldest = all.waits.begin()->second;

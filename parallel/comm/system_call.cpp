@@ -9,10 +9,12 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
 #include "core/files.h"
+#include "core/text.h"
 
 namespace switchyard {
 
@@ -82,10 +84,8 @@ std::string name_of_open(uint64_t number) {
   return name.starts_with('/') ? name : "";
 }
 
-}  // namespace
-
-std::string file_call_of_first_thread() {
-  std::ifstream file(fmt::format("/proc/self/task/{}/syscall", ::getpid()));
+std::string file_call_of(int64_t thread) {
+  std::ifstream file(fmt::format("/proc/self/task/{}/syscall", thread));
   long number = -1;
   std::array<uint64_t, 2> arguments{};
   if (!(file >> number)) return "";  // "running"
@@ -99,6 +99,20 @@ std::string file_call_of_first_thread() {
   const uint64_t argument = arguments.at(call->at);
   const std::string name = call->is_name ? text_at(argument) : name_of_open(argument);
   return name.empty() ? "" : fmt::format("{} {}", call->words, name);
+}
+
+}  // namespace
+
+std::string file_call_of_process() {
+  const int64_t first = ::getpid(), own = ::gettid();
+  std::string found = file_call_of(first);
+  std::error_code ignored;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task", ignored)) {
+    if (!found.empty()) break;
+    const auto number = parse_number<int64_t>(thread.path().filename().string());
+    if (number && *number != first && *number != own) found = file_call_of(*number);
+  }
+  return found;
 }
 
 }  // namespace switchyard

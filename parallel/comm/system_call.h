@@ -4,9 +4,9 @@
 
 namespace switchyard {
 
-// What the first thread of this process has the system do just now, where that is a matter of
-// files: "write to /runs/main/x", "rename of /runs/main/y". Empty: it is in no such call, or its
-// system does not say.
-std::string file_call_of_first_thread();
+// What a thread of this process, the first before others (one that saves), has the system do just
+// now, where that is a matter of files: "write to /runs/main/x", "rename of /runs/main/y". Empty:
+// none is in such a call, or its system does not say.
+std::string file_call_of_process();
 
 }  // namespace switchyard

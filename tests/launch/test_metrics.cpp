@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>

@@ -1,0 +1,73 @@
+// What `verify` calls damaged, and what it only notes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "tests/support/temporary_folder.h"
+#include "tests/tools/paths.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+class Verify : public testing::Test {
+ protected:
+  fs::path at(const std::string& name) const { return folder_.path() / name; }
+  void make(const std::string& run, const std::string& more) const {
+    train(at(run), tiny_path(data_, 6, "--save-interval 2 " + more));
+  }
+  Outcome verify(const std::string& run) const { return test::run({"verify", at(run).string()}); }
+
+  TemporaryFolder folder_;
+  std::string data_ = make_tokens(folder_.path(), "text", 60'000);
+};
+
+TEST_F(Verify, members_that_an_older_step_may_lack_are_no_damage) {
+  make("run", "--train-iters 12 --keep-checkpoints 2 --average lawa:k=2,every=2");
+  const auto outcome = verify("run");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.out;
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("note: step "), Not(HasSubstr("DAMAGED"))));
+}
+
+TEST_F(Verify, a_step_of_another_run_is_found) {
+  make("run", "--train-iters 6");
+  make("other", "--train-iters 6 --seed 5");
+  fs::remove_all(checkpoint_of(at("run"), 4));
+  fs::copy(checkpoint_of(at("other"), 4), checkpoint_of(at("run"), 4), fs::copy_options::recursive);
+  const auto outcome = verify("run");
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.out;
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("step 4          DAMAGED"), HasSubstr("seed 5")));
+  EXPECT_THAT(outcome.out, HasSubstr("3 saved steps, 1 damaged"));
+}
+
+TEST_F(Verify, a_pipe_in_place_of_a_file_is_not_waited_for) {
+  make("run", "--train-iters 6");
+  const fs::path master = checkpoint_of(at("run"), 6) / "checkpoint.h5";
+  fs::remove(master);
+  ASSERT_EQ(mkfifo(master.c_str(), 0600), 0);
+  const auto outcome = verify("run");
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.out;
+  EXPECT_THAT(outcome.out, HasSubstr("no file with data"));
+}
+
+TEST_F(Verify, a_branch_that_needs_its_parent_says_so_and_strange_names_are_noted) {
+  make("run", "--train-iters 6");
+  run_well("fork " + at("run").string() + "@6 " + at("branch").string());
+  EXPECT_EQ(verify("branch").exit_code, 0);
+  fs::rename(checkpoint_of(at("run"), 4), at("run/checkpoints/step-4"));
+  const auto noted = verify("run");
+  EXPECT_EQ(noted.exit_code, 0) << noted.out;
+  EXPECT_THAT(noted.out, HasSubstr("step-4 is no saved step"));
+  fs::remove_all(at("run"));
+  const auto outcome = verify("branch");
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.out;
+  EXPECT_THAT(outcome.out, HasSubstr("WRONG: its fork point"));
+}
+
+}  // namespace
+}  // namespace switchyard::test
