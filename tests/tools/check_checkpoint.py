@@ -45,6 +45,32 @@ def check_leaf(leaf, dtype, bits):
     assert (leaf["min"], leaf["max"]) == (finite.min(), finite.max()), leaf
 
 
+def check_seals(folder, index):
+    """What no dataset's checksum covers, where the program that wrote it said so."""
+    xxhash, count = read_checkpoint.xxhash, 0
+    if xxhash is None:
+        return count
+    if index.get("sealed"):
+        with open(f"{folder}/checkpoint.h5", "rb") as file:
+            data = file.read()
+        seal = b"xxh3_64:" + xxhash.xxh3_64_intdigest(data[:-16]).to_bytes(8, "little")
+        assert data[-16:] == seal, "the master's seal"
+        count += 1
+    for number, shard in enumerate(index["shards"]):
+        if "rest_xxh3_64" not in shard:
+            continue
+        part = f".{shard['part']}" if "part" in shard else ""
+        with open(f"{folder}/shards/rank-{shard['rank']:05}{part}.h5", "rb") as file:
+            rest = bytearray(file.read())
+        pieces = [(piece["address"], math.prod(piece["extent"]) * np.dtype(read_checkpoint.NUMPY[tensor["dtype"]]).itemsize)
+                  for tensor in index["tensors"] for piece in tensor["pieces"] if piece["shard"] == number]
+        for address, size in sorted(pieces, reverse=True):
+            del rest[address:address + size]
+        assert xxhash.xxh3_64_hexdigest(bytes(rest)) == shard["rest_xxh3_64"], shard
+        count += 1
+    return count
+
+
 def main(program, run, out):
     said = json.loads(subprocess.run([program, "inspect", run, "--tree", "--json"], check=True,
                                      capture_output=True).stdout)
@@ -56,6 +82,8 @@ def main(program, run, out):
     assert tree.keys() == tensors.keys() == {tensor["name"] for tensor in said["tensors"]}
     for name, (dtype, bits) in tensors.items():
         check_leaf(tree[name], dtype, bits)
+    with read_checkpoint.h5py.File(f"{said['folder']}/checkpoint.h5") as master:
+        seals = check_seals(said["folder"], json.loads(read_checkpoint.text(master["checkpoint/index"])))
     os.makedirs(out)
     names = sorted(tensors)
     with open(f"{out}/all", "wb") as file:
@@ -65,7 +93,8 @@ def main(program, run, out):
             q, k, v = (tensors[name.replace(".q.", f".{part}.")][1] for part in "qkv")
             fused.write(fused_qkv(q, k, v, said["model"]["query_groups"]).tobytes())
             joined.write(np.concatenate([q, k, v]).tobytes())
-    print(f"{run}: {len(tensors)} tensors,", "checksums compared" if read_checkpoint.xxhash else "no xxhash here")
+    sums = f"their checksums, {seals} of whole files" if read_checkpoint.xxhash else "no xxhash here"
+    print(f"{run}: {len(tensors)} tensors, {sums}")
 
 
 if __name__ == "__main__":
