@@ -25,14 +25,16 @@ std::vector<AverageRecord> records_of(const Averages& averages) {
 }
 
 // The checkpoint that a member was left out for, and none that was made since.
-CheckpointReader reader_of(const RunFolder& run, int64_t step, const LeftOutMember& member) {
+CheckpointReader reader_of(const RunFolder& run, int64_t step, const LeftOutMember& member,
+                           const Mesh& mesh) {
   const auto name = run.folder().string();
   const char* way_out = "go on from another step, or end the average with --drop-average";
   check(run.has(member.step), "averages",
         "an average at step {} of '{}' has step {} among its members, which is not saved any more; "
         "{}",
         step, name, member.step, way_out);
-  CheckpointReader reader(run.checkpoint(member.step).folder);
+  CheckpointReader reader(run.checkpoint(member.step).folder, mesh.world->rank(),
+                          mesh.world->size());
   check(reader.info().id == member.checkpoint, "averages",
         "an average at step {} of '{}' has checkpoint {} of step {} among its members, but {} is "
         "there; {}",
@@ -63,10 +65,8 @@ void load_left_out_members(const RunFolder& run, int64_t step, const SavedAverag
     if (tensors.empty() || member.checkpoint.empty()) continue;
     std::optional<CheckpointReader> reader;
     std::vector<int32_t> checked;
-    control.agree([&] {
-      reader.emplace(reader_of(run, step, member));
-      checked = reader->read_and_check(tensors);
-    });
+    control.agree([&] { reader.emplace(reader_of(run, step, member, mesh)); });
+    control.agree([&] { checked = reader->read_and_check(tensors); });
     Stream host;
     mesh.world->all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
     control.agree([&] { verify_rest_with_progress(*reader, checked, rank, ranks); });

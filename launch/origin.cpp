@@ -107,8 +107,8 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine, const SavedAve
   using Load = std::vector<int32_t> (SavedState::*)(const CheckpointReader&,
                                                     const std::function<void(int64_t)>&);
   const auto read = [&](const std::filesystem::path& folder, Load part) {
+    attempt([&] { reader.emplace(folder, rank, ranks); });
     attempt([&] {
-      reader.emplace(folder);
       Progress progress(fmt::format("reading step {}", reader->info().step),
                         reader->bytes() / ranks, rank == 0);
       checked = (engine.state().*part)(*reader, [&](int64_t bytes) {

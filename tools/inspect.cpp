@@ -1,12 +1,15 @@
 #include <cstdio>
 #include <optional>
 
+#include "core/error.h"
 #include "core/json.h"
+#include "data/progress.h"
 #include "launch/path/resumable.h"
 #include "launch/path/verify.h"
 #include "parallel/checkpoint/state_groups.h"
 #include "tools/command_support.h"
 #include "tools/inspect_text.h"
+#include "tools/tensor_tree.h"
 
 namespace fs = std::filesystem;
 
@@ -105,6 +108,12 @@ void print_all(const Json& all) {
   }
 }
 
+TensorTree measured_tree(const CheckpointReader& reader, const std::string& under) {
+  const auto total = under.empty() ? std::optional(reader.bytes()) : std::nullopt;
+  Progress progress(fmt::format("reading step {}", reader.info().step), total, true);
+  return tensor_tree(reader, under, [&](int64_t bytes) { progress.add(bytes); });
+}
+
 void print_verified(const Json& verified) {
   std::printf("%-12s %lld files, %.1f MB, %lld tensors: every checksum holds\n", "verified",
               verified.at("files").get<long long>(), verified.at("bytes").get<double>() / 1e6,
@@ -117,27 +126,41 @@ int inspect_command(Arguments arguments) {
   const std::vector<OptionSpec> specs = {
       {"verify", OptionKind::flag, OptionGroup::run, "", "compare all checksums, too"},
       {"full", OptionKind::flag, OptionGroup::run, "", "everything, all tensors among it"},
+      {"tree", OptionKind::flag, OptionGroup::run, "",
+       "its tensors as a tree, with norm, min, max, NaNs and infinities"},
+      {"under", OptionKind::text, OptionGroup::run, "",
+       "of the tree: this group or tensor alone, such as /model/layers.3"},
       {"json", OptionKind::flag, OptionGroup::run, "", "print one JSON object"}};
   auto command = parse_or_help(specs, arguments, "inspect RUN[@STEP]");
   if (!command) return 0;
   const auto& given = command->given;
+  const bool wants_tree = given.flag("tree");
+  const std::string under = given.has("under") ? given.text("under") : "";
+  check(wants_tree || under.empty(), "inspect", "--under {}; it is a part of what --tree shows",
+        under);
   const auto reference = parse_run_reference(take_run(*command, "RUN[@STEP]"));
   const RunFolder run(reference.folder);
   const PathSpecification path = run.read();
   const PathState state = state_of(run, path);
   Json all = Json::object();
   std::optional<CheckpointReader> reader;
-  if (!state.saved.empty() || reference.step || given.flag("verify")) {
+  std::optional<TensorTree> tree;
+  if (!state.saved.empty() || reference.step || given.flag("verify") || wants_tree) {
     const auto entry = run.checkpoint(reference.step);
     reader.emplace(entry.folder);
     all = describe(*reader, entry.folder.string());
     if (given.flag("verify")) all["verified"] = verify(*reader, entry.folder);
+    if (wants_tree) tree = measured_tree(*reader, under);
+    if (tree) all["tree"] = to_json(*tree);
   }
   describe_path(run, path, state, all);
   if (given.flag("json")) {
     std::printf("%s\n", json_text(all).c_str());
   } else if (given.flag("full")) {
     print_all(all);
+  } else if (tree) {
+    for (const auto& line : to_lines(*tree)) std::printf("%s\n", line.c_str());
+    if (all.contains("verified")) print_verified(all.at("verified"));
   } else {
     print_rows(summarize(run, path, state, reader ? &*reader : nullptr));
     if (all.contains("verified")) print_verified(all.at("verified"));

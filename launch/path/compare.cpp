@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "core/error.h"
+#include "launch/path/tensor_parts.h"
 #include "parallel/checkpoint/state_groups.h"
 
 namespace switchyard {
@@ -95,23 +96,6 @@ class TensorComparison {
   CheckpointComparison& found_;
   bool differs_ = false;
 };
-
-// Rows of axis 0 that fit, at least one.
-void for_parts(const StoredTensor& tensor, int64_t part_bytes,
-               const std::function<void(const Box&, int64_t begin, int64_t bytes)>& visit) {
-  const Box whole = Box::whole(tensor.shape);
-  const int64_t bytes = tensor.shape.elements() * size_of(tensor.dtype);
-  if (bytes == 0) return;
-  if (tensor.shape.rank() == 0) return visit(whole, 0, bytes);
-  const int64_t rows = tensor.shape[0], row_bytes = bytes / rows;
-  const int64_t most = std::max<int64_t>(1, part_bytes / row_bytes);
-  for (int64_t row = 0; row < rows; row += most) {
-    Box part = whole;
-    part.offset[0] = row;
-    part.extent[0] = std::min(most, rows - row);
-    visit(part, row * row_bytes / size_of(tensor.dtype), part.extent[0] * row_bytes);
-  }
-}
 
 bool belongs(const StoredTensor& tensor, const std::string& group) {
   const std::string name = tensor_name(group);

@@ -46,7 +46,7 @@ struct CheckpointComparison {
     return differing_elements == 0 && only_a.empty() && only_b.empty() && unlike.empty();
   }
 };
-// Reads part by part, never holding more than 2 * part_bytes or a row of each. `group`: that alone;
+// Reads part by part, never holding more than 2 * part_bytes. `group`: that alone;
 // empty: all. `progress` hears of the bytes read of a. Throws Error where files are cut short.
 CheckpointComparison compare_checkpoints(const CheckpointReader& a, const CheckpointReader& b,
                                          const std::string& group, double tolerance,

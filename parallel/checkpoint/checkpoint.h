@@ -105,10 +105,11 @@ enum class ReadAs : uint8_t { stored, f32 };
 
 // Reads a complete checkpoint. Opening checks that every shard is there, belongs to it and has the
 // extents that the master maps; nothing missing is ever read as a fill value. Errors name the file.
-// However many readers a process has, they share a bounded number of open files.
+// However many readers a process has, they share a bounded number of open files. Where many ranks
+// open one, each checks the shards part, part + parts, ..., and all agree before any reads.
 class CheckpointReader {
  public:
-  explicit CheckpointReader(const std::filesystem::path& folder);
+  explicit CheckpointReader(const std::filesystem::path& folder, int part = 0, int parts = 1);
   ~CheckpointReader();
   CheckpointReader(CheckpointReader&&) noexcept;
 

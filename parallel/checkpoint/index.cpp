@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "parallel/checkpoint/list_elements.h"
 
 namespace switchyard {
 
@@ -71,6 +72,21 @@ IndexedTensor tensor_from(const Json& object) {
   return entry;
 }
 
+Json json_of(const StoredShard& shard) {
+  Json object = {{"bytes", shard.bytes}, {"rank", shard.rank}};
+  if (!shard.part.empty()) object["part"] = shard.part;
+  if (shard.rest) object["rest_xxh3_64"] = fmt::format("{:016x}", *shard.rest);
+  return object;
+}
+
+StoredShard shard_from(const Json& object) {
+  StoredShard shard{object.at("rank").get<int>(), object.at("bytes").get<int64_t>(),
+                    part_from(object.value("part", ""))};
+  if (object.contains("rest_xxh3_64"))
+    shard.rest = checksum_from(object.at("rest_xxh3_64").get<std::string>());
+  return shard;
+}
+
 // Adds what one rank says of a tensor to what is known of it.
 void merge_tensor(IndexedTensor& known, const IndexedTensor& more, int first_shard) {
   check(known.tensor.shape == more.tensor.shape && known.tensor.dtype == more.tensor.dtype,
@@ -88,30 +104,30 @@ void merge_tensor(IndexedTensor& known, const IndexedTensor& more, int first_sha
 
 }  // namespace
 
+// Tensor by tensor: as JSON in memory all of them would take several times their text.
 std::string to_json(const CheckpointIndex& index, bool sealed) {
-  Json shards = Json::array(), tensors = Json::array();
-  for (const StoredShard& shard : index.shards) {
-    shards.push_back({{"bytes", shard.bytes}, {"rank", shard.rank}});
-    if (!shard.part.empty()) shards.back()["part"] = shard.part;
-    if (shard.rest) shards.back()["rest_xxh3_64"] = fmt::format("{:016x}", *shard.rest);
+  Json shards = Json::array();
+  for (const StoredShard& shard : index.shards) shards.push_back(json_of(shard));
+  std::string text = "{\"shards\":" + json_text(shards) + ",\"tensors\":[";
+  for (const IndexedTensor& entry : index.tensors) {
+    if (text.back() != '[') text += ',';
+    text += json_text(json_of(entry));
   }
-  for (const IndexedTensor& entry : index.tensors) tensors.push_back(json_of(entry));
-  Json all = {{"shards", std::move(shards)}, {"tensors", std::move(tensors)}};
-  if (sealed) all["sealed"] = true;
-  return json_text(all);
+  return text + (sealed ? "],\"sealed\":true}" : "]}");
 }
 
 CheckpointIndex index_from_json(const std::string& text) try {
-  const Json object = parse_json(text);
   CheckpointIndex index;
-  for (const Json& shard : object.at("shards")) {
-    index.shards.push_back({shard.at("rank").get<int>(), shard.at("bytes").get<int64_t>(),
-                            part_from(shard.value("part", ""))});
-    if (shard.contains("rest_xxh3_64"))
-      index.shards.back().rest = checksum_from(shard.at("rest_xxh3_64").get<std::string>());
+  const Json rest = take_list_elements(text, [&](const std::string& list, const Json& element) {
+    if (list == "shards") index.shards.push_back(shard_from(element));
+    if (list == "tensors") index.tensors.push_back(tensor_from(element));
+  });
+  for (const char* list : {"shards", "tensors"}) {
+    const Json& left = rest.at(list);
+    check(left.is_array() && left.empty(), "checkpoint",
+          "the index of the checkpoint cannot be read: {} is no list of objects", list);
   }
-  index.sealed = object.value("sealed", false);
-  for (const Json& tensor : object.at("tensors")) index.tensors.push_back(tensor_from(tensor));
+  index.sealed = rest.value("sealed", false);
   return index;
 } catch (const nlohmann::json::exception& error) {
   fail("checkpoint", "the index of the checkpoint cannot be read: {}", error.what());

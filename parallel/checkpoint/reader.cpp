@@ -93,14 +93,14 @@ struct CheckpointReader::State {
   std::map<std::string, size_t> entry_of;  // of a name or alias: number in index.tensors
   OpenShards shards;
 
-  explicit State(fs::path path) : folder(std::move(path)) {
+  State(fs::path path, int part, int parts) : folder(std::move(path)) {
     std::tie(info, index) = read_master(folder);
     try {
-      check_shards();
+      check_shards(part, parts);
     } catch (const Error&) {
       if (!lost_shards()) throw;
       std::tie(info, index) = read_master(folder);
-      check_shards();
+      check_shards(part, parts);
     }
     for (size_t i = 0; i < index.tensors.size(); ++i) {
       entry_of[index.tensors[i].tensor.name] = i;
@@ -112,8 +112,11 @@ struct CheckpointReader::State {
     }
   }
 
-  void check_shards() const {
-    for (const StoredShard& shard : index.shards) check_shard(folder, shard, info);
+  void check_shards(int part, int parts) const {
+    for (size_t i = static_cast<size_t>(part); i < index.shards.size();
+         i += static_cast<size_t>(parts)) {
+      check_shard(folder, index.shards[i], info);
+    }
   }
   // Whether the moments were taken away since the master was read: what is there now is as whole.
   bool lost_shards() const {
@@ -216,8 +219,8 @@ void CheckpointReader::State::verify(int shard,
   }
 }
 
-CheckpointReader::CheckpointReader(const fs::path& folder)
-    : state_(std::make_unique<State>(folder)) {}
+CheckpointReader::CheckpointReader(const fs::path& folder, int part, int parts)
+    : state_(std::make_unique<State>(folder, part, parts)) {}
 CheckpointReader::~CheckpointReader() = default;
 CheckpointReader::CheckpointReader(CheckpointReader&&) noexcept = default;
 
