@@ -124,14 +124,21 @@ void write_run(StepSource& source, const ReshardRequest& request) {
   copy_checkpoint(made.run().checkpoints(), info_of(source, request, path), tensors, options);
   verify_rest(source);
   write_files_beside(source, request, path, made.run());
+  if (request.progress) request.progress(0, all);  // it may throw until the last moment
   made.finish();
   if (request.dtype) log::info("{}", describe(loss, *request.dtype));
+}
+
+void check_apart(const RunFolder& run, const fs::path& to) {
+  const fs::path within = real_place(to).lexically_relative(real_place(run.folder()));
+  check(!within.empty() && *within.begin() == "..", "reshard",
+        "'{}' lies in '{}'; a folder of its own is allowed", to.string(), run.folder().string());
 }
 
 // Its file is in the error; here, which step that was, or that it has gone meanwhile.
 [[noreturn]] void explain(const StepSource& source, const ReshardRequest& request,
                           const Error& problem) {
-  if (problem.code() == ExitCode::stopped) throw problem;
+  if (problem.code() == ExitCode::stopped) throw;
   check_still_there(source, !request.weights_only && source.path.kind == "path");
   throw Error(
       fmt::format("{}; '{}' is not made of {}", problem.what(), request.to.string(), source.name()),
@@ -149,6 +156,7 @@ void reshard(const ReshardRequest& request) {
   check(!there.taken(), "reshard", "'{}' exists already; a new folder is needed",
         request.to.string());
   there.check_name();
+  check_apart(RunFolder(request.from.folder), request.to);
   StepSource source = find_step(request.from);
   if (!request.weights_only && source.path.kind == "path")
     check_resumable(source.holder, source.entry);
