@@ -124,6 +124,7 @@ std::vector<CheckpointIndex> write_files(const std::filesystem::path& folder,
     return part.data();
   };
   std::vector<CheckpointIndex> written;
+  written.reserve(files.size() + 1);
   for (const FilePlan& file : files)
     written.push_back(write_file(folder, info, file, source, part_bytes));
   return written;
