@@ -18,6 +18,7 @@ int verify_command(Arguments arguments);
 int list_command(Arguments arguments);
 int average_command(Arguments arguments);
 int prune_command(Arguments arguments);
+int reshard_command(Arguments arguments);
 int compare_command(Arguments arguments);
 int convert_command(Arguments arguments);
 int replay_command(Arguments arguments);

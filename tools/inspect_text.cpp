@@ -89,9 +89,11 @@ std::vector<std::string> show_mean(const RunFolder& run, const CheckpointReader&
   const auto source = source_of_average(run, checkpoint);
   if (source.steps.empty()) return {};
   const std::string weights = weights_of_average(checkpoint.info());
-  std::vector<std::string> lines = {fmt::format("the mean of {}{} at the steps {}",
-                                                weights == groups::model ? "" : weights + " of ",
-                                                shown(source.run), show_steps(source.steps))};
+  const bool is_one = source.steps.size() == 1 && source.others.empty();
+  std::vector<std::string> lines = {
+      fmt::format("{} {}{} at {} {}", is_one ? "the weights of" : "the mean of",
+                  weights == groups::model ? "" : weights + " of ", shown(source.run),
+                  is_one ? "step" : "the steps", show_steps(source.steps))};
   for (const auto& other : source.others) lines.push_back("and of " + other);
   const std::string weights_of = weights_of_in(checkpoint.info());
   if (weights_of != "uniform") lines.push_back("--weights-of " + weights_of);

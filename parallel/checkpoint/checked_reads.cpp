@@ -8,7 +8,7 @@ namespace switchyard {
 
 struct CheckedReads::State {
   const CheckpointReader& reader;
-  ReadChecks checks = {};
+  ReadChecks checks{ReadChecks::Readers::one_process};
   std::set<std::string> read = {};
 };
 

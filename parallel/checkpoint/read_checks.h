@@ -16,6 +16,12 @@ namespace switchyard {
 // order. Several threads may ask for different pieces.
 class ReadChecks {
  public:
+  // Several ranks of a machine may read alike, so what they share comes through the system's cache,
+  // unless it is said that this process reads each byte once for all.
+  enum class Readers : uint8_t { ranks, one_process };
+  explicit ReadChecks(Readers readers = Readers::ranks) : readers_(readers) {}
+  Readers readers() const { return readers_; }
+
   class OfPiece {
    public:
     // Bytes of the piece, from `begin` on, have been read to `data`. Throws Error naming the
@@ -35,6 +41,7 @@ class ReadChecks {
   bool is_checked(const StoredPiece& piece) const;
 
  private:
+  Readers readers_;
   std::mutex mutex_;
   std::map<const StoredPiece*, OfPiece> pieces_;
 };

@@ -73,8 +73,9 @@ struct ReadBuffers {
 };
 
 // Ranks have parts of the optimizer's state; what else there is several of a machine read alike.
-ReadWay way_to(const StoredTensor& tensor) {
-  return tensor.name.starts_with("/optimizer/") ? ReadWay::direct : ReadWay::cached;
+ReadWay way_to(const StoredTensor& tensor, const ReadChecks* checks) {
+  const bool once = checks != nullptr && checks->readers() == ReadChecks::Readers::one_process;
+  return once || tensor.name.starts_with("/optimizer/") ? ReadWay::direct : ReadWay::cached;
 }
 
 // Where a tensor begins, in the order of the files.
@@ -193,7 +194,7 @@ void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, v
         naming(file->path(), [&] { sum.add(begin, data, bytes); });
       };
     }
-    const BoxInFile stored{file.get(), piece.address, piece.box, way_to(entry.tensor)};
+    const BoxInFile stored{file.get(), piece.address, piece.box, way_to(entry.tensor, checks)};
     elements += read_common(stored, box, element_bytes, out, seen);
   }
   check(elements == box.extent.elements(), "checkpoint", "{} of {} elements of {} are stored in {}",

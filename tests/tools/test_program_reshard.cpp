@@ -1,0 +1,246 @@
+// Saved steps in other files, as a user makes them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+
+#include <fstream>
+
+#include "core/error.h"
+#include "launch/reshard/reshard.h"
+#include "parallel/checkpoint/index.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/tools/paths.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard::test {
+namespace {
+
+using testing::HasSubstr;
+
+class Reshard : public ::testing::Test {
+ protected:
+  std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
+  void make_main(int64_t last, const std::string& more, Layout layout = {}) const {
+    train(at("main"),
+          tiny_path(data_, 8,
+                    "--num-layers 2 --hidden-size 32 --num-attention-heads 2 "
+                    "--micro-batch-size 2 --save-interval 2 " +
+                        more + " --train-iters ") +
+              std::to_string(last),
+          layout);
+  }
+  void go_on(const std::string& name, int64_t last, Layout layout = {}) const {
+    train(at(name), "--micro-batch-size 2 --train-iters " + std::to_string(last), layout);
+  }
+  // The options behind "reshard"; what is refused leaves nothing.
+  void refuse(const std::string& options, const std::vector<std::string>& parts, int code = 2) {
+    const auto before = names();
+    const auto outcome = run(words("reshard " + options));
+    EXPECT_EQ(outcome.exit_code, code) << options << outcome.err;
+    for (const auto& part : parts) EXPECT_THAT(outcome.err, HasSubstr(part)) << options;
+    EXPECT_EQ(names(), before) << options;
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const auto& entry : fs::directory_iterator(folder_.path()))
+      all.push_back(entry.path().filename());
+    std::ranges::sort(all);
+    return all;
+  }
+  int64_t files(const std::string& name, int64_t step) const {
+    return std::distance(fs::directory_iterator(checkpoint_of(at(name), step) / "shards"), {});
+  }
+
+  TemporaryFolder folder_;
+  std::string data_ = make_tokens(folder_.path(), "text", 40'000);
+};
+
+// Its bits, its log and its training are the step's, with the run and its parents away.
+TEST_F(Reshard, TrainingGoesOnBitForBitFromAnyNumberOfFiles) {
+  const Layout layout{.tp = 2, .dp = 2, .pp = 2};
+  make_main(4, "--bf16 --average ema:beta=0.5,every=1", layout);
+  for (const int writers : {1, 2, 5}) {
+    const auto to = at("carried " + std::to_string(writers) + " \u00e4");
+    const auto made = run({"reshard", at("main") + "@2", to, "--writers", std::to_string(writers)});
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+    EXPECT_EQ(files(to, 2), 2 * writers);
+    expect_same_tensors(checkpoint_of(at("main"), 2), checkpoint_of(to, 2));
+    EXPECT_EQ(run({"verify", to}).exit_code, 0);
+    EXPECT_EQ(metrics_of(to).size(), 2u);
+  }
+  fs::rename(at("main"), at("away"));
+  fs::rename(at("carried 5 \u00e4"), at("carried"));
+  go_on("carried", 4, layout);
+  expect_same_steps(at("away"), at("carried"), 1, 4);
+  expect_same_tensors(checkpoint_of(at("away"), 4), checkpoint_of(at("carried"), 4));
+  run_well("replay " + at("carried") + "@3:4 --tp 2 --pp 2 --micro-batch-size 2", 8);
+}
+
+// A lawa's members that are saved steps of the path go into the new files.
+TEST_F(Reshard, MembersOfAveragesComeAlong) {
+  make_main(6, "--average lawa:k=3,every=2");
+  run_well("reshard " + at("main") + "@4 " + at("carried") + " --writers 2");
+  const auto there = tensors_of(checkpoint_of(at("carried"), 4));
+  const auto member = tensors_of(checkpoint_of(at("main"), 2));
+  const std::string weight = "layers.0.mlp.up.weight";
+  EXPECT_TRUE(there.at("/average/lawa/member-2/" + weight) ==
+              member.at("/optimizer/master/" + weight));
+  fs::rename(at("main"), at("away"));
+  go_on("carried", 6);
+  const auto theirs = tensors_of(checkpoint_of(at("away"), 6));
+  for (const auto& [name, bytes] : theirs)
+    EXPECT_TRUE(tensors_of(checkpoint_of(at("carried"), 6)).at(name) == bytes) << name;
+  fs::remove_all(checkpoint_of(at("away"), 2));
+  refuse(at("away") + "@4 " + at("late"), {"step 2", "--weights-only is allowed"});
+  run_well("reshard " + at("away") + "@4 " + at("late") + " --weights-only");
+}
+
+TEST_F(Reshard, ABranchNeedsItsParentNoMore) {
+  make_main(4, "");
+  run_well("fork " + at("main") + "@2 " + at("branch") + " --seed 7");
+  run_well("fork " + at("main") + "@2 " + at("plain") + " --seed 7");
+  run_well("reshard " + at("branch") + " " + at("detached") + " --writers 3");
+  expect_same_tensors(checkpoint_of(at("main"), 2), checkpoint_of(at("detached"), 2));
+  EXPECT_FALSE(fs::exists(at("branch") + "/checkpoints"));
+  go_on("plain", 5);
+  run_well("reshard " + at("plain") + "@5 " + at("later"));
+  fs::create_directories(at("x/y/z"));
+  for (const char* name : {"main", "branch", "plain"}) fs::rename(at(name), at("x/y/z/") + name);
+  go_on("detached", 5);
+  expect_same_steps(at("x/y/z/plain"), at("detached"), 3, 5);
+  expect_same_tensors(checkpoint_of(at("x/y/z/plain"), 5), checkpoint_of(at("detached"), 5));
+  go_on("later", 6);
+  run_well("verify " + at("later"));
+}
+
+TEST_F(Reshard, WeightsAloneAreScoredForkedAndConverted) {
+  make_main(4, "--bf16 --keep-moments 1");
+  const std::string weights = at("main") + "@2 " + at("f32") + " --weights-only";
+  refuse(at("main") + "@2 " + at("f32"), {"step 2", "no moments"});
+  run_well("reshard " + weights + " --writers 2");
+  run_well("reshard " + at("main") + "@2 " + at("bf16") + " --weights-only --dtype bf16");
+  EXPECT_EQ(files("f32", 2), 2);
+  EXPECT_EQ(files("bf16", 2), 1);
+  const auto from = tensors_of(checkpoint_of(at("main"), 2));
+  const std::string weight = "layers.0.mlp.up.weight";
+  const auto f32 = tensors_of(checkpoint_of(at("f32"), 2));
+  const auto bf16 = tensors_of(checkpoint_of(at("bf16"), 2));
+  EXPECT_TRUE(f32.at("/model/" + weight) == from.at("/optimizer/master/" + weight));
+  EXPECT_TRUE(bf16.at("/model/" + weight) == from.at("/model/" + weight));
+  for (const auto& [name, bytes] : f32) EXPECT_TRUE(name.starts_with("/model/")) << name;
+  const std::string on = " --data-path " + data_ + " --micro-batch-size 4";
+  const auto score = [&](const std::string& what) {
+    return nlohmann::json::parse(run_well("eval " + what + on + " --json")).at("loss");
+  };
+  EXPECT_EQ(score(at("bf16")), score(at("main") + "@2"));
+  EXPECT_EQ(score(at("f32")), score(at("main") + "@2"));
+  for (const char* name : {"f32", "bf16"}) {
+    const auto refused = run({"train", at(name)});
+    EXPECT_EQ(refused.exit_code, 2);
+    EXPECT_THAT(refused.err, HasSubstr("'fork " + at(name) + " NEW'"));
+    run_well("verify " + at(name));
+    run_well("inspect " + at(name) + " --full");
+    run_well("generate " + at(name) + " --prompt x --max-new-tokens 3");
+    run_well("convert --from " + at(name) + " --to " + at(name) + "-hf");
+    run_well("fork " + at(name) + " " + at(name) + "-branch --moments fresh --lr 1e-3");
+    go_on(std::string(name) + "-branch", 3);
+    // And again, from weights alone.
+    run_well("reshard " + at(name) + " " + at(name) + "-again --writers 3");
+    expect_same_tensors(checkpoint_of(at(name), 2), checkpoint_of(at(name) + "-again", 2));
+  }
+}
+
+TEST_F(Reshard, WhatMakesNoSenseIsRefusedAndLeavesNothing) {
+  make_main(2, "");
+  const std::string main = at("main"), made = main + "@2 " + at("new");
+  refuse(made + " --dtype bf16", {"--dtype bf16", "--weights-only"});
+  refuse(made + " --writers 0", {"--writers 0"});
+  refuse(made + " --weights-only --dtype f16", {"--dtype f16", "bf16"});
+  refuse(made + " --memory-gib 0.01", {"--memory-gib 0.01"});
+  refuse(main + "@1 " + at("new"), {"step 1", "not saved", "is 2"});
+  refuse(main + "@2 " + main, {"exists already"});
+  refuse(main + "@2 " + main + "/inside", {"lies in", main});
+  refuse(main + "@2 " + main + "/checkpoints/x", {"keeps what is its own"});
+  refuse(main + "@2", {"NEW"});
+  refuse(at("none") + " " + at("new"), {at("none")});
+  refuse(main + " /proc/new", {"/proc/new"}, 5);
+  run_well("fork " + main + "@2 " + at("branch"));
+  run_well("fork " + main + "@1 " + at("unsaved"));
+  refuse(at("unsaved") + " " + at("new"), {"'train " + at("unsaved") + "' comes first"});
+}
+
+TEST_F(Reshard, ADamagedSourceIsNamedAndNothingIsLeft) {
+  make_main(2, "", {.dp = 2});
+  const auto folder = checkpoint_of(at("main"), 2);
+  const std::string name = "/model/layers.0.mlp.up.weight";
+  fs::path shard;
+  {
+    const CheckpointReader reader(folder);
+    const auto& all = reader.index().tensors;
+    const auto entry = std::ranges::find(all, name, [](const auto& e) { return e.tensor.name; });
+    ASSERT_NE(entry, all.end());
+    const StoredPiece& piece = entry->pieces.back();
+    const int rank = reader.index().shards[static_cast<size_t>(piece.shard)].rank;
+    shard = folder / "shards" / ("rank-0000" + std::to_string(rank) + ".h5");
+    std::fstream stream(shard, std::ios::in | std::ios::out | std::ios::binary);
+    stream.seekg(piece.address);
+    const int byte = stream.get();
+    stream.seekp(piece.address);
+    stream.put(static_cast<char>(byte ^ 1));
+  }
+  refuse(at("main") + " " + at("new"), {shard.string(), "damaged", name, "main@2"}, 5);
+}
+
+TEST_F(Reshard, AFullDiskLeavesNothing) {
+  make_main(2, "");
+  fs::create_directory(at("disk"));
+  if (mount("tmpfs", at("disk").c_str(), "tmpfs", 0, "size=300k") != 0)
+    GTEST_SKIP() << "mounting a small disk needs root";
+  const auto outcome = run({"reshard", at("main"), at("disk/new")});
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("No space left"));
+  EXPECT_TRUE(fs::is_empty(at("disk")));
+  umount2(at("disk").c_str(), MNT_DETACH);
+}
+
+// Its 40 writers wait for a slow disk meanwhile.
+TEST_F(Reshard, ASignalLeavesNothing) {
+  make_main(2, "");
+  const auto before = names();
+  Program program(words("reshard " + at("main") + " " + at("new") + " --writers 40"), 1,
+                  "LD_PRELOAD=" SWITCHYARD_SLOW_DISK " SLOW_DISK_MILLISECONDS=100");
+  const auto step = checkpoint_of(at(".new.unfinished"), 2);
+  ASSERT_TRUE(wait_until([&] { return fs::exists(step / "shards/rank-00001.h5"); }, 60));
+  kill(program.pid(), SIGTERM);
+  const auto outcome = program.wait();
+  EXPECT_EQ(outcome.exit_code, 75) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("nothing is left"));
+  EXPECT_EQ(names(), before);
+  run_well("reshard " + at("main") + " " + at("new"));
+}
+
+TEST_F(Reshard, AStepThatGoesMeanwhileIsRefused) {
+  make_main(2, "");
+  const auto before = names();
+  const auto master = checkpoint_of(at("main"), 2) / "checkpoint.h5";
+  ReshardRequest request{{at("main"), 2}, at("new")};
+  const auto error = [&]() -> std::string {
+    try {
+      reshard(request);
+    } catch (const Error& problem) {
+      return problem.what();
+    }
+    return "";
+  };
+  request.progress = [&, done = false](int64_t, int64_t) mutable {
+    if (!done) fs::rename(master, master.string() + ".leaving");
+    done = true;
+  };
+  EXPECT_THAT(error(), HasSubstr("step 2 of '" + at("main") + "' was deleted while it was read"));
+  EXPECT_EQ(names(), before);
+}
+
+}  // namespace
+}  // namespace switchyard::test
