@@ -8,8 +8,9 @@ function(switchyard_room name)
 endfunction()
 
 # switchyard_test(NAME SOURCES file... [LIBRARIES lib...] [LABELS fast|slow] [RANKS n] [TIMEOUT s])
-# A GoogleTest program; with RANKS it is started under mpirun with that many ranks. Tests use two
-# cores, which ctest is told of.
+# A GoogleTest program; with RANKS it is started under mpirun with that many ranks. Fast tests use two
+# cores, which ctest is told of. Slow ones wait for processes for much of their time, so they run
+# beside others, and first, for what comes last runs beside nothing.
 function(switchyard_test name)
   cmake_parse_arguments(ARG "" "RANKS;TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
@@ -30,4 +31,7 @@ function(switchyard_test name)
   endif()
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} PROCESSORS 2
                        ENVIRONMENT "OMP_NUM_THREADS=2")
+  if(ARG_LABELS STREQUAL slow)
+    set_tests_properties(${name} PROPERTIES PROCESSORS 1 COST 100)
+  endif()
 endfunction()
