@@ -150,6 +150,7 @@ std::vector<ReadJob> CheckpointReader::State::plan(std::span<const ShardedTensor
     job.tensors.push_back(&tensor);
   }
   std::vector<ReadJob> sorted;
+  sorted.reserve(jobs.size());
   for (auto& [entry, job] : jobs) sorted.push_back(std::move(job));
   std::ranges::stable_sort(sorted, {}, [](const ReadJob& job) { return place_of(*job.entry); });
   return sorted;
