@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <vector>
 
 #include "core/error.h"
 
@@ -110,9 +111,33 @@ std::string read_file(const fs::path& file) {
   return text.str();
 }
 
-void make_folder(const fs::path& folder, std::string_view where) {
+namespace {
+
+// Those of `folder` and the folders above it that are not there, the lowest first.
+std::vector<fs::path> missing_folders(const fs::path& folder) {
+  std::vector<fs::path> missing;
+  std::error_code ignored;
+  fs::path at = folder.has_filename() ? folder : folder.parent_path();
+  for (; !at.empty() && !fs::exists(at, ignored); at = at.parent_path()) missing.push_back(at);
+  return missing;
+}
+
+// What is in a folder is on the disk when its own name is, too.
+std::error_code make_folders(const fs::path& folder) {
+  const auto missing = missing_folders(folder);
   std::error_code problem;
   fs::create_directories(folder, problem);
+  for (const fs::path& made : missing) {
+    if (!problem) problem = sync_folder(made.parent_path());
+    if (problem == std::errc::permission_denied) problem.clear();  // writable, unreadable
+  }
+  return problem;
+}
+
+}  // namespace
+
+void make_folder(const fs::path& folder, std::string_view where) {
+  const std::error_code problem = make_folders(folder);
   check(!problem && fs::is_directory(folder), ExitCode::storage, where,
         "the folder '{}' cannot be made: {}", folder.string(),
         problem ? problem.message() : "a file has its name");

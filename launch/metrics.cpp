@@ -1,6 +1,11 @@
 #include "launch/metrics.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -30,6 +35,14 @@ void append_lines(const fs::path& file, const std::string& lines) {
   check(stream.good(), "metrics", "{} cannot be written", file.string());
 }
 
+// A file that is not there has no lines.
+void sync_lines(const fs::path& file) {
+  const Descriptor open(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  const bool synced = open ? fsync(open.number()) == 0 : errno == ENOENT;
+  check(synced, ExitCode::storage, "metrics", "{} cannot be brought to the disk: {}", file.string(),
+        std::strerror(errno));
+}
+
 // What is kept ends with a newline, so that the next step has a line of its own.
 void discard_behind(const fs::path& run, const fs::path& file, int64_t step) {
   if (!fs::exists(file)) return;
@@ -40,11 +53,20 @@ void discard_behind(const fs::path& run, const fs::path& file, int64_t step) {
     const int64_t its_step = step_of(line);
     (its_step >= 0 && its_step <= step ? kept : discarded) += line + '\n';
   }
-  if (!discarded.empty()) append_lines(run / "metrics.discarded.jsonl", discarded);
+  if (!discarded.empty()) {
+    const fs::path given_up = run / "metrics.discarded.jsonl";
+    append_lines(given_up, discarded);
+    sync_lines(given_up);  // before they go here
+    const auto problem = sync_folder(run);
+    check(!problem, ExitCode::storage, "metrics", "{} cannot be brought to the disk: {}",
+          given_up.string(), problem.message());
+  }
   if (kept != before) write_file_atomically(file, kept);
 }
 
 }  // namespace
+
+void sync_metrics(const fs::path& run) { sync_lines(run / "metrics.jsonl"); }
 
 double mfu_of(const StepMetrics& m) { return 1e9 * m.gflops / m.peak.flops; }
 

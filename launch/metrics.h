@@ -69,6 +69,9 @@ class MetricsLog {
   std::ofstream stream_;
 };
 
+// What was logged of `run` is on the disk, so that a step which is saved has its record.
+void sync_metrics(const std::filesystem::path& run);
+
 // At most console_columns wide with the time in front of it: where there is no room, tokens a
 // second are left out, then FLOP a second. last_step 0: there is none.
 constexpr size_t console_columns = 100;

@@ -186,8 +186,7 @@ bool make_fork_point(const RunFolder& run, PathSpecification& path, const Replay
     if (leads) run.write(path);
   });
   const CheckpointInfo info = info_of(plan, path, loss);
-  Saver(run, path, mesh, {}, {.async = false})
-      .save(info.step, info.samples, info.loss, *engine);
+  Saver(run, path, mesh, {}, {.async = false}).save(info.step, info.samples, info.loss, *engine);
   if (leads) let_go(run, from);
   return true;
 }

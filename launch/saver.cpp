@@ -6,6 +6,7 @@
 #include "core/host_memory.h"
 #include "core/logging.h"
 #include "launch/average_state.h"
+#include "launch/metrics.h"
 #include "launch/path/imported.h"
 #include "parallel/comm/control_plane.h"
 #include "parallel/comm/rank_places.h"
@@ -122,6 +123,9 @@ void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
 // In a thread of its own.
 void Saver::commit(int64_t step, Clock::time_point begin, double waited) try {
   ControlPlane& control = *mesh_.checkpoint;
+  control.agree([&] {
+    if (mesh_.world->rank() == 0) sync_metrics(run_.folder());
+  });
   writer_.commit();
   control.agree([&] { retain(); });
   if (mesh_.world->rank() != 0) return;

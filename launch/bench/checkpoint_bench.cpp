@@ -170,6 +170,7 @@ enum Line : size_t {
   save,
   cached_read,
   direct_read,
+  opening,
   load,
   load_columns,
   verify
@@ -188,6 +189,7 @@ void BenchedRank::run_round(int64_t step) {
     control.agree([&] { evict_all(checkpoint); });
     timed(line, [&] { body(CheckpointReader(checkpoint)); });
   };
+  cold(opening, [](const CheckpointReader&) {});
   cold(load, [&](const CheckpointReader& reader) { reader.read_and_check(by_rows_); });
   cold(load_columns, [&](const CheckpointReader& reader) { reader.read_and_check(by_columns_); });
   cold(verify,
@@ -212,6 +214,7 @@ CheckpointBench described(const Settings& s) {
   line("save", "raw write");
   line("raw read", "");
   line("raw read, direct", "");
+  line("open", "");
   line("load", "raw read");
   line("load as columns", "raw read");
   line("verify", "raw read");

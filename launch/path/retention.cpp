@@ -247,7 +247,13 @@ void discard_behind(const RunFolder& run, int64_t step) {
     fs::rename(entry.folder, to);
     moved.push_back({entry.step, entry.folder, to});
   }
-  if (!moved.empty()) see_anew(run.folder() / "pins");
+  if (moved.empty()) return;
+  for (const fs::path& folder : {run.folder() / "discarded", run.checkpoints()}) {
+    const auto problem = sync_folder(folder);
+    check(!problem, ExitCode::storage, "path", "{} cannot be brought to the disk: {}",
+          folder.string(), problem.message());
+  }
+  see_anew(run.folder() / "pins");
   try {  // of other hosts, which may not see the lock
     for (const Moved& each : moved) check_no_fork_point(run, step, each.step);
   } catch (const Error&) {

@@ -20,6 +20,14 @@ fs::path hidden(const fs::path& name) {
   return name.parent_path() / fmt::format(".{}.unfinished", name.filename().string());
 }
 
+// The names in the folder.
+void bring_to_disk(const fs::path& folder) {
+  const auto problem = sync_folder(folder);
+  if (problem == std::errc::permission_denied) return;  // writable, unreadable
+  check(!problem, ExitCode::storage, "file", "'{}' cannot be brought to the disk: {}",
+        folder.string(), problem.message());
+}
+
 // What cannot be replaced by a folder of its name.
 void check_place(const fs::path& name) {
   struct stat own {
@@ -69,8 +77,10 @@ void UnfinishedFolder::finish() {
   run_.check_held();
   lock_.reset();  // and with it the lease
   fs::remove(run_.folder() / "lock", problem);
+  bring_to_disk(run_.folder());
   fs::rename(run_.folder(), name_, problem);
   check(!problem, "file", "'{}' cannot be made: {}", name_.string(), problem.message());
+  bring_to_disk(name_.parent_path());
 }
 
 }  // namespace switchyard

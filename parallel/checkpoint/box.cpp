@@ -67,7 +67,7 @@ Runs take_runs(Shape& extent, const Strides& in_file, const Strides& in_memory,
 }
 
 // Short runs are cheaper cut out of one larger read than read one by one, as long as not too much
-// is read in vain.
+// is read in vain. It goes through the system's cache, as other ranks read what lies between them.
 constexpr int64_t short_run = 8192;
 constexpr int64_t cut_buffer = int64_t{1} << 20;
 constexpr int64_t most_in_vain = 32;
@@ -92,7 +92,7 @@ void read_runs(const BoxInFile& stored, int64_t position, const Runs& runs, char
     }
     if (!cut) continue;
     const int64_t rows = std::min(group, runs.count - begin);
-    file.read(from, (rows - 1) * runs.file_stride + runs.bytes, buffer.data(), stored.way);
+    file.read(from, (rows - 1) * runs.file_stride + runs.bytes, buffer.data());
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t place = row * runs.file_stride;
       std::memcpy(to + row * runs.out_stride, buffer.data() + place,

@@ -33,12 +33,6 @@ void require(const std::error_code& problem, const char* action, const fs::path&
   require(!problem, action, path, problem.value());
 }
 
-void make(const fs::path& folder) {
-  std::error_code failure;
-  fs::create_directories(folder, failure);
-  require(failure, "make the folder", folder);
-}
-
 // Less is not worth a way of its own to the disk.
 constexpr int64_t least_direct = int64_t{64} << 10;
 
@@ -74,20 +68,22 @@ void prepare_checkpoint_folder(const fs::path& folder) {
   check(!fs::exists(folder / master_name), "checkpoint",
         "{} is complete already; a complete checkpoint is never written again", folder.string());
   discard_checkpoint_folder(folder);
-  make(folder / shards_name);
-  sync_names(folder);
-  sync_names(folder.parent_path());
+  make_folder(folder / shards_name, "checkpoint");
+  const fs::path above = folder.parent_path();  // one that was killed may have made it
+  for (const fs::path& each : {folder, above, above.parent_path()}) sync_names(each);
 }
 
 void discard_checkpoint_folder(const fs::path& folder) {
+  bool had_master = false;
   for (const char* name : {master_name, leaving_name}) {
     const fs::path master = folder / name;
-    if (unlink(master.c_str()) == 0) {
-      sync_names(folder);
-    } else {
-      require(errno == ENOENT || errno == ENOTDIR, "remove", master);
-    }
+    const bool removed = unlink(master.c_str()) == 0;
+    require(removed || errno == ENOENT || errno == ENOTDIR, "remove", master);
+    had_master |= removed;
   }
+  // Where there is none it may have been taken away behind an fsync that failed: tried once more.
+  const std::error_code unsynced = sync_folder(folder);
+  if (had_master) require(unsynced, "write to the disk the folder", folder);
   std::error_code failure;
   fs::remove_all(folder, failure);
   require(failure, "remove", folder);

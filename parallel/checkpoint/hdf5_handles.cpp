@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "core/files.h"
 #include "core/text.h"
 
 namespace switchyard {
@@ -157,9 +158,13 @@ void sync_and_close(Id& file, const std::filesystem::path& path) {
   void* descriptor = nullptr;
   require(H5Fget_vfd_handle(file, H5P_DEFAULT, &descriptor), "cannot reach the descriptor of {}",
           path.string());
-  check(fsync(*static_cast<int*>(descriptor)) == 0, "checkpoint", "cannot write {} to the disk: {}",
-        path.string(), std::strerror(errno));
+  // Closing writes once more: that the file is not open any more, and where it ends.
+  const Descriptor kept(fcntl(*static_cast<int*>(descriptor), F_DUPFD_CLOEXEC, 0));
+  check(static_cast<bool>(kept), "checkpoint", "cannot write {} to the disk: {}", path.string(),
+        std::strerror(errno));
   file.close(path.string());
+  check(fsync(kept.number()) == 0, "checkpoint", "cannot write {} to the disk: {}", path.string(),
+        std::strerror(errno));
 }
 
 Id dataspace(const Shape& shape) {

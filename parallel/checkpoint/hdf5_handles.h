@@ -60,7 +60,7 @@ int64_t require(int64_t result, fmt::format_string<Args...> format, Args&&... ar
 Id create_file(const std::filesystem::path& path);  // an existing one is overwritten
 Id open_file(const std::filesystem::path& path);    // read-only
 void flush_and_close(Id& file, const std::filesystem::path& path);
-// Brings all that was written to the disk itself, then closes the file.
+// Closes the file, whose contents are on the disk itself then.
 void sync_and_close(Id& file, const std::filesystem::path& path);
 
 Id dataspace(const Shape& shape);
