@@ -7,11 +7,14 @@ function(switchyard_room name)
   target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
 endfunction()
 
-# switchyard_test(NAME SOURCES file... [LIBRARIES lib...] [LABELS fast|slow] [RANKS n] [TIMEOUT s])
-# A GoogleTest program; with RANKS it is started under mpirun with that many ranks. Tests use two
-# cores, which ctest is told of.
+# switchyard_test(NAME SOURCES file... [LIBRARIES lib...] [LABELS fast|slow] [RANKS n] [TIMEOUT s]
+#                 [ALONE])
+# A GoogleTest program; with RANKS it is started under mpirun with that many ranks. Most
+# tests use one core, or wait for processes for much of their time, so two of them run at a time,
+# slow ones first, for what comes last runs beside nothing. ALONE: it gives others milliseconds, so
+# it has two cores, as fast tests of several ranks have.
 function(switchyard_test name)
-  cmake_parse_arguments(ARG "" "RANKS;TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "ALONE" "RANKS;TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} test_support GTest::gmock)
   # A third less to compile than with -O3; what is tested is in the libraries.
@@ -28,6 +31,11 @@ function(switchyard_test name)
   else()
     add_test(NAME ${name} COMMAND ${name})
   endif()
-  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} PROCESSORS 2
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
                        ENVIRONMENT "OMP_NUM_THREADS=2")
+  if(ARG_LABELS STREQUAL slow)
+    set_tests_properties(${name} PROPERTIES COST 100)
+  elseif(ARG_ALONE OR ARG_RANKS)
+    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
+  endif()
 endfunction()

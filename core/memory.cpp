@@ -156,7 +156,10 @@ void Scratch::give_back(size_t block, int64_t used) {
   if (block == 0 && used == 0 && blocks_.size() > 1) {
     const int64_t bytes = capacity();
     blocks_.clear();
-    blocks_.emplace_back(bytes, device_, "operator scratch");
+    try {
+      blocks_.emplace_back(bytes, device_, "operator scratch");
+    } catch (...) {  // scopes end in destructors; the next take asks again, and may throw
+    }
   }
 }
 

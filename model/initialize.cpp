@@ -92,9 +92,13 @@ void write_to_device(const Parameter& p, uint64_t seed, const Memory& staging, S
 }  // namespace
 
 void initialize_parameters(std::span<const Parameter> parameters, uint64_t seed, Stream& stream) {
-  constexpr int64_t staging_bytes = 64 << 20;
+  constexpr int64_t most_staging_bytes = 64 << 20;
+  int64_t largest = 0;
+  for (const Parameter& p : parameters) largest = std::max(largest, p.weight.bytes());
   Memory staging;
-  if (stream.device() != Device::cpu) staging = Memory::pinned(staging_bytes, "initial weights");
+  if (stream.device() != Device::cpu) {
+    staging = Memory::pinned(std::min(largest, most_staging_bytes), "initial weights");
+  }
   for (const Parameter& p : parameters) {
     if (p.weight.device == Device::cpu) {
       write_rows(p, seed, {0, p.local[0]}, p.weight.data);

@@ -182,7 +182,7 @@ StoredShard ShardWriter::finish() {
   check(!problem, "checkpoint", "cannot write {} to the disk: {}", temporary_.string(),
         problem.message());
   const ReadableFile written(temporary_);
-  const StoredShard shard{rank_, written.bytes(), part_, checksum_outside(written, ranges())};
+  StoredShard shard{rank_, written.bytes(), part_, checksum_outside(written, ranges())};
   publish_file(temporary_, final_name_);
   return shard;
 }

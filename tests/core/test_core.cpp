@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cmath>
 #include <limits>
@@ -249,6 +250,26 @@ TEST(Scratch, GivesBackLastFirst) {
   }
   EXPECT_EQ(outer.allocate_bytes(10), first);
   EXPECT_EQ(static_cast<char*>(outer.allocate_bytes(10)) - static_cast<char*>(first), 64);
+}
+
+// The blocks of a first use become one at the end of a scope, where nothing may throw.
+TEST(Scratch, EndsWithoutRoomForOneBlock) {
+  Scratch scratch;
+  rlimit usual{};
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &usual), 0);
+  {
+    Scratch::Scope scope(scratch);
+    scope.allocate_bytes(1 << 20);
+    scope.allocate_bytes(1 << 21);
+    const rlimit none{.rlim_cur = 1 << 20, .rlim_max = usual.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_AS, &none), 0);
+  }
+  EXPECT_EQ(scratch.capacity(), 0);
+  const auto again = message_of([&] { Scratch::Scope(scratch).allocate_bytes(1 << 22); });
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &usual), 0);
+  EXPECT_THAT(again, HasSubstr("'operator scratch' needs 4194304 bytes"));
+  Scratch::Scope(scratch).allocate_bytes(1 << 22);
+  EXPECT_EQ(scratch.capacity(), 1 << 22);
 }
 
 TEST(Log, FoldedMessagesFitAHundredColumns) {

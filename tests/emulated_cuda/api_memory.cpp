@@ -125,7 +125,7 @@ cudaError_t queue_fill(const char* function, void* memory, int value, size_t byt
       return misuse(cudaErrorInvalidValue, function, wrong);
     }
     Machine::get().enqueue(stream, [=] {
-      std::memset(memory, value, bytes);
+      device_space().fill(memory, value, bytes);
       return true;
     });
     return cudaSuccess;

@@ -1,6 +1,7 @@
 #include "tests/emulated_cuda/memory_space.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <bit>
 #include <cstring>
@@ -19,6 +20,34 @@ constexpr size_t range = size_t{1} << 42;
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 void* at(uintptr_t address) { return std::bit_cast<void*>(address); }
+
+// Workspaces are large and hardly used, so from here on pages hold what they should without being
+// touched: 0xff by a file that is mapped over and over, zeros as pages that are new.
+constexpr size_t large = size_t{1} << 20;
+
+int file_of_ones() {
+  static const int file = [] {
+    const int made = memfd_create("ones", MFD_CLOEXEC);
+    const std::string ones(large, '\xff');
+    return made >= 0 && write(made, ones.data(), large) == ssize_t{large} ? made : -1;
+  }();
+  return file;
+}
+
+bool map(uintptr_t address, size_t bytes, int flags, int file) {
+  void* where =
+      mmap(at(address), bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | flags, file, 0);
+  // Unlike the pages around it, so that the kernel need not split and merge ranges in protect().
+  return where != MAP_FAILED && madvise(where, bytes, MADV_DONTDUMP) == 0;
+}
+
+void fill_with_ones(uintptr_t address, size_t bytes) {
+  const uintptr_t end = address + bytes;
+  while (end - address >= large && map(address, large, MAP_NORESERVE, file_of_ones())) {
+    address += large;
+  }
+  std::memset(at(address), 0xff, end - address);
+}
 
 }  // namespace
 
@@ -44,7 +73,7 @@ void* MemorySpace::allocate(size_t bytes, int device) {
   next_ = allocation.mapping + allocation.mapped_bytes;
   // Unlike the pages around it, so that the kernel need not split and merge ranges in protect().
   madvise(at(allocation.mapping), allocation.mapped_bytes, MADV_DONTDUMP);
-  std::memset(at(allocation.mapping), 0xff, allocation.mapped_bytes);
+  fill_with_ones(allocation.mapping, allocation.mapped_bytes);
   if (protection_ != (PROT_READ | PROT_WRITE)) {
     mprotect(at(allocation.mapping), allocation.mapped_bytes, protection_);
   }
@@ -52,6 +81,18 @@ void* MemorySpace::allocate(size_t bytes, int device) {
   live_[allocation.begin] = allocation;
   held_[device] += allocation.mapped_bytes;
   return at(allocation.begin);
+}
+
+void MemorySpace::fill(void* memory, int value, size_t bytes) {
+  const auto begin = std::bit_cast<uintptr_t>(memory);
+  const uintptr_t first = round_up(begin, page), last = (begin + bytes) / page * page;
+  if (value != 0 || !owns(memory) || bytes < large ||
+      !map(first, last - first, MAP_ANONYMOUS | MAP_NORESERVE, -1)) {
+    std::memset(memory, value, bytes);
+    return;
+  }
+  std::memset(memory, 0, first - begin);
+  std::memset(at(last), 0, begin + bytes - last);
 }
 
 bool MemorySpace::release(void* memory) {

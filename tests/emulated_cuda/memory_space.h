@@ -25,6 +25,7 @@ class MemorySpace {
 
   void* allocate(size_t bytes, int device);           // null where the machine has no room
   bool release(void* memory);                         // false: not the start of an allocation
+  void fill(void* memory, int value, size_t bytes);   // as memset, while it may be touched
   bool owns(const void* address) const;               // in the range, allocated or not
   const Allocation* find(const void* address) const;  // null outside allocations
   size_t held(int device) const;

@@ -214,6 +214,27 @@ TEST_F(Emulation, NewMemoryHoldsNoNumbers) {
   ASSERT_EQ(cudaFree(fresh), cudaSuccess);
 }
 
+// Large enough that pages are mapped rather than written, but for those at the ends.
+TEST_F(Emulation, LargeMemoryIsFilledFromTheFirstByteToTheLast) {
+  constexpr size_t bytes = (size_t{9} << 19) + 16, before = 40, behind = 5008;
+  char* fresh = nullptr;
+  ASSERT_EQ(cudaMalloc(reinterpret_cast<void**>(&fresh), bytes), cudaSuccess);
+  const auto content = [&] {
+    std::string text(bytes, ' ');
+    EXPECT_EQ(cudaMemcpy(text.data(), fresh, bytes, cudaMemcpyDefault), cudaSuccess);
+    return text;
+  };
+  std::string expected(bytes, '\xff');
+  EXPECT_TRUE(content() == expected);
+  for (const char value : {'\0', 'x', '\0'}) {
+    const size_t filled = bytes - before - behind;
+    ASSERT_EQ(cudaMemset(fresh + before, value, filled), cudaSuccess);
+    expected.replace(before, filled, filled, value);
+    EXPECT_TRUE(content() == expected);
+  }
+  ASSERT_EQ(cudaFree(fresh), cudaSuccess);
+}
+
 TEST_F(Emulation, MemoryIsCounted) {
   size_t before = 0, after = 0, total = 0;
   cudaMemGetInfo(&before, &total);

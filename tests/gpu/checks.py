@@ -30,23 +30,27 @@ def versions(place, record):
                                           for n in names if n != "compute_capability"})
 
 
-# Of an emulated GPU some tests are enough to see the stage itself work.
-def pattern(place):
-    if place.toy and place.device == "cuda":
-        return "*Rotary*cuda*:*UpdateControl*cuda*"
-    return f"*{place.device}*"
+# Some tests are enough to see the stage itself work; on the CPU and the emulated GPU all of them run
+# as tests of their own.
+def pattern(place, *toys):
+    suites = toys if place.toy else ("",)
+    return ":".join(f"*{suite}*{place.device}*" for suite in suites)
+
+
+def operators_pattern(place):
+    return pattern(place, "Rotary", "UpdateControl")
 
 
 @stage("operators", 240)
 def operators(place, record):
     """Every operator's tests on the device: fp32, bf16, fp16."""
-    run_tests(place, record, "operators", "gpu_operators", pattern(place), limit=60)
+    run_tests(place, record, "operators", "gpu_operators", operators_pattern(place), limit=60)
 
 
 @stage("goldens", 180)
 def goldens(place, record):
     """PyTorch's losses of 50 AdamW steps, fp32 within 1e-4; models' gradients; ranks as threads."""
-    run_tests(place, record, "goldens", "gpu_models", f"*{place.device}*", limit=90)
+    run_tests(place, record, "goldens", "gpu_models", pattern(place, "OnDevice"), limit=90)
 
 
 # Training runs that other stages compare: the losses of a path, by step.
@@ -181,7 +185,7 @@ REFUSED = re.compile(r"Device not supported|not supported on|Unable to find|insu
 
 
 def sanitized_tests(place):
-    suites = suites_of(place, "gpu_operators", pattern(place)).values()
+    suites = suites_of(place, "gpu_operators", operators_pattern(place)).values()
     return [test for suite in suites for test in suite if not NOT_SANITIZED.search(test)]
 
 

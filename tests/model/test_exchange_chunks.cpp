@@ -85,7 +85,9 @@ void expect_as_without_chunks(ModelRun r) {
   r.evaluate_between = true;
   r.exchange_chunks = 1;
   const ModelResult whole = run_model(r, 2);
+  const int64_t rows = r.samples * r.length / r.layout.tp;  // a rank's own
   for (const int64_t chunks : {2, 3, 4, 100}) {
+    if (rows == 1 && chunks > 2 && chunks < 100) continue;  // as 2: what is one row stays one
     r.exchange_chunks = chunks;
     SCOPED_TRACE(fmt::format("{}, {} samples of {}, {} chunks", r.layout.to_string(), r.samples,
                              r.length, chunks));

@@ -80,7 +80,7 @@ TEST_P(Layouts, AllocateNothingAfterTheFirstStep) {
   ModelRun r = run();
   r.layout = layout();
   r.microbatches = 3;
-  const std::vector<int64_t> counts = run_model(r, 4).allocations;
+  const std::vector<int64_t> counts = run_model(r, 3).allocations;
   for (size_t i = 1; i < counts.size(); ++i) EXPECT_EQ(counts[i], counts[0]) << i;
 }
 

@@ -1,5 +1,5 @@
-// The program on a GPU, where there is one or an emulated one; else on the CPU: the same commands
-// and files, and runs that move between devices.
+// The program on a GPU, where there is one or an emulated one: the same commands and files, and
+// runs that move between devices. The CPU alone has the tests of resuming, branches and versions.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -25,6 +25,9 @@ const std::string device = is_available(Device::cuda) ? "cuda" : "cpu";
 
 class Devices : public ::testing::Test {
  protected:
+  void SetUp() override {
+    if (device == "cpu") GTEST_SKIP() << "there is no GPU";
+  }
   fs::path at(const std::string& name) const { return folder_.path() / name; }
   std::string options(const std::string& others = "") const {
     return tiny_path(data_, 2,
@@ -105,7 +108,6 @@ TEST_F(Devices, stop_by_a_signal_with_everything_saved) {
 
 // Validations and checkpoints between replayed steps change nothing.
 TEST_F(Devices, replay_a_captured_step_with_the_same_bits) {
-  if (device == "cpu") GTEST_SKIP() << "there are no graphs";
   const std::string others =
       "--split 80,20 --eval-interval 4 --eval-iters 1 --save-interval 5 --hidden-dropout 0.1";
   train_on(device, "plain", 8, others);
@@ -138,7 +140,6 @@ TEST_F(Devices, fork_score_and_continue_text) {
 
 // The choice is part of the run: it is kept beside it, and timed anew for another device alone.
 TEST_F(Devices, time_matrix_products_once) {
-  if (device == "cpu") GTEST_SKIP() << "the CPU's products are not timed";
   const std::string shape =
       "--num-layers 1 --hidden-size 16 --num-attention-heads 2 --seq-length 8 --bf16 --device ";
   const auto errors_of = [&](int64_t until) {
@@ -165,7 +166,6 @@ TEST_F(Devices, time_matrix_products_once) {
 }
 
 TEST_F(Devices, give_a_branch_its_parents_products_and_bits) {
-  if (device == "cpu") GTEST_SKIP() << "the CPU's products are not timed";
   train(at("run"), tiny_path(data_, 2,
                              "--num-layers 1 --hidden-size 16 --num-attention-heads 2 "
                              "--seq-length 8 --bf16 --save-interval 2 --train-iters 4 --device " +
@@ -180,7 +180,6 @@ TEST_F(Devices, give_a_branch_its_parents_products_and_bits) {
 }
 
 TEST_F(Devices, give_no_step_up_for_a_start_that_fails) {
-  if (device == "cpu") GTEST_SKIP() << "the CPU's products are not timed";
   train(at("run"), tiny_path(data_, 2,
                              "--num-layers 1 --hidden-size 16 --num-attention-heads 2 "
                              "--seq-length 8 --save-interval 1 --train-iters 3 --device " +
@@ -196,13 +195,10 @@ TEST_F(Devices, give_no_step_up_for_a_start_that_fails) {
 
 TEST_F(Devices, train_in_fp16_with_a_loss_scale) {
   const std::string fp16 = "--fp16 --initial-loss-scale 268435456 --hysteresis 1";
-  if (device == "cpu") {
-    const auto refused = run(train_words(at("run"), options(fp16) + " --device cpu"));
-    EXPECT_NE(refused.exit_code, 0);
-    EXPECT_NE(refused.err.find("fp16 on 'cpu'"), std::string::npos) << refused.err;
-    EXPECT_FALSE(fs::exists(at("run")));
-    return;
-  }
+  const auto refused = run(train_words(at("cpu"), options(fp16) + " --device cpu"));
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_NE(refused.err.find("fp16 on 'cpu'"), std::string::npos) << refused.err;
+  EXPECT_FALSE(fs::exists(at("cpu")));
   train_on(device, "whole", 24, fp16);
   train_on(device, "stopped", 5, fp16);
   train_on(device, "stopped", 24, fp16);

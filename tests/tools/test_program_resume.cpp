@@ -266,14 +266,14 @@ TEST_F(ResumeAfterKill, between_saves) {
 TEST_F(Resume, continues_in_another_layout) {
   options_ = tiny_path(data_, 4);
   const Layout cube{.tp = 2, .dp = 2, .pp = 2};
-  train(at("whole"), until(40), cube);
-  train(at("run"), until(20), cube);
+  train(at("whole"), until(24), cube);
+  train(at("run"), until(12), cube);
   fs::copy(at("run"), at("other"), fs::copy_options::recursive);
-  train(at("run"), until(40));
-  train(at("other"), until(40), {.dp = 4, .pp = 2});
-  expect_same_steps(at("whole"), at("run"), 1, 20);
-  expect_close_steps(at("whole"), at("run"), 1, 40);
-  expect_close_steps(at("whole"), at("other"), 1, 40);
+  train(at("run"), until(24));
+  train(at("other"), until(24), {.dp = 4, .pp = 2});
+  expect_same_steps(at("whole"), at("run"), 1, 12);
+  expect_close_steps(at("whole"), at("run"), 1, 24);
+  expect_close_steps(at("whole"), at("other"), 1, 24);
 }
 
 TEST_F(Resume, going_back_repeats_the_bits_and_keeps_what_is_given_up) {
