@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <numeric>
+#include <thread>
 
 #include "core/stop_signal.h"
 #include "parallel/comm/inquiry.h"
@@ -37,6 +39,23 @@ std::optional<LostPeers::Loss> LostPeers::look(std::vector<int> missing) {
   if (times_gone_ >= 2) return Loss{gone, "gone"};
   if (times_silent_ >= 3) return Loss{silent, "silent since a signal asked to stop"};
   return std::nullopt;
+}
+
+std::string describe_missed_ranks() {
+  constexpr size_t most = 128;
+  const size_t ranks = std::min(rank_places().size(), most);
+  if (ranks == 0 || !can_ask_ranks()) return "";
+  std::vector<int> all(ranks), gone, silent;
+  std::iota(all.begin(), all.end(), 0);
+  std::this_thread::sleep_for(300ms);  // for the news of its end
+  for (const auto& [rank, answer] : ask_ranks(all, 400ms)) {
+    if (answer.state == PeerState::gone) gone.push_back(rank);
+    if (answer.state == PeerState::silent) silent.push_back(rank);
+  }
+  std::string text;
+  if (!gone.empty()) text += "; " + LostPeers::Loss{gone, "gone"}.text();
+  if (!silent.empty()) text += "; nothing comes back from " + describe_ranks(silent);
+  return text;
 }
 
 }  // namespace switchyard

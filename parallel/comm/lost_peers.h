@@ -28,4 +28,9 @@ class LostPeers {
   int times_gone_ = 0, times_silent_ = 0;
 };
 
+// Behind a call that failed because of somebody, of whom it does not say: "; world rank 3 on n2 is
+// gone; nothing comes back from world rank 4 on n2"; empty where nobody is missed. Asks all ranks,
+// some 128 at most.
+std::string describe_missed_ranks();
+
 }  // namespace switchyard

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "parallel/comm/lost_peers.h"
 #include "parallel/comm/mpi/group.h"
 
 namespace switchyard {
@@ -19,7 +20,7 @@ inline void check_mpi(int code, const char* call) {
   int length = 0;
   MPI_Error_string(code, text, &length);
   const std::string why(text, static_cast<size_t>(length));
-  fail(ExitCode::lost_peer, "mpi", "{} failed: {}", call, why);
+  fail(ExitCode::lost_peer, "mpi", "{} failed: {}{}", call, why, describe_missed_ranks());
 }
 
 }  // namespace switchyard
