@@ -76,12 +76,11 @@ void NodeRanks::signal_all(int number) const {
   for (const auto& [child, local] : running_) kill(child, number);
 }
 
-// A second one, but for a USR1 or TERM within 2 seconds, as ranks have it (core/stop_signal.h). In
-// a step of Slurm these come from more sides than one, and KILL follows.
-bool NodeRanks::ends_at_once(int number) const {
-  if (passed_on_ == 0) return false;
-  return number == SIGINT ||
-         (!slurm_step() && Clock::now() - first_signal_ >= std::chrono::seconds(2));
+// A second request. In a step of Slurm USR1 and TERM come from more sides than one, and KILL
+// follows.
+bool NodeRanks::ends_at_once(int number) {
+  const bool is_new = requests_.take(number);
+  return is_new && requests_.count() > 1 && (number == SIGINT || !slurm_step());
 }
 
 // The terminal's interrupt lets ranks of `train` save as USR1 does; others end by it.
@@ -97,7 +96,6 @@ void NodeRanks::pass_on(int number) {
   } else if (passed_on_ == 0 || !trains) {
     signal_all(number);
   }
-  if (passed_on_ == 0) first_signal_ = Clock::now();
   if (passed_on_ == 0 || number != SIGUSR1) passed_on_ = number;
 }
 
