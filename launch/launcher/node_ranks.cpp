@@ -88,6 +88,7 @@ void NodeRanks::pass_on(int number) {
   if (number == SIGHUP) number = SIGTERM;  // the terminal has closed
   const bool trains = plan_.words[0] == "train";
   if (trains && ends_at_once(number)) {
+    if (!is_ending_) mention_second(number);
     is_ending_ = true;
     signal_all(SIGKILL);
   } else if (trains && number == SIGINT) {

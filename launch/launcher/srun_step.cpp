@@ -52,6 +52,7 @@ class Step {
   pid_t child_ = -1;
   int state_ = 0;
   StopRequests requests_;
+  bool is_ended_ = false;            // by a second request, before a task had failed
   bool has_ended_by_force_ = false;  // srun, behind its deadline
   std::string line_;
   SrunLines lines_;
@@ -106,7 +107,10 @@ void Step::take_signal() {
                    strsignal(number));
       kill(child_, SIGUSR1);
     } else {
-      kill(child_, requests_.count() == 2 ? SIGTERM : SIGKILL);
+      const bool is_second = requests_.count() == 2;
+      if (is_second) mention_second(number);
+      is_ended_ |= !lines_.has_failed();
+      kill(child_, is_second ? SIGTERM : SIGKILL);
     }
   }
 }
@@ -163,7 +167,9 @@ StepEnd Step::run() {
   // USR1 ends an srun that is not ready for it yet: no step was made.
   const bool early = requests_.count() == 1 && WIFSIGNALED(state_) && WTERMSIG(state_) == SIGUSR1;
   StepEnd end = lines_.end(WIFEXITED(state_) ? WEXITSTATUS(state_) : 128 + WTERMSIG(state_));
-  if (early) end.code = static_cast<int>(ExitCode::stopped);
+  constexpr int stopped = static_cast<int>(ExitCode::stopped), ended_at_once = 130;
+  if (early) end.code = stopped;
+  if (is_ended_ && end.code != 0 && end.code != stopped) end.code = ended_at_once;
   end.was_asked = requests_.count() > 0;
   return end;
 }

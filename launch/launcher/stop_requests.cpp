@@ -1,6 +1,8 @@
 #include "launch/launcher/stop_requests.h"
 
 #include <csignal>
+#include <cstdio>
+#include <cstring>
 
 namespace switchyard {
 
@@ -11,6 +13,11 @@ bool StopRequests::take(int number, Clock::time_point now) {
   ++count_;
   last_ = now;
   return true;
+}
+
+void mention_second(int number) {
+  std::fprintf(stderr, "switchyard: [launch] %s: a second signal, ranks are ended at once\n",
+               strsignal(number));
 }
 
 }  // namespace switchyard

@@ -22,4 +22,7 @@ class StopRequests {
   Clock::time_point last_{};
 };
 
+// For the log: what a second request does.
+void mention_second(int number);
+
 }  // namespace switchyard

@@ -174,6 +174,10 @@ for pair in 'USR1 TERM' 'TERM TERM' 'INT TERM'; do
   expect_code 75 "$pair"
   expect "$pair" log "is requeued: exit code 75"
 done
+# Later it is a request of its own, by one who wants an end: 130 as without Slurm, and no requeue.
+asked twice TERM TERM 2.2
+expect_code 130 "a second signal"
+expect "a second signal" log "Terminated: a second signal" "is not requeued: exit code 130"
 
 # The last task of an array, whose number is the array's: it alone is asked for and queued again.
 long last
