@@ -76,12 +76,11 @@ void NodeRanks::signal_all(int number) const {
   for (const auto& [child, local] : running_) kill(child, number);
 }
 
-// A second one, but for a USR1 or TERM within 2 seconds, as ranks have it (core/stop_signal.h). In
-// a step of Slurm these come from more sides than one, and KILL follows.
-bool NodeRanks::ends_at_once(int number) const {
-  if (passed_on_ == 0) return false;
-  return number == SIGINT ||
-         (!slurm_step() && Clock::now() - first_signal_ >= std::chrono::seconds(2));
+// A second request. In a step of Slurm USR1 and TERM come from more sides than one, and KILL
+// follows.
+bool NodeRanks::ends_at_once(int number) {
+  const bool is_new = requests_.take(number);
+  return is_new && requests_.count() > 1 && (number == SIGINT || !slurm_step());
 }
 
 // The terminal's interrupt lets ranks of `train` save as USR1 does; others end by it.
@@ -89,6 +88,7 @@ void NodeRanks::pass_on(int number) {
   if (number == SIGHUP) number = SIGTERM;  // the terminal has closed
   const bool trains = plan_.words[0] == "train";
   if (trains && ends_at_once(number)) {
+    if (!is_ending_) mention_second(number);
     is_ending_ = true;
     signal_all(SIGKILL);
   } else if (trains && number == SIGINT) {
@@ -97,7 +97,6 @@ void NodeRanks::pass_on(int number) {
   } else if (passed_on_ == 0 || !trains) {
     signal_all(number);
   }
-  if (passed_on_ == 0) first_signal_ = Clock::now();
   if (passed_on_ == 0 || number != SIGUSR1) passed_on_ = number;
 }
 

@@ -11,6 +11,7 @@
 
 #include "launch/launcher/faults_note.h"
 #include "launch/launcher/launch_plan.h"
+#include "launch/launcher/stop_requests.h"
 
 namespace switchyard {
 
@@ -37,7 +38,7 @@ class NodeRanks {
   void note(int local, int state);
   void note_signal(int local, int number);
   void pass_on(int number);
-  bool ends_at_once(int number) const;
+  bool ends_at_once(int number);
   void signal_all(int number) const;
   void end_by_deadline();
   void look_at_those_left();
@@ -53,11 +54,12 @@ class NodeRanks {
   std::map<pid_t, int> running_;  // the local rank of each
   std::map<pid_t, int> stuck_;    // for how many seconds it has not run
   int status_ = 0;
+  StopRequests requests_;
   int passed_on_ = 0;         // the last signal
   bool is_ending_ = false;    // all, at once, as a second one asked
   bool has_stopped_ = false;  // a rank, as a signal asked
   bool looked_ = false;       // at ranks that do not end
-  Clock::time_point first_signal_{}, deadline_{};
+  Clock::time_point deadline_{};
 };
 
 }  // namespace switchyard

@@ -8,6 +8,8 @@ namespace {
 constexpr int most_in_vain = 3;  // so often a job is queued again that saves nothing new
 
 std::string meaning_of(int code) {
+  constexpr int ended_at_once = 130;
+  if (code == ended_at_once) return "ended at once by a signal";
   switch (static_cast<ExitCode>(code)) {
     case ExitCode::reached:
       return "the goal is reached";

@@ -17,6 +17,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "launch/launcher/stop_requests.h"
 
 namespace switchyard {
 
@@ -50,7 +51,8 @@ class Step {
   Descriptor signals_, errors_;
   pid_t child_ = -1;
   int state_ = 0;
-  int asked_ = 0;                    // how often
+  StopRequests requests_;
+  bool is_ended_ = false;            // by a second request, before a task had failed
   bool has_ended_by_force_ = false;  // srun, behind its deadline
   std::string line_;
   SrunLines lines_;
@@ -98,14 +100,17 @@ void Step::take_signal() {
   while (read(signals_.number(), &came, sizeof came) == sizeof came) {
     const int number = static_cast<int>(came.ssi_signo);
     if (number == SIGCHLD) continue;
-    if (asked_ > 0 && number == SIGUSR1) continue;
-    ++asked_;
-    if (asked_ == 1) {
+    if (requests_.count() > 0 && number == SIGUSR1) continue;
+    if (!requests_.take(number)) continue;
+    if (requests_.count() == 1) {
       std::fprintf(stderr, "switchyard: [launch] %s: ranks are asked to save and stop\n",
                    strsignal(number));
       kill(child_, SIGUSR1);
     } else {
-      kill(child_, asked_ == 2 ? SIGTERM : SIGKILL);
+      const bool is_second = requests_.count() == 2;
+      if (is_second) mention_second(number);
+      is_ended_ |= !lines_.has_failed();
+      kill(child_, is_second ? SIGTERM : SIGKILL);
     }
   }
 }
@@ -160,10 +165,12 @@ StepEnd Step::run() {
   take_errors();
   sigprocmask(SIG_SETMASK, &before_, nullptr);
   // USR1 ends an srun that is not ready for it yet: no step was made.
-  const bool early = asked_ == 1 && WIFSIGNALED(state_) && WTERMSIG(state_) == SIGUSR1;
+  const bool early = requests_.count() == 1 && WIFSIGNALED(state_) && WTERMSIG(state_) == SIGUSR1;
   StepEnd end = lines_.end(WIFEXITED(state_) ? WEXITSTATUS(state_) : 128 + WTERMSIG(state_));
-  if (early) end.code = static_cast<int>(ExitCode::stopped);
-  end.was_asked = asked_ > 0;
+  constexpr int stopped = static_cast<int>(ExitCode::stopped), ended_at_once = 130;
+  if (early) end.code = stopped;
+  if (is_ended_ && end.code != 0 && end.code != stopped) end.code = ended_at_once;
+  end.was_asked = requests_.count() > 0;
   return end;
 }
 

@@ -34,7 +34,8 @@ class SrunLines {
 };
 
 // Runs srun until it ends. The first signal that comes asks the ranks to save and stop, by one USR1
-// to srun, which passes it on; a second TERM or interrupt ends the step. Once a task has failed
+// to srun, which passes it on; a second TERM or interrupt (StopRequests) ends the step, with 130
+// where nothing else had ended it before. Once a task has failed
 // srun has 20 s to end: for a node that is gone it would wait until Slurm takes it for down.
 // mpirun, which has no KillWait, has 8.
 StepEnd run_step(const std::vector<std::string>& words);

@@ -99,6 +99,19 @@ wait $launcher || code=$?
 [[ $code == 75 ]] || failed "USR1: $code, not 75: $(cat log)"
 grep -q restart log && failed "a stopped run was restarted: $(cat log)"
 
+# A second interrupt ends them at once, and it is said.
+timeout 60 "$program" launch -np 2 -- train interrupted "${options[@]}" --tp 2 \
+  --train-iters 100000 >log 2>&1 &
+launcher=$! code=0
+wait_for_step interrupted 5
+pkill -STOP -f "^switchyard train interrupted "
+pkill -INT -P $launcher
+sleep 0.3
+pkill -INT -P $launcher
+wait $launcher || code=$?
+[[ $code == 130 ]] || failed "two interrupts: $code, not 130: $(cat log)"
+expect "two interrupts" log "Interrupt: a second signal, ranks are ended at once"
+
 # Several nodes: torchrun's options, and srun's variables where it started one launcher on each.
 port=$((20000 + $$ % 9000))
 for node in 1 0; do

@@ -153,6 +153,32 @@ wait $batch || code=$?
 expect_code 75 "cancelled"
 expect "cancelled" log "is not requeued: exit code 75, stopped by a signal; Slurm itself ends the job"
 
+# What passes one request on: a second signal within 2 seconds asks for nothing else. One rank stands
+# still meanwhile, so that all have still to save when the second one comes.
+asked() { # RUN FIRST SECOND SECONDS
+  long "$1"
+  job "$1/slurm/$1.sbatch" &
+  batch=$! code=0
+  wait_for_step "$1" 5
+  pkill -STOP -f "^switchyard train $1 " -o
+  pkill "-$2" -f "launch --srun .* train $1 "
+  sleep "$4"
+  pkill "-$3" -f "launch --srun .* train $1 "
+  sleep 0.3
+  pkill -CONT -f "^switchyard train $1 "
+  wait $batch || code=$?
+}
+for pair in 'USR1 TERM' 'TERM TERM' 'INT TERM'; do
+  # shellcheck disable=SC2086
+  asked "once-${pair/ /-}" $pair 0.7
+  expect_code 75 "$pair"
+  expect "$pair" log "is requeued: exit code 75"
+done
+# Later it is a request of its own, by one who wants an end: 130 as without Slurm, and no requeue.
+asked twice TERM TERM 2.2
+expect_code 130 "a second signal"
+expect "a second signal" log "Terminated: a second signal" "is not requeued: exit code 130"
+
 # The last task of an array, whose number is the array's: it alone is asked for and queued again.
 long last
 # shellcheck disable=SC2016
