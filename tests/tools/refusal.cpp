@@ -74,7 +74,8 @@ void RefusalFolder::make_path(const std::string& run, int steps) const {
 std::vector<std::pair<std::string, std::string>> contents_of(const fs::path& folder) {
   std::vector<std::pair<std::string, std::string>> all;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file() || entry.path().filename() == "lock") continue;
+    const auto name = entry.path().filename();  // a lock says who had it last
+    if (!entry.is_regular_file() || name == "lock" || name == "campaign.lock") continue;
     std::ifstream stream(entry.path(), std::ios::binary);
     std::ostringstream text;
     text << stream.rdbuf();
