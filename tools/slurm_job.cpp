@@ -52,16 +52,8 @@ std::vector<OptionSpec> script_options() {
 // A limit has to leave time between the signal and its end.
 void check_time(const Settings& given, bool is_signalled) {
   if (!given.has("time")) return;
-  const std::string& text = given.text("time");
-  const auto seconds = seconds_of_limit(text);
-  check(seconds.has_value(), "slurm",
-        "--time {}; M, M:S, H:M:S, D-H, D-H:M or D-H:M:S is allowed, such as 1-12:00:00", text);
-  const int64_t before = given.integer("signal-seconds");
-  check(
-      !is_signalled || *seconds == 0 || *seconds > before, "slurm",
-      "--time {} is {} s; more than --signal-seconds {} is allowed, or ranks are asked to stop as "
-      "they start",
-      text, *seconds, before);
+  check_limit("slurm", "--time", given.text("time"), "--signal-seconds",
+              is_signalled ? given.integer("signal-seconds") : 0);
 }
 
 bool has_number(const std::string& word) { return word.find("%a") != std::string::npos; }

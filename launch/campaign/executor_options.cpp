@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "launch/campaign/campaign_options.h"
+#include "launch/slurm/option_text.h"
 
 // The table [executor] of a campaign's file: where its jobs run.
 namespace switchyard {
@@ -98,6 +99,9 @@ void read_slurm(const FileNode& table, Campaign& campaign) {
   for (const char* option : {"time", "partition", "account", "qos"})
     if (const auto* node = table.find(option))
       slurm.options.emplace_back(option, directive_in(*node));
+  if (const auto* node = table.find("time"))
+    check_limit("campaign", node->place + " =", directive_in(*node), "executor.signal-seconds",
+                slurm.signal_seconds);
   if (const auto* node = table.find("sbatch")) slurm.sbatch = node->words();
   if (const auto* node = table.find("setup")) slurm.setup = node->words();
 }

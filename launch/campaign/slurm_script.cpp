@@ -39,8 +39,11 @@ std::string head(const Campaign& campaign, const std::string& name, const std::s
 
 // The functions that all tasks share.
 constexpr const char* functions = R"(
-job=
-hand_on() { [[ ! $job ]] || kill "-$1" "$job" 2>/dev/null; }
+job= asked=
+hand_on() {
+  asked=${asked:-$1}
+  [[ ! $job ]] || kill "-$1" "$job" 2>/dev/null
+}
 trap 'hand_on USR1' USR1
 trap 'hand_on TERM' TERM
 
@@ -50,6 +53,14 @@ run() {
   "$@" & job=$!
   while code=0; wait "$job" || code=$?; kill -0 "$job" 2>/dev/null; do :; done
   job=
+  # Slurm's signal before a time limit has ended what has nothing to save: stopped, as ranks are.
+  # The number of an array means all its tasks; the last one has it, too.
+  if ((code == 138)) && [[ $asked == USR1 ]]; then
+    local id=$SLURM_JOB_ID
+    [[ ${SLURM_ARRAY_JOB_ID:-} != "$id" ]] || id+=_$SLURM_ARRAY_TASK_ID
+    scontrol requeue "$id" || true
+    code=75
+  fi
   ((code == 0)) || exit "$code"
 }
 # Ranks; what was stopped, or lost a rank or node, is put back into the queue.

@@ -75,4 +75,14 @@ std::optional<int64_t> seconds_of_limit(std::string_view text) {
   return *days * day + fields[0] * hour + fields[1] * minute + fields[2];
 }
 
+void check_limit(const std::string& area, const std::string& limit, const std::string& text,
+                 const std::string& signal, int64_t seconds) {
+  const auto all = seconds_of_limit(text);
+  check(all.has_value(), area,
+        "{} {}; M, M:S, H:M:S, D-H, D-H:M or D-H:M:S is allowed, such as 1-12:00:00", limit, text);
+  check(*all == 0 || *all > seconds, area,
+        "{} {} is {} s; more than {} {} is allowed, or ranks are asked to stop as they start",
+        limit, text, *all, signal, seconds);
+}
+
 }  // namespace switchyard

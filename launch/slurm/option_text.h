@@ -16,4 +16,9 @@ std::vector<std::string> words_of_options(const std::string& text);
 // UNLIMITED and INFINITE: none. Nothing for other text.
 std::optional<int64_t> seconds_of_limit(std::string_view text);
 
+// Throws Error for other text, and for a limit that the signal which asks to save, `seconds` before
+// its end, leaves no time of. `limit` and `signal`: what the two are called.
+void check_limit(const std::string& area, const std::string& limit, const std::string& text,
+                 const std::string& signal, int64_t seconds);
+
 }  // namespace switchyard

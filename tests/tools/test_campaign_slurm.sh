@@ -59,6 +59,24 @@ await_empty
 "$program" campaign submit whole.toml >log 2>&1 || failed "$(cat log)"
 has log 'nothing is left to do'
 
+# A score of one process that Slurm's signal ends: it is queued again; 75 where a `run` has forbidden it.
+# shellcheck disable=SC2016
+sed 's/^run "$program" eval [^>]*/run sleep 30 /' "whole of it/slurm/score/path-switching/v1/web.sbatch" >score.sbatch
+grep -q 'run sleep' score.sbatch || failed "no score in $(cat score.sbatch)"
+score_signalled() { # further words: the job may not be queued again
+  score=$(sbatch score.sbatch)
+  for _ in $(seq 100); do pgrep -g "$(cat "queue/$score/pid" 2>/dev/null)" -x sleep >/dev/null && break; sleep 0.05; done
+  (($# == 0)) || scontrol update "JobId=$score" Requeue=0
+  scancel --batch --signal=USR1 "$score"
+}
+score_signalled
+for _ in $(seq 100); do [[ ! -s queue/$score/restarts ]] || break; sleep 0.05; done
+has "queue/$score/restarts" '^1$'
+scancel "$score"
+score_signalled fixed
+await_empty
+has "queue/$score/code" '^75$'
+
 # Seeds are tasks of arrays.
 campaign 'seeds' 20 "$slurm" | sed '1i seeds = [1234, 7]' >seeds.toml
 "$program" campaign submit seeds.toml >log 2>&1 || failed "seeds: $(cat log)"

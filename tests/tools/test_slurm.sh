@@ -179,6 +179,27 @@ asked twice TERM TERM 2.2
 expect_code 130 "a second signal"
 expect "a second signal" log "Terminated: a second signal" "is not requeued: exit code 130"
 
+# A command that has nothing to save: Slurm's signal before the time limit ends it, and the job is
+# queued again. TERM is from one who wants an end.
+score() { # SIGNAL MPI
+  slurm run --tasks-per-node 2 --nodes 3 --mpi "$2" --script scored.sbatch -- eval --data-path data/long \
+    --device cpu || failed "slurm eval: $(cat log)"
+  job scored.sbatch &
+  batch=$! code=0
+  for _ in $(seq 200); do pgrep -f "^[^ ]*switchyard eval run " >/dev/null && break; sleep 0.02; done
+  pkill "-$1" -f "launch --srun .* eval run "
+  wait $batch || code=$?
+}
+for _ in $(seq 40); do cat text; done >long
+"$program" tokenize --input long --output-prefix data/long >/dev/null 2>&1 || failed "no long set"
+score USR1 none
+expect_code 75 "USR1 to a score"
+expect "USR1 to a score" log "is requeued: exit code 75, stopped by a signal"
+expect "USR1 to a score" calls "scontrol requeue"
+score TERM none
+expect_code 130 "TERM to a score"
+expect "TERM to a score" log "is not requeued: exit code 130"
+
 # The last task of an array, whose number is the array's: it alone is asked for and queued again.
 long last
 # shellcheck disable=SC2016

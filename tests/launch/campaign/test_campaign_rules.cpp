@@ -211,6 +211,12 @@ TEST(CampaignRules, LayoutsAndExecutors) {
        {"mpi = \"pmi2\"", "15: executor.mpi = \"pmi2\"; none"},
        {"signal-seconds = -1", "15: executor.signal-seconds = -1; at least 0"},
        {"time = \"\"", "15: executor.time = \"\"; a word"},
+       {"time = \"10m\"", "15: executor.time = 10m; M, M:S, H:M:S"},
+       {"time = \"5\"",
+        "15: executor.time = 5 is 300 s; more than executor.signal-seconds 300 is allowed"},
+       {"time = 5", "15: executor.time = 5 is 300 s; more than"},
+       {"time = \"1:00:00\"\nsignal-seconds = 3600",
+        "15: executor.time = 1:00:00 is 3600 s; more than executor.signal-seconds 3600"},
        {"account = \"a\\\"b\"", "15: executor.account = "}});
 }
 

@@ -25,6 +25,21 @@ TEST(TimeLimit, InAllOfSlurmsForms) {
     EXPECT_FALSE(seconds_of_limit(wrong)) << wrong;
 }
 
+TEST(TimeLimit, LeavesTimeBeforeItsSignal) {
+  for (const char* good : {"5:01", "0", "UNLIMITED", "1:00:00"})
+    EXPECT_NO_THROW(check_limit("slurm", "--time", good, "--signal-seconds", 300)) << good;
+  for (const auto& [text, problem] :
+       {std::pair{"5", "--time 5 is 300 s; more than --signal-seconds"},
+        {"10m", "--time 10m; M, M:S, H:M:S"}}) {
+    try {
+      check_limit("slurm", "--time", text, "--signal-seconds", 300);
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(problem));
+    }
+  }
+}
+
 TEST(OptionWords, AreReadAsByAShell) {
   EXPECT_THAT(words_of_options("--exact  -v "), ElementsAre("--exact", "-v"));
   EXPECT_THAT(words_of_options(R"(--comment="a b" 'it''s "x"' a\ b "\"q\"" '\' "")"),
