@@ -175,12 +175,14 @@ def judge(cluster, fault):
 
 
 def is_no_verdict(fault, why):
-    """Whether it says nothing of the program: Slurm has lost a node that the fault was not done to, or
-    the job was over before the fault."""
+    """Whether it says nothing of the program: Slurm has lost a node that the fault was not done to,
+    Open MPI has crashed in its start, or the job was over before the fault."""
     log = LOGS / f"fault-{fault.number}.out"
     said = why + (log.read_text(errors="replace") if log.exists() else "")
     lost = any(node != fault.node for node in re.findall(r"Node failure on (n\d+)", said))
-    return lost or why.startswith(("ended before the fault", "code 0, not"))
+    # Open MPI's own, now and then; the templates try it again (docs/slurm.md).
+    crashed = fault.when < 1 and "ends by SIGSEGV" in said and "MPI_Init" in said
+    return lost or crashed or why.startswith(("ended before the fault", "code 0, not"))
 
 
 def run_of(fault):
