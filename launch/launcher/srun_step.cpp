@@ -138,9 +138,9 @@ void Step::end_by_deadline() {
   using std::chrono::seconds;
   if (!lines_.has_failed()) return;
   const auto now = Clock::now();
-  if (!deadline_) deadline_ = now + seconds(name_ == "mpirun" ? 8 : 20);
+  if (!deadline_) deadline_ = now + seconds(name_ == "mpirun" ? 6 : 20);
   if (now < *deadline_) return;
-  const bool again = now > *deadline_ + seconds(3);
+  const bool again = now > *deadline_ + seconds(2);
   if (!again && has_ended_by_force_) return;
   if (!has_ended_by_force_)
     std::fprintf(stderr, "switchyard: [launch] %s waits for tasks that do not end: it is ended\n",

@@ -38,7 +38,7 @@ class SrunLines {
 // to srun, which passes it on; a second TERM or interrupt (StopRequests) ends the step, with 130
 // where nothing else had ended it before. Once a task has failed
 // srun has 20 s to end: for a node that is gone it would wait until Slurm takes it for down.
-// mpirun, which has no KillWait, has 8.
+// mpirun, which has no KillWait, has 6.
 StepEnd run_step(const std::vector<std::string>& words);
 
 }  // namespace switchyard
