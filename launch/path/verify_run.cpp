@@ -76,7 +76,8 @@ void check_specification(const RunFolder& run, const CheckpointInfo& info) {
   }
 }
 
-VerifiedStep verify_step(const RunFolder& run, const CheckpointEntry& entry) {
+// `info` is the step's where nothing is wrong with it.
+VerifiedStep verify_step(const RunFolder& run, const CheckpointEntry& entry, CheckpointInfo& info) {
   VerifiedStep verified{.step = entry.step};
   const auto problem = problem_of([&] {
     const CheckpointReader reader(entry.folder);
@@ -89,6 +90,7 @@ VerifiedStep verify_step(const RunFolder& run, const CheckpointEntry& entry) {
     verified.bytes = read.bytes;
     verified.tensors = read.tensors;
     check_specification(run, reader.info());
+    info = reader.info();
   });
   if (problem) {
     verified.problem = problem->what();
@@ -104,14 +106,14 @@ bool is_gone(const CheckpointEntry& entry) {
 }
 
 void add_step(const RunFolder& run, const CheckpointEntry& entry, VerifiedRun& all) {
-  VerifiedStep step = verify_step(run, entry);
+  CheckpointInfo info;
+  VerifiedStep step = verify_step(run, entry, info);
   if (!step.problem.empty() && is_gone(entry)) {
     all.notes.push_back(fmt::format("step {} was deleted while it was read", entry.step));
     return;
   }
   if (step.problem.empty()) {
-    const auto lacks =
-        problem_of([&] { check_members(run, CheckpointReader(entry.folder).info()); });
+    const auto lacks = problem_of([&] { check_members(run, info); });
     const auto saved = list_checkpoints(run.checkpoints());
     const bool is_newest = std::ranges::none_of(
         saved, [&](const auto& other) { return other.complete && other.step > entry.step; });

@@ -45,10 +45,12 @@ struct CheckpointWriter::State {
   ControlPlane& control;
   std::function<void()> may_write;
   CheckpointInfo info{};
-  Staging staging{};                     // keeps its buffer from one save to the next
-  bool ready = false;                    // staged and not yet written
-  bool makes_folder = false;             // this rank, rank 0, has begun to
-  fs::path folder{};                     // where `shards` are; the step's
+  Staging staging{};          // keeps its buffer from one save to the next
+  bool ready = false;         // staged and not yet written
+  bool makes_folder = false;  // this rank, rank 0, has begun to
+  fs::path folder{};          // where `shards` are; the step's
+  HostCopy host{};            // and this one, for pieces on a device that are not copied
+  Memory part_buffer{};
   std::unique_ptr<RankShards> shards{};  // from begin() on
 
   void begin();
@@ -100,8 +102,6 @@ void CheckpointWriter::State::begin() {
 
 void CheckpointWriter::State::write(bool copied) {
   constexpr int64_t device_part = int64_t{64} << 20;
-  HostCopy host;
-  Memory part_buffer;
   for (StagedTensor& staged : staging.tensors()) {
     for (const StagedPiece& piece : staged.pieces) {
       if (piece.copied != copied) continue;

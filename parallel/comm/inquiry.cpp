@@ -218,9 +218,10 @@ std::map<int, PeerAnswer> ask_ranks(std::span<const int> world_ranks,
       its.state = its.activity.what.empty() ? PeerState::busy : PeerState::waits;
     }
   }
+  // One that answers is there, whatever has become of its life line.
   const std::lock_guard lock(mutex);
   for (auto& [rank, answer] : all)
-    if (gone.contains(rank)) answer.state = PeerState::gone;
+    if (answer.state == PeerState::silent && gone.contains(rank)) answer.state = PeerState::gone;
   return all;
 }
 

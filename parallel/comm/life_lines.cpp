@@ -85,6 +85,8 @@ void LifeLines::State::accept_all() {
   for (;;) {
     const int accepted =
         ::accept4(listening.number(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    const bool exhausted = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+    if (accepted < 0 && exhausted) listening.close();  // else it would be asked again at once
     if (accepted < 0) return;
     lines.push_back({.socket = Descriptor(accepted)});
   }

@@ -23,7 +23,7 @@ class Jobs:
 
     def __init__(self, build, work, program=None):
         self.program = program or build / "switchyard"
-        self.library = build / "tests" / "faults" / "libfaulty_files.so"
+        self.shim = build / "tests" / "faults" / "libfaulty_files.so"
         self.states = build / "tests" / "faults" / "crash_states"
         self.work = work
         self.reference = work / "reference"
@@ -39,7 +39,7 @@ class Jobs:
         self.started += 1
         environment = dict(os.environ, OMP_NUM_THREADS="1", **(variables or {}))
         if variables:
-            environment["LD_PRELOAD"] = str(self.library)
+            environment["LD_PRELOAD"] = str(self.shim)
             environment["SWITCHYARD_WATCHED"] = str(folder)
         with open(folder.parent / "log", "ab") as log:
             log.write(f"$ {' '.join(str(w) for w in words)} {variables or ''}\n".encode())
