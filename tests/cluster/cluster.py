@@ -66,10 +66,20 @@ class Cluster:
     def await_nodes(self, seconds=40):
         """Until Slurm can use every node; one that went down is back when its slurmd reports."""
         def ready():
-            states = self.ask("sinfo", "-h", "-p", "main", "-N", "-o", "%T").split()
+            states = self.states().values()
             return len(states) == len(self.nodes) and all(
                 state in ("idle", "mixed", "allocated", "completing") for state in states)
         wait_until(ready, seconds, "all nodes are up", interval=0.1)
+
+    def states(self):
+        """Of the nodes, in Slurm's words; behind one that does not answer stands a star."""
+        lines = self.ask("sinfo", "-h", "-p", "main", "-N", "-o", "%N %T").split("\n")
+        return dict(line.split() for line in lines if line.strip())
+
+    def words(self):
+        """What Slurm does with nodes and jobs, for a message."""
+        jobs = self.ask("squeue", "-h", "-o", "%i %T %r").split("\n")
+        return f"nodes {self.states()}, jobs {[job for job in jobs if job]}"
 
     def ask(self, *words, check=False):
         done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -68,13 +68,16 @@ def make_reference(layout):
 
 
 def await_moment(cluster, fault, run, step):
-    if fault.when < 1:
-        wait_until(lambda: fault.rank in cluster.ranks() or step.process.poll() is not None, 20,
-                   "the rank is there", interval=0.01)
-        time.sleep(fault.when)
-    else:
-        wait_until(lambda: last_logged(run) >= fault.when or step.process.poll() is not None, 60,
-                   f"step {fault.when} is logged", interval=0.01)
+    try:
+        if fault.when < 1:
+            wait_until(lambda: fault.rank in cluster.ranks() or step.process.poll() is not None, 20,
+                       "the rank is there", interval=0.01)
+            time.sleep(fault.when)
+        else:
+            wait_until(lambda: last_logged(run) >= fault.when or step.process.poll() is not None, 60,
+                       f"step {fault.when} is logged", interval=0.01)
+    except TimeoutError as why:
+        raise Failed(f"{why}; {cluster.words()}; {step.text()[-600:]}") from None
 
 
 def blamed(fault, text):
@@ -174,8 +177,7 @@ def judge(cluster, fault):
     """Seconds to the end of the job and whether the culprit was named; Failed where anything is lost."""
     run = run_of(fault)
     result = suffer(cluster, fault, run)
-    if KINDS[fault.kind].node_down:
-        cluster.await_nodes()
+    cluster.await_nodes()
     leftovers.expect_none(cluster)
     start_again(fault, run)
     expect_same_bits(reference(fault.layout), run, STEPS)
