@@ -1,5 +1,4 @@
-"""mpirun inside of an allocation. Not in CI: how soon Open MPI's daemons end behind a cut cable is their own
-affair, and near the limit here. tests/cluster/run --group mpirun"""
+"""mpirun inside of an allocation."""
 from fault_runs import SLACK, TIMEOUT
 from jobs import await_job, await_steps
 from nodes import wait_until
