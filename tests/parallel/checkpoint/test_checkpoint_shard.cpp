@@ -194,7 +194,8 @@ TEST(CheckpointWriteQueue, AFullDiskIsToldOnceByALaterCall) {
   const std::span bytes(static_cast<const std::byte*>(memory.data()),
                         static_cast<size_t>(memory.bytes()));
   using Case = std::pair<bool, bool>;
-  for (const auto& [large, stays] : {Case{false, false}, Case{true, false}, Case{true, true}}) {
+  for (const Case& each : {Case{false, false}, Case{true, false}, Case{true, true}}) {
+    const bool large = each.first, stays = each.second;
     WriteQueue queue;
     const std::string error = error_of([&] {
       const size_t part = large ? bytes.size() : 100;
