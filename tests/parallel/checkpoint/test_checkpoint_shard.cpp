@@ -141,6 +141,30 @@ TEST_F(CheckpointShard, LargePiecesBeginAtABlockAndCostLittle) {
   EXPECT_LT(shards.finish().at(0).bytes, bytes + 40 * DirectFile::block_bytes() + of_hdf5);
 }
 
+// Also between its datasets, whatever lay in the memory and whichever way the bytes took.
+TEST_F(CheckpointShard, EqualContentsGiveEqualFiles) {
+  std::vector<Written> all;
+  for (const int64_t bytes : {70'001, 65'536, 13, 1'000'003, 900})
+    all.push_back(u8_tensor(fmt::format("/model/w{}", bytes), bytes));
+  std::vector<std::string> files;
+  for (const bool stays : {false, true}) {
+    const fs::path place = folder_.path() / (stays ? "stays" : "passes");
+    fs::create_directories(place / shards_name);
+    RankShards shards(place, 0, info_);
+    reserve_all(shards, all);
+    for (const Written& one : all) {
+      if (stays) {
+        shards.write_staying(one.place, one.bytes.data());
+      } else {
+        shards.write(one.place, one.bytes.data());
+      }
+    }
+    shards.finish();
+    files.push_back(read_file(place / shards_name / "rank-00000.h5"));
+  }
+  EXPECT_TRUE(files[0] == files[1]);
+}
+
 // In memory that stays, as far behind a block's begin as in the file and otherwise.
 TEST_F(CheckpointShard, PiecesThatStayAreWrittenLikeOthers) {
   const Memory memory(50'000'000, Device::cpu, "staying");
