@@ -95,4 +95,11 @@ void add_averages(const RunFolder& run, int64_t step, Engine& engine, const Mesh
   engine.context().stream.synchronize();
 }
 
+std::vector<ShardedTensor> means_to_save(Averages& averages) {
+  std::vector<int64_t> members;
+  for (const AverageRecord& record : records_of(averages))
+    members.insert(members.end(), record.members.begin(), record.members.end());
+  return averages.to_save(members);
+}
+
 }  // namespace switchyard

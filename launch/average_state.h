@@ -25,4 +25,7 @@ void load_left_out_members(const RunFolder& run, int64_t step, const SavedAverag
 void add_averages(const RunFolder& run, int64_t step, Engine& engine, const Mesh& mesh,
                   std::vector<ShardedTensor>& state, std::map<std::string, std::string>& documents);
 
+// The averages' tensors that every checkpoint has, members left out.
+std::vector<ShardedTensor> means_to_save(Averages& averages);
+
 }  // namespace switchyard

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "core/error.h"
 #include "core/text.h"
 #include "parallel/comm/host_list.h"
 
@@ -113,6 +114,26 @@ std::string describe_crossing(std::span<const RankPlace> places, const Layout& l
       "network; start a multiple of --tp {} ranks on each node, or give a smaller --tp",
       crossing, layout.ranks() / layout.tp, crossing > 1 ? "the first: " : "",
       describe_ranks(first), layout.tp);
+}
+
+std::vector<int> ranks_sharing_files(std::span<const RankPlace> places, int rank, int64_t writers) {
+  HostRanks node{.host = {}, .ranks = {rank}};
+  for (HostRanks& each : ranks_of_hosts(places)) {
+    if (std::ranges::find(each.ranks, rank) != each.ranks.end()) node = std::move(each);
+  }
+  const int64_t count = std::ssize(node.ranks);
+  check(writers >= 1 && writers <= count, "options",
+        "--save-writers-per-node {}; the node of rank {}{} has {} {}; 1 to {} is allowed", writers,
+        rank, node.host.empty() ? "" : fmt::format(" ({})", node.host), count,
+        count == 1 ? "rank" : "ranks", count);
+  const auto group_of = [&](int64_t place) { return place * writers / count; };
+  const auto own = std::ranges::find(node.ranks, rank) - node.ranks.begin();
+  std::vector<int> group;
+  for (int64_t i = 0; i < count; ++i) {
+    if (group_of(i) == group_of(own))
+      group.push_back(static_cast<int>(node.ranks[static_cast<size_t>(i)]));
+  }
+  return group;
 }
 
 }  // namespace switchyard

@@ -20,4 +20,9 @@ std::vector<std::string> describe_placement(std::span<const RankPlace> places,
 // how many, the first of them, and what helps. Empty: none does.
 std::string describe_crossing(std::span<const RankPlace> places, const Layout& layout);
 
+// The ranks that save into the same files as `rank`, ascending; the first of them makes these.
+// Each node has `writers` such groups, of as many ranks as can be. Without places there is one
+// rank. Throws Error where the rank's node has fewer ranks.
+std::vector<int> ranks_sharing_files(std::span<const RankPlace> places, int rank, int64_t writers);
+
 }  // namespace switchyard

@@ -1,19 +1,24 @@
 #include "launch/saver.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/error.h"
 #include "core/host_memory.h"
 #include "core/logging.h"
+#include "core/thread_priority.h"
 #include "launch/average_state.h"
 #include "launch/metrics.h"
 #include "launch/path/lineage_document.h"
+#include "launch/placement.h"
 #include "parallel/comm/control_plane.h"
 #include "parallel/comm/rank_places.h"
 
 namespace switchyard {
 
 namespace {
+
+constexpr const char* save_writers = "save-writers-per-node";
 
 int ranks_of_this_node(const Mesh& mesh) {
   const auto places = rank_places();
@@ -36,6 +41,18 @@ SavingOptions saving_options(const Settings& run) {
   return how;
 }
 
+void check_file_sharing(const Settings& run, int rank) {
+  if (!run.has(save_writers)) return;
+  ranks_sharing_files(rank_places(), rank, run.integer(save_writers));
+}
+
+std::unique_ptr<ControlPlane> share_files(const Settings& run, const Mesh& mesh) {
+  if (!run.has(save_writers)) return nullptr;
+  const auto ranks =
+      ranks_sharing_files(rank_places(), mesh.world->rank(), run.integer(save_writers));
+  return mesh.checkpoint->split(ranks, "shared files");
+}
+
 int64_t staging_limit(int64_t free_bytes, int ranks_here) { return free_bytes / 4 / ranks_here; }
 
 Saver::Saver(const RunFolder& run, const PathSpecification& path, const Mesh& mesh,
@@ -45,7 +62,9 @@ Saver::Saver(const RunFolder& run, const PathSpecification& path, const Mesh& me
       mesh_(mesh),
       retention_(run, keep),
       how_(how),
-      writer_(run.checkpoints(), *mesh.checkpoint, [this] { run_.check_held(); }) {}
+      writer_(
+          run.checkpoints(), *mesh.checkpoint, [this] { run_.check_held(); },
+          mesh.file_sharing.get()) {}
 
 Saver::~Saver() {
   if (writing_.valid()) writing_.wait();
@@ -81,6 +100,16 @@ void Saver::stage(const CheckpointInfo& info, const std::vector<ShardedTensor>& 
   mesh_.world->control().agree([&] { writer_.write_uncopied(); });
 }
 
+void Saver::prepare(Engine& engine) {
+  if (!how_.async) return;
+  mesh_.world->control().agree([&] {
+    auto state = engine.state().tensors(StateUse::save);
+    auto means = means_to_save(engine.averages());
+    std::ranges::move(means, std::back_inserter(state));
+    writer_.reserve(state, limit());
+  });
+}
+
 void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
   const auto begin = Clock::now();
   finish();
@@ -99,6 +128,7 @@ void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
   stage(info, state);
   const double waited = seconds_since(begin);
   writing_ = std::async(std::launch::async, [this, step, begin, waited, label = thread_label()] {
+    if (how_.async) give_way();  // to the steps
     set_thread_label(label);
     set_current_step(step);
     commit(step, begin, waited);

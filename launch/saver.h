@@ -21,6 +21,11 @@ struct SavingOptions {
 };
 SavingOptions saving_options(const Settings& run);
 
+// Mesh::file_sharing as --save-writers-per-node asks for it, null without. Collective.
+std::unique_ptr<ControlPlane> share_files(const Settings& run, const Mesh& mesh);
+// Throws Error where it cannot be had; places of ranks are known.
+void check_file_sharing(const Settings& run, int rank);
+
 // Bytes that a rank may copy where no option says it: a quarter of the node's free memory, shared
 // among its ranks.
 int64_t staging_limit(int64_t free_bytes, int ranks_here);
@@ -35,6 +40,9 @@ class Saver {
   Saver(const Saver&) = delete;
   Saver& operator=(const Saver&) = delete;
 
+  // Takes the memory for copies of what the engine has now, so that the first save waits no longer
+  // than others. Collective; errors are agreed on.
+  void prepare(Engine& engine);
   // What the engines of all ranks have behind the step, whose batch has the `loss`: waits for the
   // save before, copies, and returns when the engines may go on; a thread writes the copy.
   // Collective; errors are agreed on, those of the save before as well.
@@ -58,7 +66,7 @@ class Saver {
   Retention retention_;
   bool retained_ = false;  // on rank 0: nothing is left to delete
   SavingOptions how_;
-  std::optional<int64_t> limit_;  // settled at the first save
+  std::optional<int64_t> limit_;  // settled when the first memory is taken
   bool said_ = false;             // that not all is copied
   CheckpointWriter writer_;
   std::atomic<bool> failed_ = false;

@@ -34,6 +34,7 @@ Layout layout_of_start(const Settings& given, Communicator& world) {
   world.control().agree([&] {
     const Settings settings = with_fallbacks(run_options(), given);
     apply_device_settings(settings);
+    check_file_sharing(given, world.rank());
     layout = layout_of(world.size(), settings.integer("tensor-model-parallel-size"),
                        settings.integer("pipeline-model-parallel-size"));
   });
@@ -146,7 +147,8 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   stop_point(world.control());
   if (world.rank() == 0) report_job(layout);
   const bool keeps = keeps_fork_point(run, path, start->origin, world);
-  const Mesh mesh = make_mesh(layout, world);
+  Mesh mesh = make_mesh(layout, world);
+  mesh.file_sharing = share_files(start->record.run, mesh);
   name_thread(mesh);
   const JobPeak peak = job_peak(mesh, start->options);
   const bool was_timed = settle_products(run, *start, mesh);

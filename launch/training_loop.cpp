@@ -111,7 +111,7 @@ StepMetrics TrainingLoop::finish_step() {
   return m;
 }
 
-// Constant from the first step on, but for what a validation or a save adds.
+// Constant from the second step on, but for what a validation or a save's averages add.
 void TrainingLoop::measure_memory() {
   auto most = static_cast<double>(memory_statistics().peak_bytes);
   Stream host;
@@ -243,6 +243,11 @@ ExitCode TrainingLoop::run_steps(int64_t step) {
       log_.write(last, stop_ || last.step == last_step_ || exit_.is_due(last.step),
                  engine_.remarks());
       if (spike) stop_at_spike(last.step, *spike);
+      if (last.step == first_step_ + 1) {  // all else has its memory now
+        saver_.prepare(engine_);
+        measure_memory();
+        last_event_ = Clock::now();
+      }
       stop_unless_finite("validation loss", last.step, last.validation_loss.value_or(0),
                          mesh_.world->control());
     }

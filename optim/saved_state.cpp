@@ -10,7 +10,11 @@ namespace switchyard {
 
 SavedState::SavedState(std::vector<StateSource> sources, const FlatBuffers& buffers,
                        const Mesh& mesh, ops::Context context, Arena& arena)
-    : buffers_(buffers), mesh_(mesh), context_(context), runs_(shard_runs(buffers, mesh.place)) {
+    : buffers_(buffers),
+      mesh_(mesh),
+      context_(context),
+      runs_(shard_runs(buffers, mesh.place)),
+      saves_(saved_parameters(buffers, mesh.place, mesh.layout.tp)) {
   for (StateSource& source : sources) {
     Tensor tensor;
     switch (source.extent) {
@@ -68,7 +72,7 @@ void SavedState::updated(const Tensor& scalars) {
 ShardedTensor SavedState::of_parameter(const Held& held, int parameter, StateUse use) const {
   const Parameter& p = buffers_.parameters()[static_cast<size_t>(parameter)];
   std::vector<Piece> pieces;
-  if (use == StateUse::load || is_counted(p, mesh_.place)) {
+  if (use == StateUse::load || saves_[static_cast<size_t>(parameter)]) {
     pieces = held.source.extent == StateExtent::weights
                  ? buffers_.flat_pieces(parameter, held.tensor)
                  : buffers_.shard_pieces(parameter, held.tensor);

@@ -97,6 +97,7 @@ class SavedState {
   const Mesh& mesh_;
   ops::Context context_;
   ShardRuns runs_;
+  std::vector<bool> saves_;  // by parameter: saved_parameters
   std::vector<Held> held_;
   Tensor master_;  // none where the weights are the master
 };

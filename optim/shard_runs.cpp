@@ -1,6 +1,8 @@
 #include "optim/shard_runs.h"
 
+#include <algorithm>
 #include <functional>
+#include <span>
 
 namespace switchyard {
 
@@ -47,6 +49,28 @@ ShardRuns shard_runs(const FlatBuffers& buffers, const Coordinates& place) {
 
 bool is_counted(const Parameter& parameter, const Coordinates& place) {
   return parameter.stored && place.tp % parameter.replicas == 0;
+}
+
+// Large ones first, each to the rank that has the least so far; all ranks come to the same, as
+// their shards are alike.
+std::vector<bool> saved_parameters(const FlatBuffers& buffers, const Coordinates& place, int tp) {
+  std::vector<OwnedSegment> owned = buffers.owned();
+  std::ranges::stable_sort(owned, std::ranges::greater(), &OwnedSegment::elements);
+  std::vector<bool> saved(buffers.parameters().size());
+  std::vector<int64_t> shared(static_cast<size_t>(tp));  // elements, of each rank within tp
+  for (const OwnedSegment& segment : owned) {
+    const Parameter& parameter = buffers.parameters()[static_cast<size_t>(segment.parameter)];
+    if (!parameter.stored) continue;
+    for (int first = 0; first < tp; first += parameter.replicas) {
+      const auto alike = std::span(shared).subspan(static_cast<size_t>(first),
+                                                   static_cast<size_t>(parameter.replicas));
+      const auto least = std::ranges::min_element(alike);
+      if (parameter.replicas > 1) *least += segment.elements;
+      if (first + (least - alike.begin()) == place.tp)
+        saved[static_cast<size_t>(segment.parameter)] = true;
+    }
+  }
+  return saved;
 }
 
 }  // namespace switchyard

@@ -26,7 +26,12 @@ struct ShardRuns {
 ShardRuns shard_runs(const FlatBuffers& buffers, const Coordinates& place);
 
 // Whether this rank is the one within tp and pp that stands for the parameter: its copy counts in
-// the gradient's norm and is saved.
+// the gradient's norm.
 bool is_counted(const Parameter& parameter, const Coordinates& place);
+
+// For each parameter whether this rank saves what it owns of it: of the ranks within tp that own
+// the same, one. They share it evenly: none saves more elements than another that could, but for
+// one of those parts.
+std::vector<bool> saved_parameters(const FlatBuffers& buffers, const Coordinates& place, int tp);
 
 }  // namespace switchyard

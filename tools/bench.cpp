@@ -153,8 +153,8 @@ void print(const CheckpointBench& r) {
               std::string(name_of(r.weights)).c_str(), r.ranks, static_cast<double>(r.bytes) / 1e9,
               r.rounds);
   for (const auto& line : r.lines) {
-    std::printf("%-18s %8.3f s %6.2f GB/s", line.name.c_str(), line.median(),
-                r.bytes_per_second(line) / 1e9);
+    std::printf("%-18s %8.3f s %6.2f GB/s %8.3f s of cores", line.name.c_str(), line.median(),
+                r.bytes_per_second(line) / 1e9, line.median_of_cores());
     if (!line.yardstick.empty()) {
       std::printf("  %.2f of the faster %s", r.share(line), line.yardstick.c_str());
     }
@@ -169,7 +169,8 @@ Json to_json(const CheckpointBench& r) {
               {"bytes", r.bytes},
               {"lines", Json::array()}};
   for (const auto& line : r.lines) {
-    all["lines"].push_back({{"name", line.name}, {"seconds", line.seconds}});
+    all["lines"].push_back(
+        {{"name", line.name}, {"seconds", line.seconds}, {"core_seconds", line.core_seconds}});
     if (!line.yardstick.empty()) all["lines"].back()["share_of_raw"] = r.share(line);
   }
   return all;

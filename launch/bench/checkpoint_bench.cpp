@@ -1,5 +1,7 @@
 #include "launch/bench/checkpoint_bench.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <deque>
@@ -141,17 +143,28 @@ void BenchedRank::fill() {
   }
 }
 
+double core_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
 // From when all ranks begin until all have ended.
 void BenchedRank::timed(size_t line, const std::function<void()>& body) {
   ControlPlane& control = world_.control();
   control.barrier("bench");
   const auto begin = Clock::now();
+  const double begin_of_cores = core_seconds();
   control.agree(body);
   if (world_.rank() != 0) return;
   auto& all = result_.lines[line];
   all.seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
-  log::info("{}: {:.3f} s, {:.2f} GB/s", all.name, all.seconds.back(),
-            static_cast<double>(result_.bytes) / 1e9 / all.seconds.back());
+  all.core_seconds.push_back(core_seconds() - begin_of_cores);
+  log::info("{}: {:.3f} s, {:.2f} GB/s, {:.3f} s of cores", all.name, all.seconds.back(),
+            static_cast<double>(result_.bytes) / 1e9 / all.seconds.back(), all.core_seconds.back());
 }
 
 void BenchedRank::write_and_read_raw(size_t write_line, size_t read_line, DiskWay way) {
@@ -199,6 +212,12 @@ void BenchedRank::run_round(int64_t step) {
   });
 }
 
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
 CheckpointBench described(const Settings& s) {
   CheckpointBench r;
   r.preset = s.text("preset");
@@ -206,7 +225,7 @@ CheckpointBench described(const Settings& s) {
   r.ranks = static_cast<int>(s.integer("checkpoint-ranks"));
   r.rounds = static_cast<int>(s.integer("steps"));
   const auto line = [&](const char* name, const char* yardstick) {
-    r.lines.push_back({name, yardstick, {}});
+    r.lines.push_back({name, yardstick, {}, {}});
   };
   line("raw write", "");  // in the order of enum Line
   line("raw write, direct", "");
@@ -230,12 +249,9 @@ void check_room(const fs::path& folder, int64_t bytes) {
 
 }  // namespace
 
-double CheckpointBench::Line::median() const {
-  std::vector<double> sorted = seconds;
-  std::ranges::sort(sorted);
-  const size_t half = sorted.size() / 2;
-  return sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
-}
+double CheckpointBench::Line::median() const { return switchyard::median(seconds); }
+
+double CheckpointBench::Line::median_of_cores() const { return switchyard::median(core_seconds); }
 
 const CheckpointBench::Line& CheckpointBench::line(const std::string& name) const {
   const auto found = std::ranges::find(lines, name, &Line::name);

@@ -22,7 +22,9 @@ struct CheckpointBench {
     std::string name;
     std::string yardstick;  // of what the raw files do it is to reach the rate; empty: none
     std::vector<double> seconds;
+    std::vector<double> core_seconds;  // of the process, its system calls included
     double median() const;
+    double median_of_cores() const;
   };
   std::vector<Line> lines;
   const Line& line(const std::string& name) const;

@@ -132,6 +132,13 @@ std::vector<OptionSpec> run_options() {
        .allowed = between(0, 1 << 20),
        .megatron = "-",
        .remembered = true},
+      {.name = "save-writers-per-node",
+       .kind = integer,
+       .group = group,
+       .help =
+           "how many ranks of each node make files; the others write into theirs (all make some)",
+       .allowed = at_least(1),
+       .megatron = "-"},
       {.name = "exit-interval",
        .kind = integer,
        .group = group,

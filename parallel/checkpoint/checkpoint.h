@@ -61,12 +61,16 @@ struct StoredTensor {
 // master on. An incomplete folder of the same step is removed first; a complete one is never
 // touched (Error). Any rank's failure (disk full, ...) is agreed on, and leaves no complete
 // checkpoint. `may_write` is called on rank 0 before the folder is made and right before the
-// rename: its Error is that of the save.
+// rename: its Error is that of the save. `sharing` joins ranks of one node (each of them is in one
+// such group, or none is in any) whose pieces all go into the files of the first of them.
 class CheckpointWriter {
  public:
   CheckpointWriter(std::filesystem::path checkpoints, ControlPlane& control,
-                   std::function<void()> may_write = {});
+                   std::function<void()> may_write = {}, ControlPlane* sharing = nullptr);
   ~CheckpointWriter();
+  // Takes the memory that stage() needs for such tensors, so that the first save waits no longer
+  // than others. Of this rank alone.
+  void reserve(std::span<const ShardedTensor> tensors, int64_t limit);
   // Returns the bytes that `limit` left no room for: where any rank has such, write_uncopied()
   // comes before the tensors change.
   int64_t stage(CheckpointInfo info, std::span<const ShardedTensor> tensors,

@@ -97,8 +97,7 @@ std::vector<ReadAhead::Part> parts_to_read(const std::vector<FilePlan>& files, i
 }
 
 CheckpointIndex write_file(const std::filesystem::path& folder, const CheckpointInfo& info,
-                           const FilePlan& plan, const RankShards::Source& source,
-                           int64_t part_bytes) {
+                           const FilePlan& plan, const PieceSource& source, int64_t part_bytes) {
   RankShards file(folder, plan.rank, info);
   std::vector<size_t> places;
   for (const auto& [from, box] : plan.rows) places.push_back(file.reserve(from->tensor, 0, box));
@@ -118,7 +117,7 @@ std::vector<CheckpointIndex> write_files(const std::filesystem::path& folder,
                                          const CopyOptions& options) {
   const int64_t part_bytes = part_bytes_of(options.memory_bytes);
   ReadAhead ahead(parts_to_read(files, part_bytes), buffers);
-  const RankShards::Source source = [&](const Box&) -> const void* {
+  const PieceSource source = [&](const Box&) -> const void* {
     const auto part = ahead.next();
     if (options.progress) options.progress(std::ssize(part));
     return part.data();

@@ -28,9 +28,12 @@ std::error_code DirectFile::open(const std::filesystem::path& file, Begin begin)
   return {};
 }
 
+int64_t DirectFile::blocks_up_to(int64_t bytes) {
+  return (bytes + block_bytes() - 1) / block_bytes() * block_bytes();
+}
+
 std::pair<int64_t, int64_t> DirectFile::blocks_in(int64_t begin, int64_t end) {
-  const int64_t block = block_bytes();
-  const int64_t first = (begin + block - 1) / block * block, last = end / block * block;
+  const int64_t first = blocks_up_to(begin), last = end / block_bytes() * block_bytes();
   return first < last ? std::pair(first, last) : std::pair(end, end);
 }
 

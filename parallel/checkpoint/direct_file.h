@@ -20,6 +20,9 @@ class DirectFile {
   // Only whole blocks go past the cache, from memory that lies as far behind a block's begin as in
   // the file. A page, so that no page of the cache holds a part of what went past it.
   static int64_t block_bytes();
+  // Less than this goes through the cache: past it, each write would cost the disk one.
+  static constexpr int64_t least_bytes = int64_t{64} << 10;
+  static int64_t blocks_up_to(int64_t bytes);  // rounded up to whole blocks
   // The whole blocks in bytes [begin, end): from the first to behind the last. {end, end}: none.
   static std::pair<int64_t, int64_t> blocks_in(int64_t begin, int64_t end);
 

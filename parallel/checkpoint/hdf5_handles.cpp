@@ -136,9 +136,13 @@ std::string last_error() {
   return causes.deepest.empty() ? "HDF5 gives no reason" : "HDF5 says: " + causes.deepest;
 }
 
-Id create_file(const std::filesystem::path& path) {
-  return {require(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, file_access()),
-                  "cannot create {}", path.string()),
+Id create_file(const std::filesystem::path& path, int64_t least_aligned, int64_t alignment) {
+  const Id access = file_access();
+  require(H5Pset_alignment(access, static_cast<hsize_t>(least_aligned),
+                           static_cast<hsize_t>(alignment)),
+          "HDF5 refuses to align to {} bytes", alignment);
+  return {require(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), "cannot create {}",
+                  path.string()),
           H5Fclose};
 }
 

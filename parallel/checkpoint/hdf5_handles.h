@@ -57,8 +57,10 @@ int64_t require(int64_t result, fmt::format_string<Args...> format, Args&&... ar
   return result;
 }
 
-Id create_file(const std::filesystem::path& path);  // an existing one is overwritten
-Id open_file(const std::filesystem::path& path);    // read-only
+// An existing file is overwritten. What HDF5 places of at least least_aligned bytes begins at a
+// multiple of `alignment` bytes; 1: anywhere.
+Id create_file(const std::filesystem::path& path, int64_t least_aligned = 0, int64_t alignment = 1);
+Id open_file(const std::filesystem::path& path);  // read-only
 void flush_and_close(Id& file, const std::filesystem::path& path);
 // Closes the file, whose contents are on the disk itself then.
 void sync_and_close(Id& file, const std::filesystem::path& path);

@@ -1,7 +1,6 @@
 #include "parallel/checkpoint/shard.h"
 
 #include <hdf5.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <iterator>
@@ -35,29 +34,8 @@ int64_t address_of(const Id& dataset) {
   return static_cast<int64_t>(address);
 }
 
-// Copying, and forming the checksum, of so much at a time stays within a core's own cache.
-constexpr size_t step_bytes = size_t{256} << 10;
 // Less room than this is not asked for by itself.
 constexpr int64_t least_room = int64_t{1} << 20;
-
-using Checksum = std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)>;
-
-Checksum new_checksum() {
-  Checksum state(XXH3_createState(), XXH3_freeState);
-  check(state && XXH3_64bits_reset(state.get()) == XXH_OK, "checkpoint", "no memory for xxh3");
-  return state;
-}
-
-// Runs `body` with what is written, and where, added to its errors.
-template <class Body>
-auto while_writing(const std::string& what, const std::filesystem::path& file, Body body) {
-  try {
-    return body();
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}, while writing {} to {}", error.what(), what, file.string()),
-                error.code());
-  }
-}
 
 }  // namespace
 
@@ -69,7 +47,7 @@ ShardWriter::ShardWriter(const std::filesystem::path& folder, int rank, const Ch
       part_(part),
       queue_(queue) {
   const hdf5::Session session;
-  file_ = hdf5::create_file(temporary_);
+  file_ = hdf5::create_file(temporary_, DirectFile::least_bytes, DirectFile::block_bytes());
   links_ = hdf5::intermediate_groups();
   creation_ = plain_creation();
   hdf5::write_attribute(file_, "format_version", int64_t{info.format_version});
@@ -105,7 +83,7 @@ size_t ShardWriter::reserve(const StoredTensor& tensor, int number, const Box& b
     const hdf5::Session session;
     Place place;
     StoredPiece& piece = place.piece;
-    piece.dataset = number == 0 ? tensor.name : fmt::format("{}#{}", tensor.name, number);
+    piece.dataset = dataset_name(tensor.name, number);
     piece.box = box;
     place.row_bytes = box.extent.elements() / box.extent[0] * size_of(tensor.dtype);
     Id dataset = create_dataset(tensor, piece);
@@ -126,35 +104,32 @@ void ShardWriter::take_room() {
   room_end_ = end_;
 }
 
-uint64_t ShardWriter::write_parts(const Place& place, const Source& source, int64_t part_bytes) {
-  const Checksum checksum = new_checksum();
-  const Box& box = place.piece.box;
-  const int64_t rows = std::max<int64_t>(1, part_bytes / place.row_bytes);
-  int64_t position = place.piece.address;
-  for (int64_t begin = 0; begin < box.extent[0]; begin += rows) {
-    Box part = box;
-    part.offset[0] += begin;
-    part.extent[0] = std::min(rows, box.extent[0] - begin);
-    const auto bytes = static_cast<size_t>(part.extent[0] * place.row_bytes);
-    std::span rest(static_cast<const std::byte*>(source(part)), bytes);
-    while (!rest.empty()) {
-      const auto step = rest.first(std::min(step_bytes, rest.size()));
-      XXH3_64bits_update(checksum.get(), step.data(), step.size());
-      queue_.add(bytes_, position, step);
-      position += static_cast<int64_t>(step.size());
-      rest = rest.subspan(step.size());
-    }
-  }
-  return XXH3_64bits_digest(checksum.get());
+void ShardWriter::write(size_t piece, const PieceSource& source, int64_t part_bytes) {
+  write_to(piece, [&](const PiecePlace& place) {
+    return write_by_parts(queue_, place, source, part_bytes);
+  });
 }
 
-void ShardWriter::write(size_t piece, const Source& source, int64_t part_bytes) {
+void ShardWriter::write_staying(size_t piece, const void* data) {
+  write_to(piece,
+           [&](const PiecePlace& place) { return switchyard::write_staying(queue_, place, data); });
+}
+
+void ShardWriter::write_to(size_t number, const std::function<uint64_t(const PiecePlace&)>& body) {
+  Place& place = places_.at(number);
+  StoredPiece& piece = place.piece;
+  check(!place.written, "checkpoint", "{} was written twice", piece.dataset);
+  while_writing(piece.dataset, temporary_, [&] {
+    take_room();
+    piece.checksum = body({bytes_, piece.box, piece.address, place.row_bytes});
+  });
+  place.written = true;
+}
+
+void ShardWriter::note_written(size_t piece, uint64_t checksum) {
   Place& place = places_.at(piece);
   check(!place.written, "checkpoint", "{} was written twice", place.piece.dataset);
-  while_writing(place.piece.dataset, temporary_, [&] {
-    take_room();
-    place.piece.checksum = write_parts(place, source, part_bytes);
-  });
+  place.piece.checksum = checksum;
   place.written = true;
 }
 
@@ -200,21 +175,43 @@ size_t RankShards::reserve(const StoredTensor& tensor, int number, const Box& bo
   return pieces_.size() - 1;
 }
 
-void RankShards::write(size_t piece, const void* data) {
-  write(piece, [=](const Box&) { return data; });
+void RankShards::take_room() {
+  for (const auto& [part, file] : files_) file->take_room();
 }
 
-void RankShards::write(size_t piece, const Source& source, int64_t part_bytes) {
-  Place& place = pieces_.at(piece);
-  place.file->write(place.number, source, part_bytes);
+void RankShards::keep_checksum(Place& place) {
   place.piece.checksum = place.file->piece(place.number).checksum;
 }
 
+void RankShards::write(size_t piece, const PieceSource& source, int64_t part_bytes) {
+  Place& place = pieces_.at(piece);
+  place.file->write(place.number, source, part_bytes);
+  keep_checksum(place);
+}
+
+void RankShards::note_written(size_t piece, uint64_t checksum) {
+  Place& place = pieces_.at(piece);
+  place.file->note_written(place.number, checksum);
+  keep_checksum(place);
+}
+
+void RankShards::write_staying(size_t piece, const void* data) {
+  Place& place = pieces_.at(piece);
+  place.file->write_staying(place.number, data);
+  keep_checksum(place);
+}
+
 const StoredPiece& RankShards::add(const StoredTensor& tensor, int number, const Box& box,
-                                   const Source& source, int64_t part_bytes) {
+                                   const PieceSource& source, int64_t part_bytes) {
   const size_t place = reserve(tensor, number, box);
   write(place, source, part_bytes);
   return piece(place);
+}
+
+std::vector<StoredShard> RankShards::shards() const {
+  std::vector<StoredShard> all;
+  for (const auto& [part, file] : files_) all.push_back({rank_, 0, part});
+  return all;
 }
 
 std::vector<StoredShard> RankShards::finish() {

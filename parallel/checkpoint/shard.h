@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,21 +11,19 @@
 #include "parallel/checkpoint/direct_file.h"
 #include "parallel/checkpoint/hdf5_handles.h"
 #include "parallel/checkpoint/index.h"
+#include "parallel/checkpoint/piece_files.h"
 #include "parallel/checkpoint/seal.h"
 #include "parallel/checkpoint/write_queue.h"
 
 namespace switchyard {
 
 // Writes one shard file of a checkpoint under a temporary name until finish(). A box first gets its
-// place, a contiguous dataset with its place in the global tensor; its bytes are then written there
-// without HDF5, which at last is told their checksum. Throws Errors that name the file; those of
-// the disk may come with a later call.
+// place, a contiguous dataset with its place in the global tensor (at a block's begin,
+// DirectFile::block_bytes(), where it has DirectFile::least_bytes); its bytes are then written
+// there without HDF5, which at last is told their checksum. Throws Errors that name the file; those
+// of the disk may come with a later call.
 class ShardWriter {
  public:
-  // Gives the elements of a part of the box, row-major; they are used before the next call. Parts
-  // come in order and are whole along all axes but the first.
-  using Source = std::function<const void*(const Box& part)>;
-
   // The queue must outlive it, and be waited for before finish().
   ShardWriter(const std::filesystem::path& folder, int rank, const CheckpointInfo& info,
               WriteQueue& queue, const std::string& part = {});
@@ -37,9 +34,12 @@ class ShardWriter {
   // `number` counts the boxes of one tensor in this file. A box without elements stores nothing and
   // is not to be given. The result counts the pieces of this file.
   size_t reserve(const StoredTensor& tensor, int number, const Box& box);
-  // Once for each piece, in any order; the data may change afterwards. Parts have at most
-  // part_bytes, or are a single row.
-  void write(size_t piece, const Source& source, int64_t part_bytes);
+  void take_room();  // on the disk, for all that is reserved
+  // Each once, in any order (PieceFiles).
+  void write(size_t piece, const PieceSource& source, int64_t part_bytes);
+  void write_staying(size_t piece, const void* data);
+  // Another process has written it, and has brought its bytes to this machine's system.
+  void note_written(size_t piece, uint64_t checksum);
   // All but its shard; the checksum is there behind its write.
   const StoredPiece& piece(size_t number) const { return places_.at(number).piece; }
   // On disk under its final name.
@@ -54,8 +54,7 @@ class ShardWriter {
   };
 
   hdf5::Id create_dataset(const StoredTensor& tensor, const StoredPiece& piece);
-  uint64_t write_parts(const Place& place, const Source& source, int64_t part_bytes);
-  void take_room();
+  void write_to(size_t piece, const std::function<uint64_t(const PiecePlace&)>& body);
   std::vector<FileRange> ranges() const;  // of the pieces' bytes
 
   std::filesystem::path final_name_, temporary_;
@@ -72,22 +71,23 @@ class ShardWriter {
 
 // The files of one rank: a shard for each part of its state (shard_part) that it has elements of.
 // Either all is reserved and then written in any order, or piece after piece is added.
-class RankShards {
+class RankShards final : public PieceFiles {
  public:
-  using Source = ShardWriter::Source;
-  static constexpr int64_t whole = std::numeric_limits<int64_t>::max();
-
   // What is referred to must outlive it.
   RankShards(const std::filesystem::path& folder, int rank, const CheckpointInfo& info)
       : folder_(folder), rank_(rank), info_(info) {}
   // As ShardWriter's; the result counts all pieces of the rank.
   size_t reserve(const StoredTensor& tensor, int number, const Box& box);
-  void write(size_t piece, const void* data);
-  void write(size_t piece, const Source& source, int64_t part_bytes = whole);
-  // Its shard counts in what finish() gives; the checksum is there behind its write.
-  const StoredPiece& piece(size_t number) const { return pieces_.at(number).piece; }
+  void take_room();
+  using PieceFiles::write;
+  void write(size_t piece, const PieceSource& source, int64_t part_bytes) override;
+  void write_staying(size_t piece, const void* data) override;
+  void note_written(size_t piece, uint64_t checksum);
+  // Its shard counts in `shards` and in what finish() gives.
+  const StoredPiece& piece(size_t number) const override { return pieces_.at(number).piece; }
   const StoredPiece& add(const StoredTensor& tensor, int number, const Box& box,
-                         const Source& source, int64_t part_bytes = whole);
+                         const PieceSource& source, int64_t part_bytes = whole);
+  std::vector<StoredShard> shards() const;  // so far, without their sizes
   // All that was reserved must be written.
   std::vector<StoredShard> finish();
 
@@ -97,6 +97,7 @@ class RankShards {
     size_t number = 0;  // in the file
     StoredPiece piece;
   };
+  void keep_checksum(Place& place);
 
   const std::filesystem::path& folder_;
   int rank_;

@@ -6,6 +6,7 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "parallel/checkpoint/direct_file.h"
 
 namespace switchyard {
 
@@ -27,6 +28,18 @@ void copy_on_host(std::span<const Part> parts) {
   }
 }
 
+// All threads of the rank have the system give the pages.
+void touch_pages(const Memory& memory) {
+  constexpr int64_t part = int64_t{2} << 20;  // a large page, which one thread then has to itself
+  const int64_t page = DirectFile::block_bytes(), bytes = memory.bytes();
+  auto* const data = static_cast<volatile char*>(memory.data());
+#pragma omp parallel for schedule(dynamic, 4)
+  for (int64_t begin = 0; begin < bytes; begin += part) {
+    const int64_t end = std::min(bytes, begin + part);
+    for (int64_t at = begin; at < end; at += page) data[at] = 0;
+  }
+}
+
 }  // namespace
 
 void Staging::list(const ShardedTensor& tensor, int64_t limit) {
@@ -38,35 +51,41 @@ void Staging::list(const ShardedTensor& tensor, int64_t limit) {
     check(piece.data != nullptr, "checkpoint", "{} has a box of {} without memory", tensor.name,
           piece.box.extent.to_string());
     const int64_t bytes = piece.box.extent.elements() * size_of(tensor.dtype);
-    const bool fits = bytes <= limit - copied_;
+    const int64_t begin = bytes < DirectFile::least_bytes ? end_ : DirectFile::blocks_up_to(end_);
+    const bool fits = bytes <= limit - begin;
     staged.pieces.push_back({.box = piece.box,
                              .data = piece.data,
                              .bytes = bytes,
+                             .begin = begin,
                              .device = tensor.device,
                              .copied = fits});
     bytes_ += bytes;
-    if (fits) copied_ += bytes;
+    if (fits) {
+      copied_ += bytes;
+      end_ = begin + bytes;
+    }
     from_device_ = from_device_ || tensor.device != Device::cpu;
   }
   tensors_.push_back(std::move(staged));
 }
 
-void Staging::reserve() {
-  if (buffer_.bytes() >= copied_) return;
+bool Staging::make_buffer() {
+  if (buffer_.bytes() >= end_) return false;
   buffer_ = Memory();  // first the old one goes, so that both never live at once
   constexpr const char* name = "checkpoint staging";
-  buffer_ = from_device_ ? Memory::pinned(copied_, name) : Memory(copied_, Device::cpu, name);
+  buffer_ = from_device_ ? Memory::pinned(end_, name) : Memory(end_, Device::cpu, name);
+  return true;
 }
 
 void Staging::copy() {
   constexpr int64_t part_bytes = int64_t{1} << 20;
   std::unique_ptr<Stream> stream;
   std::vector<Part> on_host;
-  char* to = static_cast<char*>(buffer_.data());
   for (StagedTensor& tensor : tensors_) {
     for (StagedPiece& piece : tensor.pieces) {
       if (!piece.copied) continue;
       const auto* from = static_cast<const char*>(piece.data);
+      char* const to = static_cast<char*>(buffer_.data()) + piece.begin;
       if (piece.device == Device::cpu) {
         for (int64_t begin = 0; begin < piece.bytes; begin += part_bytes)
           on_host.push_back({to + begin, from + begin, std::min(part_bytes, piece.bytes - begin)});
@@ -76,20 +95,29 @@ void Staging::copy() {
       }
       piece.data = to;
       piece.device = Device::cpu;
-      to += piece.bytes;
     }
   }
   copy_on_host(on_host);
   if (stream) stream->synchronize();
 }
 
-void Staging::take(std::span<const ShardedTensor> tensors, int64_t limit) {
+void Staging::list(std::span<const ShardedTensor> tensors, int64_t limit) {
   tensors_.clear();
-  bytes_ = copied_ = 0;
+  bytes_ = copied_ = end_ = 0;
   from_device_ = false;
   for (const ShardedTensor& tensor : tensors) list(tensor, limit);
-  reserve();
+}
+
+void Staging::take(std::span<const ShardedTensor> tensors, int64_t limit) {
+  list(tensors, limit);
+  make_buffer();
   copy();
+}
+
+void Staging::reserve(std::span<const ShardedTensor> tensors, int64_t limit) {
+  list(tensors, limit);
+  if (make_buffer()) touch_pages(buffer_);
+  tensors_.clear();
 }
 
 }  // namespace switchyard

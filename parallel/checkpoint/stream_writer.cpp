@@ -20,13 +20,12 @@ struct CheckpointStreamWriter::State {
   Memory buffer;
   bool finished = false;
 
-  void add(const StoredTensor& tensor, std::vector<std::string> aliases,
-           const ShardWriter::Source& source);
+  void add(const StoredTensor& tensor, std::vector<std::string> aliases, const PieceSource& source);
 };
 
 void CheckpointStreamWriter::State::add(const StoredTensor& tensor,
                                         std::vector<std::string> aliases,
-                                        const ShardWriter::Source& source) {
+                                        const PieceSource& source) {
   check(!finished, "checkpoint", "{} was added after finish()", tensor.name);
   check_tensor(tensor);
   IndexedTensor entry{tensor, std::move(aliases), {}};

@@ -16,8 +16,6 @@ constexpr int64_t buffer_bytes = int64_t{8} << 20;
 constexpr int most_buffers = 6;
 constexpr size_t huge_page = size_t{2} << 20;  // few pages make a write twice as fast
 constexpr size_t most_threads = 4;             // one alone leaves the disk idle between its writes
-// Less than this goes through the system's cache: past it, each write would cost the disk one.
-constexpr int64_t small_part = int64_t{64} << 10;
 // What is set aside for it, as such a write waits for all that are on their way past the cache.
 constexpr size_t most_set_aside = size_t{8} << 20;
 
@@ -57,11 +55,35 @@ void WriteQueue::add(const DirectFile& file, int64_t position, std::span<const s
       continue;
     }
     const auto part = std::min(bytes.size(), static_cast<size_t>(room));
-    std::memcpy(filling_.data + filling_.bytes, bytes.data(), part);
+    std::memcpy(filling_.buffer.get() + buffer_bytes - room, bytes.data(), part);
     filling_.bytes += static_cast<int64_t>(part);
     position += static_cast<int64_t>(part);
     bytes = bytes.subspan(part);
   }
+}
+
+void WriteQueue::add_staying(const DirectFile& file, int64_t position,
+                             std::span<const std::byte> bytes) {
+  const int64_t block = DirectFile::block_bytes();
+  const auto address = static_cast<int64_t>(reinterpret_cast<uintptr_t>(bytes.data()));
+  if (std::ssize(bytes) < DirectFile::least_bytes || address % block != position % block)
+    return add(file, position, bytes);
+  {
+    const std::lock_guard lock(mutex_);
+    throw_problem();
+  }
+  const int64_t end = position + std::ssize(bytes);
+  const auto [first, last] = DirectFile::blocks_in(position, end);
+  const auto before = static_cast<size_t>(first - position);
+  set_aside(file, position, bytes.first(before));
+  set_aside(file, last, bytes.last(static_cast<size_t>(end - last)));
+  for (int64_t begin = first; begin < last; begin += buffer_bytes) {
+    queue({.file = &file,
+           .begin = begin,
+           .bytes = std::min(buffer_bytes, last - begin),
+           .data = bytes.data() + (begin - position)});
+  }
+  if (rest_bytes_ > most_set_aside) write_rests();
 }
 
 void WriteQueue::wait() {
@@ -74,30 +96,37 @@ void WriteQueue::wait() {
 void WriteQueue::hand_over() {
   if (filling_.file == nullptr) return;
   const int64_t begin = filling_.begin, end = begin + filling_.bytes;
-  const auto [first, last] =
-      filling_.bytes < small_part ? std::pair(end, end) : DirectFile::blocks_in(begin, end);
-  set_aside(begin, first);
-  set_aside(last, end);
-  std::byte* const data = filling_.data + (first - begin);
-  Part blocks{filling_.file, first, last - first, data, std::move(filling_.buffer)};
+  const auto [first, last] = filling_.bytes < DirectFile::least_bytes
+                                 ? std::pair(end, end)
+                                 : DirectFile::blocks_in(begin, end);
+  const std::span all(filling_.data, static_cast<size_t>(filling_.bytes));
+  set_aside(*filling_.file, begin, all.first(static_cast<size_t>(first - begin)));
+  set_aside(*filling_.file, last, all.last(static_cast<size_t>(end - last)));
+  Part blocks{filling_.file, first, last - first, filling_.data + (first - begin),
+              std::move(filling_.buffer)};
   filling_ = {};
   if (blocks.bytes == 0) {
     filling_.buffer = std::move(blocks.buffer);
   } else {
-    if (threads_.size() < most_threads) threads_.emplace_back([this] { work(); });
-    const std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(blocks));
+    queue(std::move(blocks));
   }
-  changed_.notify_all();
   if (rest_bytes_ > most_set_aside) write_rests();
 }
 
-// Bytes [begin, end) of the file, which is being filled.
-void WriteQueue::set_aside(int64_t begin, int64_t end) {
-  if (begin == end) return;
-  const std::byte* from = filling_.data + (begin - filling_.begin);
-  rests_.push_back({filling_.file, begin, {from, from + (end - begin)}});
-  rest_bytes_ += static_cast<size_t>(end - begin);
+void WriteQueue::queue(Part part) {
+  if (threads_.size() < most_threads) threads_.emplace_back([this] { work(); });
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(part));
+  }
+  changed_.notify_all();
+}
+
+void WriteQueue::set_aside(const DirectFile& file, int64_t begin,
+                           std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  rests_.push_back({&file, begin, {bytes.begin(), bytes.end()}});
+  rest_bytes_ += bytes.size();
 }
 
 void WriteQueue::write_rests() {
@@ -137,7 +166,7 @@ void WriteQueue::work() {
       note(*part.file, part.file->write(part.begin, bytes));
     }
     lock.lock();
-    free_.push_back(std::move(part.buffer));
+    if (part.buffer) free_.push_back(std::move(part.buffer));
     changed_.notify_all();
   }
 }

@@ -28,6 +28,10 @@ class WriteQueue {
 
   // The bytes may change afterwards; the file must stay until wait().
   void add(const DirectFile& file, int64_t position, std::span<const std::byte> bytes);
+  // The bytes must stay as they are until wait(): they are not copied, where they lie as far behind
+  // a block's begin as in the file.
+  void add_staying(const DirectFile& file, int64_t position, std::span<const std::byte> bytes);
+  int buffers() const { return buffers_; }  // that copies have taken so far
   void wait();  // until all that was added has been written; to the disk itself it need not be
 
  private:
@@ -39,8 +43,8 @@ class WriteQueue {
     const DirectFile* file = nullptr;  // none: nothing is in the buffer
     int64_t begin = 0;                 // of the file
     int64_t bytes = 0;
-    std::byte* data = nullptr;  // in the buffer, as far behind a block's begin as in the file
-    Buffer buffer = {};
+    const std::byte* data = nullptr;  // as far behind a block's begin as in the file
+    Buffer buffer = {};               // where they lie; none: in memory that stays
   };
 
   // Bytes beside whole blocks, which are written last.
@@ -51,7 +55,8 @@ class WriteQueue {
   };
 
   void hand_over();
-  void set_aside(int64_t begin, int64_t end);
+  void queue(Part part);
+  void set_aside(const DirectFile& file, int64_t begin, std::span<const std::byte> bytes);
   void write_rests();
   void take_buffer();
   void end_threads();

@@ -5,9 +5,11 @@
 #include "core/memory.h"
 #include "parallel/checkpoint/checkpoint.h"
 #include "parallel/checkpoint/files.h"
+#include "parallel/checkpoint/guest_files.h"
 #include "parallel/checkpoint/host_copy.h"
 #include "parallel/checkpoint/master.h"
 #include "parallel/checkpoint/shard.h"
+#include "parallel/checkpoint/shared_files.h"
 #include "parallel/checkpoint/staging.h"
 #include "parallel/comm/control_plane.h"
 
@@ -25,8 +27,7 @@ std::string random_checkpoint_id() {
 namespace {
 
 // The elements of a piece that lies on a device, by parts that pass through host memory.
-RankShards::Source source_of(const StagedPiece& piece, DType dtype, HostCopy& host,
-                             Memory& part_buffer) {
+PieceSource source_of(const StagedPiece& piece, DType dtype, HostCopy& host, Memory& part_buffer) {
   const int64_t row = piece.bytes / piece.box.extent[0];
   return [&piece, &host, &part_buffer, dtype, row](const Box& part) -> const void* {
     const int64_t bytes = part.extent.elements() * size_of(dtype);
@@ -44,6 +45,7 @@ struct CheckpointWriter::State {
   fs::path checkpoints;
   ControlPlane& control;
   std::function<void()> may_write;
+  ControlPlane* sharing = nullptr;
   CheckpointInfo info{};
   Staging staging{};          // keeps its buffer from one save to the next
   bool ready = false;         // staged and not yet written
@@ -51,11 +53,18 @@ struct CheckpointWriter::State {
   fs::path folder{};          // where `shards` are; the step's
   HostCopy host{};            // and this one, for pieces on a device that are not copied
   Memory part_buffer{};
-  std::unique_ptr<RankShards> shards{};  // from begin() on
+  std::unique_ptr<RankShards> shards{};  // from begin() on; or
+  std::unique_ptr<GuestFiles> guest{};   // where another rank's files take this one's pieces
+  std::vector<CheckpointIndex> lists{};  // what this rank's files take, its own pieces first
 
+  bool has_begun() const { return shards || guest; }
+  void end();
+  CheckpointIndex list_pieces();
   void begin();
+  void reserve();
   void write(bool copied);
   void finish();
+  CheckpointIndex finish_files(const std::vector<std::string>& sums);
   void agree_on_info();
   bool is_allowed() const;
   void guard(const std::function<void()>& body);
@@ -79,7 +88,13 @@ void CheckpointWriter::State::agree_on_info() {
   info.id = control.broadcast(info.id, "id of the checkpoint");
 }
 
-// The folder, empty, and in it this rank's files with a place for each piece.
+void CheckpointWriter::State::end() {
+  shards.reset();
+  guest.reset();
+  lists.clear();
+}
+
+// The folder, empty, and in it files with a place for each piece.
 void CheckpointWriter::State::begin() {
   makes_folder = false;
   agree_on_info();
@@ -90,44 +105,90 @@ void CheckpointWriter::State::begin() {
     makes_folder = true;
     prepare_checkpoint_folder(folder);
   });
-  shards = std::make_unique<RankShards>(folder, control.rank(), info);
-  agree([&] {
-    for (StagedTensor& staged : staging.tensors()) {
-      int number = 0;
-      for (StagedPiece& piece : staged.pieces)
-        piece.place = shards->reserve(staged.tensor, number++, piece.box);
+  reserve();
+}
+
+// Its own pieces count as they are listed here, also in the files.
+CheckpointIndex CheckpointWriter::State::list_pieces() {
+  CheckpointIndex list;
+  size_t count = 0;
+  for (StagedTensor& staged : staging.tensors()) {
+    IndexedTensor entry{staged.tensor, staged.aliases, {}};
+    for (StagedPiece& piece : staged.pieces) {
+      piece.place = count++;
+      entry.pieces.push_back({.dataset = {}, .box = piece.box});
     }
+    list.tensors.push_back(std::move(entry));
+  }
+  return list;
+}
+
+void CheckpointWriter::State::reserve() {
+  const bool is_guest = sharing != nullptr && sharing->rank() > 0;
+  lists = {list_pieces()};
+  std::vector<std::string> texts;
+  if (sharing != nullptr) texts = sharing->gather(to_json(lists[0]), "pieces for shared files");
+  std::string places;
+  agree([&] {
+    if (is_guest) return;
+    for (size_t i = 1; i < texts.size(); ++i) lists.push_back(index_from_json(texts[i]));
+    shards = std::make_unique<RankShards>(folder, control.rank(), info);
+    reserve_for_all(*shards, lists);
+    if (sharing == nullptr) return;
+    shards->take_room();
+    places = places_to_text(*shards, lists);
+  });
+  if (sharing == nullptr) return;
+  places = sharing->broadcast(places, "places in shared files");
+  agree([&] {
+    if (!is_guest) return;
+    take_places(places, static_cast<size_t>(sharing->rank()), lists[0]);
+    guest = std::make_unique<GuestFiles>(folder, lists[0]);
   });
 }
 
 void CheckpointWriter::State::write(bool copied) {
   constexpr int64_t device_part = int64_t{64} << 20;
+  PieceFiles& files = guest ? static_cast<PieceFiles&>(*guest) : *shards;
   for (StagedTensor& staged : staging.tensors()) {
     for (const StagedPiece& piece : staged.pieces) {
       if (piece.copied != copied) continue;
-      if (piece.device == Device::cpu) {
-        shards->write(piece.place, piece.data);
+      if (piece.copied) {
+        files.write_staying(piece.place, piece.data);
+      } else if (piece.device == Device::cpu) {
+        files.write(piece.place, piece.data);
       } else {
-        shards->write(piece.place, source_of(piece, staged.tensor.dtype, host, part_buffer),
-                      device_part);
+        files.write(piece.place, source_of(piece, staged.tensor.dtype, host, part_buffer),
+                    device_part);
       }
     }
   }
 }
 
-// This rank's files are on disk; then the master, which maps those of all.
+// Their bytes are written, those of guests as well, whose checksums these are.
+CheckpointIndex CheckpointWriter::State::finish_files(const std::vector<std::string>& sums) {
+  note_checksums(*shards, lists, sums);
+  CheckpointIndex own = merge(lists);
+  own.shards = shards->finish();
+  return own;
+}
+
+// This rank's files are on disk; then the master, which maps those of all. What a guest has written
+// is listed by the files' owner.
 void CheckpointWriter::State::finish() {
   CheckpointIndex own;
   agree([&] {
     write(true);
-    for (const StagedTensor& staged : staging.tensors()) {
-      IndexedTensor entry{staged.tensor, staged.aliases, {}};
-      for (const StagedPiece& piece : staged.pieces)
-        entry.pieces.push_back(shards->piece(piece.place));
-      own.tensors.push_back(std::move(entry));
-    }
-    own.shards = shards->finish();
+    if (guest) guest->finish();
+    if (sharing == nullptr) own = finish_files({});
   });
+  if (sharing != nullptr) {
+    const auto sums = sharing->gather(guest ? checksums_to_text(*guest) : std::string(),
+                                      "checksums of shared files");
+    agree([&] {
+      if (!guest) own = finish_files(sums);
+    });
+  }
   const auto texts = control.gather(to_json(own), "descriptions of the shards");
   agree([&] {
     if (control.rank() != 0) return;
@@ -154,22 +215,27 @@ void CheckpointWriter::State::guard(const std::function<void()>& body) {
     body();
   } catch (const Error&) {
     ready = false;
-    shards.reset();
+    end();
     if (makes_folder && is_allowed()) discard_incomplete(folder);
     throw;
   }
 }
 
 CheckpointWriter::CheckpointWriter(fs::path checkpoints, ControlPlane& control,
-                                   std::function<void()> may_write)
-    : state_(new State{std::move(checkpoints), control, std::move(may_write)}) {}
+                                   std::function<void()> may_write, ControlPlane* sharing)
+    : state_(new State{std::move(checkpoints), control, std::move(may_write), sharing}) {}
 
 CheckpointWriter::~CheckpointWriter() = default;
+
+void CheckpointWriter::reserve(std::span<const ShardedTensor> tensors, int64_t limit) {
+  check(!state_->ready, "checkpoint", "reserve was called while a save was staged");
+  state_->staging.reserve(tensors, limit);
+}
 
 int64_t CheckpointWriter::stage(CheckpointInfo info, std::span<const ShardedTensor> tensors,
                                 int64_t limit) {
   State& state = *state_;
-  state.shards.reset();
+  state.end();
   state.info = std::move(info);
   state.staging.take(tensors, limit);
   state.ready = true;
@@ -178,7 +244,7 @@ int64_t CheckpointWriter::stage(CheckpointInfo info, std::span<const ShardedTens
 
 void CheckpointWriter::write_uncopied() {
   State& state = *state_;
-  check(state.ready && !state.shards, "checkpoint",
+  check(state.ready && !state.has_begun(), "checkpoint",
         "write_uncopied was called with nothing staged; call stage before");
   state.guard([&] {
     state.begin();
@@ -189,15 +255,15 @@ void CheckpointWriter::write_uncopied() {
 void CheckpointWriter::commit() {
   State& state = *state_;
   check(state.ready, "checkpoint", "commit was called with nothing staged; call stage before");
-  check(state.shards || state.staging.uncopied() == 0, "checkpoint",
+  check(state.has_begun() || state.staging.uncopied() == 0, "checkpoint",
         "commit was called while {} bytes were not staged; call write_uncopied before",
         state.staging.uncopied());
   state.guard([&] {
-    if (!state.shards) state.begin();
+    if (!state.has_begun()) state.begin();
     state.finish();
   });
   state.ready = false;
-  state.shards.reset();
+  state.end();
 }
 
 }  // namespace switchyard

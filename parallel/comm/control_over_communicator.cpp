@@ -20,6 +20,11 @@ class CommunicatorControl final : public ControlPlane {
   std::unique_ptr<ControlPlane> duplicate(const std::string& name) override {
     return make_control_plane(group_->split(0, rank(), name));
   }
+  std::unique_ptr<ControlPlane> split(std::span<const int> ranks,
+                                      const std::string& name) override {
+    const auto place = std::ranges::find(ranks, rank()) - ranks.begin();
+    return make_control_plane(group_->split(ranks.front(), static_cast<int>(place), name));
+  }
 
  private:
   std::string exchange(const std::string& mine, const Combine& combine,

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 #include "parallel/comm/control_plane.h"
 #include "parallel/comm/culprits.h"
@@ -17,32 +19,46 @@ using namespace std::chrono_literals;
 // have come to the next exchange, and so have read it: the store never holds more than one result.
 class StoreControl final : public ControlPlane {
  public:
-  StoreControl(std::unique_ptr<Store> store, std::string name)
-      : store_(std::move(store)), name_(std::move(name)) {}
-  int rank() const override { return store_->options().rank; }
-  int size() const override { return store_->options().size; }
+  StoreControl(std::unique_ptr<Store> store, std::string name, std::vector<int> world_ranks)
+      : store_(std::move(store)), name_(std::move(name)), world_ranks_(std::move(world_ranks)) {
+    rank_ = static_cast<int>(std::ranges::find(world_ranks_, store_->options().rank) -
+                             world_ranks_.begin());
+  }
+  int rank() const override { return rank_; }
+  int size() const override { return static_cast<int>(world_ranks_.size()); }
 
   std::unique_ptr<ControlPlane> duplicate(const std::string& name) override {
-    return std::make_unique<StoreControl>(store_->duplicate(), name_ + "/" + name);
+    return std::make_unique<StoreControl>(store_->duplicate(), name_ + "/" + name, world_ranks_);
+  }
+  std::unique_ptr<ControlPlane> split(std::span<const int> ranks,
+                                      const std::string& name) override {
+    std::vector<int> members;
+    for (const int each : ranks) members.push_back(world_rank(each));
+    return std::make_unique<StoreControl>(
+        store_->duplicate(), fmt::format("{}/{} of {}", name_, name, members.front()), members);
   }
 
  private:
   std::string exchange(const std::string& mine, const Combine& combine,
                        std::string_view what) override;
 
-  // What the store is asked for, while `ranks` are to bring it.
+  // What the store is asked for, while a rank is to bring it.
   template <class Ask>
-  std::string await(const std::string& key, std::vector<int> ranks, const Ask& ask) const;
+  std::string await(const std::string& key, int from, const Ask& ask) const;
+
+  int world_rank(int rank) const { return world_ranks_[static_cast<size_t>(rank)]; }
 
   std::unique_ptr<Store> store_;
   const std::string name_;
+  const std::vector<int> world_ranks_;  // of its ranks
+  int rank_ = 0;
   int64_t exchanges_ = 0;
   std::string last_;  // key of the result before
 };
 
 template <class Ask>
-std::string StoreControl::await(const std::string& key, std::vector<int> ranks,
-                                const Ask& ask) const {
+std::string StoreControl::await(const std::string& key, int from, const Ask& ask) const {
+  const std::vector<int> ranks = {world_rank(from)};
   const OpenWait open(fmt::format("rank {} in {}", rank(), key), ranks);
   try {
     return ask();
@@ -51,7 +67,7 @@ std::string StoreControl::await(const std::string& key, std::vector<int> ranks,
     std::string text = problem.what();
     if (problem.code() == ExitCode::timed_out)
       text += fmt::format("; nothing from {}{}", describe_ranks(ranks),
-                          find_culprits(rank(), ranks).text);
+                          find_culprits(world_rank(rank()), ranks).text);
     report_end(problem.code(), text);
     throw Error(text, problem.code());
   }
@@ -60,16 +76,18 @@ std::string StoreControl::await(const std::string& key, std::vector<int> ranks,
 std::string StoreControl::exchange(const std::string& mine, const Combine& combine,
                                    std::string_view what) {
   const std::string key = fmt::format("{} {}, {}", name_, ++exchanges_, what);
-  const auto from = [&](int rank) { return fmt::format("{}, from rank {}", key, rank); };
+  const auto from = [&](int rank) {
+    return fmt::format("{}, from rank {}", key, world_rank(rank));
+  };
   if (rank() > 0) {
     store_->set(from(rank()), mine);
     // Rank 0 knows which rank is missing, and says so before the others' time is over.
-    return await(key, {0}, [&] { return store_->get(key, store_->options().timeout + 2s); });
+    return await(key, 0, [&] { return store_->get(key, store_->options().timeout + 2s); });
   }
   std::vector<std::string> texts(static_cast<size_t>(size()));
   texts[0] = mine;
   for (int i = 1; i < size(); ++i)
-    texts[static_cast<size_t>(i)] = await(key, {i}, [&] { return store_->take(from(i)); });
+    texts[static_cast<size_t>(i)] = await(key, i, [&] { return store_->take(from(i)); });
   if (!last_.empty()) store_->take(last_);
   last_ = key;
   const bool silent = std::ranges::all_of(texts, &std::string::empty);
@@ -82,7 +100,9 @@ std::string StoreControl::exchange(const std::string& mine, const Combine& combi
 
 std::unique_ptr<ControlPlane> make_control_plane(std::unique_ptr<Store> store) {
   Store& shared = *store;
-  auto control = std::make_unique<StoreControl>(std::move(store), "control");
+  std::vector<int> all(static_cast<size_t>(shared.options().size));
+  std::iota(all.begin(), all.end(), 0);
+  auto control = std::make_unique<StoreControl>(std::move(store), "control", std::move(all));
   control->barrier("all ranks are here");
   shared.ignore_stop();
   return control;

@@ -50,6 +50,10 @@ class ControlPlane {
   // The same ranks, with an order of operations of its own. Collective, with a name that is used
   // once; ends before this one.
   virtual std::unique_ptr<ControlPlane> duplicate(const std::string& name) = 0;
+  // The same for some of the ranks, this one among them, in the order given. Every rank calls it,
+  // with the group that it is in; no rank is in two.
+  virtual std::unique_ptr<ControlPlane> split(std::span<const int> ranks,
+                                              const std::string& name) = 0;
 
  protected:
   using Combine = std::function<std::string(std::span<const std::string> texts)>;

@@ -54,6 +54,10 @@ def three_ranks(r):
     r.train("main-3", 4, ranks=3, more=["--no-async-save"])
 
 
+def shared_files(r):
+    r.train("main-3", 4, ranks=3, more=["--save-writers-per-node", 2])
+
+
 def stop_and_go(r):
     r.train("main", 4)
     r.train("main", 8, save=1, more=["--keep-checkpoints", 2, "--keep-every", 4])
@@ -120,8 +124,8 @@ def failing_syncs(r):
 
 
 SCENARIOS = {f.__name__.replace("_", "-"): f for f in (
-    keep_few, two_ranks, three_ranks, stop_and_go, give_up, fork, fork_unsaved, average, convert,
-    extend, kept_averages, failing_syncs)}
+    keep_few, two_ranks, three_ranks, shared_files, stop_and_go, give_up, fork, fork_unsaved, average,
+    convert, extend, kept_averages, failing_syncs)}
 
 
 def with_fault(random):

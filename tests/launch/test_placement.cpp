@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "core/error.h"
 #include "launch/placement.h"
 #include "parallel/comm/host_list.h"
 
@@ -68,6 +69,40 @@ TEST(Placement, warns_of_tp_groups_that_cross_nodes) {
               AllOf(HasSubstr("1 of 3 tp groups cross nodes (world ranks 2 3"),
                     HasSubstr("a multiple of --tp 2 ranks on each node")));
   EXPECT_THAT(describe_crossing(places(4, 1), {.tp = 4}), HasSubstr("1 of 1 tp groups"));
+}
+
+TEST(FileSharing, groups_of_a_node_are_as_even_as_can_be) {
+  const auto group = [](const std::vector<RankPlace>& all, int rank, int64_t writers) {
+    return ranks_sharing_files(all, rank, writers);
+  };
+  EXPECT_THAT(group(places(2, 4), 1, 2), ElementsAre(0, 1));
+  EXPECT_THAT(group(places(2, 4), 6, 2), ElementsAre(6, 7));
+  EXPECT_THAT(group(places(2, 4), 5, 1), ElementsAre(4, 5, 6, 7));
+  EXPECT_THAT(group(places(2, 4), 5, 4), ElementsAre(5));
+  EXPECT_THAT(group(places(1, 3), 1, 2), ElementsAre(0, 1));
+  EXPECT_THAT(group(places(1, 3), 2, 2), ElementsAre(2));
+  auto dealt = places(1, 4);
+  for (size_t i = 0; i < 4; ++i) dealt[i].host = i % 2 == 0 ? "a" : "b";
+  EXPECT_THAT(group(dealt, 3, 1), ElementsAre(1, 3));
+  EXPECT_THAT(group({}, 0, 1), ElementsAre(0));
+}
+
+TEST(FileSharing, more_writers_than_ranks_of_a_node_are_refused) {
+  auto all = places(2, 3);
+  all.push_back({.host = "n3"});
+  const auto error = [&](int rank, int64_t writers) {
+    try {
+      ranks_sharing_files(all, rank, writers);
+    } catch (const Error& problem) {
+      return std::string(problem.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(error(4, 4), HasSubstr("--save-writers-per-node 4; the node of rank 4 (n2) has 3 "
+                                     "ranks; 1 to 3 is allowed"));
+  EXPECT_THAT(error(6, 2), HasSubstr("the node of rank 6 (n3) has 1 rank; 1 to 1 is allowed"));
+  EXPECT_THAT(error(0, 0), HasSubstr("1 to 3 is allowed"));
+  EXPECT_EQ(error(0, 3), "");
 }
 
 }  // namespace

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <map>
+
 #include "parallel/comm/communicators.h"
 #include "tests/parallel/random_parameters.h"
 
@@ -67,6 +71,40 @@ TEST(ShardRuns, CountWhatThisRankStandsFor) {
   EXPECT_TRUE(shard_runs(buffers, {.tp = 1}).counted.empty());
   EXPECT_EQ(shard_runs(buffers, {.tp = 2}).counted.size(),
             shard_runs(buffers, {.tp = 0}).all.size());
+}
+
+// Over all ranks within tp, that own the same of norms, and of keys and values in groups.
+TEST(SavedParameters, AreSharedEvenlyAndSavedOnce) {
+  using Case = std::array<int, 3>;
+  for (const auto& [tp, dp, replicas] :
+       {Case{2, 1, 1}, Case{4, 1, 2}, Case{4, 2, 4}, Case{8, 3, 2}}) {
+    for (int dp_rank = 0; dp_rank < dp; ++dp_rank) {
+      std::vector<int64_t> elements(static_cast<size_t>(tp));  // of what others own as well
+      std::map<std::pair<int, int>, int> saved;  // (parameter, group that owns it) -> times
+      int64_t largest = 0, first_alone = 0;
+      for (int rank = 0; rank < tp; ++rank) {
+        auto list = random_parameters(
+            {.layers = 5, .tp = tp, .tp_rank = rank, .seed = 9, .replicas = replicas});
+        list[2].stored = false;
+        const FlatBuffers buffers(list, {.dp = dp, .dp_rank = dp_rank, .bucket_elements = 150});
+        const auto mine = saved_parameters(buffers, {.tp = rank}, tp);
+        for (const OwnedSegment& segment : buffers.owned()) {
+          const Parameter& p = list[static_cast<size_t>(segment.parameter)];
+          int& times = saved[{segment.parameter, rank / p.replicas}];
+          times += p.stored ? 0 : 1;
+          if (p.replicas > 1) largest = std::max(largest, segment.elements);
+          if (p.replicas > 1 && p.stored && rank == 0) first_alone += segment.elements;
+          if (!mine[static_cast<size_t>(segment.parameter)]) continue;
+          ++times;
+          if (p.replicas > 1) elements[static_cast<size_t>(rank)] += segment.elements;
+        }
+      }
+      for (const auto& [what, times] : saved) EXPECT_EQ(times, 1) << what.first;
+      const auto [least, most] = std::ranges::minmax(elements);
+      EXPECT_LE(most - least, largest) << tp << " " << dp;
+      EXPECT_LT(most, first_alone);
+    }
+  }
 }
 
 }  // namespace

@@ -2,7 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <sstream>
 
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
@@ -68,11 +75,70 @@ TEST_F(Saving, what_does_not_fit_is_written_first) {
   }
 }
 
+// So that the first save finds it.
+TEST_F(Saving, memory_for_copies_is_taken_behind_the_first_step) {
+  const auto memory_of = [&](const std::string& run, size_t step) {
+    return metrics_of(at(run)).at(step - 1).at("memory_bytes").get<int64_t>();
+  };
+  ASSERT_EQ(train_on("", "late", "--train-iters 21").exit_code, 0);
+  EXPECT_GT(memory_of("late", 2), memory_of("late", 1));
+  EXPECT_EQ(memory_of("late", 21), memory_of("late", 2));
+  ASSERT_EQ(train_on("", "prompt", "--train-iters 3 --no-async-save").exit_code, 0);
+  EXPECT_EQ(memory_of("prompt", 2), memory_of("prompt", 1));
+}
+
+TEST_F(Saving, some_ranks_of_a_node_may_write_for_all) {
+  const Layout layout{.dp = 3};
+  const std::string more = "--train-iters 20 ";
+  ASSERT_EQ(train_on("", "all", more, layout).exit_code, 0);
+  for (const int writers : {1, 2}) {
+    const std::string run = "of" + std::to_string(writers);
+    const auto outcome =
+        train_on("", run, more + "--save-writers-per-node " + std::to_string(writers), layout);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    expect_same_tensors(checkpoint_of(at(run), 20), checkpoint_of(at("all"), 20));
+    const auto files = fs::directory_iterator(checkpoint_of(at(run), 20) / "shards");
+    EXPECT_EQ(std::distance(begin(files), end(files)), 2 * writers);
+    run_well("inspect " + at(run).string() + " --verify");
+  }
+  const auto refused = train_on("", "none", more + "--save-writers-per-node 5", layout);
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("--save-writers-per-node 5; the node of rank 0"));
+  EXPECT_FALSE(fs::exists(at("none")));
+}
+
+// What the others have written goes with it.
+TEST_F(Saving, a_failed_write_into_shared_files_ends_all_ranks) {
+  const auto outcome = train_on(broken("step-00000040"), "run",
+                                "--train-iters 100000 --save-writers-per-node 1", {.dp = 3});
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(saved_steps(at("run")), ElementsAre(20));
+  EXPECT_FALSE(fs::exists(checkpoint_of(at("run"), 40))) << outcome.err;
+}
+
+// The lowest priority of a process's threads, as a nice level.
+int lowest_priority(pid_t process) {
+  int lowest = -20;
+  std::error_code gone;
+  for (const auto& thread :
+       fs::directory_iterator("/proc/" + std::to_string(process) + "/task", gone)) {
+    std::ifstream file(thread.path() / "stat");
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    std::istringstream fields(text.substr(text.rfind(')') + 1));  // from the third on
+    std::string field;
+    for (int i = 3; i <= 19; ++i) fields >> field;
+    lowest = std::max(lowest, std::atoi(field.c_str()));
+  }
+  return lowest;
+}
+
 TEST_F(Saving, a_signal_waits_for_the_save_before) {
   Program program(words_of("run", "--train-iters 100000"), 1, slow(150));
   ASSERT_TRUE(
       wait_until([&] { return program.errors_so_far().find("step 21/") != std::string::npos; }, 60))
       << program.errors_so_far();
+  // Meanwhile the saver's thread leaves the cores to the steps.
+  EXPECT_EQ(lowest_priority(program.pid()), std::min(getpriority(PRIO_PROCESS, 0) + 10, 19));
   kill(program.pid(), SIGUSR1);
   const auto outcome = program.wait();
   EXPECT_EQ(outcome.exit_code, 75) << outcome.err;

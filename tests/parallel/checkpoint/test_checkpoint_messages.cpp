@@ -30,6 +30,10 @@ class CountingControl final : public ControlPlane {
   std::unique_ptr<ControlPlane> duplicate(const std::string& name) override {
     return std::make_unique<CountingControl>(group_->split(0, rank(), name), totals_);
   }
+  std::unique_ptr<ControlPlane> split(std::span<const int> ranks,
+                                      const std::string& name) override {
+    return std::make_unique<CountingControl>(group_->split(ranks.front(), rank(), name), totals_);
+  }
 
  private:
   std::string exchange(const std::string& mine, const Combine& combine,

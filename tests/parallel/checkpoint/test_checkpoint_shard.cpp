@@ -8,6 +8,7 @@
 #include <random>
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/read_threads.h"
 #include "parallel/checkpoint/shard.h"
@@ -118,6 +119,79 @@ TEST_F(CheckpointShard, PartsThatAreAddedMakeTheSamePiece) {
   for (size_t i = 0; i < all.size(); ++i) expect_stored(all[i], pieces[i], files.at(0));
 }
 
+// So that what was copied to blocks of memory is written from there.
+TEST_F(CheckpointShard, LargePiecesBeginAtABlockAndCostLittle) {
+  std::vector<Written> all;
+  for (int i = 0; i < 40; ++i) {
+    all.push_back(u8_tensor(fmt::format("/model/large{}", i), 65'536 + i * 1001));
+    all.push_back(u8_tensor(fmt::format("/model/small{}", i), 65'535 - i * 777));
+  }
+  RankShards shards(folder_.path(), 0, info_);
+  reserve_all(shards, all);
+  int64_t bytes = 0;
+  for (const Written& one : all) {
+    const StoredPiece& piece = shards.piece(one.place);
+    if (std::ssize(one.bytes) >= DirectFile::least_bytes) {
+      EXPECT_EQ(piece.address % DirectFile::block_bytes(), 0) << piece.dataset;
+    }
+    bytes += std::ssize(one.bytes);
+    shards.write(one.place, one.bytes.data());
+  }
+  const int64_t of_hdf5 = std::ssize(all) * 1500;  // what it says of a dataset, and reserves
+  EXPECT_LT(shards.finish().at(0).bytes, bytes + 40 * DirectFile::block_bytes() + of_hdf5);
+}
+
+// Also between its datasets, whatever lay in the memory and whichever way the bytes took.
+TEST_F(CheckpointShard, EqualContentsGiveEqualFiles) {
+  std::vector<Written> all;
+  for (const int64_t bytes : {70'001, 65'536, 13, 1'000'003, 900})
+    all.push_back(u8_tensor(fmt::format("/model/w{}", bytes), bytes));
+  std::vector<std::string> files;
+  for (const bool stays : {false, true}) {
+    const fs::path place = folder_.path() / (stays ? "stays" : "passes");
+    fs::create_directories(place / shards_name);
+    RankShards shards(place, 0, info_);
+    reserve_all(shards, all);
+    for (const Written& one : all) {
+      if (stays) {
+        shards.write_staying(one.place, one.bytes.data());
+      } else {
+        shards.write(one.place, one.bytes.data());
+      }
+    }
+    shards.finish();
+    files.push_back(read_file(place / shards_name / "rank-00000.h5"));
+  }
+  EXPECT_TRUE(files[0] == files[1]);
+}
+
+// In memory that stays, as far behind a block's begin as in the file and otherwise.
+TEST_F(CheckpointShard, PiecesThatStayAreWrittenLikeOthers) {
+  const Memory memory(50'000'000, Device::cpu, "staying");
+  int rank = 0;
+  for (const int64_t beside : {0, 64}) {
+    std::vector<Written> all;
+    for (const int64_t bytes : {1, 65'535, 65'536, 70'001, 9'000'001}) {
+      all.push_back(u8_tensor(fmt::format("/model/w{}", bytes), bytes));
+      all.push_back(u8_tensor(fmt::format("/optimizer/exp_avg/w{}", bytes), (bytes + 1) / 2));
+    }
+    RankShards shards(folder_.path(), rank++, info_);
+    reserve_all(shards, all);
+    int64_t begin = 0;
+    for (const Written& one : all) {
+      std::byte* const to = static_cast<std::byte*>(memory.data()) + begin + beside;
+      std::ranges::copy(one.bytes, to);
+      shards.write_staying(one.place, to);
+      begin = DirectFile::blocks_up_to(begin + std::ssize(one.bytes) + beside);
+    }
+    const auto files = shards.finish();
+    for (const Written& one : all) {
+      const StoredPiece& piece = shards.piece(one.place);
+      expect_stored(one, piece, files.at(static_cast<size_t>(piece.shard)));
+    }
+  }
+}
+
 TEST_F(CheckpointShard, WhatIsReservedIsWrittenOnce) {
   std::vector<Written> all = {u8_tensor("/model/a", 10), u8_tensor("/model/b", 10)};
   RankShards shards(folder_.path(), 0, info_);
@@ -140,17 +214,51 @@ TEST_F(CheckpointShard, ARankWithoutPiecesWritesNoFile) {
 TEST(CheckpointWriteQueue, AFullDiskIsToldOnceByALaterCall) {
   DirectFile full;
   ASSERT_FALSE(full.open("/dev/full", DirectFile::Begin::as_it_is));
-  const std::vector<std::byte> bytes(size_t{10} << 20);
-  for (const int64_t large : {0, 1}) {
+  const Memory memory(int64_t{10} << 20, Device::cpu, "bytes");
+  const std::span bytes(static_cast<const std::byte*>(memory.data()),
+                        static_cast<size_t>(memory.bytes()));
+  using Case = std::pair<bool, bool>;
+  for (const Case& each : {Case{false, false}, Case{true, false}, Case{true, true}}) {
+    const bool large = each.first, stays = each.second;
     WriteQueue queue;
     const std::string error = error_of([&] {
-      const size_t part = large != 0 ? bytes.size() : 100;
+      const size_t part = large ? bytes.size() : 100;
       for (int64_t i = 0; i < 20; ++i) {
-        queue.add(full, i * 20'000'001, std::span(bytes).first(part));
+        const auto span = bytes.first(part);
+        if (stays) {
+          queue.add_staying(full, i * 5000 * DirectFile::block_bytes(), span);
+        } else {
+          queue.add(full, i * 20'000'001, span);
+        }
       }
       queue.wait();
     });
     EXPECT_THAT(error, AllOf(HasSubstr("/dev/full"), HasSubstr("No space left on device")));
+  }
+}
+
+// Blocks that stay are taken from where they lie; what is beside them, and others, are copied.
+TEST(CheckpointWriteQueue, MemoryThatStaysIsNotCopied) {
+  const TemporaryFolder folder;
+  DirectFile file;
+  ASSERT_FALSE(file.open(folder.path() / "file", DirectFile::Begin::emptied));
+  constexpr int64_t block = 4096, bytes = 20'000'001;
+  const Memory memory(bytes + block, Device::cpu, "staying");
+  auto* const begin = static_cast<std::byte*>(memory.data());
+  std::fill_n(begin, memory.bytes(), std::byte{7});
+  WriteQueue queue;
+  const std::span all(begin, static_cast<size_t>(bytes));
+  queue.add_staying(file, 2 * block, all);
+  queue.add_staying(file, 7 + 10'000 * block, std::span(begin + 7, all.size()));
+  EXPECT_EQ(queue.buffers(), 0);
+  queue.add_staying(file, 1 + 20'000 * block, all);
+  EXPECT_GT(queue.buffers(), 0);
+  queue.wait();
+  const ReadableFile written(folder.path() / "file");
+  for (const int64_t position : {2 * block, 7 + 10'000 * block, 1 + 20'000 * block}) {
+    std::vector<std::byte> got(all.size());
+    written.read(position, bytes, got.data());
+    EXPECT_EQ(std::ranges::count(got, std::byte{7}), bytes) << position;
   }
 }
 

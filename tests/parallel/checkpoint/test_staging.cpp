@@ -2,10 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <thread>
 
+#include "parallel/checkpoint/direct_file.h"
 #include "parallel/comm/communicators.h"
 #include "tests/parallel/checkpoint/checkpoint_cases.h"
 #include "tests/support/temporary_folder.h"
@@ -37,6 +40,26 @@ TEST(Staging, CopiesInOrderWhatStillFits) {
   for (const auto& tensor : taken) EXPECT_TRUE(tensor.pieces[0].copied);
 }
 
+TEST(Staging, LargePiecesBeginAtABlock) {
+  const std::vector<TensorCase> tensors = {{"/a", {10}, DType::f32, Cut::rows, {}},
+                                           {"/b", {16'384}, DType::f32, Cut::rows, {}},
+                                           {"/c", {50'001}, DType::f32, Cut::rows, {}},
+                                           {"/d", {3}, DType::f32, Cut::rows, {}},
+                                           {"/e", {50'001}, DType::f32, Cut::rows, {}}};
+  LocalPieces pieces(tensors, 1, 0);
+  pieces.fill(1);
+  Staging staging;
+  staging.take(pieces.sharded(), all);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const StagedPiece& piece = staging.tensors()[i].pieces[0];
+    if (piece.bytes >= DirectFile::least_bytes) {
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(piece.data) % DirectFile::block_bytes(), 0u);
+    }
+    const auto expected = expected_bytes(tensors[i], piece.box, 1);
+    EXPECT_EQ(std::memcmp(piece.data, expected.data(), expected.size()), 0) << tensors[i].name;
+  }
+}
+
 TEST(Staging, LongPiecesAreCopiedWhole) {
   const std::vector<TensorCase> tensors = {{"/a", {700'001, 3}, DType::f32, Cut::rows, {}}};
   LocalPieces pieces(tensors, 1, 0);
@@ -46,6 +69,32 @@ TEST(Staging, LongPiecesAreCopiedWhole) {
   const StagedPiece& piece = staging.tensors()[0].pieces[0];
   const auto expected = expected_bytes(tensors[0], piece.box, 1);
   EXPECT_EQ(std::memcmp(piece.data, expected.data(), expected.size()), 0);
+}
+
+// How many of the pages have memory.
+int64_t resident_pages(const void* data, int64_t pages) {
+  std::vector<unsigned char> state(static_cast<size_t>(pages));
+  const auto bytes = static_cast<size_t>(pages) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  EXPECT_EQ(mincore(const_cast<void*>(data), bytes, state.data()), 0);
+  return std::ranges::count_if(state, [](unsigned char one) { return (one & 1) != 0; });
+}
+
+TEST(Staging, MemoryThatWasReservedIsThereWhenASaveComes) {
+  const std::vector<TensorCase> tensors = {{"/a", {3'000'000}, DType::f32, Cut::rows, {}}};
+  LocalPieces pieces(tensors, 1, 0);
+  Staging staging;
+  staging.reserve(pieces.sharded(), 11'999'999);
+  EXPECT_EQ(staging.reserved(), 0);  // what does not fit is not copied
+  staging.reserve(pieces.sharded(), all);
+  EXPECT_EQ(staging.reserved(), 12'000'000);
+  const int64_t allocations = memory_statistics().allocations;
+  const int64_t pages = 12'000'000 / sysconf(_SC_PAGESIZE);
+  EXPECT_EQ(resident_pages(staging.memory(), pages), pages);
+  staging.take(pieces.sharded(), all);
+  EXPECT_EQ(memory_statistics().allocations, allocations);
+  EXPECT_EQ(staging.tensors()[0].pieces[0].data, staging.memory());
+  staging.reserve(pieces.sharded(), 1);
+  EXPECT_EQ(memory_statistics().allocations, allocations);
 }
 
 // What was copied is written by another thread while the tensors change, the rest before.

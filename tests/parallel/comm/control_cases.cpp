@@ -118,6 +118,23 @@ void check_agreement(ControlPlane& control) {
   check_failing(control, {});
 }
 
+void check_groups(ControlPlane& control) {
+  for (const int first_size : {1, 2, control.size() - 1}) {
+    if (first_size < 1 || first_size > control.size()) continue;
+    const bool in_first = control.rank() < first_size;
+    std::vector<int> ranks;
+    for (int i = in_first ? 0 : first_size; i < (in_first ? first_size : control.size()); ++i)
+      ranks.insert(ranks.begin(), i);  // the last one is the group's rank 0
+    const auto group = control.split(ranks, fmt::format("groups {}", first_size));
+    expect(group->size() == std::ssize(ranks), *group, "another size");
+    expect(ranks[static_cast<size_t>(group->rank())] == control.rank(), *group, "another rank");
+    check_texts(*group);
+    const auto first = group->broadcast(std::to_string(control.rank()), "who is rank 0");
+    expect(first == std::to_string(ranks[0]), *group, first);
+    control.barrier("groups");
+  }
+}
+
 void check_two_threads(ControlPlane& control, int rounds) {
   const auto second = control.duplicate("second");
   std::exception_ptr problem;

@@ -22,6 +22,7 @@ using testing::HasSubstr;
 void check_all(ControlPlane& control, int rounds) {
   check_texts(control);
   check_agreement(control);
+  check_groups(control);
   check_two_threads(control, rounds);
 }
 
@@ -99,7 +100,7 @@ TEST_P(StoreControl, AllOperations) {
     return std::string("done");
   });
   EXPECT_EQ(texts, std::vector<std::string>(4, "done"));
-  EXPECT_LE(files(), 2);  // the last result of each control plane
+  EXPECT_LE(files(), 2 + 6);  // the last result of each control plane, two and those of groups
 }
 
 TEST_P(StoreControl, ThousandsOfExchangesLeaveNothing) {

@@ -110,6 +110,7 @@ TEST(MpiCommunicator, ControlPlane) {
   ControlPlane& control = world().control();
   check_texts(control);
   check_agreement(control);
+  check_groups(control);
   check_two_threads(control, 100);
 }
 

@@ -38,6 +38,7 @@ TEST_P(TcpCommunicator, ControlPlane) {
   run_tcp_ranks(GetParam(), timeout, [](Communicator& world) {
     check_texts(world.control());
     check_agreement(world.control());
+    check_groups(world.control());
     check_two_threads(world.control(), 100);
   });
 }
