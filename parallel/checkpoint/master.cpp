@@ -254,10 +254,14 @@ std::pair<CheckpointInfo, CheckpointIndex> read_master(const fs::path& folder) {
         path.string(), folder.string());
   const ReadableFile readable(path);  // which HDF5 would wait for where it is a pipe
   return naming(path, [&] {
-    const hdf5::Session session;
-    const Id file = hdf5::open_file(path);
-    CheckpointInfo info = read_info(file);
-    CheckpointIndex index = index_from_json(hdf5::read_text(file, index_dataset));
+    CheckpointInfo info;
+    const std::string text = [&] {  // is read alone by one thread, and understood by many at once
+      const hdf5::Session session;
+      const Id file = hdf5::open_file(path);
+      info = read_info(file);
+      return hdf5::read_text(file, index_dataset);
+    }();
+    CheckpointIndex index = index_from_json(text);
     check_index(index);
     check_places(index);
     if (index.sealed) check_seal(path);

@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -13,7 +14,6 @@
 #include "parallel/checkpoint/huge_page.h"
 #include "parallel/checkpoint/read_checks.h"
 #include "parallel/checkpoint/read_threads.h"
-#include "parallel/checkpoint/read_window.h"
 #include "parallel/checkpoint/seal.h"
 
 namespace switchyard {
@@ -36,27 +36,38 @@ void check_belongs(const Id& file, const StoredShard& shard, const CheckpointInf
         rank, step, id, shard.rank, info.step, info.id);
 }
 
-// Of a thread.
+constexpr int64_t page_bytes = 4096;
+
+// What a thread reads, whole pages past the system's cache, and its checksums.
 class Summed {
  public:
-  uint64_t checksum_of(const ReadableFile& file, int64_t position, int64_t bytes) {
-    begin();
-    while (bytes > 0) {
-      const int64_t before = position % block_bytes, part = std::min(block_bytes - before, bytes);
-      std::byte* const to = memory_.get() + before;  // as far behind a block's begin as in the file
-      window_.read(file, position, part, to, ReadWay::direct);
-      XXH3_64bits_update(state_.get(), to, static_cast<size_t>(part));
-      position += part;
-      bytes -= part;
+  // More than this is read in parts.
+  static constexpr int64_t most_at_once = HugePage::bytes - 2 * page_bytes;
+
+  // Bytes of the file, until the next call.
+  const std::byte* read(const ReadableFile& file, int64_t begin, int64_t end) {
+    check(static_cast<bool>(memory_), "checkpoint", "no memory for {} bytes", HugePage::bytes);
+    const int64_t from = begin / page_bytes * page_bytes;
+    const int64_t to = std::min(file.bytes(), (end + page_bytes - 1) / page_bytes * page_bytes);
+    file.read(from, std::max(end, to) - from, memory_.get(), ReadWay::direct);
+    return memory_.get() + (begin - from);
+  }
+  uint64_t checksum_of(const ReadableFile& file, int64_t begin, int64_t end) {
+    begin_sum();
+    while (begin < end) {
+      const int64_t part_end = std::min(end, begin / page_bytes * page_bytes + HugePage::bytes);
+      XXH3_64bits_update(state_.get(), read(file, begin, part_end),
+                         static_cast<size_t>(part_end - begin));
+      begin = part_end;
     }
     return XXH3_64bits_digest(state_.get());
   }
   uint64_t checksum_of(const ReadableFile& file, const StoredTensor& tensor,
                        const StoredPiece& piece) {
-    begin();
+    begin_sum();
     const Box& box = piece.box;
     const int64_t row = box.extent.elements() / box.extent[0] * size_of(tensor.dtype);
-    const int64_t rows = std::max<int64_t>(1, 4 * block_bytes / row);
+    const int64_t rows = std::max<int64_t>(1, 4 * HugePage::bytes / row);
     for (int64_t begin = 0; begin < box.extent[0]; begin += rows) {
       Box part = box;
       part.offset[0] += begin;
@@ -69,14 +80,11 @@ class Summed {
   }
 
  private:
-  void begin() {
-    check(state_ && XXH3_64bits_reset(state_.get()) == XXH_OK && memory_, "checkpoint",
-          "no memory for xxh3");
+  void begin_sum() {
+    check(state_ && XXH3_64bits_reset(state_.get()) == XXH_OK, "checkpoint", "no memory for xxh3");
   }
 
-  static constexpr int64_t block_bytes = HugePage::bytes;
   HugePage memory_;
-  ReadWindow window_;
   std::vector<char> uncompressed_;
   std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_{XXH3_createState(),
                                                                   XXH3_freeState};
@@ -107,37 +115,52 @@ void check_datasets(const fs::path& path, const PiecesOfShard& pieces) {
   for (const auto& [entry, piece] : pieces) check_dataset(file, entry->tensor, *piece);
 }
 
-// What is left to be read, in parts for threads: neighbours together.
+int64_t end_of(const IndexedTensor& entry, const StoredPiece& piece) {
+  return piece.address + bytes_of(entry, piece);
+}
+
+// What is left to be read, in parts for threads: neighbours that are read at once.
 struct Unread {
   std::vector<PiecesOfShard> jobs;
   int64_t bytes = 0;
 
   Unread(const PiecesOfShard& pieces, const std::function<bool(const StoredPiece&)>& is_checked) {
-    constexpr int64_t least_of_a_thread = int64_t{1} << 20;
-    int64_t own = least_of_a_thread;
+    int64_t begin = std::numeric_limits<int64_t>::min() / 2;
     for (const auto& [entry, piece] : pieces) {
       if (is_checked && is_checked(*piece)) continue;
-      if (own >= least_of_a_thread) {
+      if (piece->compressed || end_of(*entry, *piece) - begin > Summed::most_at_once) {
         jobs.emplace_back();
-        own = 0;
+        begin = piece->address;
       }
       jobs.back().emplace_back(entry, piece);
-      own += bytes_of(*entry, *piece);
       bytes += bytes_of(*entry, *piece);
     }
   }
 };
 
-// What HDF5 has around the pieces, and between them.
-void check_rest(const ReadableFile& file, const StoredShard& shard, const PiecesOfShard& pieces) {
-  if (!shard.rest) return;  // of an older program
+void check_sums(const ReadableFile& file, const PiecesOfShard& neighbours, Summed& summed) {
+  const auto& [first_entry, first] = neighbours.front();
+  const auto& [last_entry, last] = neighbours.back();
+  if (first->compressed) {
+    return check_checksum(*first, summed.checksum_of(file, first_entry->tensor, *first));
+  }
+  const int64_t begin = first->address, end = end_of(*last_entry, *last);
+  if (neighbours.size() == 1) return check_checksum(*first, summed.checksum_of(file, begin, end));
+  const std::byte* bytes = summed.read(file, begin, end);
+  for (const auto& [entry, piece] : neighbours) {
+    const auto size = static_cast<size_t>(bytes_of(*entry, *piece));
+    check_checksum(*piece, XXH3_64bits(bytes + (piece->address - begin), size));
+  }
+}
+
+// Whether what HDF5 has around the pieces, compressed ones among it, has its checksum.
+bool is_rest_right(const ReadableFile& file, const StoredShard& shard,
+                   const PiecesOfShard& pieces) {
+  if (!shard.rest) return true;  // of an older program
   std::vector<FileRange> ranges;
   for (const auto& [entry, piece] : pieces)
-    if (!piece->compressed)
-      ranges.push_back({piece->address, piece->address + bytes_of(*entry, *piece)});
-  check(checksum_outside(file, std::move(ranges)) == *shard.rest, "checkpoint",
-        "its bytes around the tensors are damaged: they have not the checksum that the master "
-        "gives");
+    if (!piece->compressed) ranges.push_back({piece->address, end_of(*entry, *piece)});
+  return checksum_outside(file, std::move(ranges)) == *shard.rest;
 }
 
 }  // namespace
@@ -178,25 +201,20 @@ void verify_shard(const fs::path& folder, const StoredShard& shard, const Pieces
   const ReadableFile file(path);
   check_size(file, shard);
   naming(path, [&] {
+    // Before HDF5, which would ask the disk for each dataset while other threads wait for it.
+    const bool right = is_rest_right(file, shard, pieces);
     check_datasets(path, pieces);
-    // A compressed piece's bytes are among the rest: it is named before that.
-    const bool named_first =
-        std::ranges::any_of(pieces, [](const auto& one) { return one.second->compressed; });
-    if (!named_first) check_rest(file, shard, pieces);
     const Unread unread(pieces, is_checked);
     const auto make_worker = [&]() -> ReadWorker {
       return [&, summed = std::make_shared<Summed>()](size_t job, const TellBytes& tell) {
-        for (const auto& [entry, piece] : unread.jobs[job]) {
-          const int64_t bytes = bytes_of(*entry, *piece);
-          check_checksum(*piece, piece->compressed
-                                     ? summed->checksum_of(file, entry->tensor, *piece)
-                                     : summed->checksum_of(file, piece->address, bytes));
-          tell(bytes);
-        }
+        check_sums(file, unread.jobs[job], *summed);
+        for (const auto& [entry, piece] : unread.jobs[job]) tell(bytes_of(*entry, *piece));
       };
     };
     read_on_threads(unread.jobs.size(), unread.bytes, make_worker, verified);
-    if (named_first) check_rest(file, shard, pieces);
+    check(right, "checkpoint",
+          "its bytes around the tensors are damaged: they have not the checksum that the master "
+          "gives");
   });
 }
 
