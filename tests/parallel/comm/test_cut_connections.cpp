@@ -94,7 +94,7 @@ TEST(CutConnections, ARankThatAnswersIsNotGoneWhateverItsLifeLines) {
     if (rank == 1) cut_those_since(before);
     std::this_thread::sleep_for(500ms);  // for the news
     control->barrier("cut");
-    const std::string text = fmt::format("{} lines, {}, {}", lines, state_of(1), verdict_on(1));
+    std::string text = fmt::format("{} lines, {}, {}", lines, state_of(1), verdict_on(1));
     control->barrier("end");
     return text;
   });
@@ -127,7 +127,7 @@ TEST(CutConnections, AConnectionThatWasCutIsNoRankThatIsGone) {
       if (rank == 1) cut_those_since(before);
     });
     const Inquiries inquiries(*control);
-    const std::string text = error_of_exchange(environment.world());
+    std::string text = error_of_exchange(environment.world());
     cut.join();
     std::this_thread::sleep_for(3s);  // the others may still ask
     return text;
