@@ -8,6 +8,7 @@
 #include "launch/path/average_fork.h"
 #include "launch/path/fork_point.h"
 #include "launch/path/resumable.h"
+#include "launch/path/saved_specification.h"
 #include "launch/path/verify.h"
 #include "parallel/comm/control_plane.h"
 
@@ -67,7 +68,8 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
   return origin_at_fork(run, path);
 }
 
-SavedAverages find_averages(const std::optional<Origin>& origin, Communicator& world) {
+SavedAverages find_averages(const std::optional<Origin>& origin, const PathSpecification& path,
+                            Communicator& world) {
   if (!origin || origin->is_parent) return {};
   constexpr const char* document = "averages";
   CheckpointInfo info;
@@ -78,6 +80,9 @@ SavedAverages find_averages(const std::optional<Origin>& origin, Communicator& w
     } catch (const Error& problem) {
       refuse_damaged(*origin, problem);
     }
+    check_saved_specification(
+        path, info,
+        fmt::format("step {} of '{}'", origin->entry.step, origin->folder.folder().string()));
   });
   const std::string text = world.control().broadcast(info.documents[document], document);
   SavedAverages found;

@@ -30,8 +30,10 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
                                   const Settings& given);
 
 // The averages in a path's own checkpoint; none at a random start or a fork point, as a branch
-// inherits none. Rank 0 reads for all. Collective; errors are agreed on.
-SavedAverages find_averages(const std::optional<Origin>& origin, Communicator& world);
+// inherits none. Rank 0 reads for all, and holds what the checkpoint says of its path against
+// `path`. Collective; errors are agreed on.
+SavedAverages find_averages(const std::optional<Origin>& origin, const PathSpecification& path,
+                            Communicator& world);
 
 // Reads weights, moments and counters, and of the averages those that the engine has. Collective;
 // errors, which say what else there is to go on from, are agreed on. What a rank reads is checked

@@ -132,8 +132,9 @@ void report_averages(const Start& start) {
 }
 
 // Those of the checkpoint that is gone on from, as the options change them.
-void find_and_settle_averages(Start& start, const Settings& given, Communicator& world) {
-  start.averages = find_averages(start.origin, world);
+void find_and_settle_averages(Start& start, const PathSpecification& path, const Settings& given,
+                              Communicator& world) {
+  start.averages = find_averages(start.origin, path, world);
   world.control().agree(
       [&] { start.options.averages = settle_averages(start.averages.records, given, start.step); });
 }
@@ -156,14 +157,14 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
     start.step = start.origin ? start.origin->step() : path.start_step();
   });
   const bool names_averages = given.has("average") || given.has("drop-average");
-  if (names_averages) find_and_settle_averages(start, given, world);
+  if (names_averages) find_and_settle_averages(start, path, given, world);
   if (is_reached(run, path, given, settings, start.step, world)) {
     if (names_averages && world.rank() == 0) {
       log::warning("--average and --drop-average take effect with a step, and none is made");
     }
     return std::nullopt;
   }
-  if (!names_averages) find_and_settle_averages(start, given, world);
+  if (!names_averages) find_and_settle_averages(start, path, given, world);
   const auto averages = std::move(start.options.averages);
   world.control().agree([&] {
     start.options = engine_options(path, settings, true);

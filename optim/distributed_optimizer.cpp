@@ -52,6 +52,12 @@ int64_t DistributedOptimizer::bytes_needed(DType weights, int64_t shard_elements
   return SavedState::bytes_needed(sources(weights, options), shard_elements) + control_bytes();
 }
 
+int64_t DistributedOptimizer::saved_bytes(DType weights, int64_t shard_elements,
+                                          const Options& options) {
+  return shard_elements * size_of(weights) +
+         SavedState::bytes_needed(sources(weights, options), shard_elements);
+}
+
 void DistributedOptimizer::adopt_weights() { state_.start(); }
 
 void DistributedOptimizer::weights_from_master() {

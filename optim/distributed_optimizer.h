@@ -63,6 +63,8 @@ class DistributedOptimizer {
   // All that is saved: in fp32 the master is an alias of the weights.
   static std::vector<StateSource> sources(DType weights, const Options& options);
   static int64_t bytes_needed(DType weights, int64_t shard_elements, const Options& options);
+  // What a rank writes of them into a checkpoint, at most.
+  static int64_t saved_bytes(DType weights, int64_t shard_elements, const Options& options);
 
  private:
   void sum_over_world(const Contribution& own);

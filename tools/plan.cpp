@@ -116,6 +116,7 @@ Planned plan(const Command& command) {
   if (run.has("gpu")) gpu_bytes(run.text("gpu"));
   Planned p;
   p.layout = planned_layout(run);
+  p.saving = saving_options(run);
   p.path = path_of(command, run, p.layout, p.assumed);
   for (auto& line : rounded_sizes(p.path.model, command.given)) p.assumed.push_back(line);
   if (auto line = describe_positions(p.path); !line.empty()) p.assumed.push_back(std::move(line));

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "core/json.h"
@@ -26,6 +27,21 @@ std::vector<CountedProduct> products_of(const Planned& p, int stage) {
 }
 
 double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+
+// Of the host, for what a save copies and writes beside the steps; what does not fit is not copied.
+int64_t save_copy_bytes(const MemoryPlan& memory, const SavingOptions& saving) {
+  if (!saving.async) return 0;
+  if (!saving.gib) return memory.saved_bytes;
+  return std::min(memory.saved_bytes, static_cast<int64_t>(*saving.gib * (int64_t{1} << 30)));
+}
+
+void print_save_copy(const MemoryPlan& memory, const SavingOptions& saving) {
+  const int64_t bytes = save_copy_bytes(memory, saving);
+  const char* limit = saving.gib ? "--save-staging-gib" : "or a quarter of what is free there";
+  if (saving.async)
+    std::printf("  %10.3f GiB  of host memory besides: the copy that a save writes (%s)\n",
+                gib(bytes), limit);
+}
 
 void print_memory(const MemoryPlan& memory, int stage) {
   std::printf("memory of a rank of stage %d:\n", stage);
@@ -93,6 +109,7 @@ Json stage_json(const Planned& p, int stage, const MemoryPlan& memory) {
   for (const auto& line : memory.outside) all["outside"][line.purpose] = line.bytes;
   all["memory_bytes"] = memory.our_bytes();
   all["all_bytes"] = memory.all_bytes();
+  all["save_copy_bytes"] = save_copy_bytes(memory, p.saving);
   all["products"] = Json::array();
   for (const CountedProduct& product : products_of(p, stage))
     all["products"].push_back(to_json(product));
@@ -135,6 +152,7 @@ void print_plan(const Planned& p, const std::vector<MemoryPlan>& memory, bool pr
   for (const std::string& line : p.assumed) std::printf("assumed: %s\n", line.c_str());
   for (int stage = 0; stage < p.layout.pp; ++stage) {
     print_memory(memory[static_cast<size_t>(stage)], stage);
+    print_save_copy(memory[static_cast<size_t>(stage)], p.saving);
     double operations = 0;
     const auto all = products_of(p, stage);
     for (const CountedProduct& product : all) operations += product.operations();

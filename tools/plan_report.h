@@ -5,6 +5,7 @@
 
 #include "launch/engine/memory_plan.h"
 #include "launch/path/specification.h"
+#include "launch/saver.h"
 
 namespace switchyard {
 
@@ -14,6 +15,7 @@ struct Planned {
   std::vector<std::string> assumed;  // what was not given or was rounded, and how it was chosen
   EngineOptions engine;
   Layout layout;
+  SavingOptions saving;
 };
 
 std::vector<MemoryPlan> memory_of_stages(const Planned& p);

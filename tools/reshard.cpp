@@ -31,6 +31,8 @@ std::vector<OptionSpec> reshard_options() {
        .group = group,
        .help = "with --weights-only: of the weights written (as they are)",
        .allowed = one_of({"f32", "bf16"})},
+      {"compress", flag, group, "",
+       "tensors in chunks that HDF5 deflates: smaller, and slower to write and to read"},
       {.name = "memory-gib",
        .kind = real,
        .group = group,
@@ -56,6 +58,7 @@ int reshard_command(Arguments arguments) {
   ReshardRequest request{parse_run_reference(names[0]), names[1]};
   request.writers = static_cast<int>(given.integer("writers"));
   request.weights_only = given.flag("weights-only");
+  request.compress = given.flag("compress");
   if (given.has("dtype")) request.dtype = dtype_named(given.text("dtype"));
   request.memory_bytes = static_cast<int64_t>(given.real("memory-gib") * gib);
   const StopSignal signals;

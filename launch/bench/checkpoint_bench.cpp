@@ -200,7 +200,7 @@ void BenchedRank::run_round(int64_t step) {
   const fs::path checkpoint = checkpoint_folder(folder_, step);
   const auto cold = [&](size_t line, const std::function<void(const CheckpointReader&)>& body) {
     control.agree([&] { evict_all(checkpoint); });
-    timed(line, [&] { body(CheckpointReader(checkpoint)); });
+    timed(line, [&] { body(CheckpointReader(checkpoint, world_.rank(), world_.size())); });
   };
   cold(opening, [](const CheckpointReader&) {});
   cold(load, [&](const CheckpointReader& reader) { reader.read_and_check(by_rows_); });

@@ -32,10 +32,12 @@ void add_parameters(MemoryPlan& plan, const EngineOptions& o, const Layout& layo
   const int64_t elements = weights / size_of(o.dtype);  // a multiple of dp in each bucket
   plan.ours.push_back({"optimizer", DistributedOptimizer::bytes_needed(
                                         o.dtype, elements / layout.dp, o.optimizer)});
+  const int64_t averages = Averages::bytes_needed(o.averages, o.dtype, elements / layout.dp);
+  plan.saved_bytes =
+      DistributedOptimizer::saved_bytes(o.dtype, elements / layout.dp, o.optimizer) + averages;
   const bool on_gpu = !o.averages_on_host || o.device == Device::cpu;
   if (!on_gpu) return;
-  plan.ours.push_back(
-      {"averages", Averages::bytes_needed(o.averages, o.dtype, elements / layout.dp)});
+  plan.ours.push_back({"averages", averages});
 }
 
 // Deterministic attention through cuDNN keeps the scores' gradients apart, in tiles of 128, and

@@ -16,6 +16,7 @@ struct MemoryLine {
 struct MemoryPlan {
   std::vector<MemoryLine> ours;     // one allocation each
   std::vector<MemoryLine> outside;  // taken by libraries and driver on a GPU: estimates
+  int64_t saved_bytes = 0;          // of a checkpoint, at most: a save copies them to host memory
   int64_t our_bytes() const;
   int64_t all_bytes() const;
 };

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "launch/path/tensor_parts.h"
+#include "parallel/checkpoint/read_checks.h"
 #include "parallel/checkpoint/state_groups.h"
 
 namespace switchyard {
@@ -153,11 +154,12 @@ CheckpointComparison compare_checkpoints(const CheckpointReader& a, const Checkp
       continue;
     }
     TensorComparison comparison(tensor, tolerance, found);
+    ReadChecks of_a, of_b;  // parts come in the order of the elements, so every piece is checked
     for_parts(tensor, part_bytes, [&](const Box& part, int64_t begin, int64_t bytes) {
       mine.resize(static_cast<size_t>(bytes));
       other.resize(static_cast<size_t>(bytes));
-      a.read(tensor.name, part, mine.data());
-      b.read(tensor.name, part, other.data());
+      a.read(tensor.name, part, mine.data(), &of_a);
+      b.read(tensor.name, part, other.data(), &of_b);
       comparison.add(begin, mine, other);
       if (progress) progress(bytes);
     });

@@ -47,7 +47,8 @@ struct CheckpointComparison {
   }
 };
 // Reads part by part, never holding more than 2 * part_bytes. `group`: that alone;
-// empty: all. `progress` hears of the bytes read of a. Throws Error where files are cut short.
+// empty: all. `progress` hears of the bytes read of a. Throws Error where files are cut short
+// or what is compared of them is damaged.
 CheckpointComparison compare_checkpoints(const CheckpointReader& a, const CheckpointReader& b,
                                          const std::string& group, double tolerance,
                                          const std::function<void(int64_t bytes)>& progress = {},

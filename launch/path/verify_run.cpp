@@ -1,7 +1,5 @@
 #include "launch/path/verify_run.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <functional>
 #include <optional>
@@ -9,6 +7,7 @@
 #include "launch/path/average_document.h"
 #include "launch/path/fork_point.h"
 #include "launch/path/pins.h"
+#include "launch/path/saved_specification.h"
 #include "launch/path/verify.h"
 
 namespace fs = std::filesystem;
@@ -49,33 +48,6 @@ void check_members(const RunFolder& run, const CheckpointInfo& info) {
   }
 }
 
-// What a step says that it is of, where its path says it otherwise: another run's step, or a
-// path.json that was edited. Stages of data may have been added since.
-void check_specification(const RunFolder& run, const CheckpointInfo& info) {
-  const auto text = info.documents.find("specification");
-  if (!run.exists() || text == info.documents.end()) return;
-  const PathSpecification own = run.read();
-  const auto saved = PathSpecification::from_json(text->second, "the checkpoint");
-  if (own.kind != "path" || saved.kind != "path") return;
-  const auto differs = [](const std::string& what, const auto& in_step, const auto& in_path) {
-    fail(ExitCode::storage, "path",
-         "the step was saved with {} {}, and path.json says {}; it is another run's, or path.json "
-         "was changed",
-         what, in_step, in_path);
-  };
-  if (own.seeds.initial() != saved.seeds.initial())
-    differs("the seed", saved.seeds.initial(), own.seeds.initial());
-  if (own.model.to_json() != saved.model.to_json())
-    differs("the model", saved.model.to_json(), own.model.to_json());
-  for (const auto& [name, values] : saved.settings.all()) {
-    if (name == "data-path" || !own.settings.has(name)) continue;
-    const auto& known = own.settings.all().at(name);
-    if (known != values)
-      differs("--" + name, fmt::format("{}", fmt::join(values, " ")),
-              fmt::format("{}", fmt::join(known, " ")));
-  }
-}
-
 // `info` is the step's where nothing is wrong with it.
 VerifiedStep verify_step(const RunFolder& run, const CheckpointEntry& entry, CheckpointInfo& info) {
   VerifiedStep verified{.step = entry.step};
@@ -89,7 +61,7 @@ VerifiedStep verify_step(const RunFolder& run, const CheckpointEntry& entry, Che
     verified.files = read.files;
     verified.bytes = read.bytes;
     verified.tensors = read.tensors;
-    check_specification(run, reader.info());
+    if (run.exists()) check_saved_specification(run.read(), reader.info(), "the step");
     info = reader.info();
   });
   if (problem) {

@@ -118,7 +118,7 @@ void write_run(StepSource& source, const ReshardRequest& request) {
   UnfinishedFolder made(request.to);
   check(!RunFolder(request.to).exists(), "reshard", "'{}' was made at this moment",
         request.to.string());
-  CopyOptions options{request.writers, request.memory_bytes, {}};
+  CopyOptions options{request.writers, request.memory_bytes, {}, request.compress};
   const int64_t all = bytes_of(tensors);
   if (request.progress) options.progress = [&](int64_t bytes) { request.progress(bytes, all); };
   copy_checkpoint(made.run().checkpoints(), info_of(source, request, path), tensors, options);

@@ -15,8 +15,9 @@ struct ReshardRequest {
   std::filesystem::path to;  // a new folder
   int writers = 1;
   bool weights_only = false;
-  std::optional<DType> dtype = {};          // with weights_only; none: as they are stored
-  int64_t memory_bytes = int64_t{1} << 30;  // CopyOptions
+  std::optional<DType> dtype = {};  // with weights_only; none: as they are stored
+  bool compress = false;
+  int64_t memory_bytes = int64_t{1} << 30;                        // CopyOptions
   std::function<void(int64_t bytes, int64_t all)> progress = {};  // may throw
 };
 

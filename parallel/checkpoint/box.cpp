@@ -72,12 +72,18 @@ constexpr int64_t short_run = 8192;
 constexpr int64_t cut_buffer = int64_t{1} << 20;
 constexpr int64_t most_in_vain = 32;
 
-// What is done with bytes that were read is done while they are in a core's own cache.
-constexpr int64_t long_read = int64_t{1} << 20;
+// What is done with bytes that were read is done while they are in a core's cache. Past the
+// system's cache reads end at multiples of this in the file, so that all but the first and the last
+// of a run are of whole blocks.
+constexpr int64_t long_read(ReadWay way) { return int64_t{way == ReadWay::direct ? 2 : 1} << 20; }
+
+void read(const BoxInFile& stored, int64_t position, int64_t bytes, void* out) {
+  if (stored.window == nullptr) return stored.file->read(position, bytes, out, stored.way);
+  stored.window->read(*stored.file, position, bytes, out, stored.way);
+}
 
 void read_runs(const BoxInFile& stored, int64_t position, const Runs& runs, char* out,
                const Seen& seen) {
-  const ReadableFile& file = *stored.file;
   const bool cut = runs.count > 1 && runs.bytes < short_run &&
                    runs.file_stride <= runs.bytes * most_in_vain && runs.file_stride < cut_buffer;
   const int64_t group = cut ? cut_buffer / runs.file_stride : 1;
@@ -85,14 +91,15 @@ void read_runs(const BoxInFile& stored, int64_t position, const Runs& runs, char
   for (int64_t begin = 0; begin < runs.count; begin += group) {
     const int64_t from = position + begin * runs.file_stride;
     char* to = out + begin * runs.out_stride;
-    for (int64_t at = 0; !cut && at < runs.bytes; at += long_read) {
-      const int64_t bytes = std::min(long_read, runs.bytes - at);
-      file.read(from + at, bytes, to + at, stored.way);
+    for (int64_t at = 0, bytes = 0; !cut && at < runs.bytes; at += bytes) {
+      const int64_t most = long_read(stored.way);
+      bytes = std::min(most - (from + at) % most, runs.bytes - at);
+      read(stored, from + at, bytes, to + at);
       if (seen) seen(from + at - stored.address, to + at, bytes);
     }
     if (!cut) continue;
     const int64_t rows = std::min(group, runs.count - begin);
-    file.read(from, (rows - 1) * runs.file_stride + runs.bytes, buffer.data());
+    stored.file->read(from, (rows - 1) * runs.file_stride + runs.bytes, buffer.data());
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t place = row * runs.file_stride;
       std::memcpy(to + row * runs.out_stride, buffer.data() + place,

@@ -5,6 +5,7 @@
 
 #include "core/sharded_tensor.h"
 #include "parallel/checkpoint/files.h"
+#include "parallel/checkpoint/read_window.h"
 
 namespace switchyard {
 
@@ -17,6 +18,7 @@ struct BoxInFile {
   int64_t address = 0;
   Box box;
   ReadWay way = ReadWay::cached;
+  ReadWindow* window = nullptr;  // of the thread that reads
 };
 
 // Hears of bytes that were read: where they begin within the stored box, and where they lie now.

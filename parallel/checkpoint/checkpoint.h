@@ -18,6 +18,8 @@ namespace switchyard {
 struct CheckpointIndex;
 class ReadChecks;
 
+inline constexpr int compressed_version = 3;  // of the format, where pieces are compressed
+
 // What a checkpoint says of itself, besides its tensors.
 struct CheckpointInfo {
   int format_version = 2;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "parallel/checkpoint/compressed.h"
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/master.h"
 #include "parallel/checkpoint/read_ahead.h"
@@ -111,6 +112,19 @@ CheckpointIndex write_file(const std::filesystem::path& folder, const Checkpoint
   return own;
 }
 
+CheckpointIndex write_compressed_file(const std::filesystem::path& folder,
+                                      const CheckpointInfo& info, const FilePlan& plan,
+                                      const RankShards::Source& source, int64_t part_bytes) {
+  CompressedShard file(folder, plan.rank, info, shard_part(plan.rows.front().from->tensor.name));
+  CheckpointIndex own;
+  for (const auto& [from, box] : plan.rows) {
+    own.tensors.push_back(
+        {from->tensor, from->aliases, {file.add(from->tensor, box, source, part_bytes)}});
+  }
+  own.shards = {file.finish()};
+  return own;
+}
+
 std::vector<CheckpointIndex> write_files(const std::filesystem::path& folder,
                                          const CheckpointInfo& info,
                                          const std::vector<FilePlan>& files,
@@ -124,8 +138,9 @@ std::vector<CheckpointIndex> write_files(const std::filesystem::path& folder,
   };
   std::vector<CheckpointIndex> written;
   written.reserve(files.size() + 1);
+  const auto write = options.compress ? write_compressed_file : write_file;
   for (const FilePlan& file : files)
-    written.push_back(write_file(folder, info, file, source, part_bytes));
+    written.push_back(write(folder, info, file, source, part_bytes));
   return written;
 }
 
@@ -136,6 +151,7 @@ void copy_checkpoint(const std::filesystem::path& checkpoints, CheckpointInfo in
   check(options.writers >= 1, "checkpoint", "{} writers; 1 or more are allowed", options.writers);
   for (const CopiedTensor& each : tensors) check_tensor(each.tensor);
   if (info.id.empty()) info.id = random_checkpoint_id();
+  if (options.compress) info.format_version = compressed_version;
   const auto folder = checkpoint_folder(checkpoints, info.step);
   prepare_checkpoint_folder(folder);
   try {

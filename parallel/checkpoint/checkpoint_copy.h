@@ -25,6 +25,7 @@ struct CopyOptions {
   // `least_copy_memory` says.
   int64_t memory_bytes = int64_t{1} << 30;
   std::function<void(int64_t bytes)> progress = {};  // hears of each part's bytes; may throw
+  bool compress = false;  // by HDF5, in one thread: format version compressed_version
 };
 inline constexpr int64_t least_copy_memory = int64_t{128} << 20;
 

@@ -1,23 +1,22 @@
 #include "parallel/checkpoint/files.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <memory>
 #include <system_error>
 #include <utility>
 
 #include "core/error.h"
 #include "core/logging.h"
 #include "parallel/checkpoint/direct_file.h"
+#include "parallel/checkpoint/huge_page.h"
 
 namespace switchyard {
 
@@ -35,19 +34,18 @@ void require(const std::error_code& problem, const char* action, const fs::path&
 
 // Less is not worth a way of its own to the disk.
 constexpr int64_t least_direct = int64_t{64} << 10;
+// The least that disks transfer; where one has larger blocks it refuses, and bytes are copied.
+constexpr int64_t sector = 512;
 
-struct HugePage {
-  struct Free {
-    void operator()(void* pages) const { std::free(pages); }
-  };
-  static constexpr int64_t bytes = int64_t{2} << 20;
-  std::unique_ptr<std::byte[], Free> memory{
-      static_cast<std::byte*>(std::aligned_alloc(bytes, bytes))};
+uint64_t next_number() {
+  static std::atomic<uint64_t> last = 0;
+  return ++last;
+}
 
-  HugePage() {
-    if (memory) madvise(memory.get(), bytes, MADV_HUGEPAGE);
-  }
-};
+bool in_sectors(int64_t position, int64_t bytes, const std::byte* out) {
+  return position % sector == 0 && bytes % sector == 0 &&
+         reinterpret_cast<uintptr_t>(out) % sector == 0;
+}
 
 }  // namespace
 
@@ -100,6 +98,7 @@ void discard_incomplete(const fs::path& folder) {
 
 ReadableFile::ReadableFile(fs::path path)
     : path_(std::move(path)),
+      number_(next_number()),
       descriptor_(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)),
       direct_(open(path_.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC | O_NONBLOCK)) {
   require(static_cast<bool>(descriptor_), "open", path_);
@@ -131,20 +130,24 @@ void ReadableFile::read(int64_t position, int64_t bytes, void* out, ReadWay way)
 }
 
 // How many bytes were read; fewer where something is in the way, which reading through the cache
-// then tells. Whole blocks come into memory that begins with one.
+// then tells. Where file and memory lie alike the disk writes to `out`; otherwise whole blocks come
+// into memory that begins with one, and are copied.
 int64_t ReadableFile::read_direct(int64_t position, int64_t bytes, std::byte* out) const {
   thread_local const HugePage page;
   const int64_t block = DirectFile::block_bytes();
   int64_t done = 0;
-  while (page.memory && done < bytes) {
+  if (in_sectors(position, bytes, out)) {
+    const auto got = pread(direct_.number(), out, static_cast<size_t>(bytes), position);
+    done = std::max<int64_t>(0, got);
+  }
+  while (page && done < bytes) {
     const int64_t before = (position + done) % block;
     const int64_t part = std::min(bytes - done, HugePage::bytes - before);
     const auto blocks = static_cast<size_t>((before + part + block - 1) / block * block);
-    const ssize_t got =
-        pread(direct_.number(), page.memory.get(), blocks, position + done - before);
+    const ssize_t got = pread(direct_.number(), page.get(), blocks, position + done - before);
     if (got <= before) break;
     const int64_t useful = std::min<int64_t>(part, got - before);
-    std::memcpy(out + done, page.memory.get() + before, static_cast<size_t>(useful));
+    std::memcpy(out + done, page.get() + before, static_cast<size_t>(useful));
     done += useful;
   }
   return done;

@@ -50,6 +50,7 @@ class ReadableFile {
  public:
   explicit ReadableFile(std::filesystem::path path);
   const std::filesystem::path& path() const { return path_; }
+  uint64_t number() const { return number_; }  // of no other one in this process; 1 or more
   int64_t bytes() const;
   // Reads exactly `bytes` from `position` on; a file that ends before throws Error.
   void read(int64_t position, int64_t bytes, void* out, ReadWay way = ReadWay::cached) const;
@@ -58,6 +59,7 @@ class ReadableFile {
   int64_t read_direct(int64_t position, int64_t bytes, std::byte* out) const;
 
   std::filesystem::path path_;
+  uint64_t number_ = 0;
   Descriptor descriptor_;
   Descriptor direct_;  // none where the file system has no such
 };

@@ -24,12 +24,17 @@ Shape shape_from(const Json& extents) {
 }
 
 Json json_of(const StoredPiece& piece) {
-  return {{"address", piece.address},
-          {"dataset", piece.dataset},
-          {"extent", json_of(piece.box.extent)},
-          {"offset", json_of(piece.box.offset)},
-          {"shard", piece.shard},
-          {"xxh3_64", fmt::format("{:016x}", piece.checksum)}};
+  Json object = {{"dataset", piece.dataset},
+                 {"extent", json_of(piece.box.extent)},
+                 {"offset", json_of(piece.box.offset)},
+                 {"shard", piece.shard},
+                 {"xxh3_64", fmt::format("{:016x}", piece.checksum)}};
+  if (piece.compressed) {
+    object["filters"] = "shuffle, deflate";
+  } else {
+    object["address"] = piece.address;
+  }
+  return object;
 }
 
 uint64_t checksum_from(const std::string& digits) {
@@ -39,11 +44,15 @@ uint64_t checksum_from(const std::string& digits) {
   return *value;
 }
 
+// Which filters there are HDF5 knows.
 StoredPiece piece_from(const Json& object) {
-  return {object.at("shard").get<int>(), object.at("dataset").get<std::string>(),
+  const bool compressed = object.contains("filters");
+  return {object.at("shard").get<int>(),
+          object.at("dataset").get<std::string>(),
           Box{shape_from(object.at("offset")), shape_from(object.at("extent"))},
-          object.at("address").get<int64_t>(),
-          checksum_from(object.at("xxh3_64").get<std::string>())};
+          compressed ? 0 : object.at("address").get<int64_t>(),
+          checksum_from(object.at("xxh3_64").get<std::string>()),
+          compressed};
 }
 
 // It becomes a part of a file's name.

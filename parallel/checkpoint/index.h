@@ -9,13 +9,15 @@
 
 namespace switchyard {
 
-// A box of a tensor as a dataset of a shard: row-major and contiguous at a byte of the file.
+// A box of a tensor as a dataset of a shard: row-major and contiguous at a byte of the file, or in
+// chunks that HDF5 has compressed.
 struct StoredPiece {
   int shard = 0;        // index into CheckpointIndex::shards
   std::string dataset;  // path within the shard
   Box box;
-  int64_t address = 0;    // byte of the file where its elements begin
-  uint64_t checksum = 0;  // xxh3-64 of its bytes
+  int64_t address = 0;      // byte of the file where its elements begin
+  uint64_t checksum = 0;    // xxh3-64 of its bytes, uncompressed
+  bool compressed = false;  // then it has no address
 };
 
 struct StoredShard {

@@ -19,7 +19,15 @@ using hdf5::require;
 namespace {
 
 constexpr const char* format_name = "switchyard-checkpoint";
-constexpr int64_t format_version = 2;  // 1: a rank's moments lie in the file of its weights
+// 1: a rank's moments lie in the file of its weights. 3: pieces are compressed.
+constexpr int64_t newest_version = 3;
+
+int64_t version_of(const CheckpointIndex& index) {
+  for (const IndexedTensor& entry : index.tensors)
+    for (const StoredPiece& piece : entry.pieces)
+      if (piece.compressed) return compressed_version;
+  return CheckpointInfo().format_version;
+}
 
 std::string source_file(const StoredShard& shard) {
   return fmt::format("{}/{}", shards_name, shard_name(shard.rank, shard.part));
@@ -112,9 +120,9 @@ CheckpointInfo read_info(const Id& file) {
   check(hdf5::read_string_attribute(file, "format") == format_name, "checkpoint",
         "attribute format is not {}", format_name);
   const int64_t version = hdf5::read_int_attribute(file, "format_version");
-  check(version >= 1 && version <= format_version, "checkpoint",
+  check(version >= 1 && version <= newest_version, "checkpoint",
         "it has format version {}; this program reads the versions 1 to {}", version,
-        format_version);
+        newest_version);
   info.format_version = static_cast<int>(version);
   info.id = hdf5::read_string_attribute(file, "id");
   info.step = hdf5::read_int_attribute(file, "step");
@@ -134,7 +142,8 @@ void check_places(const CheckpointIndex& index) {
       const int64_t bytes = piece.box.extent.elements() * size_of(entry.tensor.dtype);
       const bool known = piece.shard >= 0 && std::cmp_less(piece.shard, index.shards.size());
       check(known && piece.address >= 0 &&
-                piece.address + bytes <= index.shards[static_cast<size_t>(piece.shard)].bytes,
+                (piece.compressed ? 0 : piece.address + bytes) <=
+                    index.shards[static_cast<size_t>(piece.shard)].bytes,
             "checkpoint", "the index places {} outside its shard", piece.dataset);
     }
   }
@@ -191,9 +200,9 @@ void verify_mapping(const Id& file, const std::string& name, const IndexedTensor
 // Under its temporary name, on disk.
 fs::path write_temporary(const fs::path& folder, const CheckpointInfo& info,
                          const CheckpointIndex& index) {
-  check(info.format_version == format_version, "checkpoint",
-        "format version {} was given; this program writes version {}", info.format_version,
-        format_version);
+  check(info.format_version == version_of(index), "checkpoint",
+        "format version {} was given; this program writes version {} of such files",
+        info.format_version, version_of(index));
   check_index(index);
   fs::path temporary = temporary_of(folder / master_name);
   naming(temporary, [&] {
@@ -245,10 +254,14 @@ std::pair<CheckpointInfo, CheckpointIndex> read_master(const fs::path& folder) {
         path.string(), folder.string());
   const ReadableFile readable(path);  // which HDF5 would wait for where it is a pipe
   return naming(path, [&] {
-    const hdf5::Session session;
-    const Id file = hdf5::open_file(path);
-    CheckpointInfo info = read_info(file);
-    CheckpointIndex index = index_from_json(hdf5::read_text(file, index_dataset));
+    CheckpointInfo info;
+    const std::string text = [&] {  // is read alone by one thread, and understood by many at once
+      const hdf5::Session session;
+      const Id file = hdf5::open_file(path);
+      info = read_info(file);
+      return hdf5::read_text(file, index_dataset);
+    }();
+    CheckpointIndex index = index_from_json(text);
     check_index(index);
     check_places(index);
     if (index.sealed) check_seal(path);

@@ -14,7 +14,7 @@ namespace switchyard {
 
 namespace {
 
-constexpr size_t most_threads = 4;
+constexpr size_t most_threads = 6;
 constexpr int64_t few_bytes = int64_t{8} << 20;
 
 class ReadThreads {

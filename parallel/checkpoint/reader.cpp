@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "parallel/checkpoint/box.h"
 #include "parallel/checkpoint/checkpoint.h"
+#include "parallel/checkpoint/compressed.h"
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/host_copy.h"
 #include "parallel/checkpoint/master.h"
@@ -64,13 +65,46 @@ class OpenShards {
 struct ReadJob {
   const IndexedTensor* entry = nullptr;
   std::vector<const ShardedTensor*> tensors = {};
+
+  int64_t bytes() const {
+    int64_t elements = 0;
+    for (const ShardedTensor* tensor : tensors)
+      for (const Piece& piece : tensor->pieces) elements += piece.box.extent.elements();
+    return elements * size_of(entry->tensor.dtype);
+  }
 };
 
 // Of a thread; several of them are used at once.
 struct ReadBuffers {
   HostCopy host{int64_t{16} << 20};
   WideningReads widening;
+  ReadWindow window;
 };
+
+// Neighbours in the files, of so many bytes together, are read by one thread, which finds one
+// behind the other.
+constexpr int64_t least_of_a_thread = int64_t{1} << 20;
+
+std::vector<std::span<const ReadJob>> for_threads(std::span<const ReadJob> jobs) {
+  std::vector<std::span<const ReadJob>> parts;
+  size_t begin = 0;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    bytes += jobs[i].bytes();
+    if (bytes < least_of_a_thread && i + 1 < jobs.size()) continue;
+    parts.push_back(jobs.subspan(begin, i + 1 - begin));
+    begin = i + 1;
+    bytes = 0;
+  }
+  return parts;
+}
+
+// A state that one rank reads whole is read by nobody else.
+ReadChecks::Readers readers_of(std::span<const ReadJob> jobs, int ranks) {
+  const bool is_state = std::ranges::any_of(
+      jobs, [](const ReadJob& job) { return job.entry->tensor.name.starts_with("/optimizer/"); });
+  return ranks == 1 && is_state ? ReadChecks::Readers::one_process : ReadChecks::Readers::ranks;
+}
 
 // Ranks have parts of the optimizer's state; what else there is several of a machine read alike.
 ReadWay way_to(const StoredTensor& tensor, const ReadChecks* checks) {
@@ -88,13 +122,14 @@ std::pair<int, int64_t> place_of(const IndexedTensor& entry) {
 
 struct CheckpointReader::State {
   fs::path folder;
+  int ranks = 1;  // that open it
   CheckpointInfo info;
   CheckpointIndex index;
   std::vector<StoredTensor> names;         // aliases among them, by name
   std::map<std::string, size_t> entry_of;  // of a name or alias: number in index.tensors
   OpenShards shards;
 
-  State(fs::path path, int part, int parts) : folder(std::move(path)) {
+  State(fs::path path, int part, int parts) : folder(std::move(path)), ranks(parts) {
     std::tie(info, index) = read_master(folder);
     try {
       check_shards(part, parts);
@@ -124,7 +159,8 @@ struct CheckpointReader::State {
     return read_master(folder).second.shards.size() < index.shards.size();
   }
   void verify_mappings() const;
-  void verify(int shard, const std::function<bool(const StoredPiece&)>& is_checked,
+  void verify(int shard, const PiecesOfShard& pieces,
+              const std::function<bool(const StoredPiece&)>& is_checked,
               const std::function<void(int64_t bytes)>& verified) const;
 
   const IndexedTensor& entry(const std::string& name) const {
@@ -133,7 +169,8 @@ struct CheckpointReader::State {
           folder.string(), names.size());
     return index.tensors[known->second];
   }
-  void read(const IndexedTensor& entry, const Box& box, void* out, ReadChecks* checks = nullptr);
+  void read(const IndexedTensor& entry, const Box& box, void* out, ReadChecks* checks = nullptr,
+            ReadWindow* window = nullptr);
   std::vector<ReadJob> plan(std::span<const ShardedTensor> tensors, ReadAs as) const;
   void read(const ReadJob& job, ReadBuffers& buffers, ReadChecks& checks, const TellBytes& tell);
 };
@@ -164,7 +201,7 @@ void CheckpointReader::State::read(const ReadJob& job, ReadBuffers& buffers, Rea
                                    const TellBytes& tell) {
   const DType stored = job.entry->tensor.dtype;
   const auto read_part = [&](const Box& part, void* out) {
-    read(*job.entry, part, out, &checks);
+    read(*job.entry, part, out, &checks, &buffers.window);
     tell(part.extent.elements() * size_of(stored));
   };
   for (const ShardedTensor* tensor : job.tensors) {
@@ -179,7 +216,7 @@ void CheckpointReader::State::read(const ReadJob& job, ReadBuffers& buffers, Rea
 }
 
 void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, void* out,
-                                   ReadChecks* checks) {
+                                   ReadChecks* checks, ReadWindow* window) {
   check_box(entry.tensor, box);
   const int64_t element_bytes = size_of(entry.tensor.dtype);
   int64_t elements = 0;
@@ -190,11 +227,20 @@ void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, v
     Seen seen;
     if (checks != nullptr) {
       ReadChecks::OfPiece& sum = checks->of(piece, piece.box.extent.elements() * element_bytes);
-      seen = [&sum, file](int64_t begin, const void* data, int64_t bytes) {
+      seen = [&sum, file, named = piece.compressed](int64_t begin, const void* data,
+                                                    int64_t bytes) {
+        if (named) return sum.add(begin, data, bytes);
         naming(file->path(), [&] { sum.add(begin, data, bytes); });
       };
     }
-    const BoxInFile stored{file.get(), piece.address, piece.box, way_to(entry.tensor, checks)};
+    if (piece.compressed) {
+      elements += naming(file->path(), [&] {
+        return read_compressed(file->path(), entry.tensor, piece, box, out, seen);
+      });
+      continue;
+    }
+    const BoxInFile stored{file.get(), piece.address, piece.box, way_to(entry.tensor, checks),
+                           window};
     elements += read_common(stored, box, element_bytes, out, seen);
   }
   check(elements == box.extent.elements(), "checkpoint", "{} of {} elements of {} are stored in {}",
@@ -210,11 +256,11 @@ void CheckpointReader::State::verify_mappings() const {
   }
 }
 
-void CheckpointReader::State::verify(int shard,
+void CheckpointReader::State::verify(int shard, const PiecesOfShard& pieces,
                                      const std::function<bool(const StoredPiece&)>& is_checked,
                                      const std::function<void(int64_t bytes)>& verified) const {
   try {
-    verify_shard(folder, index, shard, is_checked, verified);
+    verify_shard(folder, index.shards[static_cast<size_t>(shard)], pieces, is_checked, verified);
   } catch (const Error&) {
     if (index.shards[static_cast<size_t>(shard)].part != moments_part || !lost_shards()) throw;
   }
@@ -245,8 +291,8 @@ const CheckpointIndex& CheckpointReader::index() const { return state_->index; }
 std::vector<int32_t> CheckpointReader::read_and_check(
     std::span<const ShardedTensor> tensors, const std::function<void(int64_t bytes)>& progress,
     ReadAs as) const {
-  ReadChecks checks;
   const std::vector<ReadJob> jobs = state_->plan(tensors, as);
+  ReadChecks checks(readers_of(jobs, state_->ranks));
   int64_t bytes = 0;
   bool to_gpu = false;
   for (const ShardedTensor& tensor : tensors) {
@@ -256,13 +302,14 @@ std::vector<int32_t> CheckpointReader::read_and_check(
     }
   }
   const int gpu = to_gpu ? describe_gpu().index : 0;
+  const auto parts = for_threads(jobs);
   const auto make_worker = [&]() -> ReadWorker {
     if (to_gpu) select_gpu(gpu);  // of a thread that is new
-    return [&, buffers = std::make_shared<ReadBuffers>()](size_t job, const TellBytes& tell) {
-      state_->read(jobs[job], *buffers, checks, tell);
+    return [&, buffers = std::make_shared<ReadBuffers>()](size_t part, const TellBytes& tell) {
+      for (const ReadJob& job : parts[part]) state_->read(job, *buffers, checks, tell);
     };
   };
-  read_on_threads(jobs.size(), bytes, make_worker, progress);
+  read_on_threads(parts.size(), bytes, make_worker, progress);
   std::vector<int32_t> checked;
   for (const IndexedTensor& entry : state_->index.tensors) {
     for (const StoredPiece& piece : entry.pieces) checked.push_back(checks.is_checked(piece));
@@ -295,9 +342,10 @@ void CheckpointReader::verify_rest(std::span<const int32_t> checked, int part, i
   }
   const auto is_checked = [&](const StoredPiece& piece) { return known.contains(&piece); };
   if (part == 0) state_->verify_mappings();
+  const auto pieces = pieces_by_shard(state_->index);
   for (size_t i = static_cast<size_t>(part); i < state_->index.shards.size();
        i += static_cast<size_t>(parts)) {
-    state_->verify(static_cast<int>(i), is_checked, verified);
+    state_->verify(static_cast<int>(i), pieces[i], is_checked, verified);
   }
 }
 

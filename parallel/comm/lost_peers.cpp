@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 #include <thread>
 
 #include "core/stop_signal.h"
@@ -39,6 +40,21 @@ std::optional<LostPeers::Loss> LostPeers::look(std::vector<int> missing) {
   if (times_gone_ >= 2) return Loss{gone, "gone"};
   if (times_silent_ >= 3) return Loss{silent, "silent since a signal asked to stop"};
   return std::nullopt;
+}
+
+std::string describe_cut_off(int world_rank, const std::string& connection) {
+  const std::span<const int> asked(&world_rank, 1);
+  const std::string rank = describe_ranks(asked);
+  if (!can_ask_ranks()) return fmt::format("{} is gone, or {} to it was cut", rank, connection);
+  // One that is just ending may still answer once.
+  for (int time = 0; time < 2; ++time) {
+    if (time > 0) std::this_thread::sleep_for(200ms);
+    const PeerState state = ask_ranks(asked, 400ms)[world_rank].state;
+    if (state == PeerState::gone) return rank + " is gone";
+    if (state == PeerState::silent)
+      return fmt::format("{} is gone, or {} to it was cut", rank, connection);
+  }
+  return fmt::format("{} to {} was cut, though that rank answers", connection, rank);
 }
 
 std::string describe_missed_ranks() {

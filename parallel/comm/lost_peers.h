@@ -28,6 +28,11 @@ class LostPeers {
   int times_gone_ = 0, times_silent_ = 0;
 };
 
+// What is said of a rank to which `connection` ("the connection") has ended without a good-bye:
+// "world rank 3 on n2 is gone", or that the connection alone was cut where the rank still answers.
+// Asks it, for a second at most.
+std::string describe_cut_off(int world_rank, const std::string& connection);
+
 // Behind a call that failed because of somebody, of whom it does not say: "; world rank 3 on n2 is
 // gone; nothing comes back from world rank 4 on n2"; empty where nobody is missed. Asks all ranks,
 // some 128 at most.

@@ -24,11 +24,15 @@ def whole(dataset, dtype):  # the bits as they are stored; h5py itself would mak
     if out.size: dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, out, mtype=dataset.id.get_type())
     return out
 
+def elements(piece, path, dtype):
+    if "filters" in piece:
+        with h5py.File(path) as file: return whole(file[piece["dataset"]], dtype)
+    return np.fromfile(path, NUMPY[dtype], int(np.prod(piece["extent"])), offset=piece["address"])
+
 def from_pieces(tensor, shards):
     out, covered = np.zeros(tensor["shape"], NUMPY[tensor["dtype"]]), np.zeros(tensor["shape"], int)
     for piece in tensor["pieces"]:
-        count = int(np.prod(piece["extent"]))
-        part = np.fromfile(shards[piece["shard"]], out.dtype, count, offset=piece["address"])
+        part = elements(piece, shards[piece["shard"]], tensor["dtype"])
         check_sum(part.tobytes(), int(piece["xxh3_64"], 16), piece["dataset"])
         box = tuple(slice(o, o + e) for o, e in zip(piece["offset"], piece["extent"]))
         out[box] = part.reshape(piece["extent"])
@@ -47,7 +51,7 @@ def shard_file(folder, shard, info):
 def read(folder):  # attributes, documents and {name: (dtype, bits)}
     with h5py.File(os.path.join(folder, "checkpoint.h5")) as master:
         info, tensors = attributes(master), {}
-        require(info["format"] == "switchyard-checkpoint" and info["format_version"] in (1, 2), info)
+        require(info["format"] == "switchyard-checkpoint" and info["format_version"] in (1, 2, 3), info)
         documents = {name: text(d) for name, d in master.get("checkpoint/documents", {}).items()}
         index = json.loads(text(master["checkpoint/index"]))
         shards = [shard_file(folder, shard, info) for shard in index["shards"]]

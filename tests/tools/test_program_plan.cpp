@@ -46,6 +46,21 @@ TEST(Plan, CountsTheMemoryOfAverages) {
   EXPECT_THAT(refused("--preset gpt2-124m --average mean").err, HasSubstr("'mean' is no kind"));
 }
 
+TEST(Plan, CountsTheHostMemoryOfASave) {
+  const std::string options = "--preset gpt2-124m --bf16 --world-size 2 ";
+  const auto bytes = [&](const std::string& more) {
+    return plan(options + more).at("stages")[0].at("save_copy_bytes").get<double>();
+  };
+  EXPECT_NEAR(bytes("") / 124'439'808, 14 / 2.0, 0.02);
+  EXPECT_NEAR(bytes("--average ema:beta=0.9,every=9") / 124'439'808, 18 / 2.0, 0.02);
+  EXPECT_EQ(bytes("--save-staging-gib 0.25"), 1 << 28);
+  EXPECT_EQ(bytes("--no-async-save"), 0);
+  EXPECT_THAT(run_well("plan " + options),
+              HasSubstr("0.811 GiB  of host memory besides: the copy that a save writes"));
+  EXPECT_THAT(run_well("plan " + options + "--no-async-save"),
+              testing::Not(HasSubstr("host memory besides")));
+}
+
 TEST(Plan, SaysWhatCublasLtIsAskedForEveryProduct) {
   for (const char* model : {"gpt2-124m", "gpt3-1.3b", "llama-7b"}) {
     const auto all = plan(std::string("--global-batch-size 8 --bf16 --preset ") + model);

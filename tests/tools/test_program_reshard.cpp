@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 namespace switchyard::test {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 class Reshard : public ::testing::Test {
@@ -76,6 +77,60 @@ TEST_F(Reshard, TrainingGoesOnBitForBitFromAnyNumberOfFiles) {
   expect_same_steps(at("away"), at("carried"), 1, 4);
   expect_same_tensors(checkpoint_of(at("away"), 4), checkpoint_of(at("carried"), 4));
   run_well("replay " + at("carried") + "@3:4 --tp 2 --pp 2 --micro-batch-size 2", 8);
+}
+
+// The byte in the middle of the largest file of a step, which is one of its tensors' chunks.
+fs::path flip_in_the_largest(const fs::path& step) {
+  fs::path largest;
+  for (const auto& entry : fs::directory_iterator(step / "shards"))
+    if (largest.empty() || entry.file_size() > fs::file_size(largest)) largest = entry.path();
+  std::fstream file(largest, std::ios::in | std::ios::out | std::ios::binary);
+  const auto middle = static_cast<std::streamoff>(fs::file_size(largest) / 2);
+  file.seekg(middle);
+  const int byte = file.get();
+  file.seekp(middle);
+  file.put(static_cast<char>(byte ^ 1));
+  return largest;
+}
+
+TEST_F(Reshard, CompressedItIsSmallerAndTrainingGoesOnBitForBit) {
+  const Layout layout{.tp = 2, .dp = 2};
+  make_main(4, "--bf16", layout);
+  run_well("reshard " + at("main") + "@2 " + at("small") + " --compress --writers 2");
+  run_well("reshard " + at("main") + "@2 " + at("plain") + " --writers 2");
+  const auto bytes = [&](const std::string& name) {
+    return CheckpointReader(checkpoint_of(at(name), 2)).bytes();
+  };
+  EXPECT_LT(bytes("small"), bytes("plain"));
+  EXPECT_EQ(CheckpointReader(checkpoint_of(at("small"), 2)).info().format_version, 3);
+  EXPECT_EQ(CheckpointReader(checkpoint_of(at("plain"), 2)).info().format_version, 2);
+  expect_same_tensors(checkpoint_of(at("main"), 2), checkpoint_of(at("small"), 2));
+  run_well("verify " + at("small"));
+  run_well("inspect " + at("small") + " --full");
+  run_well("reshard " + at("small") + " " + at("again") + " --writers 3");
+  expect_same_tensors(checkpoint_of(at("main"), 2), checkpoint_of(at("again"), 2));
+  run_well("reshard " + at("small") + " " + at("smaller") + " --compress --weights-only");
+  run_well("verify " + at("smaller"));
+  go_on("small", 4, layout);
+  expect_same_steps(at("main"), at("small"), 3, 4);
+  expect_same_tensors(checkpoint_of(at("main"), 4), checkpoint_of(at("small"), 4));
+}
+
+TEST_F(Reshard, AChangedBitInACompressedChunkIsFoundByName) {
+  make_main(2, "");
+  run_well("reshard " + at("main") + " " + at("small") + " --compress");
+  const auto shard = flip_in_the_largest(checkpoint_of(at("small"), 2));
+  for (const std::string& line :
+       {"verify " + at("small"), "train " + at("small") + " --train-iters 3",
+        "reshard " + at("small") + " " + at("new")}) {
+    const auto outcome = run(words(line));
+    EXPECT_EQ(outcome.exit_code, 5) << line << outcome.err;
+    const std::string said = outcome.out + outcome.err;
+    EXPECT_THAT(said,
+                AllOf(HasSubstr(shard.string()), HasSubstr("damaged"), HasSubstr("dataset /")))
+        << line;
+  }
+  EXPECT_FALSE(fs::exists(at("new")));
 }
 
 // A lawa's members that are saved steps of the path go into the new files.

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <fstream>
+
+#include "parallel/checkpoint/index.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
 
@@ -43,6 +46,56 @@ TEST_F(Verify, a_step_of_another_run_is_found) {
   EXPECT_EQ(outcome.exit_code, 5) << outcome.out;
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("step 4          DAMAGED"), HasSubstr("seed 5")));
   EXPECT_THAT(outcome.out, HasSubstr("3 saved steps, 1 damaged"));
+}
+
+// A resume looks at what the step says of its path, as verify does; the path's own steps go on.
+TEST_F(Verify, no_training_goes_on_from_a_step_of_another_run) {
+  make("run", "--train-iters 6");
+  make("other", "--train-iters 6 --lr 0.002");
+  fs::remove_all(checkpoint_of(at("run"), 6));
+  fs::copy(checkpoint_of(at("other"), 6), checkpoint_of(at("run"), 6), fs::copy_options::recursive);
+  const std::string goes_on = "train " + at("run").string() + " --train-iters 8";
+  const auto outcome = test::run(words(goes_on));
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("step 6 of '" + at("run").string() + "' was saved with"),
+                                 HasSubstr("--lr 0.002, and path.json says ")));
+  run_well(goes_on + " --load-step 4");
+}
+
+TEST_F(Verify, no_training_goes_on_from_a_step_of_another_branch) {
+  make("run", "--train-iters 6");
+  const auto fork = [&](int step, const std::string& name) {
+    run_well(fmt::format("fork {}@{} {}", at("run").string(), step, at(name).string()));
+    run_well("train " + at(name).string() + " --train-iters 8");
+  };
+  fork(4, "of-4");
+  fork(6, "of-6");
+  fs::remove_all(checkpoint_of(at("of-4"), 8));
+  fs::copy(checkpoint_of(at("of-6"), 8), checkpoint_of(at("of-4"), 8), fs::copy_options::recursive);
+  const auto outcome = test::run(words("train " + at("of-4").string() + " --train-iters 9"));
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("the origin a fork from step 6 (sample "),
+                                 HasSubstr("path.json says a fork from step 4 (sample ")));
+}
+
+TEST_F(Verify, compare_finds_damage_in_either_of_two_steps) {
+  make("run", "--train-iters 4");
+  const auto shard = checkpoint_of(at("run"), 4) / "shards/rank-00000.h5";
+  std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
+  const auto place =
+      CheckpointReader(checkpoint_of(at("run"), 4)).index().tensors[0].pieces[0].address;
+  file.seekg(place);
+  const int byte = file.get();
+  file.seekp(place);
+  file.put(static_cast<char>(byte ^ 1));
+  file.close();
+  for (const char* steps : {"run@4 run@2", "run@2 run@4"}) {
+    std::string line = "compare";
+    for (const auto& step : words(steps)) line += " " + at(step).string();
+    const auto outcome = test::run(words(line));
+    EXPECT_EQ(outcome.exit_code, 5) << outcome.out;
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr("damaged"), HasSubstr(shard.string())));
+  }
 }
 
 TEST_F(Verify, a_pipe_in_place_of_a_file_is_not_waited_for) {

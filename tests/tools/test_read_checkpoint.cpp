@@ -94,6 +94,13 @@ TEST_F(ReadByOthers, data_parallel_in_fp32) {
   check("mean", 4, 4);
 }
 
+TEST_F(ReadByOthers, compressed) {
+  train(at("run"), options("--bf16 --num-query-groups 2"));
+  run_well("reshard " + at("run").string() + " " + at("small").string() +
+           " --compress --writers 2");
+  check("small", 4, 2);
+}
+
 TEST_F(ReadByOthers, version_1) {
   const std::string archive = READ_CHECKPOINT "/../golden/paths-1.tar.xz";
   ASSERT_EQ(std::system(("tar xf " + archive + " -C " + folder_.path().string()).c_str()), 0);

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "parallel/comm/lost_peers.h"
 #include "parallel/comm/rank_places.h"
 #include "parallel/comm/tcp/network.h"
 
@@ -57,8 +58,8 @@ void TcpNetwork::can_copy(TcpLink& link, TcpMessage& message, const Frame& offer
 }
 
 void TcpNetwork::said_lost(int world_rank) {
-  fail_all(fmt::format("{} is gone", describe_ranks(std::span(&world_rank, 1))),
-           ExitCode::lost_peer);
+  if (failure_.empty())
+    fail_all(describe_cut_off(world_rank, "another rank's connection"), ExitCode::lost_peer);
 }
 
 // Its messages are forgotten, but for those that are being written: their connection goes on.
@@ -112,18 +113,22 @@ void TcpNetwork::lose(TcpLink& link, int why) {
   const int rank = link.world_rank();
   link.close();
   if (link.ended()) return;
-  auto& reason = gone_[static_cast<size_t>(rank)];
-  // Where the kernel has given up, nothing comes back through the cable.
-  const bool silent = why == ETIMEDOUT || why == EHOSTUNREACH || why == ENETUNREACH;
-  reason =
-      fmt::format("{} {}: {}", describe_ranks(std::span(&rank, 1)),
-                  silent ? "does not answer (stopped, or its node or cable is lost)" : "is gone",
-                  std::strerror(why));
   for (const auto& other : links_) {
     if (!other || !other->open()) continue;
     other->say({.kind = FrameKind::lost, .number = static_cast<uint64_t>(rank)});
     to_write_.push_back(other.get());
   }
+  if (!failure_.empty()) {  // the job is ending
+    gone_[static_cast<size_t>(rank)] = failure_;
+    return;
+  }
+  // Where the kernel has given up, nothing comes back through the cable.
+  const bool silent = why == ETIMEDOUT || why == EHOSTUNREACH || why == ENETUNREACH;
+  const auto what = silent ? describe_ranks(std::span(&rank, 1)) +
+                                 " does not answer (stopped, or its node or cable is lost)"
+                           : describe_cut_off(rank, "the connection");
+  const auto& reason = gone_[static_cast<size_t>(rank)] =
+      fmt::format("{}: {}", what, std::strerror(why));
   fail_all(reason, silent ? ExitCode::timed_out : ExitCode::lost_peer);
 }
 

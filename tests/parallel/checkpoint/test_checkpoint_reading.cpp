@@ -1,0 +1,97 @@
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "core/files.h"
+#include "parallel/checkpoint/huge_page.h"
+#include "parallel/checkpoint/read_window.h"
+#include "tests/parallel/checkpoint/checkpoint_cases.h"
+#include "tests/support/temporary_folder.h"
+
+// Bytes come right whatever their place in the file and in memory, and short reads take their
+// neighbours along.
+namespace switchyard {
+namespace {
+
+using namespace test;
+
+class Reading : public testing::Test {
+ protected:
+  static std::string random_bytes(size_t count) {
+    std::minstd_rand random(static_cast<unsigned>(count));
+    std::string all(count, '\0');
+    for (char& c : all) c = static_cast<char>(random());
+    return all;
+  }
+  std::filesystem::path file_of(const std::string& bytes, const std::string& name) const {
+    write_file_atomically(folder_.path() / name, bytes);
+    return folder_.path() / name;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Reading, PlacesInFileAndMemoryMayBeAny) {
+  const std::string bytes = random_bytes(3'000'001);
+  const ReadableFile file(file_of(bytes, "file"));
+  const HugePage memory;
+  for (const int64_t position : {0, 512, 4096, 4097, 70'000, 1'048'576}) {
+    for (const int64_t behind : {0, 512, 1, 64}) {  // a sector's begin
+      for (const int64_t count : {1, 4096, 65'536, 65'537, 300'000, 1'048'576, 1'951'425}) {
+        if (position + count > std::ssize(bytes)) continue;
+        std::memset(memory.get(), 0, HugePage::bytes);
+        file.read(position, count, memory.get() + behind, ReadWay::direct);
+        ASSERT_EQ(
+            std::memcmp(memory.get() + behind, bytes.data() + position, static_cast<size_t>(count)),
+            0)
+            << count << " bytes at " << position << ", " << behind << " behind a sector";
+        EXPECT_EQ(memory.get()[behind + count], std::byte{0});
+      }
+    }
+  }
+}
+
+TEST_F(Reading, ShortReadsOfSeveralFiles) {
+  std::vector<std::string> bytes;
+  std::vector<ReadableFile> files;
+  for (const size_t count : {200'000, 65'536, 65'537, 100, 131'072}) {
+    bytes.push_back(random_bytes(count));
+    files.emplace_back(file_of(bytes.back(), std::to_string(count)));
+  }
+  std::minstd_rand random(5);
+  ReadWindow window;
+  for (int i = 0; i < 5000; ++i) {
+    const size_t which = random() % files.size();
+    const auto size = std::ssize(bytes[which]);
+    const int64_t position = static_cast<int64_t>(random()) % size;
+    const int64_t count = static_cast<int64_t>(random()) % (size - position + 1);
+    std::string got(static_cast<size_t>(count), '\0');
+    window.read(files[which], position, count, got.data(),
+                i % 2 == 0 ? ReadWay::cached : ReadWay::direct);
+    ASSERT_EQ(got, bytes[which].substr(static_cast<size_t>(position), got.size()));
+  }
+}
+
+// What is changed on the disk in between shows that the disk is not asked again.
+TEST_F(Reading, AShortReadTakesItsNeighboursAlong) {
+  const std::string bytes = random_bytes(300'000);
+  const auto path = file_of(bytes, "file");
+  const ReadableFile file(path), same(path);
+  std::array<char, 100> got{};
+  ReadWindow window;
+  const auto is_old = [&](const ReadableFile& from, int64_t position) {
+    window.read(from, position, std::ssize(got), got.data(), ReadWay::direct);
+    return std::memcmp(got.data(), bytes.data() + position, got.size()) == 0;
+  };
+  ASSERT_TRUE(is_old(file, 70'000));
+  for (const int64_t position : {10, 66'000, 70'050, 130'000, 131'100}) flip_byte(path, position);
+  for (const int64_t position : {66'000, 70'050, 130'000}) EXPECT_TRUE(is_old(file, position));
+  EXPECT_FALSE(is_old(same, 66'000)) << "another open file";
+  EXPECT_FALSE(is_old(file, 131'050)) << "what lies farther is read when it is asked for";
+}
+
+}  // namespace
+}  // namespace switchyard
