@@ -114,7 +114,7 @@ CheckpointIndex write_file(const std::filesystem::path& folder, const Checkpoint
 
 CheckpointIndex write_compressed_file(const std::filesystem::path& folder,
                                       const CheckpointInfo& info, const FilePlan& plan,
-                                      const RankShards::Source& source, int64_t part_bytes) {
+                                      const PieceSource& source, int64_t part_bytes) {
   CompressedShard file(folder, plan.rank, info, shard_part(plan.rows.front().from->tensor.name));
   CheckpointIndex own;
   for (const auto& [from, box] : plan.rows) {

@@ -123,8 +123,8 @@ void CompressedShard::write_part(const StoredTensor& tensor, const Box& box, con
 }
 
 // Sources may use HDF5 in other threads, so they are asked without its lock.
-StoredPiece CompressedShard::add(const StoredTensor& tensor, const Box& box, const Source& source,
-                                 int64_t part_bytes) {
+StoredPiece CompressedShard::add(const StoredTensor& tensor, const Box& box,
+                                 const PieceSource& source, int64_t part_bytes) {
   StoredPiece piece{.dataset = tensor.name, .box = box, .compressed = true};
   {
     const hdf5::Session session;

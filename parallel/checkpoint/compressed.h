@@ -2,12 +2,12 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <string>
 
 #include "parallel/checkpoint/box.h"
 #include "parallel/checkpoint/hdf5_handles.h"
 #include "parallel/checkpoint/index.h"
+#include "parallel/checkpoint/piece_files.h"
 
 // Pieces that HDF5 keeps in chunks, each shuffled and deflated. It reads and writes them itself,
 // one thread of a process at a time.
@@ -23,9 +23,6 @@ bool is_compressed(const hdf5::Id& dataset);
 // Writes a shard file of such pieces, as ShardWriter does of others, in bounded memory.
 class CompressedShard {
  public:
-  // Gives the elements of a part of the box, row-major, until the next call.
-  using Source = std::function<const void*(const Box& part)>;
-
   CompressedShard(const std::filesystem::path& folder, int rank, const CheckpointInfo& info,
                   std::string part);
   ~CompressedShard();
@@ -34,7 +31,7 @@ class CompressedShard {
 
   // A tensor's only piece in this file. Parts come in order, are whole along all axes but the
   // first, and have at most part_bytes, or are a single row. The result is all but its shard.
-  StoredPiece add(const StoredTensor& tensor, const Box& box, const Source& source,
+  StoredPiece add(const StoredTensor& tensor, const Box& box, const PieceSource& source,
                   int64_t part_bytes);
   StoredShard finish();  // on disk under its final name
 

@@ -143,7 +143,7 @@ std::vector<FileRange> ShardWriter::ranges() const {
   return all;
 }
 
-StoredShard ShardWriter::finish() {
+void ShardWriter::end_hdf5() {
   const hdf5::Session session;
   for (Place& place : places_) {
     const std::string& name = place.piece.dataset;
@@ -153,6 +153,11 @@ StoredShard ShardWriter::finish() {
     place.checksum.close(name);
   }
   hdf5::flush_and_close(file_, temporary_);
+}
+
+// Ranks that are threads wait for the disk together: HDF5 is for one of them at a time.
+StoredShard ShardWriter::finish() {
+  end_hdf5();
   const std::error_code problem = bytes_.sync_and_close();
   check(!problem, "checkpoint", "cannot write {} to the disk: {}", temporary_.string(),
         problem.message());

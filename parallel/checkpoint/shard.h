@@ -54,6 +54,7 @@ class ShardWriter {
   };
 
   hdf5::Id create_dataset(const StoredTensor& tensor, const StoredPiece& piece);
+  void end_hdf5();
   void write_to(size_t piece, const std::function<uint64_t(const PiecePlace&)>& body);
   std::vector<FileRange> ranges() const;  // of the pieces' bytes
 
