@@ -249,7 +249,7 @@ class Hit:
                 raise Failed(f"{run} has other numbers than the run that was never hit")
             if not list((self.folder / run / "checkpoints").glob(f"*{last}/checkpoint.h5")):
                 raise Failed(f"{run} has no step {last}")
-        left = leftovers(self.folder, bool(self.work.ends))
+        left = leftovers(self.folder, self.work.ends)
         if left:
             raise Failed(f"left behind: {', '.join(left)}")
 

@@ -128,13 +128,15 @@ def logged(run):
     return {line["step"]: (line["loss"], line["grad_norm"]) for line in lines}
 
 
-def leftovers(folder, trains):
-    """Files that nobody needs any more once a start has ended well. (A .look-ID of a fork that was
-    killed goes with the next start; the lease of such a command means nothing: it is not taken where
-    all is already so.)"""
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*")
-                  if p.name.endswith((".tmp", ".unfinished", ".leaving", ".whole"))
-                  or ((p.name == "lease" or p.name.startswith(".look-")) and trains))
+def leftovers(folder, started):
+    """Files that nobody needs any more once a start of each run in `started` has ended well. (What a
+    command leaves in another run that is killed, a lease or a .look-ID, goes with that one's next.)"""
+    def is_left(path):
+        if path.name.endswith((".tmp", ".unfinished", ".leaving", ".whole")):
+            return True
+        own = path.relative_to(folder).parts[0] in started
+        return own and (path.name == "lease" or path.name.startswith(".look-"))
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if is_left(p))
 
 
 def add_line(trace, text):
