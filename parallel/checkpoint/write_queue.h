@@ -54,6 +54,7 @@ class WriteQueue {
   void set_aside(int64_t begin, int64_t end);
   void write_rests();
   void take_buffer();
+  void start_thread();
   void end_threads();
   void work();
   void note(const DirectFile& file, std::error_code problem);
