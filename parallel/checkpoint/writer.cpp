@@ -1,7 +1,9 @@
+#include <atomic>
 #include <random>
 #include <utility>
 
 #include "core/error.h"
+#include "core/logging.h"
 #include "core/memory.h"
 #include "parallel/checkpoint/checkpoint.h"
 #include "parallel/checkpoint/files.h"
@@ -52,15 +54,40 @@ struct CheckpointWriter::State {
   HostCopy host{};            // and this one, for pieces on a device that are not copied
   Memory part_buffer{};
   std::unique_ptr<RankShards> shards{};  // from begin() on
+  std::atomic<bool> failed = false;
 
+  void take(std::span<const ShardedTensor> tensors, int64_t limit);
   void begin();
   void write(bool copied);
   void finish();
   void agree_on_info();
   bool is_allowed() const;
   void guard(const std::function<void()>& body);
-  void agree(const std::function<void()>& body) const { control.agree(body, "saving"); }
+  void agree(const std::function<void()>& body);
 };
+
+// Less is free than was thought, or may be locked, where there is no room.
+void CheckpointWriter::State::take(std::span<const ShardedTensor> tensors, int64_t limit) {
+  try {
+    staging.take(tensors, limit);
+  } catch (const Error& problem) {
+    staging.take(tensors, 0);
+    log::warning("{}; step {} is written before training goes on", problem.what(), info.step);
+  }
+}
+
+// The others may take long until they come here.
+void CheckpointWriter::State::agree(const std::function<void()>& body) {
+  const auto noting_failure = [&] {
+    try {
+      body();
+    } catch (...) {
+      failed = true;
+      throw;
+    }
+  };
+  control.agree(noting_failure, "saving");
+}
 
 // Rank 0's id holds, or a random one; all ranks must mean the same step.
 void CheckpointWriter::State::agree_on_info() {
@@ -166,12 +193,15 @@ CheckpointWriter::CheckpointWriter(fs::path checkpoints, ControlPlane& control,
 
 CheckpointWriter::~CheckpointWriter() = default;
 
+bool CheckpointWriter::failed() const { return state_->failed; }
+
 int64_t CheckpointWriter::stage(CheckpointInfo info, std::span<const ShardedTensor> tensors,
                                 int64_t limit) {
   State& state = *state_;
   state.shards.reset();
+  state.failed = false;
   state.info = std::move(info);
-  state.staging.take(tensors, limit);
+  state.take(tensors, limit);
   state.ready = true;
   return state.staging.uncopied();
 }
