@@ -48,7 +48,8 @@ Checksum new_checksum() {
   return state;
 }
 
-// Runs `body` with what is written, and where, added to its errors.
+// Runs `body` with what is written, and where, added to its errors. (The queue's name their file,
+// which may be another one.)
 template <class Body>
 auto while_writing(const std::string& what, const std::filesystem::path& file, Body body) {
   try {
@@ -122,7 +123,8 @@ size_t ShardWriter::reserve(const StoredTensor& tensor, int number, const Box& b
 void ShardWriter::take_room() {
   if (end_ - room_end_ < least_room) return;
   const std::error_code problem = bytes_.take_room(room_end_, end_);
-  check(!problem, "checkpoint", "cannot write {} bytes: {}", end_ - room_end_, problem.message());
+  check(!problem, "checkpoint", "cannot write {} bytes to {}: {}", end_ - room_end_,
+        temporary_.string(), problem.message());
   room_end_ = end_;
 }
 
@@ -136,7 +138,8 @@ uint64_t ShardWriter::write_parts(const Place& place, const Source& source, int6
     part.offset[0] += begin;
     part.extent[0] = std::min(rows, box.extent[0] - begin);
     const auto bytes = static_cast<size_t>(part.extent[0] * place.row_bytes);
-    std::span rest(static_cast<const std::byte*>(source(part)), bytes);
+    const void* data = while_writing(place.piece.dataset, temporary_, [&] { return source(part); });
+    std::span rest(static_cast<const std::byte*>(data), bytes);
     while (!rest.empty()) {
       const auto step = rest.first(std::min(step_bytes, rest.size()));
       XXH3_64bits_update(checksum.get(), step.data(), step.size());
@@ -151,10 +154,8 @@ uint64_t ShardWriter::write_parts(const Place& place, const Source& source, int6
 void ShardWriter::write(size_t piece, const Source& source, int64_t part_bytes) {
   Place& place = places_.at(piece);
   check(!place.written, "checkpoint", "{} was written twice", place.piece.dataset);
-  while_writing(place.piece.dataset, temporary_, [&] {
-    take_room();
-    place.piece.checksum = write_parts(place, source, part_bytes);
-  });
+  take_room();
+  place.piece.checksum = write_parts(place, source, part_bytes);
   place.written = true;
 }
 
