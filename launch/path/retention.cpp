@@ -11,6 +11,7 @@
 #include "launch/path/leaving_steps.h"
 #include "launch/path/pins.h"
 #include "launch/path/step_needs.h"
+#include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/leaving.h"
 #include "parallel/checkpoint/moments.h"
 
@@ -128,13 +129,16 @@ std::vector<StepFate> Retention::plan() {
   return plan_retention(saved, needs_of(saved, read_pins(run_.folder())), options_);
 }
 
-// What forks leave that are killed; once a start.
+// What forks and prunings leave that are killed; once a start.
 void Retention::tidy() {
   if (std::exchange(tidied_, true)) return;
   remove_looks(run_.folder() / "pins");
   remove_looks(run_.checkpoints());
-  for (const CheckpointEntry& entry : list_checkpoints(run_.checkpoints()))
+  for (const CheckpointEntry& entry : list_checkpoints(run_.checkpoints())) {
     remove_looks(entry.folder);
+    std::error_code ignored;
+    if (entry.complete) fs::remove(temporary_of(entry.folder / master_name), ignored);
+  }
 }
 
 void Retention::remove_fragments() {

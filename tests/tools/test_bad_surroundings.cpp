@@ -30,7 +30,7 @@ class Surroundings : public testing::Test {
   static std::string saved(const fs::path& run) { return checkpoint_of(run, 4); }
   Outcome train_at(const fs::path& run, const std::string& more,
                    const std::string& environment = "") const {
-    const auto outcome = test::run(words_of(run, more), 1, environment);
+    Outcome outcome = test::run(words_of(run, more), 1, environment);
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
     return outcome;
   }

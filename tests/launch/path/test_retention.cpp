@@ -144,9 +144,9 @@ TEST_F(RetentionTest, AStartThatSavesNothingEndsWhatWasBegun) {
 
 TEST_F(RetentionTest, WhatAKilledForkLeftGoesWithTheNextStart) {
   fs::create_directories(folder_.path() / "pins");
-  const std::vector<fs::path> looks = {folder_.path() / "pins/.look-1",
-                                       run_.checkpoints() / ".look-2",
-                                       run_.checkpoint(20).folder / ".look-3"};
+  const std::vector<fs::path> looks = {
+      folder_.path() / "pins/.look-1", run_.checkpoints() / ".look-2",
+      run_.checkpoint(20).folder / ".look-3", run_.checkpoint(20).folder / "checkpoint.h5.tmp"};
   for (const auto& look : looks) write_file_atomically(look, "");
   test::retain(run_, {});
   for (const auto& look : looks) EXPECT_FALSE(fs::exists(look)) << look;
