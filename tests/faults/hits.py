@@ -230,7 +230,7 @@ class Hit:
             if self.fired or self.kind not in KILLS:
                 break
             self.what = (self.what[0], self.what[1] / 2)  # it had ended before
-        if code in BAD_ENDS or (self.kind == "small-disk" and code not in (0, 5)):
+        if code in BAD_ENDS or (self.kind in MOUNTED and code not in (0, 5)):
             raise Failed(f"it ends with {code}")
         if code != 0 and isinstance(self.what, dict) and "short" in str(self.what):
             raise Failed(f"a call that comes short is no fault, but it ends with {code}")

@@ -83,12 +83,12 @@ MUTANTS = {
           'require(rename(temporary.c_str(), final_name.c_str()) == 0, "give its final name to", '
           'temporary);',
           "if (rename(temporary.c_str(), final_name.c_str()) != 0) return;")],
-        ["--kind", "read-only", "--count", "30"]),
-    "a write that finds no room is ignored": (
+        ["--kind", "error", "--count", "80"]),
+    "a write that fails is ignored": (
         [(CHECKPOINT + "direct_file.cpp",
           "return pwrite_all(cached_, position, bytes) ? std::error_code() : last_error();",
           "pwrite_all(cached_, position, bytes);\n  return {};")],
-        ["--kind", "small-disk", "--count", "30"]),
+        ["--kind", "error", "--count", "80"]),
     "a short read is taken for the file's end": (
         [("core/files.cpp", "    bytes = bytes.subspan(static_cast<size_t>(got));\n    total += got;\n",
           "    total += got;\n    break;\n")],
@@ -97,4 +97,7 @@ MUTANTS = {
         [("launch/path/retention.cpp", "    run_.check_held();\n    remove_checkpoint(entry.folder);\n",
           "    run_.check_held();\n")],
         ["--kind", "die", "--kind", "die-group", "--count", "60"]),
+    "a disk that is full or read-only is no fault of storage": (
+        [("core/error.cpp", 'where == "checkpoint" || ', "")],
+        ["--kind", "small-disk", "--kind", "read-only", "--count", "24"]),
 }
