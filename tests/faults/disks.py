@@ -1,4 +1,4 @@
-"""Real file systems in the place of a job's folder, in mount namespaces of this process, as root."""
+"""Real file systems in the place of a job's folder: mount namespaces of this process, as root."""
 import ctypes
 import os
 import shutil
@@ -62,7 +62,7 @@ class SmallDisk:
 
 
 class ReadOnly:
-    """Names below the folder can be read alone from now on; files that are open are still written."""
+    """Names below the folder can only be read from now on; open files are still written."""
 
     def __init__(self, folder):
         self.folder = folder

@@ -129,8 +129,9 @@ def logged(run):
 
 
 def leftovers(folder, started):
-    """Files that nobody needs any more once a start of each run in `started` has ended well. (What a
-    command leaves in another run that is killed, a lease or a .look-ID, goes with that one's next.)"""
+    """Files that nobody needs any more once a start of each run in `started` has ended well. What a
+    command that is killed leaves in another run, a lease or a .look-ID, goes with that run's next
+    start."""
     def is_left(path):
         if path.name.endswith((".tmp", ".unfinished", ".leaving", ".whole")):
             return True

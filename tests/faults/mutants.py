@@ -90,11 +90,13 @@ MUTANTS = {
           "pwrite_all(cached_, position, bytes);\n  return {};")],
         ["--kind", "error", "--count", "80"]),
     "a short read is taken for the file's end": (
-        [("core/files.cpp", "    bytes = bytes.subspan(static_cast<size_t>(got));\n    total += got;\n",
+        [("core/files.cpp",
+          "    bytes = bytes.subspan(static_cast<size_t>(got));\n    total += got;\n",
           "    total += got;\n    break;\n")],
         ["--kind", "read", "--count", "40"]),
     "what a killed save left is never removed": (
-        [("launch/path/retention.cpp", "    run_.check_held();\n    remove_checkpoint(entry.folder);\n",
+        [("launch/path/retention.cpp",
+          "    run_.check_held();\n    remove_checkpoint(entry.folder);\n",
           "    run_.check_held();\n")],
         ["--kind", "die", "--kind", "die-group", "--count", "60"]),
     "a disk that is full or read-only is no fault of storage": (
