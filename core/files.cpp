@@ -95,6 +95,8 @@ void write_file_atomically(const fs::path& file, std::string_view text, std::str
   check(!problem, ExitCode::storage, where, "{} cannot be written: {}", temporary.string(),
         problem.message());
   fs::rename(temporary, file, problem);
+  std::error_code ignored;
+  if (problem) fs::remove(temporary, ignored);
   check(!problem, ExitCode::storage, where, "{} cannot be renamed to {}: {}", temporary.string(),
         file.string(), problem.message());
   problem = sync_folder(file.parent_path());

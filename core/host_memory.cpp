@@ -1,6 +1,7 @@
 #include "core/host_memory.h"
 
 #include <fmt/core.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <fstream>
@@ -8,6 +9,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <utility>
 
 namespace switchyard {
 
@@ -75,11 +77,25 @@ int64_t left_by_control_groups(const fs::path& root) {
   return least;
 }
 
+// What `ulimit -v` and `ulimit -d` leave to this process.
+int64_t left_by_limits(const fs::path& root) {
+  int64_t least = no_limit;
+  for (const auto& [kind, key] : {std::pair(RLIMIT_AS, "VmSize:"), {RLIMIT_DATA, "VmData:"}}) {
+    rlimit limit{};
+    const auto used = number_behind(root / "proc/self/status", key);
+    if (getrlimit(kind, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || !used) continue;
+    const auto most = static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, no_limit));
+    least = std::min(least, std::max<int64_t>(0, most - *used * 1024));
+  }
+  return least;
+}
+
 }  // namespace
 
 int64_t free_host_bytes(const fs::path& root) {
   const auto kilobytes = number_behind(root / "proc/meminfo", "MemAvailable:");
-  return std::min(kilobytes ? *kilobytes * 1024 : no_limit, left_by_control_groups(root));
+  return std::min({kilobytes ? *kilobytes * 1024 : no_limit, left_by_control_groups(root),
+                   left_by_limits(root)});
 }
 
 }  // namespace switchyard

@@ -131,4 +131,18 @@ void EventFile::write(std::string_view event) {
   size_ += static_cast<int64_t>(record.size());
 }
 
+void sync_events(const fs::path& folder) {
+  std::error_code none;
+  fs::path last;
+  for (const auto& entry : fs::directory_iterator(folder, none)) {
+    if (entry.path().filename().string().starts_with(name_prefix))
+      last = std::max(last, entry.path());
+  }
+  if (last.empty()) return;
+  const Descriptor open(::open(last.c_str(), O_RDONLY | O_CLOEXEC));
+  const bool synced = open && fsync(open.number()) == 0 && !sync_folder(folder);
+  check(synced, ExitCode::storage, "tensorboard", "{} cannot be brought to the disk: {}",
+        last.string(), std::strerror(errno));
+}
+
 }  // namespace switchyard

@@ -52,4 +52,7 @@ class EventFile {
   int64_t size_ = 0;
 };
 
+// Brings the last of a folder's files, where there is one, to the disk. Throws Error (storage).
+void sync_events(const std::filesystem::path& folder);
+
 }  // namespace switchyard

@@ -2,15 +2,18 @@
 
 #include <algorithm>
 #include <iterator>
+#include <system_error>
 
 #include "core/error.h"
 #include "core/host_memory.h"
 #include "core/logging.h"
 #include "core/thread_priority.h"
 #include "launch/average_state.h"
+#include "launch/event_file.h"
 #include "launch/metrics.h"
 #include "launch/path/lineage_document.h"
 #include "launch/placement.h"
+#include "launch/tensorboard.h"
 #include "parallel/comm/control_plane.h"
 #include "parallel/comm/rank_places.h"
 
@@ -35,9 +38,15 @@ double gib(int64_t bytes) { return static_cast<double>(bytes) / (int64_t{1} << 3
 
 }  // namespace
 
-SavingOptions saving_options(const Settings& run) {
-  SavingOptions how{.async = !run.flag("no-async-save")};
-  if (run.has("save-staging-gib")) how.gib = run.real("save-staging-gib");
+SavingOptions saving_options(const Settings& settings) {
+  SavingOptions how{.async = !settings.flag("no-async-save")};
+  if (settings.has("save-staging-gib")) how.gib = settings.real("save-staging-gib");
+  return how;
+}
+
+SavingOptions saving_options(const RunFolder& run, const Settings& settings) {
+  SavingOptions how = saving_options(settings);
+  how.events = event_folder(run.folder(), settings);
   return how;
 }
 
@@ -127,8 +136,7 @@ void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
   add_averages(run_, step, engine, mesh_, state, info.documents);  // whose members stay from now on
   stage(info, state);
   const double waited = seconds_since(begin);
-  writing_ = std::async(std::launch::async, [this, step, begin, waited, label = thread_label()] {
-    if (how_.async) give_way();  // to the steps
+  write([this, step, begin, waited, label = thread_label()] {
     set_thread_label(label);
     set_current_step(step);
     commit(step, begin, waited);
@@ -136,11 +144,30 @@ void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
   if (!how_.async) finish();
 }
 
-// In a thread of its own.
+// In a thread of its own, or at once where the system starts no more.
+void Saver::write(const std::function<void()>& body) {
+  try {
+    writing_ = std::async(std::launch::async, [this, body] {
+      if (how_.async) give_way();  // to the steps
+      body();
+    });
+  } catch (const std::system_error& problem) {
+    log::warning(
+        "no thread can be started to save in ({}); the save is written before training "
+        "goes on",
+        problem.what());
+    std::packaged_task<void()> here(body);
+    here();
+    writing_ = here.get_future();
+  }
+}
+
 void Saver::commit(int64_t step, Clock::time_point begin, double waited) try {
   ControlPlane& control = *mesh_.checkpoint;
   control.agree([&] {
-    if (mesh_.world->rank() == 0) sync_metrics(run_.folder());
+    if (mesh_.world->rank() != 0) return;
+    sync_metrics(run_.folder());
+    if (how_.events) sync_events(*how_.events);
   });
   writer_.commit();
   control.agree([&] { retain(); });

@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <functional>
 #include <future>
 #include <optional>
 
@@ -18,8 +20,10 @@ namespace switchyard {
 struct SavingOptions {
   bool async = true;            // written while training goes on
   std::optional<double> gib{};  // of a rank's staging memory; none: staging_limit says it
+  std::optional<std::filesystem::path> events{};  // where TensorBoard's files lie
 };
-SavingOptions saving_options(const Settings& run);
+SavingOptions saving_options(const Settings& settings);  // without a run's events
+SavingOptions saving_options(const RunFolder& run, const Settings& settings);
 
 // Mesh::file_sharing as --save-writers-per-node asks for it, null without. Collective.
 std::unique_ptr<ControlPlane> share_files(const Settings& run, const Mesh& mesh);
@@ -50,14 +54,15 @@ class Saver {
   // Waits until all is on disk; throws as save() does. Collective.
   void finish();
   bool busy() const { return writing_.valid(); }  // finish() has something to wait for
-  // A save has failed on this rank: finish() throws at once.
-  bool failed() const { return failed_; }
+  // A save has failed on this rank: finish() throws when the others have written or failed, too.
+  bool failed() const { return failed_ || writer_.failed(); }
 
  private:
   using Clock = std::chrono::steady_clock;
   void retain();
   void stage(const CheckpointInfo& info, const std::vector<ShardedTensor>& state);
   int64_t limit();
+  void write(const std::function<void()>& body);
   void commit(int64_t step, Clock::time_point begin, double waited);
 
   const RunFolder& run_;

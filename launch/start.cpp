@@ -162,6 +162,9 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
     if (names_averages && world.rank() == 0) {
       log::warning("--average and --drop-average take effect with a step, and none is made");
     }
+    world.control().agree([&] {
+      if (world.rank() == 0) Retention(run, retention_options(settings)).end_begun();
+    });
     return std::nullopt;
   }
   if (!names_averages) find_and_settle_averages(start, path, given, world);

@@ -138,6 +138,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   const StopSignal signals;
   const RunFolder run(folder);
   const Layout layout = layout_of_start(given, world);
+  world.control().agree([&] { run.check_length(); });
   name_fault_place(run.folder(), world);
   ObtainedPath obtained = obtain_path(run, given, world);
   const PathSpecification& path = obtained.path;
@@ -176,7 +177,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   });
   if (start->record.run.flag("health-check")) health->run();
   Saver saver(run, path, mesh, retention_options(start->record.run),
-              saving_options(start->record.run));
+              saving_options(run, start->record.run));
   if (keeps) save_origin(*start->origin, *engine, saver);
   return TrainingLoop(run, path, *start, mesh, peak, *engine, saver, health.get()).run();
 }

@@ -243,7 +243,9 @@ void write_pin(const fs::path& run, int64_t step, const std::string& checkpoint,
 
 void remove_pin(const fs::path& run, int64_t step, const fs::path& branch) {
   std::error_code ignored;
-  fs::remove(file_of(run, step, relative_name(branch, pins_of(run))), ignored);
+  const fs::path file = file_of(run, step, relative_name(branch, pins_of(run)));
+  fs::remove(file, ignored);
+  fs::remove(temporary_of(file), ignored);  // of a fork that could neither finish nor remove it
 }
 
 }  // namespace switchyard

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -10,6 +11,7 @@
 #include "launch/path/leaving_steps.h"
 #include "launch/path/pins.h"
 #include "launch/path/step_needs.h"
+#include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/leaving.h"
 #include "parallel/checkpoint/moments.h"
 
@@ -127,24 +129,59 @@ std::vector<StepFate> Retention::plan() {
   return plan_retention(saved, needs_of(saved, read_pins(run_.folder())), options_);
 }
 
-bool Retention::apply() {
+// What forks and prunings leave that are killed; once a start.
+void Retention::tidy() {
+  if (std::exchange(tidied_, true)) return;
+  remove_looks(run_.folder() / "pins");
+  remove_looks(run_.checkpoints());
+  for (const CheckpointEntry& entry : list_checkpoints(run_.checkpoints())) {
+    remove_looks(entry.folder);
+    std::error_code ignored;
+    if (entry.complete) fs::remove(temporary_of(entry.folder / master_name), ignored);
+  }
+}
+
+void Retention::remove_fragments() {
   rescue_pinned(run_);
   for (const CheckpointEntry& entry : fragments()) {
     log::info("what is left of step {}, which is not complete, goes", entry.step);
     run_.check_held();
     remove_checkpoint(entry.folder);
   }
+}
+
+// False: they are its moments again, as it is a fork point.
+bool Retention::remove_left(int64_t step) {
+  const auto is_free = [&] {
+    see_anew(run_.folder() / "pins");
+    return !is_pinned(run_.folder(), step);
+  };
+  return remove_left_moments(folder_of(run_, step), is_free);
+}
+
+void Retention::end_begun() {
+  tidy();
+  remove_fragments();
+  for (const CheckpointEntry& entry : list_checkpoints(run_.checkpoints())) {
+    if (!entry.complete || !are_moments_leaving(entry.folder)) continue;
+    run_.check_held();
+    if (has_moments(entry)) {
+      forget_leaving_moments(entry.folder);  // they have not left
+    } else {
+      remove_left(entry.step);
+    }
+  }
+}
+
+bool Retention::apply() {
+  tidy();
+  remove_fragments();
   const auto known = known_;
   const auto saved = saved_steps();
   std::vector<int64_t> brought_back;
   for (const auto& [step, found] : known_) {
     if (known.contains(step) || found.has_moments) continue;
-    const int64_t seen = step;
-    const auto is_free = [&] {
-      see_anew(run_.folder() / "pins");
-      return !is_pinned(run_.folder(), seen);
-    };
-    if (!remove_left_moments(folder_of(run_, seen), is_free)) brought_back.push_back(seen);
+    if (!remove_left(step)) brought_back.push_back(step);
   }
   for (const int64_t step : brought_back) known_.erase(step);
   // Needs only keep more, so that pins are looked up where something would go.
@@ -223,6 +260,17 @@ fs::path place_for_discarded(const RunFolder& run, const fs::path& folder) {
   return to;
 }
 
+void move_away(const fs::path& from, const fs::path& to) {
+  std::error_code problem;
+  fs::rename(from, to, problem);
+  const bool elsewhere = problem == std::errc::cross_device_link;
+  check(!problem, ExitCode::storage, "path", "{} cannot be moved to {}: {}{}", from.string(),
+        to.string(), problem.message(),
+        elsewhere ? fmt::format("; '{}' has to be (a link to) a folder of the same file system",
+                                to.parent_path().string())
+                  : "");
+}
+
 void check_no_fork_point(const RunFolder& run, int64_t step, int64_t behind) {
   check(!is_pinned(run.folder(), behind), "path",
         "going on from step {} would discard step {}, a fork point (see {}); fork a branch from "
@@ -244,7 +292,7 @@ void discard_behind(const RunFolder& run, int64_t step) {
     log::warning("step {} was saved behind the step that is gone on from; it moves to {}",
                  entry.step, to.string());
     run.check_held();
-    fs::rename(entry.folder, to);
+    move_away(entry.folder, to);
     moved.push_back({entry.step, entry.folder, to});
   }
   if (moved.empty()) return;

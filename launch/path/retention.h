@@ -27,11 +27,16 @@ class Retention {
   // False: another process has kept the pins locked; what is left goes the next time. What was
   // found of a step that is older than those which keep their moments is not looked at again.
   bool apply();
+  // What apply() had begun when it was ended, and no more: of a start that saves nothing.
+  void end_begun();
   // What apply() would do, with the folders of incomplete saves that it would remove.
   std::vector<StepFate> plan();
   std::vector<CheckpointEntry> fragments() const;
 
  private:
+  void tidy();
+  void remove_fragments();
+  bool remove_left(int64_t step);
   std::vector<SavedStep> saved_steps();
   SavedStep look_at(const CheckpointEntry& entry);
   std::vector<int64_t> members_of(int64_t step);
@@ -44,6 +49,7 @@ class Retention {
   RetentionOptions options_;
   std::map<int64_t, SavedStep> known_;               // steps whose moments are gone or cannot go
   std::map<int64_t, std::vector<int64_t>> members_;  // that a step's averages leave out
+  bool tidied_ = false;
   bool said_ = false;  // which steps' moments stay although they should go
 };
 

@@ -1,6 +1,7 @@
 #include "launch/path/run_folder.h"
 
 #include <algorithm>
+#include <climits>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -8,6 +9,7 @@
 #include "core/text.h"
 #include "launch/path/paths_near.h"
 #include "launch/path/relative_name.h"
+#include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/moments.h"
 
 namespace fs = std::filesystem;
@@ -102,11 +104,23 @@ void RunFolder::check_name() const {
 void RunFolder::check_unused() const {
   for (const fs::path& left : {checkpoints(), folder_ / "metrics.jsonl"}) {
     std::error_code ignored;
-    check(!fs::exists(left, ignored), "path",
+    const bool holds = fs::exists(left, ignored) && !fs::is_empty(left, ignored);
+    check(!holds, "path",
           "'{}' has no path.json but holds {}, which another path left; a new path needs a folder "
           "of its own",
           folder_.string(), left.filename().string());
   }
+}
+
+// Of the longest one that a save makes.
+void RunFolder::check_length() const {
+  const fs::path shards = checkpoint_folder(checkpoints(), 0) / shards_name;
+  const size_t longest = temporary_of(shards / shard_name(0, "moments")).string().size();
+  constexpr size_t allowed = PATH_MAX - 1;
+  check(longest <= allowed, "path",
+        "'{}' has {} bytes; with what a save makes in it names have {}, and the system takes {}: a "
+        "shorter name, or one within the folder that train is started in",
+        folder_.string(), folder_.string().size(), longest, allowed);
 }
 
 namespace {

@@ -41,6 +41,7 @@ class RunFolder {
   // For a folder that is to be made: throws Error for a name that a reference would not mean.
   void check_name() const;
   void check_unused() const;  // throws Error where checkpoints or metrics lie without a path.json
+  void check_length() const;  // throws Error where names of what is saved would be too long
 
   PathSpecification read() const;  // throws Error when there is no path here
   std::string read_text() const;

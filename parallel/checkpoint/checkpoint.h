@@ -79,6 +79,9 @@ class CheckpointWriter {
                 int64_t limit = std::numeric_limits<int64_t>::max());
   void write_uncopied();  // collective
   void commit();
+  // What was staged last has failed on this rank, which the others learn when they have written,
+  // too. Any thread may ask.
+  bool failed() const;
 
  private:
   struct State;

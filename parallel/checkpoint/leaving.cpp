@@ -14,6 +14,8 @@ namespace switchyard {
 
 namespace {
 
+constexpr const char* look_prefix = ".look-";
+
 fs::path master_of(const fs::path& checkpoint) { return checkpoint / master_name; }
 fs::path whole_of(const fs::path& checkpoint) {
   return checkpoint / fmt::format("{}.whole", master_name);
@@ -78,12 +80,20 @@ void forget_leaving_moments(const fs::path& checkpoint) {
 }
 
 void see_anew(const fs::path& folder) {
-  const fs::path file = folder / fmt::format(".look-{}", random_checkpoint_id());
+  const fs::path file = folder / fmt::format("{}{}", look_prefix, random_checkpoint_id());
   Descriptor open(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   if (!open) return;  // it may only be read, or is not there
   open.close();
-  std::error_code ignored;
-  fs::remove(file, ignored);
+  remove_looks(folder);
+}
+
+void remove_looks(const fs::path& folder) {
+  std::error_code problem, ignored;
+  for (fs::directory_iterator entry(folder, problem), end; !problem && entry != end;
+       entry.increment(problem)) {
+    if (entry->path().filename().string().starts_with(look_prefix))
+      fs::remove(entry->path(), ignored);
+  }
 }
 
 }  // namespace switchyard

@@ -26,5 +26,7 @@ void forget_leaving_moments(const std::filesystem::path& checkpoint);  // from n
 // Names that other hosts have changed are seen behind this, where their file system keeps what it
 // has read of a folder for some time (NFS): a file is made in it and removed.
 void see_anew(const std::filesystem::path& folder);
+// Those that processes left which were killed meanwhile; anybody's may go as soon as it is there.
+void remove_looks(const std::filesystem::path& folder);
 
 }  // namespace switchyard

@@ -31,13 +31,15 @@ uint64_t write_by_parts(WriteQueue& queue, const PiecePlace& place, const PieceS
                         int64_t part_bytes) {
   const Checksum checksum = new_checksum();
   const int64_t rows = std::max<int64_t>(1, part_bytes / place.row_bytes);
-  int64_t position = place.address;
-  for (int64_t begin = 0; begin < place.box.extent[0]; begin += rows) {
-    Box part = place.box;
+  int64_t position = place.piece.address;
+  for (int64_t begin = 0; begin < place.piece.box.extent[0]; begin += rows) {
+    Box part = place.piece.box;
     part.offset[0] += begin;
-    part.extent[0] = std::min(rows, place.box.extent[0] - begin);
+    part.extent[0] = std::min(rows, place.piece.box.extent[0] - begin);
     const auto bytes = static_cast<size_t>(part.extent[0] * place.row_bytes);
-    std::span rest(static_cast<const std::byte*>(source(part)), bytes);
+    const void* data =
+        while_writing(place.piece.dataset, place.file.path(), [&] { return source(part); });
+    std::span rest(static_cast<const std::byte*>(data), bytes);
     while (!rest.empty()) {
       const auto step = rest.first(std::min(step_bytes, rest.size()));
       XXH3_64bits_update(checksum.get(), step.data(), step.size());
@@ -51,8 +53,8 @@ uint64_t write_by_parts(WriteQueue& queue, const PiecePlace& place, const PieceS
 
 uint64_t write_staying(WriteQueue& queue, const PiecePlace& place, const void* data) {
   const std::span bytes(static_cast<const std::byte*>(data),
-                        static_cast<size_t>(place.box.extent[0] * place.row_bytes));
-  queue.add_staying(place.file, place.address, bytes);
+                        static_cast<size_t>(place.piece.box.extent[0] * place.row_bytes));
+  queue.add_staying(place.file, place.piece.address, bytes);
   return XXH3_64bits(bytes.data(), bytes.size());
 }
 

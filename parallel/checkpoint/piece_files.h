@@ -34,8 +34,7 @@ auto while_writing(const std::string& what, const std::filesystem::path& file, B
 // Where a piece's elements go.
 struct PiecePlace {
   const DirectFile& file;
-  const Box& box;
-  int64_t address = 0;    // in the file
+  const StoredPiece& piece;
   int64_t row_bytes = 0;  // of one along the first axis
 };
 // Both queue the bytes and return their checksum. Parts have at most part_bytes, or are a single

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -24,12 +25,7 @@ class ReadThreads {
 
   void run(const TellBytes& progress) {
     std::vector<std::thread> threads;
-    for (size_t i = 0; i < std::min(jobs_, most_threads); ++i) {
-      ++working_;
-      threads.emplace_back([this, label = thread_label()] {
-        set_thread_label(label);
-        work();
-      });
+    while (threads.size() < std::min(jobs_, most_threads) && start_one(threads)) {
     }
     report(progress);
     for (std::thread& thread : threads) thread.join();
@@ -37,6 +33,7 @@ class ReadThreads {
   }
 
  private:
+  bool start_one(std::vector<std::thread>& threads);
   void work();
   void report(const TellBytes& progress);
   void note(size_t job);  // the exception that is being handled
@@ -51,6 +48,26 @@ class ReadThreads {
   std::exception_ptr problem_;
   size_t problem_job_ = 0;
 };
+
+// False: the system starts no more than there are.
+bool ReadThreads::start_one(std::vector<std::thread>& threads) {
+  const auto count = [this](size_t change) {
+    const std::lock_guard lock(mutex_);
+    working_ += change;
+  };
+  count(1);
+  try {
+    threads.emplace_back([this, label = thread_label()] {
+      set_thread_label(label);
+      work();
+    });
+  } catch (const std::system_error&) {
+    count(size_t{0} - 1);
+    if (threads.empty()) throw;
+    return false;
+  }
+  return true;
+}
 
 void ReadThreads::work() {
   size_t job = 0;

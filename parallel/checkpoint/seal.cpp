@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -63,13 +64,13 @@ uint64_t checksum_outside(const ReadableFile& file, std::vector<FileRange> range
 }
 
 void seal_file(const std::filesystem::path& path) {
-  const auto seal = seal_of(checksum_outside(ReadableFile(path), {}));
-  const Descriptor file(open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  const ReadableFile written(path);
+  const auto seal = seal_of(checksum_outside(written, {}));
+  const Descriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   check(static_cast<bool>(file), "checkpoint", "cannot open {}: {}", path.string(),
         std::strerror(errno));
-  const ssize_t written = write(file.number(), seal.data(), seal.size());
-  check(written == static_cast<ssize_t>(seal.size()), "checkpoint", "cannot write to {}: {}",
-        path.string(), written < 0 ? std::strerror(errno) : "it took only a part");
+  check(pwrite_all(file, written.bytes(), std::as_bytes(std::span(seal))), "checkpoint",
+        "cannot write to {}: {}", path.string(), std::strerror(errno));
   check(fsync(file.number()) == 0, "checkpoint", "cannot write {} to the disk: {}", path.string(),
         std::strerror(errno));
 }

@@ -100,7 +100,8 @@ size_t ShardWriter::reserve(const StoredTensor& tensor, int number, const Box& b
 void ShardWriter::take_room() {
   if (end_ - room_end_ < least_room) return;
   const std::error_code problem = bytes_.take_room(room_end_, end_);
-  check(!problem, "checkpoint", "cannot write {} bytes: {}", end_ - room_end_, problem.message());
+  check(!problem, "checkpoint", "cannot write {} bytes to {}: {}", end_ - room_end_,
+        temporary_.string(), problem.message());
   room_end_ = end_;
 }
 
@@ -119,10 +120,8 @@ void ShardWriter::write_to(size_t number, const std::function<uint64_t(const Pie
   Place& place = places_.at(number);
   StoredPiece& piece = place.piece;
   check(!place.written, "checkpoint", "{} was written twice", piece.dataset);
-  while_writing(piece.dataset, temporary_, [&] {
-    take_room();
-    piece.checksum = body({bytes_, piece.box, piece.address, place.row_bytes});
-  });
+  take_room();
+  piece.checksum = body({bytes_, piece, place.row_bytes});
   place.written = true;
 }
 

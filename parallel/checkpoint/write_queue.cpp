@@ -113,8 +113,18 @@ void WriteQueue::hand_over() {
   if (rest_bytes_ > most_set_aside) write_rests();
 }
 
+// One is enough where the system starts no more of them.
+void WriteQueue::start_thread() {
+  if (threads_.size() >= most_threads) return;
+  try {
+    threads_.emplace_back([this] { work(); });
+  } catch (const std::system_error&) {
+    if (threads_.empty()) throw;
+  }
+}
+
 void WriteQueue::queue(Part part) {
-  if (threads_.size() < most_threads) threads_.emplace_back([this] { work(); });
+  start_thread();
   {
     const std::lock_guard lock(mutex_);
     queue_.push_back(std::move(part));
@@ -140,9 +150,12 @@ void WriteQueue::take_buffer() {
   std::unique_lock lock(mutex_);
   if (!filling_.buffer && free_.empty() && buffers_ < most_buffers) {
     filling_.buffer.reset(static_cast<std::byte*>(std::aligned_alloc(huge_page, buffer_bytes)));
-    check(static_cast<bool>(filling_.buffer), "checkpoint", "no memory for {} bytes", buffer_bytes);
-    madvise(filling_.buffer.get(), buffer_bytes, MADV_HUGEPAGE);  // where there are such
-    ++buffers_;
+    check(filling_.buffer || buffers_ > 0, "checkpoint",
+          "the system gives no {} bytes to write with; the least that a save needs", buffer_bytes);
+    if (filling_.buffer) {
+      madvise(filling_.buffer.get(), buffer_bytes, MADV_HUGEPAGE);  // where there are such
+      ++buffers_;
+    }
   }
   if (!filling_.buffer) {
     changed_.wait(lock, [&] { return !free_.empty(); });

@@ -59,6 +59,7 @@ class WriteQueue {
   void set_aside(const DirectFile& file, int64_t begin, std::span<const std::byte> bytes);
   void write_rests();
   void take_buffer();
+  void start_thread();
   void end_threads();
   void work();
   void note(const DirectFile& file, std::error_code problem);

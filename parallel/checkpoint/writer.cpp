@@ -1,7 +1,9 @@
+#include <atomic>
 #include <random>
 #include <utility>
 
 #include "core/error.h"
+#include "core/logging.h"
 #include "core/memory.h"
 #include "parallel/checkpoint/checkpoint.h"
 #include "parallel/checkpoint/files.h"
@@ -56,10 +58,12 @@ struct CheckpointWriter::State {
   std::unique_ptr<RankShards> shards{};  // from begin() on; or
   std::unique_ptr<GuestFiles> guest{};   // where another rank's files take this one's pieces
   std::vector<CheckpointIndex> lists{};  // what this rank's files take, its own pieces first
+  std::atomic<bool> failed = false;
 
   bool has_begun() const { return shards || guest; }
   void end();
   CheckpointIndex list_pieces();
+  void take(std::span<const ShardedTensor> tensors, int64_t limit);
   void begin();
   void reserve();
   void write(bool copied);
@@ -68,8 +72,31 @@ struct CheckpointWriter::State {
   void agree_on_info();
   bool is_allowed() const;
   void guard(const std::function<void()>& body);
-  void agree(const std::function<void()>& body) const { control.agree(body, "saving"); }
+  void agree(const std::function<void()>& body);
 };
+
+// Less is free than was thought, or may be locked, where there is no room.
+void CheckpointWriter::State::take(std::span<const ShardedTensor> tensors, int64_t limit) {
+  try {
+    staging.take(tensors, limit);
+  } catch (const Error& problem) {
+    staging.take(tensors, 0);
+    log::warning("{}; step {} is written before training goes on", problem.what(), info.step);
+  }
+}
+
+// The others may take long until they come here.
+void CheckpointWriter::State::agree(const std::function<void()>& body) {
+  const auto noting_failure = [&] {
+    try {
+      body();
+    } catch (...) {
+      failed = true;
+      throw;
+    }
+  };
+  control.agree(noting_failure, "saving");
+}
 
 // Rank 0's id holds, or a random one; all ranks must mean the same step.
 void CheckpointWriter::State::agree_on_info() {
@@ -229,15 +256,21 @@ CheckpointWriter::~CheckpointWriter() = default;
 
 void CheckpointWriter::reserve(std::span<const ShardedTensor> tensors, int64_t limit) {
   check(!state_->ready, "checkpoint", "reserve was called while a save was staged");
-  state_->staging.reserve(tensors, limit);
+  try {
+    state_->staging.reserve(tensors, limit);
+  } catch (const Error&) {  // stage() tries again, and says what comes of it
+  }
 }
+
+bool CheckpointWriter::failed() const { return state_->failed; }
 
 int64_t CheckpointWriter::stage(CheckpointInfo info, std::span<const ShardedTensor> tensors,
                                 int64_t limit) {
   State& state = *state_;
   state.end();
+  state.failed = false;
   state.info = std::move(info);
-  state.staging.take(tensors, limit);
+  state.take(tensors, limit);
   state.ready = true;
   return state.staging.uncopied();
 }

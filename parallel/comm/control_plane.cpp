@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <new>
+#include <system_error>
 
 #include "parallel/comm/reported_fault.h"
 
@@ -21,11 +23,25 @@ std::string lowest_failure(std::span<const std::string> texts) {
                      *lowest);
 }
 
+// What the standard library throws says little.
+std::string words_of(const std::exception& problem) {
+  if (dynamic_cast<const std::bad_alloc*>(&problem) != nullptr)
+    return "[memory] this process is given no more memory; what may limit it: the machine, its "
+           "control group, 'ulimit -v'";
+  const auto* system = dynamic_cast<const std::system_error*>(&problem);
+  if (system != nullptr && system->code() == std::errc::resource_unavailable_try_again)
+    return fmt::format(
+        "[memory] the system starts no more threads: {}; 'ulimit -u' and 'ulimit -v' "
+        "limit them, and control groups",
+        problem.what());
+  return problem.what();
+}
+
 }  // namespace
 
 ExitCode print_error(const std::exception& problem) {
   if (is_reported(problem.what())) return code_of(problem);
-  std::fprintf(stderr, "switchyard: %s\n", problem.what());
+  std::fprintf(stderr, "switchyard: %s\n", words_of(problem).c_str());
   std::fflush(nullptr);
   return code_of(problem);
 }
@@ -49,7 +65,7 @@ bool ControlPlane::agree_on(const std::function<void()>& body, const std::functi
     throw;
   } catch (const std::exception& problem) {
     if (is_reported(problem.what())) throw;  // a peer is lost, and nothing can be agreed on
-    mine = static_cast<char>(code_of(problem)) + std::string(problem.what());
+    mine = static_cast<char>(code_of(problem)) + words_of(problem);
     if (size() > 1 && mine.find("(rank ") == std::string::npos)
       mine += fmt::format(" (rank {})", rank());
   }

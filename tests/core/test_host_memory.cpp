@@ -1,6 +1,7 @@
 #include "core/host_memory.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <fstream>
 
@@ -49,6 +50,19 @@ TEST_F(HostMemory, GroupsOfTheFirstVersionCount) {
   EXPECT_EQ(free_bytes(), 0);
   write("sys/fs/cgroup/memory/a/b/memory.stat", "total_inactive_file 400000\n");
   EXPECT_EQ(free_bytes(), 300000);
+}
+
+TEST_F(HostMemory, LimitsOfTheProcessCount) {
+  write("proc/self/status", "Name:\tx\nVmSize:\t 1000000 kB\nVmData:\t 4000 kB\n");
+  EXPECT_EQ(free_bytes(), 2000 * 1024);
+  rlimit usual{};
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &usual), 0);
+  const rlimit less{int64_t{1001000} * 1024, usual.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &less), 0);
+  EXPECT_EQ(free_bytes(), 1000 * 1024);
+  write("proc/self/status", "VmSize:\t 2000000 kB\n");
+  EXPECT_EQ(free_bytes(), 0);
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &usual), 0);
 }
 
 }  // namespace

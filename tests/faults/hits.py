@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from disks import ReadOnly, SmallDisk, bytes_below
 from jobs import LIMIT, Failed, end_session, leftovers, logged, saved_steps, session_of
 
 CALLS = {"open": 40, "write": 400, "sync": 50, "rename": 25, "unlink": 12, "mkdir": 9,
@@ -36,11 +37,17 @@ KINDS = {
     "short": lambda d: at_a_call(d, "short", ["write"]),
     "fsync": lambda d: at_a_call(d, d.choice(["EIO", "ENOSPC"]), ["sync"]),
     "read": lambda d: at_a_call(d, d.choice(["EIO", "short"]), ["read"]),
+    "dead-disk": lambda d: at_a_call(d, d.choice(["EIO", "EROFS"]), ["any", "any", "read"],
+                                     on=True),
+    "read-only": lambda d: ("read-only", d.random()),
+    "small-disk": lambda d: ("small disk", d.random()),
     "power": lambda d: ("power", d.random(), d.randrange(1, 10)),
 }
 
 
-KILLS = {"kill-one", "kill-launcher", "kill-all", "slow-kill"}
+KILLS = {"kill-one", "kill-launcher", "kill-all", "slow-kill", "read-only"}
+MOUNTED = {"read-only", "small-disk"}  # as root alone
+READERS = ["resume", "resume-two", "fork", "average", "reshard"]
 
 
 class Work:
@@ -50,12 +57,14 @@ class Work:
     def __init__(self, jobs, name):
         train = jobs.train
         few = ["--keep-checkpoints", 2, "--keep-moments", 1]
-        self.ranks = {"two": 2, "three": 3}.get(name, 1)
-        self.base = None if name in ("fresh", "two", "three") else "main"
+        self.base = {"fresh": None, "two": None, "three": None, "mpirun": None,
+                     "resume-two": "main-2"}.get(name, "main")
         self.commands = {
             "fresh": [train("main", 8)],
             "two": [train("main-2", 6, ranks=2, more=few[:2])],
             "three": [train("main-3", 4, ranks=3)],
+            "mpirun": [train("main-2", 6, ranks=2, more=few[:2], starter="mpirun")],
+            "resume-two": [train("main-2", 6, ranks=2)],
             "resume": [train("main", 8, more=few)],
             "sync-save": [train("main", 8, save=1, more=["--no-async-save"])],
             "fork": [["fork", "main@4", "branch", "--lr-decay-style", "linear",
@@ -63,16 +72,27 @@ class Work:
             "replay": [["fork", "main@3", "unsaved"], train("unsaved", 6)],
             "average": [["average", "main", "--steps", "2:4:2", "--output", "mean"]],
             "prune": [["prune", "main", *few, "--yes"]],
+            "convert": [["convert", "--from", "main", "--to", "published"]],
+            "reshard": [["reshard", "main@4", "carried", "--writers", 2], train("carried", 8)],
             "extend": [["extend", "main", "--at-step", 4, "--data-path",
                         jobs.work / "data" / "more"]],
         }[name]
         self.ends = {"fresh": {"main": 8}, "two": {"main-2": 6}, "three": {"main-3": 4},
-                     "resume": {"main": 8}, "sync-save": {"main": 8}, "fork": {"branch": 8},
-                     "replay": {"unsaved": 6}}.get(name, {})
+                     "mpirun": {"main-2": 6}, "resume-two": {"main-2": 6}, "resume": {"main": 8},
+                     "sync-save": {"main": 8}, "fork": {"branch": 8}, "replay": {"unsaved": 6},
+                     "reshard": {"carried": 8}}.get(name, {})
 
 
-WORKS = ["fresh", "fresh", "two", "two", "three", "resume", "resume", "sync-save", "fork", "replay",
-         "average", "prune", "extend"]
+WORKS = ["fresh", "fresh", "two", "two", "three", "mpirun", "mpirun", "resume", "resume",
+         "resume-two", "sync-save", "fork", "replay", "average", "prune", "extend", "convert",
+         "reshard"]
+WITH_BASE = [name for name in WORKS if name not in ("fresh", "two", "three", "mpirun")]
+WORKS_OF = {"kill-launcher": ["two", "three", "mpirun"], "read": READERS, "read-only": WITH_BASE}
+
+
+def same_files(one, other, name):
+    files = {p.name: p.read_bytes() for p in (one / name).iterdir()}
+    return files == {p.name: p.read_bytes() for p in (other / name).iterdir()}
 
 
 class Hit:
@@ -80,17 +100,17 @@ class Hit:
         draw = random.Random(f"{seed} {number}")
         self.jobs, self.number = jobs, number
         self.kind = kinds[number % len(kinds)]
-        self.name = draw.choice(WORKS if self.kind != "kill-launcher" else ["two", "three"])
-        if self.kind == "read" and self.name in ("fresh", "two", "three"):
-            self.name = draw.choice(["resume", "fork", "average"])
+        self.name = draw.choice(WORKS_OF.get(self.kind, WORKS))
         self.work = Work(jobs, self.name)
         if self.kind == "power" and self.work.base:  # all that is there has to be recorded
+            ranks = 2 if self.work.base == "main-2" else 1
+            self.work.commands.insert(0, jobs.train(self.work.base, 4, ranks=ranks))
             self.work.base = None
-            self.work.commands.insert(0, jobs.train("main", 4))
         self.at = draw.randrange(len(self.work.commands)) if self.kind != "power" else 0
         self.what = KINDS[self.kind](draw)
         self.folder = jobs.work / "hits" / str(number) / "watched"
         self.fired = False
+        self.disk = None
 
     def words(self):
         what = self.what.get("SWITCHYARD_FAULT") if isinstance(self.what, dict) else \
@@ -120,11 +140,31 @@ class Hit:
         if self.kind == "power":
             return self.cut_power()
         whom, when = self.what
+        if self.kind == "small-disk":
+            return self.fill(when)
         slow = {"SWITCHYARD_DELAY": "3"} if "slowly" in whom else None
         job = self.jobs.start(self.folder, command, slow)
-        time.sleep(when * self.jobs.seconds * (2 if slow else 0.7))
+        time.sleep(when * self.jobs.seconds * (2 if slow or self.name == "mpirun" else 0.7))
+        if self.kind == "read-only":
+            return self.lock_disk(job)
         self.kill(job, whom)
         return self.ended(job)
+
+    def fill(self, part):
+        self.disk = SmallDisk(self.folder, int(part ** 2 * self.jobs.bytes))
+        code = self.jobs.end(self.jobs.start(self.folder, self.work.commands[self.at]))
+        self.fired = code != 0
+        self.disk.make_room()
+        return code
+
+    def lock_disk(self, job):
+        self.fired = job.poll() is None
+        locked = [ReadOnly(run) for run in self.folder.iterdir() if run.is_dir()]
+        try:
+            return self.ended(job)
+        finally:
+            for each in locked:
+                each.end()
 
     def cut_power(self):
         """Plays all, and puts in the place of the folder what the disk may have held on the way."""
@@ -170,7 +210,20 @@ class Hit:
         finally:
             end_session(job.pid)
 
+    def is_made(self, command):
+        """Of those that are refused where all is already so, rather than do nothing."""
+        new = {"convert": command[-1], "reshard": command[2]}.get(command[0])
+        return new is not None and (self.folder / new).exists()
+
     def judge(self):
+        try:
+            self.hit_and_go_on()
+        finally:
+            if self.disk:
+                self.disk.end()
+        shutil.rmtree(self.folder.parent)
+
+    def hit_and_go_on(self):
         """Hits, judges what is left, goes on, and judges again."""
         for _ in range(5):
             self.prepare()
@@ -178,13 +231,18 @@ class Hit:
             if self.fired or self.kind not in KILLS:
                 break
             self.what = (self.what[0], self.what[1] / 2)  # it had ended before
-        if code in BAD_ENDS:
+        if code in BAD_ENDS or (self.kind in MOUNTED and code not in (0, 5)):
             raise Failed(f"it ends with {code}")
+        if code != 0 and isinstance(self.what, dict) and "short" in str(self.what):
+            raise Failed(f"a call that comes short is no fault, but it ends with {code}")
         self.jobs.judge(self.folder, saved_steps(self.folder) if self.kind != "power" else "")
         self.jobs.run(self.folder, ["list", "."])
         for command in self.work.commands[self.at:]:
-            self.jobs.run(self.folder, command)
+            if not self.is_made(command):
+                self.jobs.run(self.folder, command)
         self.jobs.judge(self.folder, saved_steps(self.folder))
+        if self.name == "convert" and not same_files(self.jobs.reference, self.folder, "published"):
+            raise Failed("the published folder differs from that of a run that was never hit")
         for run, last in self.work.ends.items():
             wanted = {step: line for step, line in logged(self.jobs.reference / run).items()
                       if step <= last}
@@ -192,10 +250,9 @@ class Hit:
                 raise Failed(f"{run} has other numbers than the run that was never hit")
             if not list((self.folder / run / "checkpoints").glob(f"*{last}/checkpoint.h5")):
                 raise Failed(f"{run} has no step {last}")
-        left = leftovers(self.folder, bool(self.work.ends))
+        left = leftovers(self.folder, self.work.ends)
         if left:
             raise Failed(f"left behind: {', '.join(left)}")
-        shutil.rmtree(self.folder.parent)
 
 
 def make_bases(jobs):
@@ -212,9 +269,14 @@ def make_bases(jobs):
     jobs.run(reference, jobs.train("branch", 8, save=1))
     jobs.run(reference, ["fork", "main@3", "unsaved"])
     jobs.run(reference, jobs.train("unsaved", 6, save=1))
-    base = jobs.work / "bases" / "main"
-    base.mkdir(parents=True)
-    jobs.run(base, jobs.train("main", 4))
+    jobs.run(reference, ["convert", "--from", "main@4", "--to", "published"])
+    jobs.run(reference, ["reshard", "main@4", "carried", "--writers", 2])
+    jobs.run(reference, jobs.train("carried", 8, save=1))
+    for name, ranks in (("main", 1), ("main-2", 2)):
+        base = jobs.work / "bases" / name
+        base.mkdir(parents=True)
+        jobs.run(base, jobs.train(name, 4, ranks=ranks))
+    jobs.bytes = bytes_below(jobs.work / "bases" / "main")  # of two steps
 
 
 def make_data(jobs):

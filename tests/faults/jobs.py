@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+HERE = Path(__file__).resolve().parent
 MODEL = ("--num-layers 2 --hidden-size 16 --num-attention-heads 2 --seq-length 12"
          " --global-batch-size 6 --micro-batch-size 1 --lr 1e-3 --lr-warmup-iters 4"
          " --hidden-dropout 0.1 --device cpu").split()
@@ -29,10 +30,10 @@ class Jobs:
         self.reference = work / "reference"
         self.started = 0
 
-    def train(self, run, steps, ranks=1, save=2, more=()):
+    def train(self, run, steps, ranks=1, save=2, more=(), starter="launch"):
         words = ["train", run, "--data-path", self.work / "data" / "text", *MODEL, "--train-iters",
                  steps, "--save-interval", save, *RANKS[ranks], *more]
-        return words if ranks == 1 else ["launch", "-np", ranks, "--", *words]
+        return words if ranks == 1 else [starter, "-np", ranks, "--", *words]
 
     def start(self, folder, words, variables=None):
         """In the folder, in a process group of its own; prints go to folder/../log."""
@@ -44,8 +45,14 @@ class Jobs:
         with open(folder.parent / "log", "ab") as log:
             log.write(f"$ {' '.join(str(w) for w in words)} {variables or ''}\n".encode())
             log.flush()
-            return subprocess.Popen([str(self.program), *[str(w) for w in words]], cwd=folder,
-                                    env=environment, stdout=log, stderr=log, start_new_session=True)
+            return subprocess.Popen(self.line(words), cwd=folder, env=environment, stdout=log,
+                                    stderr=log, start_new_session=True)
+
+    def line(self, words):
+        program, words = str(self.program), [str(word) for word in words]
+        if words[0] != "mpirun":
+            return [program, *words]
+        return [str(HERE.parents[1] / "launch" / "mpirun"), *words[1:3], program, *words[4:]]
 
     def end(self, job, limit=LIMIT):
         """Its exit code; all that belongs to it is gone then."""
@@ -121,13 +128,16 @@ def logged(run):
     return {line["step"]: (line["loss"], line["grad_norm"]) for line in lines}
 
 
-def leftovers(folder, trains):
-    """Files that nobody needs any more once a start has ended well. (A .look-ID, by which a folder is
-    seen anew, stays where a process is killed in between or may not remove it; it means nothing. Nor
-    does the lease of a command that was killed, which is not taken where all is already so.)"""
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*")
-                  if p.name.endswith((".tmp", ".unfinished", ".leaving", ".whole"))
-                  or (p.name == "lease" and trains))
+def leftovers(folder, started):
+    """Files that nobody needs any more once a start of each run in `started` has ended well. What a
+    command that is killed leaves in another run, a lease or a .look-ID, goes with that run's next
+    start."""
+    def is_left(path):
+        if path.name.endswith((".tmp", ".unfinished", ".leaving", ".whole")):
+            return True
+        own = path.relative_to(folder).parts[0] in started
+        return own and (path.name == "lease" or path.name.startswith(".look-"))
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if is_left(p))
 
 
 def add_line(trace, text):

@@ -61,7 +61,7 @@ MUTANTS = {
           "    position += written;\n", "    bytes = {};\n    position += written;\n")],
         ["--kind", "short", "--count", "40"]),
     "a saved step has no record on the disk": (
-        [("launch/saver.cpp", "if (mesh_.world->rank() == 0) sync_metrics(run_.folder());", "")],
+        [("launch/saver.cpp", "    sync_metrics(run_.folder());\n", "")],
         RECORDED + ["keep-few"]),
     "lines that are given up are lost": (
         [("launch/metrics.cpp", "    sync_lines(given_up);  // before they go here\n", "")],
@@ -78,4 +78,28 @@ MUTANTS = {
         [(CHECKPOINT + "files.cpp",
           "= sync_folder(folder);", "= had_master ? sync_folder(folder) : std::error_code();")],
         RECORDED + ["failing-syncs"]),
+    "a rename that fails is ignored": (
+        [(CHECKPOINT + "files.cpp",
+          'require(rename(temporary.c_str(), final_name.c_str()) == 0, "give its final name to", '
+          'temporary);',
+          "if (rename(temporary.c_str(), final_name.c_str()) != 0) return;")],
+        ["--kind", "error", "--count", "80"]),
+    "a write that fails is ignored": (
+        [(CHECKPOINT + "direct_file.cpp",
+          "return pwrite_all(cached_, position, bytes) ? std::error_code() : last_error();",
+          "pwrite_all(cached_, position, bytes);\n  return {};")],
+        ["--kind", "error", "--count", "80"]),
+    "a short read is taken for the file's end": (
+        [("core/files.cpp",
+          "    bytes = bytes.subspan(static_cast<size_t>(got));\n    total += got;\n",
+          "    total += got;\n    break;\n")],
+        ["--kind", "read", "--count", "40"]),
+    "what a killed save left is never removed": (
+        [("launch/path/retention.cpp",
+          "    run_.check_held();\n    remove_checkpoint(entry.folder);\n",
+          "    run_.check_held();\n")],
+        ["--kind", "die", "--kind", "die-group", "--count", "60"]),
+    "a disk that is full or read-only is no fault of storage": (
+        [("core/error.cpp", 'where == "checkpoint" || ', "")],
+        ["--kind", "small-disk", "--kind", "read-only", "--count", "24"]),
 }

@@ -104,6 +104,15 @@ def convert(r):
     r.train("main", 4)
 
 
+def reshard(r):
+    r.train("main", 4)
+    r.run(["reshard", "main@4", "carried", "--writers", 2])
+    r.say("has carried")
+    r.say("step carried 4")
+    r.say("whole carried")
+    r.run(["prune", "main", "--keep-checkpoints", 1, "--keep-moments", 1, "--yes"])
+
+
 def extend(r):
     r.train("extended", 4)
     r.run(["extend", "extended", "--at-step", 4, "--data-path", r.jobs.work / "data" / "more"])
@@ -125,7 +134,7 @@ def failing_syncs(r):
 
 SCENARIOS = {f.__name__.replace("_", "-"): f for f in (
     keep_few, two_ranks, three_ranks, shared_files, stop_and_go, give_up, fork, fork_unsaved, average,
-    convert, extend, kept_averages, failing_syncs)}
+    convert, reshard, extend, kept_averages, failing_syncs)}
 
 
 def with_fault(random):

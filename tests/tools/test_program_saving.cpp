@@ -5,11 +5,14 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <thread>
+#include <utility>
 
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
@@ -164,6 +167,37 @@ TEST_F(Saving, a_failed_write_ends_the_run_with_older_checkpoints_whole) {
     ASSERT_EQ(train_on("", run, "--train-iters 60", layout).exit_code, 0);
     expect_whole_log(at(run), 1, 60);
   }
+}
+
+// Not only when the others' disks, which may be slow, have written what is for nothing.
+TEST_F(Saving, no_step_is_made_behind_a_failed_write_while_others_still_write) {
+  const std::string until = at("until").string();
+  const auto options = tiny_path(data_, 6, "--save-interval 200 --train-iters 1000000");
+  Program program(train_words(at("run"), options, {.dp = 2}), 2,
+                  broken("step-00000200/shards/rank-00001") +
+                      " SLOW_DISK_WAITS=step-00000200/shards/rank-00000 SLOW_DISK_UNTIL=" + until);
+  size_t lines = 0;
+  const auto stands = [&] {
+    const size_t before = std::exchange(lines, metrics_of(at("run")).size());
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    return before >= 200 && lines == before;
+  };
+  EXPECT_TRUE(wait_until(stands, 100));
+  EXPECT_LT(lines, 400);  // where it waits for the save before, whatever became of it
+  EXPECT_TRUE(program.running());
+  std::ofstream(until) << "";
+  const auto outcome = program.wait();
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("rank-00001"));
+  EXPECT_THAT(saved_steps(at("run")), ElementsAre());
+}
+
+TEST_F(Saving, the_events_of_a_saved_step_are_on_the_disk) {
+  const auto outcome = train_on(broken("tfevents"), "run",
+                                "--train-iters 20 --tensorboard " + at("events").string());
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("tfevents"));
+  EXPECT_THAT(saved_steps(at("run")), ElementsAre());
 }
 
 TEST_F(Saving, the_last_save_fails_the_run) {

@@ -123,6 +123,35 @@ TEST_F(RetentionTest, WhatAKillLeftOfMomentsGoesTheNextTime) {
   EXPECT_FALSE(fs::exists(shards / "rank-00000.moments.h5"));
 }
 
+TEST_F(RetentionTest, AStartThatSavesNothingEndsWhatWasBegun) {
+  const auto whole = run_.checkpoint(20).folder / "checkpoint.h5.whole";
+  const auto moments = run_.checkpoint(20).folder / "shards/rank-00000.moments.h5";
+  fs::create_hard_link(run_.checkpoint(20).folder / "checkpoint.h5", whole);
+  Retention(run_, {}).end_begun();
+  EXPECT_FALSE(fs::exists(whole));
+  EXPECT_THAT(with_moments(run_), ElementsAre(10, 20, 30, 40));
+  fs::copy_file(moments, folder_.path() / "moments");
+  fs::copy_file(run_.checkpoint(20).folder / "checkpoint.h5", folder_.path() / "master");
+  drop_moments(run_.checkpoint(20).folder);
+  fs::copy_file(folder_.path() / "moments", moments);
+  fs::copy_file(folder_.path() / "master", whole);
+  fs::create_directories(run_.checkpoints() / "step-00000035/shards");
+  Retention(run_, {.checkpoints = 1}).end_begun();
+  EXPECT_FALSE(fs::exists(whole) || fs::exists(moments));
+  EXPECT_THAT(with_moments(run_), ElementsAre(10, 30, 40));
+  EXPECT_THAT(steps_of(run_), ElementsAre(10, 20, 30, 40));
+}
+
+TEST_F(RetentionTest, WhatAKilledForkLeftGoesWithTheNextStart) {
+  fs::create_directories(folder_.path() / "pins");
+  const std::vector<fs::path> looks = {
+      folder_.path() / "pins/.look-1", run_.checkpoints() / ".look-2",
+      run_.checkpoint(20).folder / ".look-3", run_.checkpoint(20).folder / "checkpoint.h5.tmp"};
+  for (const auto& look : looks) write_file_atomically(look, "");
+  test::retain(run_, {});
+  for (const auto& look : looks) EXPECT_FALSE(fs::exists(look)) << look;
+}
+
 TEST_F(RetentionTest, ADamagedOldStepKeepsItsFilesAndStopsNothing) {
   fs::resize_file(run_.checkpoint(20).folder / "checkpoint.h5", 100);
   test::retain(run_, {.moments = 1});

@@ -119,12 +119,12 @@ TEST(CheckpointCopy, ADamagedPieceIsNamedAndNothingIsLeft) {
   const auto tensors = some_state(5);
   save(folder.path() / "from", 5, tensors, 3);
   const auto from = checkpoint_folder(folder.path() / "from", 5);
-  const auto& piece = CheckpointReader(from).index().tensors.back().pieces.back();
-  const auto shards = CheckpointReader(from).index().shards;
+  const CheckpointIndex index = CheckpointReader(from).index();
+  const StoredPiece& piece = index.tensors.back().pieces.back();
   const auto file =
       from / "shards" /
-      fmt::format("rank-{:05d}.moments.h5", shards[static_cast<size_t>(piece.shard)].rank);
-  flip_byte(file, CheckpointReader(from).index().tensors.back().pieces.back().address);
+      fmt::format("rank-{:05d}.moments.h5", index.shards[static_cast<size_t>(piece.shard)].rank);
+  flip_byte(file, piece.address);
   const std::string error = error_of([&] { copy(from, folder.path() / "to", {.writers = 2}); });
   EXPECT_THAT(error, HasSubstr("damaged"));
   EXPECT_THAT(error, HasSubstr(file.string()));

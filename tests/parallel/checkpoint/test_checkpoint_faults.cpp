@@ -127,6 +127,32 @@ TEST(CheckpointFaults, AFullDiskFailsOnEveryRankAndTheNextSaveWorks) {
   EXPECT_EQ(status_of(child), 0);
 }
 
+// Pieces of a rank's one file are prepared while those of its other one are written.
+TEST(CheckpointFaults, AFullDiskNamesTheFileThatWasWritten) {
+  const TemporaryFolder folder;
+  const SmallDisk disk(folder.path());
+  if (!disk.mounted()) GTEST_SKIP() << "mounting a small disk needs root";
+  std::vector<TensorCase> tensors;
+  for (int i = 0; i < 6; ++i) {
+    for (const char* group : {"model", "optimizer/exp_avg"})
+      tensors.push_back({fmt::format("/{}/{}", group, i), {100, 330}, DType::f32, Cut::flat, {}});
+  }
+  const pid_t child = start_child([&] {
+    fs::create_directory(folder.path() / "checkpoints");
+    for (const int64_t left : {60'000, 200'000, 400'000, 800'000, 1'200'000}) {
+      fill_up(folder.path(), left);
+      const auto error = error_of([&] { save(folder.path() / "checkpoints", 2, tensors, 1); });
+      if (!says_all(error, {"No space left on device", "/shards/rank-00000"})) return false;
+      const bool two = error.find(".h5.tmp") != error.rfind(".h5.tmp");
+      if (two) fmt::print(stderr, "two files are named: {}\n", error);
+      if (two) return false;
+      fs::remove(folder.path() / "filler");
+    }
+    return true;
+  });
+  EXPECT_EQ(status_of(child), 0);
+}
+
 TEST(CheckpointFaults, AKilledSaveIsNeverCompleteAndWrong) {
   static constexpr int rounds = 30;
   const TemporaryFolder folder;
