@@ -24,16 +24,14 @@ Shape shape_from(const Json& extents) {
 }
 
 Json json_of(const StoredPiece& piece) {
-  Json object = {{"dataset", piece.dataset},
-                 {"extent", json_of(piece.box.extent)},
-                 {"offset", json_of(piece.box.offset)},
-                 {"shard", piece.shard},
-                 {"xxh3_64", fmt::format("{:016x}", piece.checksum)}};
-  if (piece.compressed) {
-    object["filters"] = "shuffle, deflate";
-  } else {
-    object["address"] = piece.address;
-  }
+  Json object;
+  if (!piece.compressed) object["address"] = piece.address;
+  object["dataset"] = piece.dataset;
+  object["extent"] = json_of(piece.box.extent);
+  if (piece.compressed) object["filters"] = "shuffle, deflate";
+  object["offset"] = json_of(piece.box.offset);
+  object["shard"] = piece.shard;
+  object["xxh3_64"] = fmt::format("{:016x}", piece.checksum);
   return object;
 }
 

@@ -65,6 +65,7 @@ finish "0 0"
 ! grep -q "look for it" log-0 log-1 || failed "a warning of an address that is this machine's"
 
 # Where rank 0 is not where the others look for it, it says so at once.
+rm log-0
 addr=192.0.2.1 start 0 0 train new "${options[@]}" --distributed-timeout-seconds 60
 for _ in $(seq 100); do
   [[ -s log-0 ]] && break
