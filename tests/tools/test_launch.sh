@@ -26,6 +26,7 @@ timeout 60 "$program" launch -np 2 -- train whole "${options[@]}" --tp 2 --train
 timeout 60 "$program" launch -np 2 --restarts 1 -- train hit "${options[@]}" --tp 2 \
   --train-iters 80 --save-interval 20 >log 2>&1 &
 launcher=$!
+wait_for_saved hit 20
 wait_for_step hit 25
 kill -KILL "$(rank_process hit 1)"
 wait $launcher || failed "restarted: $? $(cat log)"
@@ -37,6 +38,7 @@ expect_like hit whole
 timeout 60 "$program" launch -np 2 --max-restarts 1 -- train hit --data-path data/text --tp 2 \
   --load-step 40 --train-iters 100000 --save-interval 10 --device cpu >log 2>&1 &
 launcher=$!
+wait_for_saved hit 90
 wait_for_step hit 95
 kill -KILL "$(rank_process hit 1)"
 for _ in $(seq 400); do
