@@ -79,13 +79,15 @@ int64_t left_by_control_groups(const fs::path& root) {
 
 // What `ulimit -v` and `ulimit -d` leave to this process.
 int64_t left_by_limits(const fs::path& root) {
+  // What a few threads take of it beside what they use: each a stack and a heap.
+  constexpr int64_t of_threads = int64_t{512} << 20;
   int64_t least = no_limit;
   for (const auto& [kind, key] : {std::pair(RLIMIT_AS, "VmSize:"), {RLIMIT_DATA, "VmData:"}}) {
     rlimit limit{};
     const auto used = number_behind(root / "proc/self/status", key);
     if (getrlimit(kind, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || !used) continue;
     const auto most = static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, no_limit));
-    least = std::min(least, std::max<int64_t>(0, most - *used * 1024));
+    least = std::min(least, std::max<int64_t>(0, most - *used * 1024 - of_threads));
   }
   return least;
 }

@@ -64,6 +64,7 @@ std::optional<Origin> find_origin(const RunFolder& run, const PathSpecification&
     check_resumable(run, entry);
     return Origin{run, entry, false};
   }
+  if (!wanted) run.check_none_saved();
   if (path.has_random_start()) return std::nullopt;
   return origin_at_fork(run, path);
 }

@@ -100,7 +100,7 @@ void Saver::stage(const CheckpointInfo& info, const std::vector<ShardedTensor>& 
   if (!some_left) return;
   if (how_.async && !said_ && mesh_.world->rank() == 0) {
     log::info(
-        "a rank's state is more than the {:.2f} GiB that a save may copy ({}); the rest is written "
+        "a rank's state is more than the {:.3g} GiB that a save may copy ({}); the rest is written "
         "before training goes on",
         gib(limit()),
         how_.gib ? "--save-staging-gib" : "a quarter of the free memory; see --save-staging-gib");
@@ -170,7 +170,10 @@ void Saver::commit(int64_t step, Clock::time_point begin, double waited) try {
     if (how_.events) sync_events(*how_.events);
   });
   writer_.commit();
-  control.agree([&] { retain(); });
+  control.agree([&] {
+    if (mesh_.world->rank() == 0) run_.note_saved();
+    retain();
+  });
   if (mesh_.world->rank() != 0) return;
   const double seconds = seconds_since(begin);
   if (how_.async) {

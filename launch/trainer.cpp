@@ -138,7 +138,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   const StopSignal signals;
   const RunFolder run(folder);
   const Layout layout = layout_of_start(given, world);
-  world.control().agree([&] { run.check_length(); });
+  world.control().agree([&] { run.check_can_save(); });
   name_fault_place(run.folder(), world);
   ObtainedPath obtained = obtain_path(run, given, world);
   const PathSpecification& path = obtained.path;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -147,6 +148,7 @@ int end_wrong_use(const std::string& text) {
 }  // namespace switchyard
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a write beyond `ulimit -f` is an error as others are
   try {
     switchyard::share_cores_among_local_ranks();
     const int code = switchyard::dispatch({argv + 1, argv + argc});

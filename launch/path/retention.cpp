@@ -285,8 +285,10 @@ void discard_behind(const RunFolder& run, int64_t step) {
   rescue_pinned(run);
   std::vector<Moved> moved;
   auto behind = list_checkpoints(run.checkpoints());
-  std::erase_if(behind, [&](const auto& entry) { return !entry.complete || entry.step <= step; });
+  std::erase_if(behind, [](const auto& entry) { return !entry.complete; });
+  const auto kept = std::erase_if(behind, [&](const auto& entry) { return entry.step <= step; });
   for (const auto& entry : behind) check_no_fork_point(run, step, entry.step);
+  if (kept == 0) run.forget_saved();
   for (const auto& entry : behind) {
     const fs::path to = place_for_discarded(run, entry.folder);
     log::warning("step {} was saved behind the step that is gone on from; it moves to {}",

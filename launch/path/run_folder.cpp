@@ -1,7 +1,11 @@
 #include "launch/path/run_folder.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <climits>
+#include <cstring>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -17,6 +21,8 @@ namespace fs = std::filesystem;
 namespace switchyard {
 
 namespace {
+
+constexpr const char* saved_name = "saved";
 
 // The '@' of a folder above is part of its name: only the last name can stand before a step.
 size_t sign_before_step(const std::string& text) {
@@ -112,8 +118,27 @@ void RunFolder::check_unused() const {
   }
 }
 
-// Of the longest one that a save makes.
-void RunFolder::check_length() const {
+void RunFolder::note_saved() const {
+  std::error_code ignored;
+  if (fs::exists(folder_ / saved_name, ignored)) return;
+  write_file_atomically(folder_ / saved_name, "steps are saved in checkpoints/\n", "path");
+}
+
+void RunFolder::forget_saved() const {
+  std::error_code ignored;
+  fs::remove(folder_ / saved_name, ignored);
+}
+
+void RunFolder::check_none_saved() const {
+  std::error_code ignored;
+  check(!fs::exists(folder_ / saved_name, ignored), ExitCode::storage, "path",
+        "steps of '{}' were saved, but {} holds none; is its file system there? If they are gone "
+        "for good, remove {} to begin again",
+        folder_.string(), checkpoints().string(), (folder_ / saved_name).string());
+}
+
+// Of the longest name that a save makes, and of its folder.
+void RunFolder::check_can_save() const {
   const fs::path shards = checkpoint_folder(checkpoints(), 0) / shards_name;
   const size_t longest = temporary_of(shards / shard_name(0, "moments")).string().size();
   constexpr size_t allowed = PATH_MAX - 1;
@@ -121,6 +146,15 @@ void RunFolder::check_length() const {
         "'{}' has {} bytes; with what a save makes in it names have {}, and the system takes {}: a "
         "shorter name, or one within the folder that train is started in",
         folder_.string(), folder_.string().size(), longest, allowed);
+  std::error_code ignored;
+  const fs::path folder = checkpoints();
+  const bool there = fs::exists(folder, ignored);
+  check(there || !fs::is_symlink(folder, ignored), ExitCode::storage, "path",
+        "{} is a link to {}, which is not there; is its file system?", folder.string(),
+        fs::read_symlink(folder, ignored).string());
+  const int refused = there && access(folder.c_str(), W_OK | X_OK) != 0 ? errno : 0;
+  check(refused == 0, ExitCode::storage, "path", "no step can be saved in {}: {}", folder.string(),
+        std::strerror(refused));
 }
 
 namespace {

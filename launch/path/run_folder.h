@@ -27,6 +27,7 @@ inline constexpr const char* replay_file = "replay.json";
 //   path.json                what the path is made of
 //   metrics.jsonl            one line a step
 //   checkpoints/step-N/      see parallel/checkpoint/checkpoint.h
+//   saved                    is there as soon as a step is saved
 //   pins/                    see launch/path/pins.h
 //   lock, lease              held by the trainer, see launch/path/path_lock.h
 class RunFolder {
@@ -41,7 +42,13 @@ class RunFolder {
   // For a folder that is to be made: throws Error for a name that a reference would not mean.
   void check_name() const;
   void check_unused() const;  // throws Error where checkpoints or metrics lie without a path.json
-  void check_length() const;  // throws Error where names of what is saved would be too long
+  // Throws Error where names of what is saved would be too long, or checkpoints/ is no place for it.
+  void check_can_save() const;
+  // Steps are saved here, which RUN/saved says from now on, and as long as any is.
+  void note_saved() const;
+  void forget_saved() const;
+  // Throws Error where RUN/saved is there: no step was found, so their file system is elsewhere.
+  void check_none_saved() const;
 
   PathSpecification read() const;  // throws Error when there is no path here
   std::string read_text() const;

@@ -30,6 +30,36 @@ bool is_same_fork(const LineageEntry& a, const LineageEntry& b) {
          (!named || same_weights || a.checkpoint == b.checkpoint);
 }
 
+// What is read before the sample. Sets may have moved; identities are those of their tokens.
+std::vector<DataStage> stages_before(const PathSpecification& path, int64_t sample) {
+  const auto begins_behind = [&](const auto& part) { return part.first_sample >= sample; };
+  std::vector<DataStage> stages = path.stages;
+  std::erase_if(stages, begins_behind);
+  for (DataStage& stage : stages) std::erase_if(stage.skips, begins_behind);
+  return stages;
+}
+
+bool is_same_stage(const DataStage& a, const DataStage& b) {
+  const auto is_same_source = [](const DataSource& one, const DataSource& other) {
+    const bool known = !one.identity.empty() && !other.identity.empty();
+    return one.weight == other.weight && (!known || one.identity == other.identity);
+  };
+  return a.first_sample == b.first_sample && a.skips == b.skips &&
+         std::ranges::equal(a.sources, b.sources, is_same_source);
+}
+
+std::string describe(const std::vector<DataStage>& stages) {
+  std::string text;
+  for (const DataStage& stage : stages) {
+    text += fmt::format("{}sample {}:", text.empty() ? "" : "; ", stage.first_sample);
+    for (const DataSource& source : stage.sources)
+      text += fmt::format(" {} {} ({})", source.weight, source.prefix, source.identity);
+    for (const SampleSkip& skip : stage.skips)
+      text += fmt::format(", {} left out at {}", skip.samples, skip.first_sample);
+  }
+  return text.empty() ? "none" : text;
+}
+
 }  // namespace
 
 void check_saved_specification(const PathSpecification& path, const CheckpointInfo& info,
@@ -54,6 +84,12 @@ void check_saved_specification(const PathSpecification& path, const CheckpointIn
     differs("--" + name, fmt::format("{}", fmt::join(values, " ")),
             fmt::format("{}", fmt::join(path.settings.list(name), " ")));
   }
+  if (path.schedule != saved.schedule)
+    differs("the schedule of rates", describe_rates(saved.schedule, info.step),
+            describe_rates(path.schedule, info.step));
+  const auto read = stages_before(saved, info.samples), told = stages_before(path, info.samples);
+  if (!std::ranges::equal(told, read, is_same_stage))
+    differs("the data", describe(read), describe(told));
   if (!std::ranges::equal(path.lineage, saved.lineage, is_same_fork))
     differs("the origin", describe(saved.lineage), describe(path.lineage));
 }

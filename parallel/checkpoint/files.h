@@ -16,6 +16,9 @@ inline constexpr const char* shards_name = "shards";
 // Within shards/: "rank-00003.h5"; a part of what the rank holds is "rank-00003.PART.h5".
 std::string shard_name(int rank, const std::string& part = {});
 
+// Throws Error where a folder with the name of a step holds another one.
+void check_named_step(const std::filesystem::path& folder, int64_t step);
+
 // The steps of writing durably; each throws Error with strerror's text.
 void sync_names(const std::filesystem::path& folder);
 // Gives a written and synced file its final name, durably.

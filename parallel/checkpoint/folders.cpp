@@ -26,6 +26,13 @@ std::optional<int64_t> step_of(const fs::path& folder) {
 
 }  // namespace
 
+void check_named_step(const fs::path& folder, int64_t step) {
+  const auto named = step_of(folder);
+  check(!named || named == step, "checkpoint",
+        "{} holds step {}, which was saved under another name; its folder was moved or copied",
+        folder.string(), step);
+}
+
 fs::path checkpoint_folder(const fs::path& checkpoints, int64_t step) {
   check(step >= 0, "checkpoint", "step {} was given; steps are 0 or more", step);
   return checkpoints / fmt::format("step-{:08}", step);

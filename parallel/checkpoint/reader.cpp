@@ -131,6 +131,7 @@ struct CheckpointReader::State {
 
   State(fs::path path, int part, int parts) : folder(std::move(path)), ranks(parts) {
     std::tie(info, index) = read_master(folder);
+    check_named_step(folder, info.step);
     try {
       check_shards(part, parts);
     } catch (const Error&) {

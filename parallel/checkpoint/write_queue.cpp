@@ -153,6 +153,7 @@ void WriteQueue::take_buffer() {
     check(filling_.buffer || buffers_ > 0, "checkpoint",
           "the system gives no {} bytes to write with; the least that a save needs", buffer_bytes);
     if (filling_.buffer) {
+      free_.reserve(most_buffers);  // threads that write ask for no memory
       madvise(filling_.buffer.get(), buffer_bytes, MADV_HUGEPAGE);  // where there are such
       ++buffers_;
     }
@@ -188,11 +189,13 @@ void WriteQueue::note(const DirectFile& file, std::error_code problem) {
   const std::lock_guard lock(mutex_);
   if (!problem || problem_) return;
   problem_ = problem;
-  problem_file_ = file.path();
+  problem_file_ = &file;
 }
 
 void WriteQueue::throw_problem() {
-  check(!problem_, "checkpoint", "cannot write {}: {}", problem_file_.string(), problem_.message());
+  if (!problem_) return;
+  fail(ExitCode::storage, "checkpoint", "cannot write {}: {}", problem_file_->path().string(),
+       problem_.message());
 }
 
 }  // namespace switchyard

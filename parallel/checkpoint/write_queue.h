@@ -77,7 +77,7 @@ class WriteQueue {
   std::vector<Buffer> free_;
   bool ending_ = false;
   std::error_code problem_;  // the first one
-  std::filesystem::path problem_file_;
+  const DirectFile* problem_file_ = nullptr;
 };
 
 }  // namespace switchyard

@@ -57,7 +57,7 @@ TEST_F(HostMemory, LimitsOfTheProcessCount) {
   EXPECT_EQ(free_bytes(), 2000 * 1024);
   rlimit usual{};
   ASSERT_EQ(getrlimit(RLIMIT_AS, &usual), 0);
-  const rlimit less{int64_t{1001000} * 1024, usual.rlim_max};
+  const rlimit less{(int64_t{1001000} + 512 * 1024) * 1024, usual.rlim_max};
   ASSERT_EQ(setrlimit(RLIMIT_AS, &less), 0);
   EXPECT_EQ(free_bytes(), 1000 * 1024);
   write("proc/self/status", "VmSize:\t 2000000 kB\n");

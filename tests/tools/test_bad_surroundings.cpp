@@ -8,6 +8,7 @@
 
 #include <fstream>
 
+#include "core/files.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
 #include "tests/tools/refusal.h"
@@ -17,6 +18,7 @@ namespace fs = std::filesystem;
 namespace switchyard::test {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
@@ -133,6 +135,28 @@ TEST_F(Surroundings, CheckpointsMayLieOnAnotherFileSystem) {
   run_well("verify " + at("run").string());
 }
 
+// As where a file system is not mounted: nobody begins anew at what was trained for weeks.
+TEST_F(Surroundings, CheckpointsThatAreNotThereAreMissed) {
+  for (const char* name : {"steps", "run"}) fs::create_directory(at(name));
+  fs::create_directory_symlink(at("steps"), at("run/checkpoints"));
+  train_at(at("run"), "--train-iters 40");
+  const auto record = read_file(at("run/metrics.jsonl"));
+  const std::string goes_on = "train " + at("run").string() + " --train-iters 60";
+  fs::rename(at("steps"), at("elsewhere"));
+  expect_refused(goes_on, {"checkpoints is a link to", "which is not there"}, 1, 5);
+  fs::create_directory(at("steps"));
+  expect_refused(goes_on, {"were saved, but", "is its file system there?"}, 1, 5);
+  EXPECT_EQ(read_file(at("run/metrics.jsonl")), record);
+  fs::remove(at("steps"));
+  fs::rename(at("elsewhere"), at("steps"));
+  run_well(goes_on);
+  // Given up on purpose, there is nothing to be missed.
+  run_well("fork " + at("run").string() + "@20 " + at("branch").string());
+  run_well("train " + at("branch").string() + " --train-iters 40");
+  run_well("train " + at("branch").string() + " --load-step 20 --train-iters 22");
+  EXPECT_TRUE(fs::exists(at("branch/discarded/step-00000040")));
+}
+
 // In a mount namespace of this process. Files that are open are still written; names no longer.
 TEST_F(Surroundings, AFileSystemThatBecomesReadOnlyInMidSaveSpoilsNothing) {
   if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "", MS_REC | MS_PRIVATE, "") != 0)
@@ -162,18 +186,27 @@ TEST_F(Surroundings, AFileSystemThatBecomesReadOnlyInMidSaveSpoilsNothing) {
 }
 
 // Of the whole test, and of what it starts.
-class AddressSpace {
+class Limit {
  public:
-  explicit AddressSpace(rlim_t bytes) {
-    getrlimit(RLIMIT_AS, &usual_);
+  Limit(__rlimit_resource kind, rlim_t bytes) : kind_(kind) {
+    getrlimit(kind_, &usual_);
     const rlimit less{bytes, usual_.rlim_max};
-    setrlimit(RLIMIT_AS, &less);
+    setrlimit(kind_, &less);
   }
-  ~AddressSpace() { setrlimit(RLIMIT_AS, &usual_); }
+  ~Limit() { setrlimit(kind_, &usual_); }
 
  private:
+  __rlimit_resource kind_;
   rlimit usual_{};
 };
+
+// Of `ulimit -f`: neither a lost rank, which would be started again, nor a killed process.
+TEST_F(Surroundings, ALimitOfFilesSizesIsAnErrorOfTheDisk) {
+  const Limit limit(RLIMIT_FSIZE, 50'000);
+  const Outcome outcome = test::run(words_of(at("run"), "--train-iters 20"));
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("File too large"), HasSubstr("step-00000020")));
+}
 
 // Whatever the limit, the same bits or an error that says what is short.
 TEST_F(Surroundings, WhatUlimitLeavesIsCopiedOrItIsSaid) {
@@ -183,7 +216,7 @@ TEST_F(Surroundings, WhatUlimitLeavesIsCopiedOrItIsSaid) {
     const auto run = at("run" + std::to_string(mebibytes));
     Outcome outcome;
     {
-      const AddressSpace limit(static_cast<rlim_t>(mebibytes) << 20);
+      const Limit limit(RLIMIT_AS, static_cast<rlim_t>(mebibytes) << 20);
       outcome = test::run(train_words(run, wide_));
     }
     const bool is_ours = outcome.err.find("ends by SIGSEGV") == std::string::npos;  // oneDNN's

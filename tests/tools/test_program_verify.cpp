@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "core/files.h"
 #include "parallel/checkpoint/index.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
@@ -76,6 +77,57 @@ TEST_F(Verify, no_training_goes_on_from_a_step_of_another_branch) {
   EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("the origin a fork from step 6 (sample "),
                                  HasSubstr("path.json says a fork from step 4 (sample ")));
+}
+
+TEST_F(Verify, a_step_under_the_name_of_another_is_not_used) {
+  make("run", "--train-iters 6");
+  fs::remove_all(checkpoint_of(at("run"), 6));
+  fs::copy(checkpoint_of(at("run"), 2), checkpoint_of(at("run"), 6), fs::copy_options::recursive);
+  const std::string run = at("run").string();
+  for (const std::string& line :
+       {"train " + run + " --train-iters 8", "compare " + run + "@6 " + run + "@4",
+        "fork " + run + "@6 " + at("branch").string(),
+        "reshard " + run + "@6 " + at("copy").string()}) {
+    const auto outcome = test::run(words(line));
+    EXPECT_EQ(outcome.exit_code, 5) << line << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("step-00000006 holds step 2")) << line;
+  }
+}
+
+// Of two runs that differ in what they read alone, and of a path.json whose rates were edited.
+TEST_F(Verify, a_step_tells_what_was_read_before_it_and_its_rates) {
+  make("run", "--train-iters 6");
+  const std::string more = make_tokens(folder_.path(), "more", 50'000);
+  train(at("other"), tiny_path(more, 6, "--save-interval 2 --train-iters 6"));
+  const std::string goes_on = "train " + at("run").string() + " --train-iters 8";
+  const auto own = read_file(at("run/path.json"));
+  fs::copy_file(at("other/path.json"), at("run/path.json"), fs::copy_options::overwrite_existing);
+  auto outcome = test::run(words(goes_on));
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("the data sample 0: 1 "), HasSubstr("more (")));
+  write_file_atomically(at("run/path.json"), own);
+  run_well(fmt::format("fork {}@6 {} --lr-decay-style linear --lr-decay-iters 8",
+                       at("run").string(), at("branch").string()));
+  run_well("train " + at("branch").string() + " --train-iters 8");
+  std::string text = read_file(at("branch/path.json"));
+  const auto place = text.find("\"decay_from\": 0.001");
+  ASSERT_NE(place, std::string::npos) << text;
+  text.replace(place, 19, "\"decay_from\": 0.002");
+  write_file_atomically(at("branch/path.json"), text);
+  EXPECT_EQ(verify("branch").exit_code, 5);
+  outcome = test::run(words("train " + at("branch").string() + " --train-iters 9"));
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("was saved with the schedule of rates"));
+}
+
+// What is read behind the last saved step is the path's to say.
+TEST_F(Verify, data_may_be_added_behind_a_step) {
+  make("run", "--train-iters 6");
+  const std::string more = make_tokens(folder_.path(), "more", 60'000);
+  run_well(fmt::format("extend {} --at-step 6 --data-path {}", at("run").string(), more));
+  EXPECT_EQ(verify("run").exit_code, 0);
+  run_well("train " + at("run").string() + " --train-iters 8");
+  EXPECT_EQ(verify("run").exit_code, 0);
 }
 
 TEST_F(Verify, compare_finds_damage_in_either_of_two_steps) {

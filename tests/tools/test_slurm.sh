@@ -109,6 +109,7 @@ long() { # RUN OPTIONS OF SLURM...
 long left --min-nodes 2
 job left/slurm/left.sbatch &
 batch=$! code=0
+wait_for_saved left 10
 wait_for_step left 15
 echo n3 >dead
 pkill -KILL -f "^switchyard train left .*" -o
