@@ -42,7 +42,8 @@ class RunFolder {
   // For a folder that is to be made: throws Error for a name that a reference would not mean.
   void check_name() const;
   void check_unused() const;  // throws Error where checkpoints or metrics lie without a path.json
-  // Throws Error where names of what is saved would be too long, or checkpoints/ is no place for it.
+  // Throws Error where names of what is saved would be too long, or checkpoints/ is no place for
+  // it.
   void check_can_save() const;
   // Steps are saved here, which RUN/saved says from now on, and as long as any is.
   void note_saved() const;

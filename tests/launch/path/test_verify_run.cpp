@@ -70,7 +70,7 @@ TEST_F(VerifyRun, ASaveThatDidNotEndIsNoDamage) {
 TEST_F(VerifyRun, AStepUnderAnothersNameIsFound) {
   fs::remove_all(step(4));
   fs::rename(step(8), step(4));
-  EXPECT_THAT(verified(4).problem, HasSubstr("says that it is step 8"));
+  EXPECT_THAT(verified(4).problem, HasSubstr("holds step 8, which was saved under another name"));
 }
 
 // A bit at 200 random places of each kind of file.
