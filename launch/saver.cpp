@@ -7,7 +7,6 @@
 #include "core/error.h"
 #include "core/host_memory.h"
 #include "core/logging.h"
-#include "core/thread_priority.h"
 #include "launch/average_state.h"
 #include "launch/event_file.h"
 #include "launch/metrics.h"
@@ -147,10 +146,7 @@ void Saver::save(int64_t step, int64_t samples, double loss, Engine& engine) {
 // In a thread of its own, or at once where the system starts no more.
 void Saver::write(const std::function<void()>& body) {
   try {
-    writing_ = std::async(std::launch::async, [this, body] {
-      if (how_.async) give_way();  // to the steps
-      body();
-    });
+    writing_ = std::async(std::launch::async, body);
   } catch (const std::system_error& problem) {
     log::warning(
         "no thread can be started to save in ({}); the save is written before training "

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/host_memory.h"
 #include "core/logging.h"
 #include "core/memory.h"
 #include "core/random.h"
@@ -195,8 +196,14 @@ void BenchedRank::run_round(int64_t step) {
   ControlPlane& control = world_.control();
   CheckpointInfo info;
   info.step = step;
-  timed(stage, [&] { writer_.stage(info, by_rows_); });
-  timed(save, [&] { writer_.commit(); });
+  const int64_t limit = free_host_bytes() / 4 / world_.size();  // as training does
+  int64_t uncopied = 0;
+  timed(stage, [&] { uncopied = writer_.stage(info, by_rows_, limit); });
+  const bool some_left = control.agree_and_ask([] {}, [&] { return uncopied > 0; });
+  timed(save, [&] {
+    if (some_left) writer_.write_uncopied();
+    writer_.commit();
+  });
   const fs::path checkpoint = checkpoint_folder(folder_, step);
   const auto cold = [&](size_t line, const std::function<void(const CheckpointReader&)>& body) {
     control.agree([&] { evict_all(checkpoint); });
