@@ -132,7 +132,6 @@ void ShardWriter::note_written(size_t piece, uint64_t checksum) {
   place.written = true;
 }
 
-// The bytes are written, so HDF5's own are the last; one fsync then brings all to the disk.
 std::vector<FileRange> ShardWriter::ranges() const {
   std::vector<FileRange> all;
   for (const Place& place : places_) {
@@ -154,7 +153,8 @@ void ShardWriter::end_hdf5() {
   hdf5::flush_and_close(file_, temporary_);
 }
 
-// Ranks that are threads wait for the disk together: HDF5 is for one of them at a time.
+// The bytes are written, so HDF5's own are the last; one fsync then brings all to the disk.
+// Ranks that are threads wait for the disk together, without HDF5, which is for one at a time.
 StoredShard ShardWriter::finish() {
   end_hdf5();
   const std::error_code problem = bytes_.sync_and_close();

@@ -1,9 +1,9 @@
 // Checkpoints that are damaged, and a disk that is full.
 #include <gmock/gmock.h>
-#include <sys/mount.h>
 
 #include <fstream>
 
+#include "tests/support/own_disk.h"
 #include "tests/tools/bad_paths.h"
 #include "tests/tools/paths.h"
 #include "tests/tools/program.h"
@@ -62,28 +62,17 @@ TEST_F(BadPaths, NoGoodCheckpointIsSaidToo) {
 }
 
 // A file system of its own, that the test fills.
-class SmallDisk {
+class SmallDisk : public OwnDisk {
  public:
-  explicit SmallDisk(std::string folder) : folder_(std::move(folder)) {
-    fs::create_directory(folder_);
-    mounted_ = mount("none", folder_.c_str(), "tmpfs", 0, "size=2m") == 0;
-  }
-  ~SmallDisk() {
-    if (mounted_) umount(folder_.c_str());
-  }
-  bool mounted() const { return mounted_; }
+  using OwnDisk::OwnDisk;
   // Leaves `bytes` free.
   void fill(uintmax_t bytes) {
-    std::ofstream stream(folder_ + "/filler", std::ios::binary);
+    std::ofstream stream(folder() / "filler", std::ios::binary);
     const std::string page(4096, 'x');
-    while (fs::space(folder_).available > bytes && stream.write(page.data(), 4096).flush()) {
+    while (fs::space(folder()).available > bytes && stream.write(page.data(), 4096).flush()) {
     }
   }
-  void make_room() { fs::remove(folder_ + "/filler"); }
-
- private:
-  std::string folder_;
-  bool mounted_ = false;
+  void make_room() { fs::remove(folder() / "filler"); }
 };
 
 TEST_F(BadPaths, AFullDiskEndsTheRunAndSpoilsNothing) {

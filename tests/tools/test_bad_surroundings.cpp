@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "core/files.h"
+#include "tests/support/own_disk.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
 #include "tests/tools/refusal.h"
@@ -41,23 +42,6 @@ class Surroundings : public testing::Test {
   std::string data_ = make_tokens(folder_.path(), "text", 60'000);
   std::string options_ = tiny_path(data_, 6, "--save-interval 20 --log-interval 1");
   std::string wide_ = tiny_path(data_, 6, "--hidden-size 256 --train-iters 4 --save-interval 2");
-};
-
-// A folder of another file system, or none where mounting is not permitted.
-class OtherDisk {
- public:
-  explicit OtherDisk(fs::path folder) : folder_(std::move(folder)) {
-    fs::create_directory(folder_);
-    mounted_ = mount("tmpfs", folder_.c_str(), "tmpfs", 0, "size=64m") == 0;
-  }
-  ~OtherDisk() {
-    if (mounted_) umount2(folder_.c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-
- private:
-  fs::path folder_;
-  bool mounted_ = false;
 };
 
 TEST_F(Surroundings, AClockThatGoesBackwardsChangesNothing) {
@@ -120,7 +104,7 @@ TEST_F(Surroundings, ANameThatIsTooLongForASaveIsRefusedAtTheStart) {
 }
 
 TEST_F(Surroundings, CheckpointsMayLieOnAnotherFileSystem) {
-  const OtherDisk disk(at("disk"));
+  const OwnDisk disk(at("disk"), 64);
   if (!disk.mounted()) GTEST_SKIP() << "mounting a tmpfs is not permitted here";
   for (const char* name : {"disk/steps", "disk/away", "run"}) fs::create_directory(at(name));
   fs::create_directory_symlink(at("disk/steps"), at("run/checkpoints"));

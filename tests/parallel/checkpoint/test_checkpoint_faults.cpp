@@ -1,6 +1,5 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 
 #include "core/error.h"
 #include "tests/parallel/checkpoint/checkpoint_cases.h"
+#include "tests/support/own_disk.h"
 #include "tests/support/temporary_folder.h"
 
 // Disks that are full and processes that are killed while they save.
@@ -81,22 +81,6 @@ TEST(CheckpointFaults, AFileSizeLimitFailsOnEveryRankAndLeavesNothing) {
   EXPECT_EQ(difference(checkpoint_folder(folder.path(), 2), some_tensors(), 2), "");
 }
 
-// A file system of its own that is soon full; needs root.
-class SmallDisk {
- public:
-  explicit SmallDisk(const fs::path& where) : where_(where) {
-    mounted_ = mount("tmpfs", where.c_str(), "tmpfs", 0, "size=2m") == 0;
-  }
-  ~SmallDisk() {
-    if (mounted_) umount2(where_.c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-
- private:
-  fs::path where_;
-  bool mounted_ = false;
-};
-
 // Fills the disk up to `left` bytes.
 void fill_up(const fs::path& disk, int64_t left) {
   const auto space = static_cast<int64_t>(fs::space(disk).available);
@@ -105,7 +89,7 @@ void fill_up(const fs::path& disk, int64_t left) {
 
 TEST(CheckpointFaults, AFullDiskFailsOnEveryRankAndTheNextSaveWorks) {
   const TemporaryFolder folder;
-  const SmallDisk disk(folder.path());
+  const OwnDisk disk(folder.path());
   if (!disk.mounted()) GTEST_SKIP() << "mounting a small disk needs root";
   const pid_t child = start_child([&] {
     const fs::path checkpoints = folder.path() / "checkpoints";
@@ -130,7 +114,7 @@ TEST(CheckpointFaults, AFullDiskFailsOnEveryRankAndTheNextSaveWorks) {
 // Pieces of a rank's one file are prepared while those of its other one are written.
 TEST(CheckpointFaults, AFullDiskNamesTheFileThatWasWritten) {
   const TemporaryFolder folder;
-  const SmallDisk disk(folder.path());
+  const OwnDisk disk(folder.path());
   if (!disk.mounted()) GTEST_SKIP() << "mounting a small disk needs root";
   std::vector<TensorCase> tensors;
   for (int i = 0; i < 6; ++i) {
