@@ -215,6 +215,11 @@ TEST_F(Surroundings, WhatUlimitLeavesIsCopiedOrItIsSaid) {
     }
   }
   EXPECT_TRUE(copied_less || refused);
+  const Limit enough(RLIMIT_AS, rlim_t{4} << 30);
+  const Outcome outcome = test::run(train_words(at("enough"), wide_));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, Not(HasSubstr("before training goes on")));
+  expect_same_tensors(saved(at("all")), saved(at("enough")));
 }
 
 // A control group of the first or second version, in which nothing but the program is.
