@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import leftovers
 from fault_kinds import KINDS, LOST, SMALL, VIEW, strike
-from jobs import Step
+from jobs import LOGS, Step, is_start_crash
 from nodes import wait_until
 from workload import WORK, Failed, expect, expect_same_bits, last_logged, train
 
-LOGS = Path("/mnt/log")
 STEPS, SAVE = 24, 6
 TIMEOUT = 6   # seconds, of an exchange
 DEATH = 12.0    # seconds within which a job ends that has lost a rank; 2 cores carry 6 ranks
@@ -191,8 +190,7 @@ def is_no_verdict(fault, why):
     log = LOGS / f"fault-{fault.number}.out"
     said = why + (log.read_text(errors="replace") if log.exists() else "")
     lost = any(node != fault.node for node in re.findall(r"Node failure on (n\d+)", said))
-    # Open MPI's own, now and then; the templates try it again (docs/slurm.md).
-    crashed = fault.when < 1 and "ends by SIGSEGV" in said and "MPI_Init" in said
+    crashed = fault.when < 1 and is_start_crash(said)
     return lost or crashed or why.startswith(("ended before the fault", "code 0, not"))
 
 
