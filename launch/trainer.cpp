@@ -173,7 +173,9 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   });
   endable.reset();
   world.control().agree([&] {  // steps behind the origin are given up once all else has succeeded
-    if (world.rank() == 0 && start->origin) discard_behind(run, start->origin->step());
+    if (world.rank() != 0 || !start->origin) return;
+    if (!start->origin->is_parent) run.note_saved();  // a run of before has no note yet
+    discard_behind(run, start->origin->step());
   });
   if (start->record.run.flag("health-check")) health->run();
   Saver saver(run, path, mesh, retention_options(start->record.run),

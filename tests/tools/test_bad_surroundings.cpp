@@ -124,8 +124,13 @@ TEST_F(Surroundings, CheckpointsThatAreNotThereAreMissed) {
   for (const char* name : {"steps", "run"}) fs::create_directory(at(name));
   fs::create_directory_symlink(at("steps"), at("run/checkpoints"));
   train_at(at("run"), "--train-iters 40");
+  const std::string again = "train " + at("run").string(), goes_on = again + " --train-iters 60";
+  fs::remove(at("run/saved"));  // as of a program that did not note it; this one ends before a save
+  {
+    Program program(words(again + " --train-iters 1000000 --save-interval 0"));
+    EXPECT_TRUE(wait_until([&] { return fs::exists(at("run/saved")); }, 60));
+  }
   const auto record = read_file(at("run/metrics.jsonl"));
-  const std::string goes_on = "train " + at("run").string() + " --train-iters 60";
   fs::rename(at("steps"), at("elsewhere"));
   expect_refused(goes_on, {"checkpoints is a link to", "which is not there"}, 1, 5);
   fs::create_directory(at("steps"));
