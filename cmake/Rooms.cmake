@@ -9,10 +9,10 @@ endfunction()
 
 # switchyard_test(NAME SOURCES file... [LIBRARIES lib...] [LABELS fast|slow] [RANKS n] [TIMEOUT s]
 #                 [ALONE])
-# A GoogleTest program; with RANKS it is started under mpirun with that many ranks. Most
-# tests use one core, or wait for processes for much of their time, so two of them run at a time,
-# slow ones first, for what comes last runs beside nothing. ALONE: it gives others milliseconds, so
-# it has two cores, as fast tests of several ranks have.
+# A GoogleTest program; with RANKS it is started under mpirun with that many ranks. PROCESSORS
+# counts half cores (tests/run): most tests wait for more than half of their time. Slow ones first,
+# for what comes last runs beside nothing. ALONE: it gives others milliseconds, so it has two cores;
+# fast tests of several ranks have one.
 function(switchyard_test name)
   cmake_parse_arguments(ARG "ALONE" "RANKS;TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
@@ -35,7 +35,9 @@ function(switchyard_test name)
                        ENVIRONMENT "OMP_NUM_THREADS=2")
   if(ARG_LABELS STREQUAL slow)
     set_tests_properties(${name} PROPERTIES COST 100)
-  elseif(ARG_ALONE OR ARG_RANKS)
+  elseif(ARG_ALONE)
+    set_tests_properties(${name} PROPERTIES PROCESSORS 4)
+  elseif(ARG_RANKS)
     set_tests_properties(${name} PROPERTIES PROCESSORS 2)
   endif()
 endfunction()
