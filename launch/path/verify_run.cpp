@@ -1,38 +1,18 @@
 #include "launch/path/verify_run.h"
 
 #include <algorithm>
-#include <functional>
-#include <optional>
 
 #include "launch/path/average_document.h"
-#include "launch/path/fork_point.h"
-#include "launch/path/pins.h"
+#include "launch/path/problem_of.h"
 #include "launch/path/saved_specification.h"
 #include "launch/path/verify.h"
+#include "launch/path/verify_lineage.h"
 
 namespace fs = std::filesystem;
 
 namespace switchyard {
 
 namespace {
-
-// A signal ends all; anything else is a problem of what was looked at.
-std::optional<Error> problem_of(const std::function<void()>& body) {
-  try {
-    body();
-    return std::nullopt;
-  } catch (const Error& error) {
-    if (error.code() == ExitCode::stopped) throw;
-    return error;
-  } catch (const std::exception& error) {  // JSON that is none
-    return Error(error.what(), ExitCode::storage);
-  }
-}
-
-std::optional<std::string> id_of(const RunFolder& run, int64_t step) {
-  if (!run.has(step)) return std::nullopt;
-  return CheckpointReader(checkpoint_folder(run.checkpoints(), step)).info().id;
-}
 
 // Members of averages that the checkpoint does not hold itself. Training goes on from the newest
 // step; of others retention need not keep them (docs/averages.md).
@@ -107,36 +87,6 @@ void note_others(const RunFolder& run, const std::vector<CheckpointEntry>& entri
     if (!is_step) all.notes.push_back(fmt::format("{} is no saved step", entry.path().string()));
   }
   if (entries.empty()) all.notes.emplace_back("no step is saved");
-}
-
-// The fork point that a path begins with is needed until the path has a checkpoint of its own.
-void verify_origin(const RunFolder& run, const PathSpecification& path, VerifiedRun& all) {
-  if (path.lineage.empty()) return;
-  const LineageEntry& fork = path.lineage.back();
-  if (fork.checkpoint.empty() || fork.step == 0) return;
-  const auto problem = problem_of([&] { find_fork_point(run, fork); });
-  if (!problem) return;
-  const bool is_needed = !run.latest();
-  (is_needed ? all.problems : all.notes)
-      .push_back(fmt::format("its fork point {}@{} (checkpoint {}): {}", fork.path, fork.step,
-                             fork.checkpoint, problem->what()));
-}
-
-// What pins promise to branches.
-void verify_pins(const RunFolder& run, VerifiedRun& all) {
-  for (const Pin& pin : read_pins(run.folder())) {
-    if (!pin.counts || pin.checkpoint.empty()) continue;
-    const auto name = pin.branch.string();
-    const auto problem = problem_of([&] {
-      const auto id = id_of(run, pin.step);
-      check(id.has_value(), ExitCode::storage, "pins",
-            "step {}, which branch '{}' begins with, is not there", pin.step, name);
-      check(*id == pin.checkpoint, ExitCode::storage, "pins",
-            "branch '{}' begins with checkpoint {} of step {}, but {} is there", name,
-            pin.checkpoint, pin.step, *id);
-    });
-    if (problem) all.problems.emplace_back(problem->what());
-  }
 }
 
 void verify_path(const RunFolder& run, VerifiedRun& all) {
