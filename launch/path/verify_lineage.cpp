@@ -8,6 +8,7 @@
 #include "launch/path/replay_plan.h"
 #include "launch/path/resumable.h"
 #include "launch/path/verify.h"
+#include "parallel/checkpoint/newer_format.h"
 
 namespace switchyard {
 
@@ -20,7 +21,7 @@ std::string describe(const std::string& what, const LineageEntry& from) {
 
 class OriginChecks {
  public:
-  OriginChecks(const RunFolder& run, VerifiedRun& all) : run_(run), all_(all) {}
+  OriginChecks(const RunFolder& run, LineageFindings& all) : run_(run), all_(all) {}
 
   void add(const std::string& what, const LineageEntry& from, bool with_moments) {
     report(describe(what, from), problem_of([&] {
@@ -44,17 +45,10 @@ class OriginChecks {
   }
 
   const RunFolder& run_;
-  VerifiedRun& all_;
+  LineageFindings& all_;
 };
 
-}  // namespace
-
-std::optional<std::string> id_of(const RunFolder& run, int64_t step) {
-  if (!run.has(step)) return std::nullopt;
-  return CheckpointReader(checkpoint_folder(run.checkpoints(), step)).info().id;
-}
-
-void verify_origin(const RunFolder& run, const PathSpecification& path, VerifiedRun& all) {
+void verify_origin(const RunFolder& run, const PathSpecification& path, LineageFindings& all) {
   if (path.kind != "path" || path.lineage.empty()) return;
   const LineageEntry& fork = path.lineage.back();
   OriginChecks checks(run, all);
@@ -77,10 +71,11 @@ void verify_origin(const RunFolder& run, const PathSpecification& path, Verified
   if (member) checks.add("moments come from", *member, true);
 }
 
-void verify_pins(const RunFolder& run, VerifiedRun& all) {
+void verify_pins(const RunFolder& run, LineageFindings& all) {
   for (const Pin& pin : read_pins(run.folder())) {
     if (!pin.problem.empty()) all.problems.push_back(pin.problem);
     if (!pin.counts || pin.checkpoint.empty()) continue;
+    if (newer_format_version(checkpoint_folder(run.checkpoints(), pin.step))) continue;
     const auto name = pin.branch.string();
     const auto problem = problem_of([&] {
       const auto id = id_of(run, pin.step);
@@ -92,6 +87,20 @@ void verify_pins(const RunFolder& run, VerifiedRun& all) {
     });
     if (problem) all.problems.emplace_back(problem->what());
   }
+}
+
+}  // namespace
+
+std::optional<std::string> id_of(const RunFolder& run, int64_t step) {
+  if (!run.has(step)) return std::nullopt;
+  return CheckpointReader(checkpoint_folder(run.checkpoints(), step)).info().id;
+}
+
+LineageFindings verify_lineage(const RunFolder& run, const PathSpecification& path) {
+  LineageFindings all;
+  verify_origin(run, path, all);
+  verify_pins(run, all);
+  return all;
 }
 
 }  // namespace switchyard

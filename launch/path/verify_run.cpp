@@ -1,12 +1,15 @@
 #include "launch/path/verify_run.h"
 
 #include <algorithm>
+#include <iterator>
+#include <optional>
 
 #include "launch/path/average_document.h"
 #include "launch/path/problem_of.h"
 #include "launch/path/saved_specification.h"
 #include "launch/path/verify.h"
 #include "launch/path/verify_lineage.h"
+#include "parallel/checkpoint/newer_format.h"
 
 namespace fs = std::filesystem;
 
@@ -29,8 +32,17 @@ void check_members(const RunFolder& run, const CheckpointInfo& info) {
 }
 
 // `info` is the step's where nothing is wrong with it.
-VerifiedStep verify_step(const RunFolder& run, const CheckpointEntry& entry, CheckpointInfo& info) {
+VerifiedStep verify_step(const std::optional<PathSpecification>& path, const CheckpointEntry& entry,
+                         CheckpointInfo& info) {
   VerifiedStep verified{.step = entry.step};
+  if (const auto version = newer_format_version(entry.folder)) {
+    verified.is_newer = true;
+    verified.code = ExitCode::usage;
+    verified.problem =
+        fmt::format("{} is of the newer format version {}; this program reads the versions 1 to {}",
+                    entry.folder.string(), *version, newest_format_version);
+    return verified;
+  }
   const auto problem = problem_of([&] {
     const CheckpointReader reader(entry.folder);
     verified.id = reader.info().id;
@@ -39,12 +51,12 @@ VerifiedStep verify_step(const RunFolder& run, const CheckpointEntry& entry, Che
     verified.files = read.files;
     verified.bytes = read.bytes;
     verified.tensors = read.tensors;
-    if (run.exists()) check_saved_specification(run.read(), reader.info(), "the step");
+    if (path) check_saved_specification(*path, reader.info(), "the step");
     info = reader.info();
   });
   if (problem) {
     verified.problem = problem->what();
-    verified.code = problem->code();
+    verified.code = problem->code() == ExitCode::usage ? ExitCode::storage : problem->code();
   }
   return verified;
 }
@@ -55,9 +67,10 @@ bool is_gone(const CheckpointEntry& entry) {
   return !fs::exists(entry.folder / "checkpoint.h5", problem) && !problem;
 }
 
-void add_step(const RunFolder& run, const CheckpointEntry& entry, VerifiedRun& all) {
+void add_step(const RunFolder& run, const std::optional<PathSpecification>& path,
+              const CheckpointEntry& entry, VerifiedRun& all) {
   CheckpointInfo info;
-  VerifiedStep step = verify_step(run, entry, info);
+  VerifiedStep step = verify_step(path, entry, info);
   if (!step.problem.empty() && is_gone(entry)) {
     all.notes.push_back(fmt::format("step {} was deleted while it was read", entry.step));
     return;
@@ -89,11 +102,22 @@ void note_others(const RunFolder& run, const std::vector<CheckpointEntry>& entri
   if (entries.empty()) all.notes.emplace_back("no step is saved");
 }
 
-void verify_path(const RunFolder& run, VerifiedRun& all) {
+// What its steps are compared with; nothing where it cannot be read, or there is none.
+std::optional<PathSpecification> read_path(const RunFolder& run, VerifiedRun& all) {
+  std::optional<PathSpecification> path;
+  if (!run.exists()) return path;
+  const auto problem = problem_of([&] { path = run.read(); });
+  if (problem) {
+    (problem->code() == ExitCode::usage ? all.newer : all.problems).emplace_back(problem->what());
+  }
+  return path;
+}
+
+void add_lineage(const RunFolder& run, const PathSpecification& path, VerifiedRun& all) {
   const auto problem = problem_of([&] {
-    const PathSpecification path = run.read();
-    verify_origin(run, path, all);
-    verify_pins(run, all);
+    LineageFindings found = verify_lineage(run, path);
+    std::ranges::move(found.problems, std::back_inserter(all.problems));
+    std::ranges::move(found.notes, std::back_inserter(all.notes));
   });
   if (problem) all.problems.emplace_back(problem->what());
 }
@@ -101,15 +125,16 @@ void verify_path(const RunFolder& run, VerifiedRun& all) {
 }  // namespace
 
 bool VerifiedRun::ok() const {
-  return problems.empty() &&
+  return problems.empty() && newer.empty() &&
          std::ranges::all_of(steps, [](const auto& step) { return step.problem.empty(); });
 }
 
 ExitCode VerifiedRun::code() const {
   for (const VerifiedStep& step : steps)
-    if (!step.problem.empty())
+    if (!step.problem.empty() && !step.is_newer)
       return step.code == ExitCode::reached ? ExitCode::storage : step.code;
-  return problems.empty() ? ExitCode::reached : ExitCode::storage;
+  if (!problems.empty()) return ExitCode::storage;
+  return ok() ? ExitCode::reached : ExitCode::usage;
 }
 
 VerifiedRun verify_run(const RunReference& reference) {
@@ -117,16 +142,17 @@ VerifiedRun verify_run(const RunReference& reference) {
   check(run.exists() || fs::exists(run.checkpoints()), "verify", "there is no path in '{}'",
         run.folder().string());
   VerifiedRun all;
+  const auto path = read_path(run, all);
   const auto entries = list_checkpoints(run.checkpoints());
   if (reference.step) {
     const auto entry = std::ranges::find(entries, *reference.step, &CheckpointEntry::step);
     const bool is_there = entry != entries.end() && entry->complete;
-    add_step(run, is_there ? *entry : run.checkpoint(reference.step), all);
+    add_step(run, path, is_there ? *entry : run.checkpoint(reference.step), all);
     return all;
   }
   for (const CheckpointEntry& entry : entries) {
     if (entry.complete) {
-      add_step(run, entry, all);
+      add_step(run, path, entry, all);
     } else {
       all.notes.push_back(fmt::format(
           "{} is of a save that did not end, or is being written; it counts as not there",
@@ -134,7 +160,8 @@ VerifiedRun verify_run(const RunReference& reference) {
     }
   }
   note_others(run, entries, all);
-  verify_path(run, all);
+  if (path) add_lineage(run, *path, all);
+  if (!run.exists()) all.problems.emplace_back(problem_of([&] { run.read(); })->what());
   return all;
 }
 

@@ -7,6 +7,7 @@
 
 #include "core/files.h"
 #include "parallel/checkpoint/index.h"
+#include "tests/parallel/checkpoint/newer_checkpoint.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
 
@@ -27,7 +28,8 @@ class Verify : public testing::Test {
   }
   // Flips a bit of its first tensor, and returns the file.
   fs::path damage(const std::string& run, int64_t step) const {
-    const fs::path folder = checkpoint_of(at(run), step), shard = folder / "shards/rank-00000.h5";
+    const fs::path folder = checkpoint_of(at(run), step);
+    fs::path shard = folder / "shards/rank-00000.h5";
     const auto place = CheckpointReader(folder).index().tensors[0].pieces[0].address;
     std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
     file.seekg(place);
@@ -203,7 +205,7 @@ TEST_F(Verify, what_an_unsaved_fork_point_is_made_from_is_read) {
   const std::string shard = damage("run", 2).string();
   expect("branch", 5,
          AllOf(HasSubstr("WRONG: its fork point is made from ../run@2"), HasSubstr(shard)));
-  std::ofstream(at("branch/replay.json"));
+  fs::resize_file(at("branch/replay.json"), 100);
   expect("branch", 5,
          AllOf(HasSubstr("WRONG: " + at("branch/replay.json").string()),
                HasSubstr("2 other problems")));
@@ -238,6 +240,29 @@ TEST_F(Verify, a_pin_that_was_cut_or_changed_is_found_and_counts) {
   }
   run_well("fork " + at("run").string() + "@2 " + at("branch").string());  // writes it anew
   expect("run", 0, HasSubstr("0 other problems"));
+}
+
+// As of a newer path.json, code 2 says that nothing need be wrong.
+TEST_F(Verify, what_a_newer_program_wrote_is_not_called_damaged) {
+  make("run", "--train-iters 4");
+  const std::string steps = at("run").string();
+  run_well("fork " + steps + "@4 " + at("branch").string());
+  set_format_version(checkpoint_of(at("run"), 4), 9);
+  expect("run", 2,
+         AllOf(HasSubstr("step 4          NEWER: "), HasSubstr("format version 9"),
+               HasSubstr("2 saved steps, 0 damaged; 0 other problems; some is of a newer")));
+  const auto resumed = test::run(words("train " + steps + " --train-iters 6"));
+  EXPECT_EQ(resumed.exit_code, 2) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("it has format version 9; this program reads"));
+  const std::string text = read_file(at("run/path.json"));
+  std::string newer = text;
+  newer.replace(newer.find("\"format\": 2"), 11, "\"format\": 99");
+  write_file_atomically(at("run/path.json"), newer);
+  expect("run", 2,
+         AllOf(HasSubstr("NEWER: "), HasSubstr("path.json has format 99"),
+               HasSubstr("step 2          "), HasSubstr("every checksum holds")));
+  damage("run", 2);
+  expect("run", 5, HasSubstr("2 saved steps, 1 damaged"));
 }
 
 }  // namespace
