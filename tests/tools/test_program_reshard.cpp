@@ -276,6 +276,29 @@ TEST_F(Reshard, ASignalLeavesNothing) {
   run_well("reshard " + at("main") + " " + at("new"));
 }
 
+// What keeps others out meanwhile is no part of what is made.
+TEST_F(Reshard, ALeaseThatDoesNotGoAtOnceIsNotLeftInTheRun) {
+  make_main(2, "");
+  const auto again = [&](const std::string& fault) {
+    const std::string state = at(fault.find(";on") == std::string::npos ? "once" : "on");
+    Program program(words("reshard " + at("main") + " " + at("new")), 1,
+                    fmt::format("LD_PRELOAD=" SWITCHYARD_FAULTY_FILES
+                                " SWITCHYARD_WATCHED={} SWITCHYARD_STATE={} "
+                                "SWITCHYARD_FAULT=call=unlink;nth=1;name=lease;does={}",
+                                fs::canonical(folder_.path()).string(), state, fault));
+    const auto outcome = program.wait();
+    EXPECT_TRUE(fs::exists(state)) << outcome.err;
+    return outcome;
+  };
+  const auto refused = again("EROFS;on");
+  EXPECT_EQ(refused.exit_code, 5) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("lease in " + at(".new.unfinished") + " cannot be removed"));
+  EXPECT_FALSE(fs::exists(at("new")));
+  EXPECT_EQ(again("EROFS").exit_code, 0);
+  EXPECT_TRUE(fs::exists(at("new/path.json")));
+  EXPECT_FALSE(fs::exists(at("new/lease")));
+}
+
 TEST_F(Reshard, AStepThatGoesMeanwhileIsRefused) {
   make_main(2, "");
   const auto before = names();
