@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "core/json.h"
+#include "core/printable.h"
 #include "launch/path/verify_run.h"
 #include "tools/command_support.h"
 #include "tools/commands.h"
@@ -41,12 +42,12 @@ void print(const VerifiedRun& all) {
                   static_cast<double>(step.bytes) / 1e6, static_cast<long long>(step.tensors));
     } else {
       std::printf("step %-10lld %s: %s\n", static_cast<long long>(step.step),
-                  step.is_newer ? "NEWER" : "DAMAGED", step.problem.c_str());
+                  step.is_newer ? "NEWER" : "DAMAGED", printable(step.problem).c_str());
     }
   }
-  for (const auto& newer : all.newer) std::printf("NEWER: %s\n", newer.c_str());
-  for (const auto& problem : all.problems) std::printf("WRONG: %s\n", problem.c_str());
-  for (const auto& note : all.notes) std::printf("note: %s\n", note.c_str());
+  for (const auto& newer : all.newer) std::printf("NEWER: %s\n", printable(newer).c_str());
+  for (const auto& problem : all.problems) std::printf("WRONG: %s\n", printable(problem).c_str());
+  for (const auto& note : all.notes) std::printf("note: %s\n", printable(note).c_str());
   const auto damaged = std::ranges::count_if(
       all.steps, [](const VerifiedStep& step) { return !step.problem.empty() && !step.is_newer; });
   const auto newer =

@@ -276,6 +276,26 @@ TEST_F(Reshard, ASignalLeavesNothing) {
   run_well("reshard " + at("main") + " " + at("new"));
 }
 
+// A terminal would carry them out.
+TEST_F(Reshard, ControlCharactersOfNamesAreShownEscaped) {
+  make_main(4, "");
+  const std::string strange = "a\x1b[31m\nb", shown = "a\\x1b[31m\\nb";
+  const auto expect_shown = [&](const std::vector<std::string>& line, int code = 0) {
+    const auto outcome = run(line);
+    const std::string said = outcome.out + outcome.err;
+    EXPECT_EQ(outcome.exit_code, code) << said;
+    EXPECT_THAT(said, AllOf(HasSubstr(shown), Not(HasSubstr("\x1b"))));
+  };
+  expect_shown({"reshard", at("main"), at(strange)});
+  expect_shown({"average", at("main"), "--steps", "2:4:2", "--output", at("mean of " + strange)});
+  expect_shown({"list", folder_.path().string()});
+  expect_shown({"inspect", at(strange)});
+  fs::remove(at(strange + "/checkpoints/step-00000004/checkpoint.h5"));
+  const auto outcome = run({"eval", at(strange), "--data-path", data_});
+  EXPECT_NE(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("a\\x1b[31m"), Not(HasSubstr("\x1b"))));
+}
+
 // What keeps others out meanwhile is no part of what is made.
 TEST_F(Reshard, ALeaseThatDoesNotGoAtOnceIsNotLeftInTheRun) {
   make_main(2, "");
