@@ -306,7 +306,7 @@ TEST_F(Reshard, ALeaseThatDoesNotGoAtOnceIsNotLeftInTheRun) {
                                 " SWITCHYARD_WATCHED={} SWITCHYARD_STATE={} "
                                 "SWITCHYARD_FAULT=call=unlink;nth=1;name=lease;does={}",
                                 fs::canonical(folder_.path()).string(), state, fault));
-    const auto outcome = program.wait();
+    auto outcome = program.wait();
     EXPECT_TRUE(fs::exists(state)) << outcome.err;
     return outcome;
   };
