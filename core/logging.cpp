@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "core/error.h"
+#include "core/printable.h"
 
 namespace switchyard::log {
 
@@ -83,10 +84,11 @@ std::string folded(std::string_view message) {
 
 void write(Level level, std::string_view message) {
   const auto& label = thread_label();
+  const std::string text = printable_lines(message);
   if (label.empty() || !labelled) {
-    logger().log(translate(level), "{}", message);
+    logger().log(translate(level), "{}", text);
   } else {
-    logger().log(translate(level), "{} ({})", message, label);
+    logger().log(translate(level), "{} ({})", text, label);
   }
 }
 

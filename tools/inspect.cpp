@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/printable.h"
 #include "data/progress.h"
 #include "launch/path/resumable.h"
 #include "launch/path/verify.h"
@@ -88,7 +89,7 @@ Json verify(const CheckpointReader& reader, const fs::path& folder) {
 void print_rows(const Rows& rows) {
   for (const auto& [label, lines] : rows) {
     for (size_t i = 0; i < lines.size(); ++i) {
-      std::printf("%-12s %s\n", i == 0 ? label.c_str() : "", lines[i].c_str());
+      std::printf("%-12s %s\n", i == 0 ? label.c_str() : "", printable(lines[i]).c_str());
     }
   }
 }

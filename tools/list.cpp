@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/printable.h"
 #include "launch/path/average_members.h"
 #include "launch/path/path_tree.h"
 #include "tools/command_support.h"
@@ -23,7 +24,7 @@ bool is_average(const ListedPath& p) { return p.path && p.path->kind == "average
 std::string row_name(const ListedPath& p, const fs::path& root) {
   std::string name(static_cast<size_t>(2 * p.depth), ' ');
   if (p.depth > 0 && !is_average(p)) name += fmt::format("@{} ", p.origin_steps.front());
-  return name + name_below(p.folder, root);
+  return name + printable(name_below(p.folder, root));
 }
 
 // What the tree does not show: the steps of an average, and a parent that lies elsewhere.
@@ -41,12 +42,12 @@ std::string origin_of(const ListedPath& p) {
 void print_row(const ListedPath& p, const fs::path& root, int width) {
   const std::string name = row_name(p, root);
   if (!p.problem.empty()) {
-    std::printf("%-*s  %s\n", width, name.c_str(), p.problem.c_str());
+    std::printf("%-*s  %s\n", width, name.c_str(), printable(p.problem).c_str());
     return;
   }
   const std::string loss = p.state.loss ? fmt::format("loss {:.4f}", *p.state.loss) : "";
   std::string row = fmt::format("{:<{}}  step {:<7}  {:<11}  {:<8}  {}", name, width, p.state.step,
-                                loss, word_of(p.state, *p.path), origin_of(p));
+                                loss, word_of(p.state, *p.path), printable(origin_of(p)));
   row.erase(row.find_last_not_of(' ') + 1);
   std::printf("%s\n", row.c_str());
 }
@@ -95,7 +96,7 @@ int list_command(Arguments arguments) {
   size_t width = 0;
   for (const auto& each : all) width = std::max(width, row_name(each, root).size());
   for (const auto& each : all) print_row(each, root, static_cast<int>(width));
-  if (all.empty()) std::printf("no path in or below '%s'\n", root.c_str());
+  if (all.empty()) std::printf("no path in or below '%s'\n", printable(root.string()).c_str());
   return exit_code(all);
 }
 

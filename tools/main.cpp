@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/printable.h"
 #include "core/stop_signal.h"
 #include "launch/engine/core_share.h"
 #include "launch/path/option_hints.h"
@@ -26,11 +27,19 @@ using namespace std::chrono_literals;
 
 namespace {
 
+// No subcommand of users, so it is in no table: it prints those.
+constexpr const char* documentation_usage =
+    "switchyard documentation man|bash|zsh|options\n\n"
+    "prints the man page, the completions for bash or zsh, or docs/options.md, of this program's\n"
+    "own tables of options.";
+
 void print_usage(std::FILE* to) {
   std::fprintf(to, "switchyard: trains GPT models along paths\n\n");
   for (const auto& s : subcommands()) std::fprintf(to, "  %-11s %s\n", s.name, s.help);
-  std::fprintf(to,
-               "\nswitchyard SUBCOMMAND --help lists its options; --version says the version.\n");
+  std::fprintf(
+      to,
+      "\nswitchyard SUBCOMMAND --help lists its options; --version says the version;\n"
+      "documentation man|bash|zsh|options prints the man page, completions, all options.\n");
 }
 
 // At build time: man page and shell completions for installations; docs/options.md.
@@ -108,7 +117,13 @@ int dispatch(const std::vector<std::string>& words) {
     print_usage(stdout);
     return 0;
   }
-  if (words[0] == "documentation") return print_documentation(words);
+  if (words[0] == "documentation") {
+    if (words.size() == 2 && (words[1] == "--help" || words[1] == "-h")) {
+      std::puts(documentation_usage);
+      return 0;
+    }
+    return print_documentation(words);
+  }
   if (asks_for_version(words)) {
     std::fputs(version_text().c_str(), stdout);
     return 0;
@@ -130,7 +145,8 @@ int dispatch(const std::vector<std::string>& words) {
 // Mostly all ranks meet it, and the first one says it: the others wait, as a launcher may end all
 // when one has ended. Where they are still there, it may be their machine's alone, and the first
 // rank of that says it, too.
-int end_wrong_use(const std::string& text) {
+int end_wrong_use(const std::string& message) {
+  const std::string text = printable_lines(message);
   const int rank = rank_among_several().value_or(0);
   const bool leads_others = rank > 0 && leads_its_machine();
   if (rank > 0) std::this_thread::sleep_for(leads_others ? 1s : 2s);
@@ -157,7 +173,7 @@ int main(int argc, char** argv) {
   } catch (const std::exception& problem) {
     const auto code = switchyard::code_of(problem);
     if (code == switchyard::ExitCode::usage) return switchyard::end_wrong_use(problem.what());
-    std::fprintf(stderr, "switchyard: %s\n", problem.what());
+    std::fprintf(stderr, "switchyard: %s\n", switchyard::printable_lines(problem.what()).c_str());
     return static_cast<int>(code);
   }
 }

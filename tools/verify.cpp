@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "core/json.h"
+#include "core/printable.h"
 #include "launch/path/verify_run.h"
 #include "tools/command_support.h"
 #include "tools/commands.h"
@@ -21,6 +22,7 @@ Json to_json(const VerifiedRun& all, const std::string& run) {
       one["tensors"] = step.tensors;
     } else {
       one["problem"] = step.problem;
+      if (step.is_newer) one["newer"] = true;
     }
     steps.push_back(std::move(one));
   }
@@ -28,6 +30,7 @@ Json to_json(const VerifiedRun& all, const std::string& run) {
           {"ok", all.ok()},
           {"steps", std::move(steps)},
           {"problems", all.problems},
+          {"newer", all.newer},
           {"notes", all.notes}};
 }
 
@@ -38,16 +41,20 @@ void print(const VerifiedRun& all) {
                   static_cast<long long>(step.step), static_cast<long long>(step.files),
                   static_cast<double>(step.bytes) / 1e6, static_cast<long long>(step.tensors));
     } else {
-      std::printf("step %-10lld DAMAGED: %s\n", static_cast<long long>(step.step),
-                  step.problem.c_str());
+      std::printf("step %-10lld %s: %s\n", static_cast<long long>(step.step),
+                  step.is_newer ? "NEWER" : "DAMAGED", printable(step.problem).c_str());
     }
   }
-  for (const auto& problem : all.problems) std::printf("WRONG: %s\n", problem.c_str());
-  for (const auto& note : all.notes) std::printf("note: %s\n", note.c_str());
+  for (const auto& newer : all.newer) std::printf("NEWER: %s\n", printable(newer).c_str());
+  for (const auto& problem : all.problems) std::printf("WRONG: %s\n", printable(problem).c_str());
+  for (const auto& note : all.notes) std::printf("note: %s\n", printable(note).c_str());
   const auto damaged = std::ranges::count_if(
-      all.steps, [](const VerifiedStep& step) { return !step.problem.empty(); });
-  std::printf("%zu saved steps, %lld damaged; %zu other problems\n", all.steps.size(),
-              static_cast<long long>(damaged), all.problems.size());
+      all.steps, [](const VerifiedStep& step) { return !step.problem.empty() && !step.is_newer; });
+  const auto newer =
+      std::ranges::count_if(all.steps, &VerifiedStep::is_newer) + std::ssize(all.newer);
+  std::printf("%zu saved steps, %lld damaged; %zu other problems%s\n", all.steps.size(),
+              static_cast<long long>(damaged), all.problems.size(),
+              newer > 0 ? "; some is of a newer version of the program" : "");
 }
 
 }  // namespace

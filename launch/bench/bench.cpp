@@ -304,6 +304,9 @@ std::vector<OptionSpec> bench_options() {
 }
 
 BenchResult bench(const Settings& given) {
+  check(!given.has("checkpoint-ranks"), "bench",
+        "--checkpoint-ranks {} without --checkpoint; it is allowed with a folder for that",
+        given.has("checkpoint-ranks") ? given.text("checkpoint-ranks") : "");
   const Settings s = with_fallbacks(bench_options(), given);
   apply_device_settings(s);
   const auto options = bench_engine(s);

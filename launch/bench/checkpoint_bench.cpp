@@ -276,6 +276,32 @@ double CheckpointBench::share(const Line& line) const {
   return std::min(cached.median(), direct.median()) / line.median();
 }
 
+namespace {
+
+// Those of the folder and of the ones above it that were not there go again.
+class MadeFolders {
+ public:
+  explicit MadeFolders(const fs::path& folder) {
+    std::error_code ignored;
+    for (fs::path at = fs::absolute(folder).lexically_normal(); !fs::exists(at, ignored);
+         at = at.parent_path()) {
+      missing_.push_back(at);
+    }
+    make_folder(folder, "bench");
+  }
+  ~MadeFolders() {
+    std::error_code ignored;
+    for (const fs::path& folder : missing_) fs::remove(folder, ignored);
+  }
+  MadeFolders(const MadeFolders&) = delete;
+  MadeFolders& operator=(const MadeFolders&) = delete;
+
+ private:
+  std::vector<fs::path> missing_;  // the lowest first
+};
+
+}  // namespace
+
 CheckpointBench bench_checkpoint(const Settings& s) {
   CheckpointBench result = described(s);
   constexpr int most_ranks = 64;
@@ -283,7 +309,7 @@ CheckpointBench bench_checkpoint(const Settings& s) {
         "--checkpoint-ranks {}; 1 to {} is allowed", result.ranks, most_ranks);
   check(result.rounds >= 1, "bench", "--steps {}; at least 1 is allowed", result.rounds);
   const fs::path folder = s.text("checkpoint");
-  make_folder(folder, "bench");
+  const MadeFolders made(folder);
   check(fs::is_empty(folder), "bench", "--checkpoint {} is not empty; an empty folder is needed",
         folder.string());
   const GptConfig model = preset(result.preset);

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/logging.h"
+#include "core/printable.h"
 #include "launch/path/average_weights.h"
 #include "launch/path/imported.h"
 #include "launch/path/path_state.h"
@@ -300,8 +301,8 @@ void write_average(const AverageRequest& request, const std::vector<double>& coe
   check_still_there(request, members);
   made.run().write(path);
   made.finish();
-  log::info("'{}' is the mean of {} tensors at {}", request.output, weights.size(),
-            describe(request.members));
+  log::info("'{}' is the mean of {} tensors at {}", printable(request.output), weights.size(),
+            printable(describe(request.members)));
   if (request.weights_of != "uniform") {
     log::info("{}", log::folded(fmt::format("--weights-of {}: {}", request.weights_of,
                                             show_coefficients(coefficients))));
@@ -309,7 +310,8 @@ void write_average(const AverageRequest& request, const std::vector<double>& coe
 }
 
 void report_already_made(const AverageRequest& request) {
-  log::info("'{}' is already the mean of {}", request.output, describe(request.members));
+  log::info("'{}' is already the mean of {}", printable(request.output),
+            printable(describe(request.members)));
 }
 
 void check_not_deleted(const AverageRequest& request) {

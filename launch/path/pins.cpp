@@ -26,12 +26,40 @@ struct Contents {
   std::string absolute;  // the branch's real place at that time
 };
 
-std::optional<Contents> parse(const std::string& text) {
+constexpr const char* seal_name = "xxh3_64";  // of the text of all before it
+
+std::string seal_of(const Json& pin) {
+  const std::string text = json_text(pin);
+  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
+}
+
+// Pins of earlier versions have no seal.
+bool is_whole(Json pin, const std::string& text) {
+  if (!pin.is_object() || !pin.contains("branch") || !pin.contains("checkpoint")) return false;
+  const bool is_text = std::ranges::all_of(pin, [](const Json& part) { return part.is_string(); });
+  if (!is_text || !pin.contains(seal_name)) {
+    constexpr std::string_view names[] = {"branch", "branch_as_given", "checkpoint",
+                                          "branch_absolute"};
+    return is_text && std::ranges::all_of(pin.items(), [&](const auto& part) {
+             return std::ranges::find(names, part.key()) != std::end(names);
+           });
+  }
+  if (json_text(pin) + "\n" != text) return false;
+  const std::string seal = pin[seal_name];
+  pin.erase(seal_name);
+  return seal == seal_of(pin);
+}
+
+// Throws Error for what is none, or was changed.
+Contents parse(const std::string& text) {
   const auto parsed = parse_json_or_discard(text);
-  if (!parsed.is_object()) return std::nullopt;
-  return Contents{{parsed.value("branch", ""), parsed.value("branch_as_given", "")},
-                  parsed.value("checkpoint", ""),
-                  parsed.value("branch_absolute", "")};
+  check(is_whole(parsed, text), "pins",
+        "{} bytes that are no pin, or no longer the one that was written; expected: one JSON "
+        "object with branch, checkpoint and {}",
+        text.size(), seal_name);
+  return {{parsed.value("branch", ""), parsed.value("branch_as_given", "")},
+          parsed.value("checkpoint", ""),
+          parsed.value("branch_absolute", "")};
 }
 
 std::string to_text(const Contents& pin) {
@@ -39,6 +67,7 @@ std::string to_text(const Contents& pin) {
   if (!pin.branch.given.empty()) all["branch_as_given"] = pin.branch.given;
   all["checkpoint"] = pin.checkpoint;
   all["branch_absolute"] = pin.absolute;
+  all[seal_name] = seal_of(all);
   return json_text(all) + "\n";
 }
 
@@ -115,7 +144,9 @@ Lookup look_up(const fs::path& file, int64_t step) {
   std::optional<Contents> contents;
   try {
     contents = parse(read_file(file));
-  } catch (const Error&) {  // it counts, as one that makes no sense does
+  } catch (const Error& problem) {  // it counts
+    found.pin.problem = fmt::format("{}, which keeps step {} for a branch, cannot be used: {}",
+                                    file.string(), step, problem.what());
   }
   if (!contents) return found;
   found.pin.checkpoint = contents->checkpoint;

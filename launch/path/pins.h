@@ -13,7 +13,8 @@ namespace switchyard {
 // until its branch is known to be gone: its folder is not in a directory that holds other things,
 // or another path is there, and no path of this fork point lies nearby (paths_near). A directory
 // that is absent or empty may be a file system that is not mounted now, and a folder without
-// path.json a fork that is being made.
+// path.json a fork that is being made. A file that cannot be read, or was changed, counts for the
+// step of its name.
 struct Pin {
   int64_t step = 0;
   std::filesystem::path file{};
@@ -21,6 +22,7 @@ struct Pin {
   bool counts = true;
   std::string checkpoint{};  // the fork point's id
   bool moved = false;        // found elsewhere than the file says
+  std::string problem{};     // why the file cannot be read; branch and checkpoint are empty then
 };
 // One for each branch; a file whose branch is not in its place may stand for several that are
 // found.

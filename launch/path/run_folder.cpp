@@ -11,6 +11,7 @@
 #include "core/files.h"
 #include "core/logging.h"
 #include "core/text.h"
+#include "launch/path/foreign_folder.h"
 #include "launch/path/paths_near.h"
 #include "launch/path/relative_name.h"
 #include "parallel/checkpoint/files.h"
@@ -116,6 +117,11 @@ void RunFolder::check_unused() const {
           "of its own",
           folder_.string(), left.filename().string());
   }
+  const std::string foreign = foreign_contents(folder_);
+  check(foreign.empty(), "path",
+        "'{}' has no path.json and {}; a new path needs a folder that is new or empty, or has only "
+        "what goes with a run: '{}' is allowed",
+        folder_.string(), foreign, (folder_ / "run").string());
 }
 
 void RunFolder::note_saved() const {

@@ -75,11 +75,17 @@ UnfinishedFolder::~UnfinishedFolder() {
 void UnfinishedFolder::finish() {
   std::error_code problem;
   run_.check_held();
-  lock_.reset();  // and with it the lease
-  fs::remove(run_.folder() / "lock", problem);
+  lock_.reset();  // and with it the lease, where the disk lets it go
+  for (const char* own : {"lease", "lock"}) {
+    fs::remove(run_.folder() / own, problem);
+    check(!problem, ExitCode::storage, "file",
+          "'{}' cannot be made: {} in {} cannot be removed: {}", name_.string(), own,
+          run_.folder().string(), problem.message());
+  }
   bring_to_disk(run_.folder());
   fs::rename(run_.folder(), name_, problem);
-  check(!problem, "file", "'{}' cannot be made: {}", name_.string(), problem.message());
+  check(!problem, ExitCode::storage, "file", "'{}' cannot be made: {}", name_.string(),
+        problem.message());
   bring_to_disk(name_.parent_path());
 }
 

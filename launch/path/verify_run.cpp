@@ -1,38 +1,21 @@
 #include "launch/path/verify_run.h"
 
 #include <algorithm>
-#include <functional>
+#include <iterator>
 #include <optional>
 
 #include "launch/path/average_document.h"
-#include "launch/path/fork_point.h"
-#include "launch/path/pins.h"
+#include "launch/path/problem_of.h"
 #include "launch/path/saved_specification.h"
 #include "launch/path/verify.h"
+#include "launch/path/verify_lineage.h"
+#include "parallel/checkpoint/newer_format.h"
 
 namespace fs = std::filesystem;
 
 namespace switchyard {
 
 namespace {
-
-// A signal ends all; anything else is a problem of what was looked at.
-std::optional<Error> problem_of(const std::function<void()>& body) {
-  try {
-    body();
-    return std::nullopt;
-  } catch (const Error& error) {
-    if (error.code() == ExitCode::stopped) throw;
-    return error;
-  } catch (const std::exception& error) {  // JSON that is none
-    return Error(error.what(), ExitCode::storage);
-  }
-}
-
-std::optional<std::string> id_of(const RunFolder& run, int64_t step) {
-  if (!run.has(step)) return std::nullopt;
-  return CheckpointReader(checkpoint_folder(run.checkpoints(), step)).info().id;
-}
 
 // Members of averages that the checkpoint does not hold itself. Training goes on from the newest
 // step; of others retention need not keep them (docs/averages.md).
@@ -49,8 +32,17 @@ void check_members(const RunFolder& run, const CheckpointInfo& info) {
 }
 
 // `info` is the step's where nothing is wrong with it.
-VerifiedStep verify_step(const RunFolder& run, const CheckpointEntry& entry, CheckpointInfo& info) {
+VerifiedStep verify_step(const std::optional<PathSpecification>& path, const CheckpointEntry& entry,
+                         CheckpointInfo& info) {
   VerifiedStep verified{.step = entry.step};
+  if (const auto version = newer_format_version(entry.folder)) {
+    verified.is_newer = true;
+    verified.code = ExitCode::usage;
+    verified.problem =
+        fmt::format("{} is of the newer format version {}; this program reads the versions 1 to {}",
+                    entry.folder.string(), *version, newest_format_version);
+    return verified;
+  }
   const auto problem = problem_of([&] {
     const CheckpointReader reader(entry.folder);
     verified.id = reader.info().id;
@@ -59,12 +51,12 @@ VerifiedStep verify_step(const RunFolder& run, const CheckpointEntry& entry, Che
     verified.files = read.files;
     verified.bytes = read.bytes;
     verified.tensors = read.tensors;
-    if (run.exists()) check_saved_specification(run.read(), reader.info(), "the step");
+    if (path) check_saved_specification(*path, reader.info(), "the step");
     info = reader.info();
   });
   if (problem) {
     verified.problem = problem->what();
-    verified.code = problem->code();
+    verified.code = problem->code() == ExitCode::usage ? ExitCode::storage : problem->code();
   }
   return verified;
 }
@@ -75,9 +67,10 @@ bool is_gone(const CheckpointEntry& entry) {
   return !fs::exists(entry.folder / "checkpoint.h5", problem) && !problem;
 }
 
-void add_step(const RunFolder& run, const CheckpointEntry& entry, VerifiedRun& all) {
+void add_step(const RunFolder& run, const std::optional<PathSpecification>& path,
+              const CheckpointEntry& entry, VerifiedRun& all) {
   CheckpointInfo info;
-  VerifiedStep step = verify_step(run, entry, info);
+  VerifiedStep step = verify_step(path, entry, info);
   if (!step.problem.empty() && is_gone(entry)) {
     all.notes.push_back(fmt::format("step {} was deleted while it was read", entry.step));
     return;
@@ -109,41 +102,22 @@ void note_others(const RunFolder& run, const std::vector<CheckpointEntry>& entri
   if (entries.empty()) all.notes.emplace_back("no step is saved");
 }
 
-// The fork point that a path begins with is needed until the path has a checkpoint of its own.
-void verify_origin(const RunFolder& run, const PathSpecification& path, VerifiedRun& all) {
-  if (path.lineage.empty()) return;
-  const LineageEntry& fork = path.lineage.back();
-  if (fork.checkpoint.empty() || fork.step == 0) return;
-  const auto problem = problem_of([&] { find_fork_point(run, fork); });
-  if (!problem) return;
-  const bool is_needed = !run.latest();
-  (is_needed ? all.problems : all.notes)
-      .push_back(fmt::format("its fork point {}@{} (checkpoint {}): {}", fork.path, fork.step,
-                             fork.checkpoint, problem->what()));
-}
-
-// What pins promise to branches.
-void verify_pins(const RunFolder& run, VerifiedRun& all) {
-  for (const Pin& pin : read_pins(run.folder())) {
-    if (!pin.counts || pin.checkpoint.empty()) continue;
-    const auto name = pin.branch.string();
-    const auto problem = problem_of([&] {
-      const auto id = id_of(run, pin.step);
-      check(id.has_value(), ExitCode::storage, "pins",
-            "step {}, which branch '{}' begins with, is not there", pin.step, name);
-      check(*id == pin.checkpoint, ExitCode::storage, "pins",
-            "branch '{}' begins with checkpoint {} of step {}, but {} is there", name,
-            pin.checkpoint, pin.step, *id);
-    });
-    if (problem) all.problems.emplace_back(problem->what());
+// What its steps are compared with; nothing where it cannot be read, or there is none.
+std::optional<PathSpecification> read_path(const RunFolder& run, VerifiedRun& all) {
+  std::optional<PathSpecification> path;
+  if (!run.exists()) return path;
+  const auto problem = problem_of([&] { path = run.read(); });
+  if (problem) {
+    (problem->code() == ExitCode::usage ? all.newer : all.problems).emplace_back(problem->what());
   }
+  return path;
 }
 
-void verify_path(const RunFolder& run, VerifiedRun& all) {
+void add_lineage(const RunFolder& run, const PathSpecification& path, VerifiedRun& all) {
   const auto problem = problem_of([&] {
-    const PathSpecification path = run.read();
-    verify_origin(run, path, all);
-    verify_pins(run, all);
+    LineageFindings found = verify_lineage(run, path);
+    std::ranges::move(found.problems, std::back_inserter(all.problems));
+    std::ranges::move(found.notes, std::back_inserter(all.notes));
   });
   if (problem) all.problems.emplace_back(problem->what());
 }
@@ -151,15 +125,16 @@ void verify_path(const RunFolder& run, VerifiedRun& all) {
 }  // namespace
 
 bool VerifiedRun::ok() const {
-  return problems.empty() &&
+  return problems.empty() && newer.empty() &&
          std::ranges::all_of(steps, [](const auto& step) { return step.problem.empty(); });
 }
 
 ExitCode VerifiedRun::code() const {
   for (const VerifiedStep& step : steps)
-    if (!step.problem.empty())
+    if (!step.problem.empty() && !step.is_newer)
       return step.code == ExitCode::reached ? ExitCode::storage : step.code;
-  return problems.empty() ? ExitCode::reached : ExitCode::storage;
+  if (!problems.empty()) return ExitCode::storage;
+  return ok() ? ExitCode::reached : ExitCode::usage;
 }
 
 VerifiedRun verify_run(const RunReference& reference) {
@@ -167,16 +142,17 @@ VerifiedRun verify_run(const RunReference& reference) {
   check(run.exists() || fs::exists(run.checkpoints()), "verify", "there is no path in '{}'",
         run.folder().string());
   VerifiedRun all;
+  const auto path = read_path(run, all);
   const auto entries = list_checkpoints(run.checkpoints());
   if (reference.step) {
     const auto entry = std::ranges::find(entries, *reference.step, &CheckpointEntry::step);
     const bool is_there = entry != entries.end() && entry->complete;
-    add_step(run, is_there ? *entry : run.checkpoint(reference.step), all);
+    add_step(run, path, is_there ? *entry : run.checkpoint(reference.step), all);
     return all;
   }
   for (const CheckpointEntry& entry : entries) {
     if (entry.complete) {
-      add_step(run, entry, all);
+      add_step(run, path, entry, all);
     } else {
       all.notes.push_back(fmt::format(
           "{} is of a save that did not end, or is being written; it counts as not there",
@@ -184,7 +160,8 @@ VerifiedRun verify_run(const RunReference& reference) {
     }
   }
   note_others(run, entries, all);
-  verify_path(run, all);
+  if (path) add_lineage(run, *path, all);
+  if (!run.exists()) all.problems.emplace_back(problem_of([&] { run.read(); })->what());
   return all;
 }
 

@@ -17,15 +17,17 @@ struct VerifiedStep {
   std::string id{};
   int64_t files = 0, bytes = 0, tensors = 0;
   std::string problem{};
+  bool is_newer = false;  // it is of a format that this program does not know: nothing was compared
   ExitCode code = ExitCode::reached;
 };
 
 struct VerifiedRun {
   std::vector<VerifiedStep> steps;    // ascending
   std::vector<std::string> problems;  // of the path: its own files, its parents, its branches' pins
+  std::vector<std::string> newer;     // path.json of a format that this program does not know
   std::vector<std::string> notes;  // no fault: saves that did not end, parents that are not needed
   bool ok() const;
-  ExitCode code() const;  // of the first problem
+  ExitCode code() const;  // of the first damage; usage where all else is of a newer program
 };
 
 // Reads RUN, or one saved step of it, whole: each shard's bytes against their checksums, the

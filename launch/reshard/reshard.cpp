@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/logging.h"
+#include "core/printable.h"
 #include "launch/engine/matmul_choices.h"
 #include "launch/path/imported.h"
 #include "launch/path/lineage_document.h"
@@ -167,8 +168,8 @@ void reshard(const ReshardRequest& request) {
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   const CheckpointReader made(there.checkpoint(std::nullopt).folder);
-  log::info("'{}' is {}{} in {} files, {:.1f} MB, {:.1f} s", request.to.string(),
-            request.weights_only ? "the weights of " : "", source.name(),
+  log::info("'{}' is {}{} in {} files, {:.1f} MB, {:.1f} s", printable(request.to.string()),
+            request.weights_only ? "the weights of " : "", printable(source.name()),
             made.index().shards.size() + 1, static_cast<double>(made.bytes()) / 1e6, took.count());
 }
 

@@ -8,6 +8,7 @@
 
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/hdf5_handles.h"
+#include "parallel/checkpoint/newer_format.h"
 #include "parallel/checkpoint/seal.h"
 
 namespace switchyard {
@@ -20,7 +21,7 @@ namespace {
 
 constexpr const char* format_name = "switchyard-checkpoint";
 // 1: a rank's moments lie in the file of its weights. 3: pieces are compressed.
-constexpr int64_t newest_version = 3;
+static_assert(newest_format_version == compressed_version);
 
 int64_t version_of(const CheckpointIndex& index) {
   for (const IndexedTensor& entry : index.tensors)
@@ -120,9 +121,10 @@ CheckpointInfo read_info(const Id& file) {
   check(hdf5::read_string_attribute(file, "format") == format_name, "checkpoint",
         "attribute format is not {}", format_name);
   const int64_t version = hdf5::read_int_attribute(file, "format_version");
-  check(version >= 1 && version <= newest_version, "checkpoint",
+  const auto code = version > newest_format_version ? ExitCode::usage : ExitCode::storage;
+  check(version >= 1 && version <= newest_format_version, code, "checkpoint",
         "it has format version {}; this program reads the versions 1 to {}", version,
-        newest_version);
+        newest_format_version);
   info.format_version = static_cast<int>(version);
   info.id = hdf5::read_string_attribute(file, "id");
   info.step = hdf5::read_int_attribute(file, "step");

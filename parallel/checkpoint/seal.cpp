@@ -49,6 +49,25 @@ std::array<char, seal_bytes> seal_of(uint64_t checksum) {
   return seal;
 }
 
+// The last bytes of a file.
+class FoundSeal {
+ public:
+  explicit FoundSeal(const std::filesystem::path& path)
+      : file_(path), end_(file_.bytes() - seal_bytes) {
+    if (end_ >= 0) file_.read(end_, seal_bytes, seal_.data());
+  }
+  bool has_name() const { return std::string_view(seal_.data(), name.size()) == name; }
+  bool holds() const {
+    if (end_ < 0) return false;
+    return seal_ == seal_of(checksum_outside(file_, {{end_, end_ + seal_bytes}}));
+  }
+
+ private:
+  ReadableFile file_;
+  int64_t end_;
+  std::array<char, seal_bytes> seal_{};
+};
+
 }  // namespace
 
 uint64_t checksum_outside(const ReadableFile& file, std::vector<FileRange> ranges) {
@@ -76,14 +95,15 @@ void seal_file(const std::filesystem::path& path) {
 }
 
 void check_seal(const std::filesystem::path& path) {
-  const ReadableFile file(path);
-  const int64_t end = file.bytes() - seal_bytes;
-  std::array<char, seal_bytes> seal{};
-  if (end >= 0) file.read(end, seal_bytes, seal.data());
-  const bool holds = end >= 0 && seal == seal_of(checksum_outside(file, {{end, end + seal_bytes}}));
-  check(holds, "checkpoint",
+  const FoundSeal found(path);
+  check(found.holds(), "checkpoint",
         "{} is damaged: its last {} bytes are not the checksum of those before", path.string(),
         seal_bytes);
+}
+
+bool has_broken_seal(const std::filesystem::path& path) {
+  const FoundSeal found(path);
+  return found.has_name() && !found.holds();
 }
 
 }  // namespace switchyard

@@ -22,5 +22,7 @@ uint64_t checksum_outside(const ReadableFile& file, std::vector<FileRange> range
 void seal_file(const std::filesystem::path& path);
 // Throws Error naming the file unless its last bytes are the checksum of all before.
 void check_seal(const std::filesystem::path& path);
+// Whether its last bytes are named as that checksum, but are another one.
+bool has_broken_seal(const std::filesystem::path& path);
 
 }  // namespace switchyard

@@ -5,6 +5,7 @@
 #include <new>
 #include <system_error>
 
+#include "core/printable.h"
 #include "parallel/comm/reported_fault.h"
 
 namespace switchyard {
@@ -41,7 +42,7 @@ std::string words_of(const std::exception& problem) {
 
 ExitCode print_error(const std::exception& problem) {
   if (is_reported(problem.what())) return code_of(problem);
-  std::fprintf(stderr, "switchyard: %s\n", words_of(problem).c_str());
+  std::fprintf(stderr, "switchyard: %s\n", printable_lines(words_of(problem)).c_str());
   std::fflush(nullptr);
   return code_of(problem);
 }

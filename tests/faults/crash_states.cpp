@@ -114,23 +114,26 @@ class Cuts {
   }
 
   // Between two writes of one file little differs: draws are made where names, syncs or what was
-  // said change, and at every 16th write.
+  // said change, at every 16th write, and at the one event that was asked for.
   void cut(const Event& next) {
     if (options_.only >= 0 && at_ != options_.only) return;
     const bool is_write = next.change == Change::write || next.change == Change::truncate;
-    const int draws = is_write && at_ % 16 != 0 ? 1 : 4 + options_.draws;
+    const bool is_alike = is_write && at_ % 16 != 0 && options_.only < 0;
+    const int draws = is_alike ? 1 : 4 + options_.draws;
     for (int draw = 0; draw < draws; ++draw) {
       if (options_.draw >= 0 && draw != options_.draw) continue;
       std::mt19937_64 random(options_.seed * 1'000'003 + static_cast<uint64_t>(at_) * 101 +
                              static_cast<uint64_t>(draw));
       const Image image = draw == 0 ? disk_.now() : disk_.behind_cut(loss_of(draw), random);
       ++states_;
-      if (!options_.keep.empty()) keep(image);
+      if (!options_.keep.empty()) keep(image, next, draw);
       for (const std::string& fault : judge_.faults(image, promises_)) note(fault, draw);
     }
   }
 
-  void keep(const Image& image) {
+  void keep(const Image& image, const Event& next, int draw) {
+    fmt::print("kept draw {} of the cut before event {}, {}: {} names\n", draw, at_,
+               name_of(next.change), image.size());
     Image below;
     for (const auto& [name, content] : image) below["all/" + name] = content;
     make_folder(options_.keep);

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from disks import ReadOnly, SmallDisk, bytes_below
-from jobs import LIMIT, Failed, end_session, leftovers, logged, saved_steps, session_of
+from jobs import (LIMIT, Failed, end_session, last_line, leftovers, logged, saved_steps,
+                  session_of)
 
 CALLS = {"open": 40, "write": 400, "sync": 50, "rename": 25, "unlink": 12, "mkdir": 9,
          "truncate": 24, "link": 2}  # about as many as a job makes
@@ -110,12 +111,21 @@ class Hit:
         self.what = KINDS[self.kind](draw)
         self.folder = jobs.work / "hits" / str(number) / "watched"
         self.fired = False
+        self.code = None
+        self.instant = ""
         self.disk = None
 
-    def words(self):
-        what = self.what.get("SWITCHYARD_FAULT") if isinstance(self.what, dict) else \
+    def drawn(self):
+        return self.what.get("SWITCHYARD_FAULT") if isinstance(self.what, dict) else \
             f"{self.what[0]} at {self.what[1]:.2f}" + (f" {self.what[2]}" if self.what[2:] else "")
-        return f"{self.kind} {self.name} command {self.at}: {what}"
+
+    def words(self):
+        where = f" (hit: {self.instant})" if self.instant else ""
+        return f"{self.kind} {self.name} command {self.at}: {self.drawn()}{where}"
+
+    def line(self):
+        return {"kind": self.kind, "work": self.name, "command": self.at, "drawn": self.drawn(),
+                "hit": self.fired, "instant": self.instant, "code": self.code}
 
     def prepare(self):
         shutil.rmtree(self.folder.parent, ignore_errors=True)
@@ -135,7 +145,7 @@ class Hit:
             job = self.jobs.start(self.folder, command,
                                   self.what | {"SWITCHYARD_STATE": str(state)})
             code = self.ended(job)
-            self.fired = state.exists() and struct.unpack("QQ", state.read_bytes()[:16])[1] > 0
+            self.read_state(state)
             return code
         if self.kind == "power":
             return self.cut_power()
@@ -144,14 +154,29 @@ class Hit:
             return self.fill(when)
         slow = {"SWITCHYARD_DELAY": "3"} if "slowly" in whom else None
         job = self.jobs.start(self.folder, command, slow)
-        time.sleep(when * self.jobs.seconds * (2 if slow or self.name == "mpirun" else 0.7))
+        seconds = when * self.jobs.seconds * (2 if slow or self.name == "mpirun" else 0.7)
+        time.sleep(seconds)
+        self.instant = f"{seconds:.2f} s behind the start, {last_line(self.folder)}"
         if self.kind == "read-only":
             return self.lock_disk(job)
         self.kill(job, whom)
         return self.ended(job)
 
+    def read_state(self, state):
+        """Of faults.c: how many calls were hit, and the first of them."""
+        if not state.exists():
+            return
+        whole = state.read_bytes()
+        counted, fired = struct.unpack("QQ", whole[:16])
+        self.fired = fired > 0
+        if self.fired:
+            where = whole[16:].split(b"\0")[0].decode(errors="replace")
+            self.instant = f"{where}, {fired} of {counted} calls"
+
     def fill(self, part):
-        self.disk = SmallDisk(self.folder, int(part ** 2 * self.jobs.bytes))
+        room = int(part ** 2 * self.jobs.bytes)
+        self.disk = SmallDisk(self.folder, room)
+        self.instant = f"room for {room} bytes"
         code = self.jobs.end(self.jobs.start(self.folder, self.work.commands[self.at]))
         self.fired = code != 0
         self.disk.make_room()
@@ -178,6 +203,9 @@ class Hit:
                               capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Failed(done.stdout + done.stderr)
+        self.instant = done.stdout.splitlines()[0]
+        if not self.instant.startswith("kept draw"):
+            raise Failed(f"nothing was kept of the cut: {done.stdout}")
         shutil.rmtree(self.folder)
         left.rename(self.folder)
         (self.folder.parent / "log").unlink()  # what was said holds no more
@@ -227,7 +255,7 @@ class Hit:
         """Hits, judges what is left, goes on, and judges again."""
         for _ in range(5):
             self.prepare()
-            code = self.hit()
+            code = self.code = self.hit()
             if self.fired or self.kind not in KILLS:
                 break
             self.what = (self.what[0], self.what[1] / 2)  # it had ended before

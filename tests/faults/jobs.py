@@ -110,6 +110,12 @@ def tail(folder):
     return (folder.parent / "log").read_text(errors="replace")[-700:]
 
 
+def last_line(folder):
+    """Of what the job has said so far; "silent" where that is nothing."""
+    *_, last = (folder.parent / "log").read_text(errors="replace").splitlines()
+    return "silent" if last.startswith("$ ") else f"behind '{last}'"
+
+
 def saved_steps(folder):
     """The newest step of each run that the log says is saved, as lines for promises.h."""
     newest, run = {}, ""

@@ -1,6 +1,7 @@
 #include "tests/faults/trace.h"
 
 #include <cstring>
+#include <iterator>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -26,6 +27,15 @@ std::string_view take(std::string_view& rest, size_t bytes) {
 }
 
 }  // namespace
+
+std::string_view name_of(Change change) {
+  constexpr std::string_view names[] = {"root",     "create", "mkdir",    "write",
+                                        "truncate", "sync",   "unsynced", "rename",
+                                        "link",     "unlink", "rmdir",    "said"};
+  const auto at = static_cast<size_t>(change);
+  check(at < std::size(names), "test", "the trace has a change of an unknown kind, {}", at);
+  return names[at];
+}
 
 void read_trace(const std::filesystem::path& file, Trace& trace) {
   trace.bytes = read_file(file);

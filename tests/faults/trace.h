@@ -23,6 +23,8 @@ enum class Change : uint32_t {
   rmdir,
   said  // a line that was printed
 };
+std::string_view name_of(Change change);
+
 struct Event {
   Change change = Change::root;
   uint64_t inode = 0;

@@ -107,6 +107,7 @@ TEST_F(BadInput, RoundedSizesOfANewModelAreSaid) {
 TEST(BadBench, IsRefusedBeforeAnythingIsTimed) {
   const std::string bench = "bench --preset gpt2-tiny --device cpu ";
   expect_refused(bench + "--steps 0", {"--steps 0", "at least 1"});
+  expect_refused(bench + "--checkpoint-ranks 2", {"--checkpoint-ranks 2 without --checkpoint"});
   expect_refused(bench + "--warm-up -1", {"--warm-up -1", "at least 1"});
   expect_refused(bench + "--matrix-size 1000000", {"--matrix-size 1000000", "1 to 65536"});
   expect_refused(bench + "--matrix-seconds 1e9", {"--matrix-seconds 1", "to 3600"});

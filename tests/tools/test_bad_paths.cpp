@@ -46,6 +46,15 @@ TEST_F(BadPaths, NoNewPathOverWhatALostOneLeft) {
   refuse(folder.train("main"), {"no path.json", "metrics.jsonl"});
 }
 
+TEST_F(BadPaths, NoNewPathInAFolderOfOtherThings) {
+  fs::create_directories(folder.at("house/.git"));
+  refuse(folder.train("house"), {"house' has no path.json and holds .git, as a checkout does",
+                                 folder.at("house/run") + "' is allowed"});
+  EXPECT_FALSE(fs::exists(folder.at("house/path.json")));
+  fs::remove(folder.at("house/.git"));
+  run_well(folder.train("house"));
+}
+
 TEST_F(BadPaths, NoNewFolderIsNamedLikeAStep) {
   const Parts step = {"main@2", "step of", "--load-step"};
   refuse(folder.train("main@2"), step);

@@ -58,6 +58,12 @@ TEST(Documentation, HasEveryOptionOfEverySubcommand) {
   EXPECT_NE(run({"documentation", "html"}).exit_code, 0);
 }
 
+TEST(Documentation, HelpNamesIt) {
+  EXPECT_THAT(run_well("--help"), HasSubstr("documentation man|bash|zsh|options prints"));
+  for (const char* line : {"documentation --help", "documentation -h", "help documentation"})
+    EXPECT_THAT(run_well(line), HasSubstr("switchyard documentation man|bash|zsh|options")) << line;
+}
+
 // What bash offers behind these words.
 std::string completed(const std::string& line) {
   const TemporaryFolder folder;

@@ -276,6 +276,49 @@ TEST_F(Reshard, ASignalLeavesNothing) {
   run_well("reshard " + at("main") + " " + at("new"));
 }
 
+// A terminal would carry them out.
+TEST_F(Reshard, ControlCharactersOfNamesAreShownEscaped) {
+  make_main(4, "");
+  const std::string strange = "a\x1b[31m\nb", shown = "a\\x1b[31m\\nb";
+  const auto expect_shown = [&](const std::vector<std::string>& line, int code = 0) {
+    const auto outcome = run(line);
+    const std::string said = outcome.out + outcome.err;
+    EXPECT_EQ(outcome.exit_code, code) << said;
+    EXPECT_THAT(said, AllOf(HasSubstr(shown), Not(HasSubstr("\x1b"))));
+  };
+  expect_shown({"reshard", at("main"), at(strange)});
+  expect_shown({"average", at("main"), "--steps", "2:4:2", "--output", at("mean of " + strange)});
+  expect_shown({"list", folder_.path().string()});
+  expect_shown({"inspect", at(strange)});
+  fs::remove(at(strange + "/checkpoints/step-00000004/checkpoint.h5"));
+  const auto outcome = run({"eval", at(strange), "--data-path", data_});
+  EXPECT_NE(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("a\\x1b[31m"), Not(HasSubstr("\x1b"))));
+}
+
+// What keeps others out meanwhile is no part of what is made.
+TEST_F(Reshard, ALeaseThatDoesNotGoAtOnceIsNotLeftInTheRun) {
+  make_main(2, "");
+  const auto again = [&](const std::string& fault) {
+    const std::string state = at(fault.find(";on") == std::string::npos ? "once" : "on");
+    Program program(words("reshard " + at("main") + " " + at("new")), 1,
+                    fmt::format("LD_PRELOAD=" SWITCHYARD_FAULTY_FILES
+                                " SWITCHYARD_WATCHED={} SWITCHYARD_STATE={} "
+                                "SWITCHYARD_FAULT=call=unlink;nth=1;name=lease;does={}",
+                                fs::canonical(folder_.path()).string(), state, fault));
+    auto outcome = program.wait();
+    EXPECT_TRUE(fs::exists(state)) << outcome.err;
+    return outcome;
+  };
+  const auto refused = again("EROFS;on");
+  EXPECT_EQ(refused.exit_code, 5) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("lease in " + at(".new.unfinished") + " cannot be removed"));
+  EXPECT_FALSE(fs::exists(at("new")));
+  EXPECT_EQ(again("EROFS").exit_code, 0);
+  EXPECT_TRUE(fs::exists(at("new/path.json")));
+  EXPECT_FALSE(fs::exists(at("new/lease")));
+}
+
 TEST_F(Reshard, AStepThatGoesMeanwhileIsRefused) {
   make_main(2, "");
   const auto before = names();

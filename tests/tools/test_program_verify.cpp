@@ -7,6 +7,7 @@
 
 #include "core/files.h"
 #include "parallel/checkpoint/index.h"
+#include "tests/parallel/checkpoint/newer_checkpoint.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
 
@@ -24,6 +25,23 @@ class Verify : public testing::Test {
   fs::path at(const std::string& name) const { return folder_.path() / name; }
   void make(const std::string& run, const std::string& more) const {
     train(at(run), tiny_path(data_, 6, "--save-interval 2 " + more));
+  }
+  // Flips a bit of its first tensor, and returns the file.
+  fs::path damage(const std::string& run, int64_t step) const {
+    const fs::path folder = checkpoint_of(at(run), step);
+    fs::path shard = folder / "shards/rank-00000.h5";
+    const auto place = CheckpointReader(folder).index().tensors[0].pieces[0].address;
+    std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(place);
+    const int byte = file.get();
+    file.seekp(place);
+    file.put(static_cast<char>(byte ^ 1));
+    return shard;
+  }
+  void expect(const std::string& run, int code, const testing::Matcher<std::string>& said) const {
+    const auto outcome = verify(run);
+    EXPECT_EQ(outcome.exit_code, code) << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.out, said);
   }
   Outcome verify(const std::string& run) const { return test::run({"verify", at(run).string()}); }
 
@@ -132,15 +150,7 @@ TEST_F(Verify, data_may_be_added_behind_a_step) {
 
 TEST_F(Verify, compare_finds_damage_in_either_of_two_steps) {
   make("run", "--train-iters 4");
-  const auto shard = checkpoint_of(at("run"), 4) / "shards/rank-00000.h5";
-  std::fstream file(shard, std::ios::in | std::ios::out | std::ios::binary);
-  const auto place =
-      CheckpointReader(checkpoint_of(at("run"), 4)).index().tensors[0].pieces[0].address;
-  file.seekg(place);
-  const int byte = file.get();
-  file.seekp(place);
-  file.put(static_cast<char>(byte ^ 1));
-  file.close();
+  const fs::path shard = damage("run", 4);
   for (const char* steps : {"run@4 run@2", "run@2 run@4"}) {
     std::string line = "compare";
     for (const auto& step : words(steps)) line += " " + at(step).string();
@@ -172,6 +182,87 @@ TEST_F(Verify, a_branch_that_needs_its_parent_says_so_and_strange_names_are_note
   const auto outcome = verify("branch");
   EXPECT_EQ(outcome.exit_code, 5) << outcome.out;
   EXPECT_THAT(outcome.out, HasSubstr("WRONG: its fork point"));
+}
+
+// As long as the branch has no step of its own, it needs the parent's.
+TEST_F(Verify, a_fork_point_is_read_in_the_parent) {
+  make("run", "--train-iters 4");
+  run_well("fork " + at("run").string() + "@4 " + at("branch").string());
+  run_well("fork " + at("run").string() + "@4 " + at("trained").string());
+  run_well("train " + at("trained").string() + " --train-iters 6");
+  const std::string shard = damage("run", 4).string();
+  expect("branch", 5,
+         AllOf(HasSubstr("WRONG: its fork point ../run@4 (checkpoint "), HasSubstr(shard),
+               HasSubstr("0 saved steps, 0 damaged; 1 other problems")));
+  expect("trained", 0,
+         AllOf(HasSubstr("note: its fork point ../run@4"), HasSubstr(shard), HasSubstr("step 6 ")));
+}
+
+TEST_F(Verify, what_an_unsaved_fork_point_is_made_from_is_read) {
+  make("run", "--train-iters 4");
+  run_well("fork " + at("run").string() + "@3 " + at("branch").string());
+  expect("branch", 0, HasSubstr("0 other problems"));
+  const std::string shard = damage("run", 2).string();
+  expect("branch", 5,
+         AllOf(HasSubstr("WRONG: its fork point is made from ../run@2"), HasSubstr(shard)));
+  fs::resize_file(at("branch/replay.json"), 100);
+  expect("branch", 5,
+         AllOf(HasSubstr("WRONG: " + at("branch/replay.json").string()),
+               HasSubstr("2 other problems")));
+}
+
+TEST_F(Verify, the_steps_of_a_branch_of_a_mean_are_read) {
+  make("run", "--train-iters 4");
+  const std::string run = at("run").string(), mean = at("mean").string();
+  run_well("average " + run + " --steps 2:4:2 --output " + mean);
+  run_well("fork " + mean + " " + at("branch").string() + " --lr 0.001");
+  expect("branch", 0, HasSubstr("0 other problems"));
+  const std::string moments = damage("run", 4).string(), weights = damage("mean", 4).string();
+  expect("branch", 5,
+         AllOf(HasSubstr("WRONG: its fork point ../mean@4"), HasSubstr(weights),
+               HasSubstr("WRONG: its moments come from ../run@4"), HasSubstr(moments)));
+}
+
+TEST_F(Verify, a_pin_that_was_cut_or_changed_is_found_and_counts) {
+  make("run", "--train-iters 4");
+  run_well("fork " + at("run").string() + "@2 " + at("branch").string());
+  const fs::path pin = fs::directory_iterator(at("run/pins"))->path();
+  const std::string whole = read_file(pin);
+  std::string changed = whole;
+  changed[whole.find("checkpoint") + 20] ^= 1;
+  for (const std::string& text : {std::string(), whole.substr(0, whole.size() / 2), changed}) {
+    std::ofstream(pin) << text;
+    expect("run", 5,
+           AllOf(HasSubstr("WRONG: " + pin.string() + ", which keeps step 2 for a branch"),
+                 HasSubstr("expected: one JSON object"), HasSubstr("1 other problems")));
+    const std::string dry = run_well("prune " + at("run").string() + " --keep-checkpoints 1");
+    EXPECT_THAT(dry, HasSubstr("a fork point")) << dry;
+  }
+  run_well("fork " + at("run").string() + "@2 " + at("branch").string());  // writes it anew
+  expect("run", 0, HasSubstr("0 other problems"));
+}
+
+// As of a newer path.json, code 2 says that nothing need be wrong.
+TEST_F(Verify, what_a_newer_program_wrote_is_not_called_damaged) {
+  make("run", "--train-iters 4");
+  const std::string steps = at("run").string();
+  run_well("fork " + steps + "@4 " + at("branch").string());
+  set_format_version(checkpoint_of(at("run"), 4), 9);
+  expect("run", 2,
+         AllOf(HasSubstr("step 4          NEWER: "), HasSubstr("format version 9"),
+               HasSubstr("2 saved steps, 0 damaged; 0 other problems; some is of a newer")));
+  const auto resumed = test::run(words("train " + steps + " --train-iters 6"));
+  EXPECT_EQ(resumed.exit_code, 2) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("it has format version 9; this program reads"));
+  const std::string text = read_file(at("run/path.json"));
+  std::string newer = text;
+  newer.replace(newer.find("\"format\": 2"), 11, "\"format\": 99");
+  write_file_atomically(at("run/path.json"), newer);
+  expect("run", 2,
+         AllOf(HasSubstr("NEWER: "), HasSubstr("path.json has format 99"),
+               HasSubstr("step 2          "), HasSubstr("every checksum holds")));
+  damage("run", 2);
+  expect("run", 5, HasSubstr("2 saved steps, 1 damaged"));
 }
 
 }  // namespace

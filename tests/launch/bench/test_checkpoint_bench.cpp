@@ -36,6 +36,12 @@ TEST(CheckpointBench, MeasuresEachWayInTurnsAndLeavesNothing) {
   }
 }
 
+TEST(CheckpointBench, FoldersThatItMadeGo) {
+  const test::TemporaryFolder folder;
+  bench_checkpoint(settings(folder.path() / "none/below/", "1"));
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
 TEST(CheckpointBench, RefusesWhatItCannotMeasure) {
   const test::TemporaryFolder folder;
   EXPECT_THROW(bench_checkpoint(settings(folder.path(), "0")), Error);

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "core/files.h"
 #include "launch/path/pins.h"
 #include "launch/path/retention.h"
@@ -48,6 +50,32 @@ TEST_F(Pins, APinThatMakesNoSenseCounts) {
   make_branch("v2", 10);
   test::retain(run_, {.checkpoints = 1});
   EXPECT_THAT(steps_of(run_), ElementsAre(10, 20, 40));
+}
+
+// Without them a fork point could go although its branch is there.
+TEST_F(Pins, EveryChangedByteOfAPinIsFoundAndItCounts) {
+  pin(10, make_branch("v1", 10));
+  const fs::path file = fs::directory_iterator(folder_.path() / "pins")->path();
+  const std::string whole = read_file(file);
+  EXPECT_EQ(read_pins(run_.folder()).at(0).problem, "");
+  for (size_t i = 0; i < whole.size(); ++i) {
+    std::string changed = whole;
+    changed[i] = static_cast<char>(changed[i] ^ (1 << i % 8));
+    std::ofstream(file) << changed;
+    const Pin pin = read_pins(run_.folder()).at(0);
+    EXPECT_TRUE(pin.counts) << changed;
+    EXPECT_THAT(pin.problem, testing::HasSubstr(file.string())) << changed;
+  }
+}
+
+TEST_F(Pins, PinsOfEarlierVersionsHaveNoChecksum) {
+  const auto branch = make_branch("v1", 10);
+  make_folder(folder_.path() / "pins");
+  write_file_atomically(folder_.path() / "pins/step-00000010--v1.pin",
+                        "{\"branch\":\"../v1\",\"checkpoint\":\"id\",\"branch_absolute\":\"\"}\n");
+  const Pin pin = read_pins(run_.folder()).at(0);
+  EXPECT_EQ(pin.problem, "");
+  EXPECT_EQ(pin.branch.filename(), "v1");
 }
 
 TEST_F(Pins, APinCountsUntilItsBranchIsKnownToBeGone) {

@@ -237,5 +237,49 @@ TEST(AverageSteps, MeetTheirEnd) {
   }
 }
 
+std::string refusal_of_new_path(const fs::path& folder) {
+  try {
+    RunFolder(folder).check_unused();
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+TEST(NewPath, FoldersOfOtherThingsAreRefused) {
+  const test::TemporaryFolder folder;
+  const auto refused = [&](const std::vector<std::string>& names) {
+    const fs::path run = folder.path() / "run";
+    fs::remove_all(run);
+    for (const std::string& name : names) make_folder(run / name);
+    const std::string said = refusal_of_new_path(run);
+    return said.substr(0, said.find(';'));
+  };
+  EXPECT_THAT(refused({".git", "src"}), HasSubstr("holds .git, as a checkout does"));
+  EXPECT_THAT(refused({".ssh"}), HasSubstr("holds .ssh, as a home folder does"));
+  EXPECT_THAT(refused({"bin", "lib"}), HasSubstr("holds bin and lib, as an installation does"));
+  EXPECT_THAT(refused({"config.json", "model.safetensors"}), HasSubstr("a published model"));
+  EXPECT_THAT(refused({"main/path.json"}), HasSubstr("is a folder of paths: it holds 'main'"));
+  EXPECT_THAT(refusal_of_new_path("/"), HasSubstr("is the root of the file system"));
+  EXPECT_THAT(refusal_of_new_path("/proc/.."), HasSubstr("is the root of the file system"));
+}
+
+// Put there by hand, by a batch system, or by a start that did no step.
+TEST(NewPath, WhatGoesWithARunMayBeThereBefore) {
+  const test::TemporaryFolder folder;
+  EXPECT_EQ(refusal_of_new_path(folder.path() / "none"), "");
+  EXPECT_EQ(refusal_of_new_path(folder.path()), "");
+  for (const char* file :
+       {"slurm-17.out", "job.err", "train.log", "options.toml", "config.json", "run.sh", "notes.md",
+        "text.bin", "text.idx", "text.json", "lost+found", ".nfs0001", "events.out.tfevents.1"}) {
+    write_file_atomically(folder.path() / file, "x");
+  }
+  for (const char* name : {"faults", "tensorboard", "slurm", "logs", "data", "checkpoints", "wandb",
+                           "bin", "discarded", "pins", ".hydra"}) {
+    make_folder(folder.path() / name);
+  }
+  EXPECT_EQ(refusal_of_new_path(folder.path()), "");
+}
+
 }  // namespace
 }  // namespace switchyard

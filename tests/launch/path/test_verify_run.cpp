@@ -7,6 +7,7 @@
 #include <random>
 
 #include "tests/parallel/checkpoint/checkpoint_cases.h"
+#include "tests/parallel/checkpoint/newer_checkpoint.h"
 #include "tests/support/temporary_folder.h"
 
 namespace switchyard {
@@ -71,6 +72,18 @@ TEST_F(VerifyRun, AStepUnderAnothersNameIsFound) {
   fs::remove_all(step(4));
   fs::rename(step(8), step(4));
   EXPECT_THAT(verified(4).problem, HasSubstr("holds step 8, which was saved under another name"));
+}
+
+TEST_F(VerifyRun, AStepOfANewerFormatIsNotCalledDamaged) {
+  set_format_version(step(8), 9);
+  const VerifiedStep newer = verified(8);
+  EXPECT_TRUE(newer.is_newer);
+  EXPECT_THAT(newer.problem, AllOf(HasSubstr(step(8).string()), HasSubstr("newer format version 9"),
+                                   HasSubstr("reads the versions 1 to 3")));
+  EXPECT_EQ(verify_run({run(), 8}).code(), ExitCode::usage);
+  flip_bit(step(8) / "checkpoint.h5", 1000, 0);  // damage is damage, whatever the version says
+  EXPECT_FALSE(verified(8).is_newer);
+  EXPECT_EQ(verify_run({run(), 8}).code(), ExitCode::storage);
 }
 
 // A bit at 200 random places of each kind of file.

@@ -1,0 +1,106 @@
+#include "launch/path/verify_lineage.h"
+
+#include "core/files.h"
+#include "launch/path/average_fork.h"
+#include "launch/path/fork_point.h"
+#include "launch/path/pins.h"
+#include "launch/path/problem_of.h"
+#include "launch/path/replay_plan.h"
+#include "launch/path/resumable.h"
+#include "launch/path/verify.h"
+#include "parallel/checkpoint/newer_format.h"
+
+namespace switchyard {
+
+namespace {
+
+std::string describe(const std::string& what, const LineageEntry& from) {
+  return fmt::format("its {} {}@{} (checkpoint {})", what, from.path, from.saved_step(),
+                     from.checkpoint);
+}
+
+class OriginChecks {
+ public:
+  OriginChecks(const RunFolder& run, LineageFindings& all) : run_(run), all_(all) {}
+
+  void add(const std::string& what, const LineageEntry& from, bool with_moments) {
+    report(describe(what, from), problem_of([&] {
+             const ForkPoint point = find_fork_point(run_, from);
+             if (with_moments) check_resumable(point.parent, point.entry);
+             verify_with_progress(CheckpointReader(point.entry.folder));
+           }));
+  }
+
+  void add_replay_plan() {
+    const auto file = run_.folder() / replay_file;
+    report(fmt::format("{}, which says how its fork point is made", file.string()),
+           problem_of([&] { replay_plan_from_json(read_file(file), file.string()); }));
+  }
+
+ private:
+  void report(const std::string& what, const std::optional<Error>& problem) {
+    if (!problem) return;
+    (run_.latest() ? all_.notes : all_.problems)
+        .push_back(fmt::format("{}: {}", what, problem->what()));
+  }
+
+  const RunFolder& run_;
+  LineageFindings& all_;
+};
+
+void verify_origin(const RunFolder& run, const PathSpecification& path, LineageFindings& all) {
+  if (path.kind != "path" || path.lineage.empty()) return;
+  const LineageEntry& fork = path.lineage.back();
+  OriginChecks checks(run, all);
+  if (fork.replayed) {
+    if (run.latest()) return;  // its own first step is the fork point
+    checks.add_replay_plan();
+    const ReplayedFrom& from = *fork.replayed;
+    const LineageEntry earlier{.path = from.path,
+                               .checkpoint = from.checkpoint,
+                               .step = from.saved_step(),
+                               .path_as_given = from.path_as_given};
+    if (!from.checkpoint.empty()) {
+      checks.add("fork point is made from", earlier, !from.imported_step);
+    }
+    return;
+  }
+  if (fork.checkpoint.empty()) return;  // a random start
+  checks.add("fork point", fork, !fork.average && !fork.imported);
+  const auto member = member_with_moments(fork);
+  if (member) checks.add("moments come from", *member, true);
+}
+
+void verify_pins(const RunFolder& run, LineageFindings& all) {
+  for (const Pin& pin : read_pins(run.folder())) {
+    if (!pin.problem.empty()) all.problems.push_back(pin.problem);
+    if (!pin.counts || pin.checkpoint.empty()) continue;
+    if (newer_format_version(checkpoint_folder(run.checkpoints(), pin.step))) continue;
+    const auto name = pin.branch.string();
+    const auto problem = problem_of([&] {
+      const auto id = id_of(run, pin.step);
+      check(id.has_value(), ExitCode::storage, "pins",
+            "step {}, which branch '{}' begins with, is not there", pin.step, name);
+      check(*id == pin.checkpoint, ExitCode::storage, "pins",
+            "branch '{}' begins with checkpoint {} of step {}, but {} is there", name,
+            pin.checkpoint, pin.step, *id);
+    });
+    if (problem) all.problems.emplace_back(problem->what());
+  }
+}
+
+}  // namespace
+
+std::optional<std::string> id_of(const RunFolder& run, int64_t step) {
+  if (!run.has(step)) return std::nullopt;
+  return CheckpointReader(checkpoint_folder(run.checkpoints(), step)).info().id;
+}
+
+LineageFindings verify_lineage(const RunFolder& run, const PathSpecification& path) {
+  LineageFindings all;
+  verify_origin(run, path, all);
+  verify_pins(run, all);
+  return all;
+}
+
+}  // namespace switchyard
