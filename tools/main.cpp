@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/error_words.h"
 #include "core/stop_signal.h"
 #include "launch/engine/core_share.h"
 #include "launch/path/option_hints.h"
@@ -148,6 +149,7 @@ int end_wrong_use(const std::string& text) {
 }  // namespace switchyard
 
 int main(int argc, char** argv) {
+  switchyard::say_uncaught_errors();
   std::signal(SIGXFSZ, SIG_IGN);  // a write beyond `ulimit -f` is an error as others are
   try {
     switchyard::share_cores_among_local_ranks();
@@ -157,7 +159,7 @@ int main(int argc, char** argv) {
   } catch (const std::exception& problem) {
     const auto code = switchyard::code_of(problem);
     if (code == switchyard::ExitCode::usage) return switchyard::end_wrong_use(problem.what());
-    std::fprintf(stderr, "switchyard: %s\n", problem.what());
+    std::fprintf(stderr, "switchyard: %s\n", switchyard::words_of(problem).c_str());
     return static_cast<int>(code);
   }
 }
