@@ -114,8 +114,8 @@ TEST_F(SharedFiles, GroupsNeedNotBeOfOneSize) {
   EXPECT_EQ(difference(step_of("uneven"), tensors, 1), "");
   EXPECT_THAT(files_of("uneven"), ElementsAre("rank-00000.h5", "rank-00000.moments.h5",
                                               "rank-00002.h5", "rank-00002.moments.h5"));
-  for (const StoredShard& shard : CheckpointReader(step_of("uneven")).index().shards)
-    EXPECT_NE(shard.rank, 1);
+  const CheckpointReader reader(step_of("uneven"));
+  for (const StoredShard& shard : reader.index().shards) EXPECT_NE(shard.rank, 1);
 }
 
 // A rank that cannot bring its bytes to another's file, as they are on a device that is not there.
