@@ -64,7 +64,7 @@ void TrainingLog::write(const StepMetrics& m, bool ends, StepRemarks& remarks) {
   } catch (const Error& problem) {
     remarks.note_failure(problem);
   }
-  if (mesh_.world->rank() == 0) show(m, ends);
+  if (mesh_.world->rank() == 0 && shows_lines_) show(m, ends);
 }
 
 // Without an interval: the first and last step, and a line each second or so.
@@ -87,7 +87,7 @@ void TrainingLog::show(const StepMetrics& m, bool ends) {
 }
 
 void TrainingLog::tell_epochs() {
-  if (mesh_.world->rank() != 0) return;
+  if (mesh_.world->rank() != 0 || !shows_lines_) return;
   for (const BegunEpochs& epochs : start_.data->take_epochs())
     log::info("{}", describe(epochs, path_));
 }

@@ -32,6 +32,8 @@ class TrainingLog {
   // A step, in order; a record or file that cannot be written is noted among the remarks. ends: no
   // step follows it.
   void write(const StepMetrics& metrics, bool ends, StepRemarks& remarks);
+  // An error has been printed, which stays the last line: no more of them.
+  void end_lines() { shows_lines_ = false; }
 
  private:
   bool is_line_due(int64_t step, bool ends) const;
@@ -48,6 +50,7 @@ class TrainingLog {
   std::optional<TensorBoardLog> tensorboard_;
   std::chrono::steady_clock::time_point begin_;
   std::chrono::steady_clock::time_point last_line_;
+  bool shows_lines_ = true;
 };
 
 }  // namespace switchyard

@@ -192,6 +192,7 @@ ExitCode TrainingLoop::run() {
     saver_.finish();
     return code;
   } catch (const AgreedError& problem) {
+    log_.end_lines();
     engine_.settle();  // every rank is here, and none may free weights that another still reads
     finish_saving();
     if (leads && problem.code() == ExitCode::non_finite) show_rescue();
@@ -240,6 +241,7 @@ ExitCode TrainingLoop::run_steps(int64_t step) {
       const auto spike = watch_.add(last.step, last.loss);
       last.spike = spike.has_value();
       if (last.step == step && is_due("eval-interval", step)) add_validation(last);
+      if (saver_.failed()) log_.end_lines();
       log_.write(last, stop_ || last.step == last_step_ || exit_.is_due(last.step),
                  engine_.remarks());
       if (spike) stop_at_spike(last.step, *spike);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/error_words.h"
 #include "core/printable.h"
 #include "core/stop_signal.h"
 #include "launch/engine/core_share.h"
@@ -164,6 +165,7 @@ int end_wrong_use(const std::string& message) {
 }  // namespace switchyard
 
 int main(int argc, char** argv) {
+  switchyard::say_uncaught_errors();
   std::signal(SIGXFSZ, SIG_IGN);  // a write beyond `ulimit -f` is an error as others are
   try {
     switchyard::share_cores_among_local_ranks();
@@ -173,7 +175,8 @@ int main(int argc, char** argv) {
   } catch (const std::exception& problem) {
     const auto code = switchyard::code_of(problem);
     if (code == switchyard::ExitCode::usage) return switchyard::end_wrong_use(problem.what());
-    std::fprintf(stderr, "switchyard: %s\n", switchyard::printable_lines(problem.what()).c_str());
+    std::fprintf(stderr, "switchyard: %s\n",
+                 switchyard::printable_lines(switchyard::words_of(problem)).c_str());
     return static_cast<int>(code);
   }
 }

@@ -4,7 +4,6 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -49,7 +48,7 @@ class ReadThreads {
   size_t problem_job_ = 0;
 };
 
-// False: the system starts no more than there are.
+// False: the system starts no more than there are, or has no memory for one.
 bool ReadThreads::start_one(std::vector<std::thread>& threads) {
   const auto count = [this](size_t change) {
     const std::lock_guard lock(mutex_);
@@ -61,7 +60,7 @@ bool ReadThreads::start_one(std::vector<std::thread>& threads) {
       set_thread_label(label);
       work();
     });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     count(size_t{0} - 1);
     if (threads.empty()) throw;
     return false;

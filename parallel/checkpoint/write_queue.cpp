@@ -113,12 +113,12 @@ void WriteQueue::hand_over() {
   if (rest_bytes_ > most_set_aside) write_rests();
 }
 
-// One is enough where the system starts no more of them.
+// One is enough where the system starts no more of them, or has no memory for one.
 void WriteQueue::start_thread() {
   if (threads_.size() >= most_threads) return;
   try {
     threads_.emplace_back([this] { work(); });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     if (threads_.empty()) throw;
   }
 }

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <new>
-#include <system_error>
 
+#include "core/error_words.h"
 #include "core/printable.h"
 #include "parallel/comm/reported_fault.h"
 
@@ -22,20 +21,6 @@ std::string lowest_failure(std::span<const std::string> texts) {
   if (lowest == texts.end()) return std::string(std::ranges::count(texts, asked) > 0 ? asked : "");
   return fmt::format("{} {} {}", lowest - texts.begin(), std::ranges::count_if(texts, failed),
                      *lowest);
-}
-
-// What the standard library throws says little.
-std::string words_of(const std::exception& problem) {
-  if (dynamic_cast<const std::bad_alloc*>(&problem) != nullptr)
-    return "[memory] this process is given no more memory; what may limit it: the machine, its "
-           "control group, 'ulimit -v'";
-  const auto* system = dynamic_cast<const std::system_error*>(&problem);
-  if (system != nullptr && system->code() == std::errc::resource_unavailable_try_again)
-    return fmt::format(
-        "[memory] the system starts no more threads: {}; 'ulimit -u' and 'ulimit -v' "
-        "limit them, and control groups",
-        problem.what());
-  return problem.what();
 }
 
 }  // namespace

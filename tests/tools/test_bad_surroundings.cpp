@@ -237,6 +237,22 @@ TEST_F(Surroundings, WhatUlimitLeavesIsCopiedOrItIsSaid) {
   expect_same_tensors(saved(at("all")), saved(at("enough")));
 }
 
+// Of two ranks, whose communicators have threads of their own.
+TEST_F(Surroundings, WhereUlimitLeavesNoThreadThatIsSaid) {
+  const int loaded = loaded_mebibytes();
+  for (const int more : {10, 20, 30}) {
+    const auto run = at("run" + std::to_string(more));
+    auto words = train_words(run, tiny_path(data_, 6, "--train-iters 4"));
+    words.insert(words.begin(), {"launch", "-np", "2", "--"});
+    const Outcome outcome = run_within(loaded + more, words);
+    if (outcome.exit_code == 0 || outcome.err.find("ends by SIGSEGV") != std::string::npos)
+      continue;
+    EXPECT_THAT(outcome.err, HasSubstr("switchyard: [")) << more;
+    EXPECT_THAT(outcome.err, Not(HasSubstr("switchyard: Resource"))) << more;
+    EXPECT_THAT(outcome.err, Not(HasSubstr("terminate called"))) << more;
+  }
+}
+
 // A control group of the first or second version, in which nothing but the program is.
 class MemoryGroup {
  public:

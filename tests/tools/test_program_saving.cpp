@@ -129,7 +129,7 @@ TEST_F(Saving, a_signal_waits_for_the_save_before) {
   run_well("inspect " + at("run").string() + " --verify");
 }
 
-// The next step hears of it, on every rank.
+// The next step hears of it, on every rank; its line does not bury the error.
 TEST_F(Saving, a_failed_write_ends_the_run_with_older_checkpoints_whole) {
   for (const Layout& layout : {Layout{}, Layout{.dp = 2}}) {
     const std::string run = "run" + std::to_string(layout.ranks());
@@ -137,6 +137,9 @@ TEST_F(Saving, a_failed_write_ends_the_run_with_older_checkpoints_whole) {
     EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
     EXPECT_THAT(outcome.err, HasSubstr("step-00000040"));
     EXPECT_THAT(outcome.err, Not(HasSubstr("saved step 40 ")));
+    const size_t error = outcome.err.find("switchyard: [checkpoint] ");
+    ASSERT_NE(error, std::string::npos) << outcome.err;
+    EXPECT_THAT(outcome.err.substr(error), Not(HasSubstr(" step "))) << outcome.err;
     EXPECT_THAT(saved_steps(at(run)), ElementsAre(20));
     EXPECT_FALSE(fs::exists(checkpoint_of(at(run), 40))) << outcome.err;
     run_well("inspect " + at(run).string() + "@20 --verify");

@@ -1,8 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <thread>
 
 #include "parallel/checkpoint/files.h"
@@ -10,6 +13,17 @@
 #include "parallel/comm/communicators.h"
 #include "tests/parallel/checkpoint/checkpoint_cases.h"
 #include "tests/support/temporary_folder.h"
+
+namespace {
+thread_local bool writes_fail = false;
+}
+
+// In place of the C library's, for all of this program.
+extern "C" ssize_t pwrite(int descriptor, const void* data, size_t bytes, off_t position) {
+  if (!writes_fail) return syscall(SYS_pwrite64, descriptor, data, bytes, position);
+  errno = EIO;
+  return -1;
+}
 
 // Ranks whose pieces go into the files of one of them.
 namespace switchyard {
@@ -100,8 +114,8 @@ TEST_F(SharedFiles, GroupsNeedNotBeOfOneSize) {
   EXPECT_EQ(difference(step_of("uneven"), tensors, 1), "");
   EXPECT_THAT(files_of("uneven"), ElementsAre("rank-00000.h5", "rank-00000.moments.h5",
                                               "rank-00002.h5", "rank-00002.moments.h5"));
-  for (const StoredShard& shard : CheckpointReader(step_of("uneven")).index().shards)
-    EXPECT_NE(shard.rank, 1);
+  const CheckpointReader reader(step_of("uneven"));
+  for (const StoredShard& shard : reader.index().shards) EXPECT_NE(shard.rank, 1);
 }
 
 // A rank that cannot bring its bytes to another's file, as they are on a device that is not there.
@@ -118,6 +132,27 @@ TEST_F(SharedFiles, AGuestThatFailsEndsTheSaveOnAllRanks) {
     const std::string error = error_of([&] { writer.write_uncopied(); });
     EXPECT_THAT(error, AllOf(HasSubstr("/model/w"), HasSubstr("rank-00000.h5"),
                              HasSubstr("(rank 1)"), HasSubstr("failed on 1 of 3 ranks")));
+    ++told;
+  });
+  EXPECT_EQ(told, 3);
+  EXPECT_FALSE(fs::exists(step_of("failed")));
+}
+
+// As where its own way to the disk is broken: little is written by the rank's thread itself.
+TEST_F(SharedFiles, AGuestsFailedWriteEndsTheSaveOnAllRanks) {
+  const std::vector<TensorCase> tensors = {{"/model/w", {90, 3}, DType::f32, Cut::rows, {}}};
+  std::atomic<int> told = 0;
+  run_thread_ranks(3, {}, [&](Communicator& world) {
+    LocalPieces pieces(tensors, world.size(), world.rank());
+    const auto sharing = world.control().split(group_of({{0, 1, 2}}, world.rank()), "shared files");
+    CheckpointWriter writer(at("failed"), world.control(), {}, sharing.get());
+    writer.stage(info_of_step(1), pieces.sharded(), all);
+    writes_fail = world.rank() == 1;
+    const std::string error = error_of([&] { writer.commit(); });
+    writes_fail = false;
+    EXPECT_THAT(error, AllOf(HasSubstr("cannot write"), HasSubstr("rank-00000.h5"),
+                             HasSubstr("Input/output error"), HasSubstr("(rank 1)"),
+                             HasSubstr("failed on 1 of 3 ranks")));
     ++told;
   });
   EXPECT_EQ(told, 3);
