@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -100,7 +101,7 @@ class BenchedRank {
     };
     const int64_t bytes = std::max({bytes_of(by_rows_, rows, nullptr),
                                     bytes_of(by_columns_, columns, nullptr), int64_t{64} << 20});
-    memory_ = Memory(bytes, Device::cpu, "benched state");
+    memory_ = Memory(bytes + 4096, Device::cpu, "benched state");
     bytes_of(by_rows_, rows, memory_.data());
     bytes_of(by_columns_, columns, memory_.data());
     bytes_ = elements_bytes(by_rows_);
@@ -118,8 +119,9 @@ class BenchedRank {
 
  private:
   void fill();
+  void check_rest(const CheckpointReader& reader, std::vector<int32_t> checked);
   void timed(size_t line, const std::function<void()>& body);
-  void write_and_read_raw(size_t write_line, size_t read_line, DiskWay way);
+  void write_and_read_raw(size_t first_line, DiskWay way);
 
   CheckpointBench& result_;
   fs::path folder_;
@@ -168,31 +170,44 @@ void BenchedRank::timed(size_t line, const std::function<void()>& body) {
             static_cast<double>(result_.bytes) / 1e9 / all.seconds.back(), all.core_seconds.back());
 }
 
-void BenchedRank::write_and_read_raw(size_t write_line, size_t read_line, DiskWay way) {
-  const std::span data(static_cast<const std::byte*>(memory_.data()),
+void BenchedRank::write_and_read_raw(size_t first_line, DiskWay way) {
+  const std::span data(static_cast<std::byte*>(memory_.data()),
                        static_cast<size_t>(memory_.bytes()));
-  timed(write_line, [&] { write_raw(raw_, data, bytes_, way); });
+  timed(first_line, [&] { write_raw(raw_, data, bytes_, way); });
   evict(raw_);
-  timed(read_line, [&] { read_raw(raw_, way); });
+  timed(first_line + 1, [&] { read_raw(raw_, way); });
+  evict(raw_);
+  timed(first_line + 2, [&] { read_raw(raw_, way, data); });
   fs::remove(raw_);
+}
+
+// What training checks behind a load: all that no rank has checked on the way.
+void BenchedRank::check_rest(const CheckpointReader& reader, std::vector<int32_t> checked) {
+  Stream host;
+  world_.all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
+  reader.verify_rest(checked, world_.rank(), world_.size());
 }
 
 enum Line : size_t {
   cached_write,
+  cached_read,
+  cached_read_to_state,
   direct_write,
+  direct_read,
+  direct_read_to_state,
   stage,
   save,
-  cached_read,
-  direct_read,
   opening,
   load,
+  rest,  // behind each load
   load_columns,
+  rest_of_columns,
   verify
 };
 
 void BenchedRank::run_round(int64_t step) {
-  write_and_read_raw(cached_write, cached_read, DiskWay::cached);
-  write_and_read_raw(direct_write, direct_read, DiskWay::direct);
+  write_and_read_raw(cached_write, DiskWay::cached);
+  write_and_read_raw(direct_write, DiskWay::direct);
   ControlPlane& control = world_.control();
   CheckpointInfo info;
   info.step = step;
@@ -210,8 +225,18 @@ void BenchedRank::run_round(int64_t step) {
     timed(line, [&] { body(CheckpointReader(checkpoint, world_.rank(), world_.size())); });
   };
   cold(opening, [](const CheckpointReader&) {});
-  cold(load, [&](const CheckpointReader& reader) { reader.read_and_check(by_rows_); });
-  cold(load_columns, [&](const CheckpointReader& reader) { reader.read_and_check(by_columns_); });
+  const auto load_all = [&](size_t line, std::span<const ShardedTensor> tensors) {
+    std::optional<CheckpointReader> reader;
+    std::vector<int32_t> checked;
+    control.agree([&] { evict_all(checkpoint); });
+    timed(line, [&] {
+      reader.emplace(checkpoint, world_.rank(), world_.size());
+      checked = reader->read_and_check(tensors);
+    });
+    timed(line + 1, [&] { check_rest(*reader, checked); });
+  };
+  load_all(load, by_rows_);
+  load_all(load_columns, by_columns_);
   cold(verify,
        [&](const CheckpointReader& reader) { reader.verify(world_.rank(), world_.size()); });
   control.agree([&] {
@@ -235,14 +260,18 @@ CheckpointBench described(const Settings& s) {
     r.lines.push_back({name, yardstick, {}, {}});
   };
   line("raw write", "");  // in the order of enum Line
+  line("raw read", "");
+  line("raw read to state", "");
   line("raw write, direct", "");
+  line("raw read, direct", "");
+  line("raw read to state, direct", "");
   line("copy to host", "");
   line("save", "raw write");
-  line("raw read", "");
-  line("raw read, direct", "");
   line("open", "");
   line("load", "raw read");
+  line("check the rest", "");
   line("load as columns", "raw read");
+  line("check its rest", "");
   line("verify", "raw read");
   return r;
 }

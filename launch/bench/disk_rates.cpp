@@ -96,6 +96,17 @@ void read_raw(const fs::path& file, DiskWay way) {
   });
 }
 
+void read_raw(const fs::path& file, DiskWay way, std::span<std::byte> to) {
+  const Descriptor open = open_file(file, O_RDONLY, way);
+  const auto bytes = static_cast<int64_t>(fs::file_size(file));
+  check(bytes <= static_cast<int64_t>(to.size()), "bench", "{} has {} bytes; there is room for {}",
+        file.string(), bytes, to.size());
+  for_each_part(bytes, way, [&](int64_t begin, int64_t part, std::byte*) {
+    const auto place = to.subspan(static_cast<size_t>(begin), static_cast<size_t>(part));
+    require(pread_all(open, begin, place) == part, "read", file);
+  });
+}
+
 void evict(const fs::path& file) {
   const Descriptor open = open_file(file, O_RDONLY, DiskWay::cached);
   const int problem = posix_fadvise(open.number(), 0, 0, POSIX_FADV_DONTNEED);

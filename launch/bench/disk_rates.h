@@ -17,6 +17,9 @@ enum class DiskWay : uint8_t {
 void write_raw(const std::filesystem::path& file, std::span<const std::byte> data, int64_t bytes,
                DiskWay way);
 void read_raw(const std::filesystem::path& file, DiskWay way);
+// The same to where a loader has to bring it: each byte to a place of its own in `to`, which has
+// room for the whole file.
+void read_raw(const std::filesystem::path& file, DiskWay way, std::span<std::byte> to);
 // Out of the system's cache. What is not on the disk yet stays.
 void evict(const std::filesystem::path& file);
 

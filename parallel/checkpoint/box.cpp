@@ -4,7 +4,6 @@
 #include <array>
 #include <cstring>
 #include <span>
-#include <vector>
 
 namespace switchyard {
 
@@ -66,11 +65,42 @@ Runs take_runs(Shape& extent, const Strides& in_file, const Strides& in_memory,
   return runs;
 }
 
-// Short runs are cheaper cut out of one larger read than read one by one, as long as not too much
-// is read in vain. It goes through the system's cache, as other ranks read what lies between them.
-constexpr int64_t short_run = 8192;
-constexpr int64_t cut_buffer = int64_t{1} << 20;
-constexpr int64_t most_in_vain = 32;
+// Short runs are cheaper cut out of longer parts of the file than read one by one, as long as not
+// too much is read in vain.
+struct Short {
+  int64_t run;           // up to so many bytes
+  int64_t most_in_vain;  // the stride is at most so many times as long
+};
+constexpr std::array short_runs{Short{8192, 32}, Short{65536, 8}};
+
+bool is_cut(const Runs& runs) {
+  return runs.count > 1 && runs.file_stride <= FileView::most_bytes / 2 &&
+         std::ranges::any_of(short_runs, [&](const Short& s) {
+           return runs.bytes < s.run && runs.file_stride <= runs.bytes * s.most_in_vain;
+         });
+}
+
+// What lies between the runs other ranks read, through the system's cache like this one.
+void cut_runs(const BoxInFile& stored, int64_t position, const Runs& runs, char* out,
+              const Seen& seen) {
+  const bool all = runs.file_stride == runs.bytes;
+  FileView own;
+  FileView& view = stored.view == nullptr ? own : *stored.view;
+  const int64_t group = FileView::most_bytes / runs.file_stride;
+  for (int64_t begin = 0; begin < runs.count; begin += group) {
+    const int64_t rows = std::min(group, runs.count - begin);
+    const int64_t from = position + begin * runs.file_stride;
+    const bool last = begin + rows == runs.count;
+    const int64_t bytes =
+        last ? (rows - 1) * runs.file_stride + runs.bytes : rows * runs.file_stride;
+    const std::byte* const found =
+        view.at(*stored.file, from, from + bytes, all ? stored.way : ReadWay::cached);
+    if (seen) seen(from - stored.address, found, bytes);
+    for (int64_t row = 0; row < rows; ++row)
+      std::memcpy(out + (begin + row) * runs.out_stride, found + row * runs.file_stride,
+                  static_cast<size_t>(runs.bytes));
+  }
+}
 
 // What is done with bytes that were read is done while they are in a core's cache. Past the
 // system's cache reads end at multiples of this in the file, so that all but the first and the last
@@ -84,27 +114,15 @@ void read(const BoxInFile& stored, int64_t position, int64_t bytes, void* out) {
 
 void read_runs(const BoxInFile& stored, int64_t position, const Runs& runs, char* out,
                const Seen& seen) {
-  const bool cut = runs.count > 1 && runs.bytes < short_run &&
-                   runs.file_stride <= runs.bytes * most_in_vain && runs.file_stride < cut_buffer;
-  const int64_t group = cut ? cut_buffer / runs.file_stride : 1;
-  std::vector<char> buffer(cut ? static_cast<size_t>(cut_buffer) : 0);
-  for (int64_t begin = 0; begin < runs.count; begin += group) {
-    const int64_t from = position + begin * runs.file_stride;
-    char* to = out + begin * runs.out_stride;
-    for (int64_t at = 0, bytes = 0; !cut && at < runs.bytes; at += bytes) {
+  if (is_cut(runs)) return cut_runs(stored, position, runs, out, seen);
+  for (int64_t number = 0; number < runs.count; ++number) {
+    const int64_t from = position + number * runs.file_stride;
+    char* const to = out + number * runs.out_stride;
+    for (int64_t at = 0, bytes = 0; at < runs.bytes; at += bytes) {
       const int64_t most = long_read(stored.way);
       bytes = std::min(most - (from + at) % most, runs.bytes - at);
       read(stored, from + at, bytes, to + at);
       if (seen) seen(from + at - stored.address, to + at, bytes);
-    }
-    if (!cut) continue;
-    const int64_t rows = std::min(group, runs.count - begin);
-    stored.file->read(from, (rows - 1) * runs.file_stride + runs.bytes, buffer.data());
-    for (int64_t row = 0; row < rows; ++row) {
-      const int64_t place = row * runs.file_stride;
-      std::memcpy(to + row * runs.out_stride, buffer.data() + place,
-                  static_cast<size_t>(runs.bytes));
-      if (seen) seen(from + place - stored.address, to + row * runs.out_stride, runs.bytes);
     }
   }
 }

@@ -8,7 +8,7 @@ namespace switchyard {
 
 struct CheckedReads::State {
   const CheckpointReader& reader;
-  ReadChecks checks{ReadChecks::Readers::one_process};
+  ReadChecks checks{ReadChecks::Readers::own_parts};
   std::set<std::string> read = {};
 };
 

@@ -137,9 +137,9 @@ class CheckpointReader {
               const std::function<void(int64_t bytes)>& verified = {}) const;
   // Reads the pieces of each tensor, whose dtype and global shape must be as stored, into host or
   // device memory, which must be at rest; for ReadAs::f32 the tensors are of f32 and stored in f32,
-  // bf16 or f16, which loses nothing. Compares the checksum of every stored piece on the way
-  // which it reads whole and in order; throws as verify() does. Returns 1 for each of those pieces
-  // and 0 for the others, in the order of the index. `progress` hears of bytes that were read.
+  // bf16 or f16, which loses nothing. Compares on the way the checksums of pieces read whole and in
+  // order, and of some that ranks share, with bytes that others want; throws as verify() does.
+  // Returns 1 for these and 0 for others, in the order of the index. `progress` hears of bytes.
   std::vector<int32_t> read_and_check(std::span<const ShardedTensor> tensors,
                                       const std::function<void(int64_t bytes)>& progress = {},
                                       ReadAs as = ReadAs::stored) const;

@@ -36,4 +36,10 @@ bool ReadChecks::is_checked(const StoredPiece& piece) const {
   return known != pieces_.end() && known->second.is_checked();
 }
 
+bool ReadChecks::is_begun(const StoredPiece& piece) {
+  const std::lock_guard lock(mutex_);
+  const auto known = pieces_.find(&piece);
+  return known != pieces_.end() && known->second.next_ > 0;
+}
+
 }  // namespace switchyard

@@ -17,9 +17,9 @@ namespace switchyard {
 class ReadChecks {
  public:
   // Several ranks of a machine may read alike, so what they share comes through the system's cache,
-  // unless it is said that this process reads each byte once for all.
-  enum class Readers : uint8_t { ranks, one_process };
-  explicit ReadChecks(Readers readers = Readers::ranks) : readers_(readers) {}
+  // unless it is said that this process has parts of its own, of which it reads each byte once.
+  enum class Readers : uint8_t { alike, own_parts };
+  explicit ReadChecks(Readers readers = Readers::alike) : readers_(readers) {}
   Readers readers() const { return readers_; }
 
   class OfPiece {
@@ -28,6 +28,8 @@ class ReadChecks {
     // dataset when they were the last ones and the checksum does not fit.
     void add(int64_t begin, const void* data, int64_t bytes);
     bool is_checked() const { return next_ < 0; }
+    int64_t next() const { return next_; }  // the byte that is to be added next; -1: none
+    int64_t bytes() const { return bytes_; }
 
    private:
     friend class ReadChecks;
@@ -39,6 +41,7 @@ class ReadChecks {
 
   OfPiece& of(const StoredPiece& piece, int64_t piece_bytes);
   bool is_checked(const StoredPiece& piece) const;
+  bool is_begun(const StoredPiece& piece);  // and not checked
 
  private:
   Readers readers_;

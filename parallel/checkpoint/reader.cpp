@@ -15,6 +15,7 @@
 #include "parallel/checkpoint/host_copy.h"
 #include "parallel/checkpoint/master.h"
 #include "parallel/checkpoint/read_checks.h"
+#include "parallel/checkpoint/read_jobs.h"
 #include "parallel/checkpoint/read_threads.h"
 #include "parallel/checkpoint/state_groups.h"
 #include "parallel/checkpoint/verify.h"
@@ -61,61 +62,23 @@ class OpenShards {
   static inline std::map<std::pair<OpenShards*, int>, std::shared_ptr<const ReadableFile>> files;
 };
 
-// What is read of one stored tensor, in this order: the checksum of a piece is formed in order.
-struct ReadJob {
-  const IndexedTensor* entry = nullptr;
-  std::vector<const ShardedTensor*> tensors = {};
-
-  int64_t bytes() const {
-    int64_t elements = 0;
-    for (const ShardedTensor* tensor : tensors)
-      for (const Piece& piece : tensor->pieces) elements += piece.box.extent.elements();
-    return elements * size_of(entry->tensor.dtype);
-  }
-};
-
 // Of a thread; several of them are used at once.
 struct ReadBuffers {
   HostCopy host{int64_t{16} << 20};
   WideningReads widening;
   ReadWindow window;
+  FileView view;
+  FileView between;  // what others want of a piece that is checked here
 };
 
-// Neighbours in the files, of so many bytes together, are read by one thread, which finds one
-// behind the other.
-constexpr int64_t least_of_a_thread = int64_t{1} << 20;
-
-std::vector<std::span<const ReadJob>> for_threads(std::span<const ReadJob> jobs) {
-  std::vector<std::span<const ReadJob>> parts;
-  size_t begin = 0;
-  int64_t bytes = 0;
-  for (size_t i = 0; i < jobs.size(); ++i) {
-    bytes += jobs[i].bytes();
-    if (bytes < least_of_a_thread && i + 1 < jobs.size()) continue;
-    parts.push_back(jobs.subspan(begin, i + 1 - begin));
-    begin = i + 1;
-    bytes = 0;
+// Adds what comes before byte `end` of the piece and was not read for another purpose.
+void add_up_to(int64_t end, const StoredPiece& piece, const ReadableFile& file, FileView& view,
+               ReadChecks::OfPiece& sum) {
+  while (!sum.is_checked() && sum.next() < end) {
+    const int64_t from = piece.address + sum.next();
+    const int64_t bytes = std::min(FileView::most_bytes, end - sum.next());
+    sum.add(sum.next(), view.at(file, from, from + bytes, ReadWay::direct), bytes);
   }
-  return parts;
-}
-
-// A state that one rank reads whole is read by nobody else.
-ReadChecks::Readers readers_of(std::span<const ReadJob> jobs, int ranks) {
-  const bool is_state = std::ranges::any_of(
-      jobs, [](const ReadJob& job) { return job.entry->tensor.name.starts_with("/optimizer/"); });
-  return ranks == 1 && is_state ? ReadChecks::Readers::one_process : ReadChecks::Readers::ranks;
-}
-
-// Ranks have parts of the optimizer's state; what else there is several of a machine read alike.
-ReadWay way_to(const StoredTensor& tensor, const ReadChecks* checks) {
-  const bool once = checks != nullptr && checks->readers() == ReadChecks::Readers::one_process;
-  return once || tensor.name.starts_with("/optimizer/") ? ReadWay::direct : ReadWay::cached;
-}
-
-// Where a tensor begins, in the order of the files.
-std::pair<int, int64_t> place_of(const IndexedTensor& entry) {
-  if (entry.pieces.empty()) return {0, 0};
-  return {entry.pieces.front().shard, entry.pieces.front().address};
 }
 
 }  // namespace
@@ -164,14 +127,25 @@ struct CheckpointReader::State {
               const std::function<bool(const StoredPiece&)>& is_checked,
               const std::function<void(int64_t bytes)>& verified) const;
 
+  std::shared_ptr<const ReadableFile> open(const StoredPiece& piece) {
+    const StoredShard& shard = index.shards[static_cast<size_t>(piece.shard)];
+    return shards.get(piece.shard, shard_path(folder, shard), shard);
+  }
   const IndexedTensor& entry(const std::string& name) const {
     const auto known = entry_of.find(name);
     check(known != entry_of.end(), "checkpoint", "{} is not in {}, which has {} tensors", name,
           folder.string(), names.size());
     return index.tensors[known->second];
   }
-  void read(const IndexedTensor& entry, const Box& box, void* out, ReadChecks* checks = nullptr,
-            ReadWindow* window = nullptr);
+  // The job and the buffers that a read belongs to, if any.
+  struct Part {
+    const ReadJob& job;
+    ReadBuffers& buffers;
+  };
+  void read(const IndexedTensor& entry, const Box& box, void* out, ReadChecks* checks,
+            const Part* of = nullptr);
+  Seen summing(const IndexedTensor& entry, const StoredPiece& piece,
+               std::shared_ptr<const ReadableFile> file, ReadChecks& checks, const Part* of);
   std::vector<ReadJob> plan(std::span<const ShardedTensor> tensors, ReadAs as) const;
   void read(const ReadJob& job, ReadBuffers& buffers, ReadChecks& checks, const TellBytes& tell);
 };
@@ -201,8 +175,9 @@ std::vector<ReadJob> CheckpointReader::State::plan(std::span<const ShardedTensor
 void CheckpointReader::State::read(const ReadJob& job, ReadBuffers& buffers, ReadChecks& checks,
                                    const TellBytes& tell) {
   const DType stored = job.entry->tensor.dtype;
+  const Part of{job, buffers};
   const auto read_part = [&](const Box& part, void* out) {
-    read(*job.entry, part, out, &checks, &buffers.window);
+    read(*job.entry, part, out, &checks, &of);
     tell(part.extent.elements() * size_of(stored));
   };
   for (const ShardedTensor* tensor : job.tensors) {
@@ -214,34 +189,51 @@ void CheckpointReader::State::read(const ReadJob& job, ReadBuffers& buffers, Rea
       });
     }
   }
+  for (const StoredPiece& piece : job.entry->pieces) {
+    if (piece.compressed || !checks.is_begun(piece)) continue;
+    const auto file = open(piece);
+    naming(file->path(), [&] {
+      auto& sum = checks.of(piece, bytes_of(*job.entry, piece));
+      add_up_to(sum.bytes(), piece, *file, buffers.between, sum);
+    });
+  }
+}
+
+// What is done with a read's bytes: they are added to the piece's sum, with those before them that
+// this rank has not read.
+Seen CheckpointReader::State::summing(const IndexedTensor& entry, const StoredPiece& piece,
+                                      std::shared_ptr<const ReadableFile> file, ReadChecks& checks,
+                                      const Part* of) {
+  if (of != nullptr && !checks_sum(of->job, piece, ranks)) return {};
+  ReadChecks::OfPiece& sum = checks.of(piece, bytes_of(entry, piece));
+  return
+      [&sum, &piece, file = std::move(file), of](int64_t begin, const void* data, int64_t bytes) {
+        if (piece.compressed) return sum.add(begin, data, bytes);
+        naming(file->path(), [&] {
+          if (of != nullptr) add_up_to(begin, piece, *file, of->buffers.between, sum);
+          sum.add(begin, data, bytes);
+        });
+      };
 }
 
 void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, void* out,
-                                   ReadChecks* checks, ReadWindow* window) {
+                                   ReadChecks* checks, const Part* of) {
   check_box(entry.tensor, box);
   const int64_t element_bytes = size_of(entry.tensor.dtype);
   int64_t elements = 0;
   for (const StoredPiece& piece : entry.pieces) {
     if (intersection(piece.box, box).empty()) continue;
-    const StoredShard& shard = index.shards[static_cast<size_t>(piece.shard)];
-    const auto file = shards.get(piece.shard, shard_path(folder, shard), shard);
-    Seen seen;
-    if (checks != nullptr) {
-      ReadChecks::OfPiece& sum = checks->of(piece, piece.box.extent.elements() * element_bytes);
-      seen = [&sum, file, named = piece.compressed](int64_t begin, const void* data,
-                                                    int64_t bytes) {
-        if (named) return sum.add(begin, data, bytes);
-        naming(file->path(), [&] { sum.add(begin, data, bytes); });
-      };
-    }
+    const auto file = open(piece);
+    const Seen seen = checks == nullptr ? Seen() : summing(entry, piece, file, *checks, of);
     if (piece.compressed) {
       elements += naming(file->path(), [&] {
         return read_compressed(file->path(), entry.tensor, piece, box, out, seen);
       });
       continue;
     }
-    const BoxInFile stored{file.get(), piece.address, piece.box, way_to(entry.tensor, checks),
-                           window};
+    BoxInFile stored{file.get(), piece.address, piece.box, way_to(entry.tensor, checks)};
+    if (of != nullptr) stored.window = &of->buffers.window;
+    if (of != nullptr) stored.view = &of->buffers.view;
     elements += read_common(stored, box, element_bytes, out, seen);
   }
   check(elements == box.extent.elements(), "checkpoint", "{} of {} elements of {} are stored in {}",
@@ -293,7 +285,7 @@ std::vector<int32_t> CheckpointReader::read_and_check(
     std::span<const ShardedTensor> tensors, const std::function<void(int64_t bytes)>& progress,
     ReadAs as) const {
   const std::vector<ReadJob> jobs = state_->plan(tensors, as);
-  ReadChecks checks(readers_of(jobs, state_->ranks));
+  ReadChecks checks(readers_of(jobs));
   int64_t bytes = 0;
   bool to_gpu = false;
   for (const ShardedTensor& tensor : tensors) {

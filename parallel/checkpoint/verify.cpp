@@ -10,8 +10,8 @@
 
 #include "core/error.h"
 #include "parallel/checkpoint/compressed.h"
+#include "parallel/checkpoint/file_view.h"
 #include "parallel/checkpoint/hdf5_handles.h"
-#include "parallel/checkpoint/huge_page.h"
 #include "parallel/checkpoint/read_checks.h"
 #include "parallel/checkpoint/read_threads.h"
 #include "parallel/checkpoint/seal.h"
@@ -36,26 +36,20 @@ void check_belongs(const Id& file, const StoredShard& shard, const CheckpointInf
         rank, step, id, shard.rank, info.step, info.id);
 }
 
-constexpr int64_t page_bytes = 4096;
-
 // What a thread reads, whole pages past the system's cache, and its checksums.
 class Summed {
  public:
   // More than this is read in parts.
-  static constexpr int64_t most_at_once = HugePage::bytes - 2 * page_bytes;
+  static constexpr int64_t most_at_once = FileView::most_bytes;
 
   // Bytes of the file, until the next call.
   const std::byte* read(const ReadableFile& file, int64_t begin, int64_t end) {
-    check(static_cast<bool>(memory_), "checkpoint", "no memory for {} bytes", HugePage::bytes);
-    const int64_t from = begin / page_bytes * page_bytes;
-    const int64_t to = std::min(file.bytes(), (end + page_bytes - 1) / page_bytes * page_bytes);
-    file.read(from, std::max(end, to) - from, memory_.get(), ReadWay::direct);
-    return memory_.get() + (begin - from);
+    return view_.at(file, begin, end, ReadWay::direct);
   }
   uint64_t checksum_of(const ReadableFile& file, int64_t begin, int64_t end) {
     begin_sum();
     while (begin < end) {
-      const int64_t part_end = std::min(end, begin / page_bytes * page_bytes + HugePage::bytes);
+      const int64_t part_end = std::min(end, begin + most_at_once);
       XXH3_64bits_update(state_.get(), read(file, begin, part_end),
                          static_cast<size_t>(part_end - begin));
       begin = part_end;
@@ -84,7 +78,7 @@ class Summed {
     check(state_ && XXH3_64bits_reset(state_.get()) == XXH_OK, "checkpoint", "no memory for xxh3");
   }
 
-  HugePage memory_;
+  FileView view_;
   std::vector<char> uncompressed_;
   std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_{XXH3_createState(),
                                                                   XXH3_freeState};

@@ -80,6 +80,54 @@ TEST_F(CheckpointDamage, PiecesReadWholeAreCheckedOnTheWay) {
   }
 }
 
+// What several ranks read parts of is read whole by one of them, which so finds a flipped byte that
+// it may not even want.
+TEST_F(CheckpointDamage, PiecesThatRanksShareAreCheckedByOneOfThem) {
+  constexpr int ranks = 4;
+  std::vector<TensorCase> saved = {{"/model/short", {2048, 640}, DType::f32, Cut::rows, {}},
+                                   {"/model/long", {160, 12'288}, DType::f32, Cut::rows, {}},
+                                   {"/model/flat", {300, 70}, DType::bf16, Cut::flat, {}}};
+  save(folder_.path(), 2, saved, 3);
+  const fs::path step = checkpoint_folder(folder_.path(), 2);
+  const auto read_parts = [&](Cut cut) {
+    std::vector<TensorCase> wanted = saved;
+    for (TensorCase& tensor : wanted) tensor.cut = cut;
+    std::vector<int32_t> times;
+    std::string problem, different;
+    for (int rank = 0; rank < ranks; ++rank) {
+      const CheckpointReader reader(step, rank, ranks);
+      LocalPieces own(wanted, ranks, rank);
+      std::vector<int32_t> checked;
+      problem += error_of([&] { checked = reader.read_and_check(own.sharded()); });
+      times.resize(std::max(times.size(), checked.size()));
+      for (size_t i = 0; i < checked.size(); ++i) times[i] += checked[i];
+      different += own.first_difference(2);
+    }
+    EXPECT_TRUE(different.empty() || !problem.empty()) << different;
+    return std::pair(times, problem);
+  };
+  for (const Cut cut : {Cut::columns, Cut::columns_then_flat, Cut::flat}) {
+    const auto [times, problem] = read_parts(cut);
+    EXPECT_EQ(problem, "");
+    for (const int32_t of_piece : times) EXPECT_EQ(of_piece, 1);
+  }
+  const fs::path damaged = step / "shards" / "rank-00001.h5";
+  for (const TensorCase& tensor : saved) {
+    const Box part = boxes_of(tensor.cut, tensor.shape, 3, 1).front();
+    const auto bytes = expected_bytes(tensor, part, 2);
+    const int64_t begin = find_bytes(damaged, bytes);
+    ASSERT_GT(begin, 0);
+    for (const int64_t position : {begin, begin + std::ssize(bytes) / 2}) {
+      flip_byte(damaged, position);
+      for (const Cut cut : {Cut::columns, Cut::flat}) {
+        EXPECT_THAT(read_parts(cut).second, AllOf(HasSubstr("rank-00001.h5"),
+                                                  HasSubstr(tensor.name), HasSubstr("checksum")));
+      }
+      flip_byte(damaged, position);
+    }
+  }
+}
+
 TEST_F(CheckpointDamage, ATruncatedShardIsRefused) {
   const CheckpointReader opened_before(step());
   fs::resize_file(shard(1), fs::file_size(shard(1)) - 8);

@@ -1,11 +1,17 @@
+#include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <random>
 #include <vector>
 
 #include "core/files.h"
+#include "parallel/checkpoint/file_view.h"
 #include "parallel/checkpoint/huge_page.h"
 #include "parallel/checkpoint/read_window.h"
 #include "tests/parallel/checkpoint/checkpoint_cases.h"
@@ -75,6 +81,24 @@ TEST_F(Reading, ShortReadsOfSeveralFiles) {
   }
 }
 
+TEST_F(Reading, LooksAtAnyPlace) {
+  const std::string bytes = random_bytes(9'000'001);
+  const ReadableFile file(file_of(bytes, "file"));
+  FileView view;
+  for (const ReadWay way : {ReadWay::cached, ReadWay::direct}) {
+    for (const int64_t count : {int64_t{1}, int64_t{70'000}, FileView::most_bytes}) {
+      for (const int64_t begin : {0, 4095, 2'000'000, 2'097'152, 5'555'555, 8'999'999}) {
+        const int64_t end = std::min(begin + count, std::ssize(bytes));
+        const std::byte* const found = view.at(file, begin, end, way);
+        ASSERT_EQ(std::memcmp(found, bytes.data() + begin, static_cast<size_t>(end - begin)), 0)
+            << count << " bytes at " << begin;
+      }
+    }
+    EXPECT_THAT(error_of([&] { view.at(file, 8'500'000, 9'000'002, way); }),
+                testing::HasSubstr("ends at byte 9000001"));
+  }
+}
+
 // What is changed on the disk in between shows that the disk is not asked again.
 TEST_F(Reading, AShortReadTakesItsNeighboursAlong) {
   const std::string bytes = random_bytes(300'000);
@@ -91,6 +115,48 @@ TEST_F(Reading, AShortReadTakesItsNeighboursAlong) {
   for (const int64_t position : {66'000, 70'050, 130'000}) EXPECT_TRUE(is_old(file, position));
   EXPECT_FALSE(is_old(same, 66'000)) << "another open file";
   EXPECT_FALSE(is_old(file, 131'050)) << "what lies farther is read when it is asked for";
+}
+
+// Of a file, how much the system's cache has.
+int64_t cached_bytes(const std::filesystem::path& file) {
+  const auto size = static_cast<size_t>(std::filesystem::file_size(file));
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const Descriptor open(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  void* const all = mmap(nullptr, size, PROT_READ, MAP_SHARED, open.number(), 0);
+  EXPECT_NE(all, MAP_FAILED);
+  std::vector<unsigned char> pages((size + page - 1) / page);
+  EXPECT_EQ(mincore(all, size, pages.data()), 0);
+  munmap(all, size);
+  return static_cast<int64_t>(page) * std::ranges::count_if(pages, [](auto p) { return p & 1; });
+}
+
+void evict(const std::filesystem::path& file) {
+  const Descriptor open(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_EQ(fsync(open.number()), 0);
+  EXPECT_EQ(posix_fadvise(open.number(), 0, 0, POSIX_FADV_DONTNEED), 0);
+}
+
+// Ranks that go on training have parts of the weights as they have of the rest; those that only
+// read the weights may read them alike.
+TEST_F(Reading, WeightsOfAStateComePastTheCacheAndOthersThroughIt) {
+  const std::vector<TensorCase> state = {
+      {"/model/w", {1024, 1024}, DType::f32, Cut::columns_then_flat, {}},
+      {"/optimizer/exp_avg/w", {64, 64}, DType::f32, Cut::columns_then_flat, {}}};
+  save(folder_.path(), 1, state, 2);
+  const auto step = checkpoint_folder(folder_.path(), 1);
+  const auto shard = step / "shards" / "rank-00000.h5";
+  constexpr int64_t most = int64_t{512} << 10;  // HDF5's own, and what is read along with it
+  const auto read = [&](size_t tensors) {
+    evict(shard);
+    LocalPieces own(state, 2, 0);
+    const CheckpointReader reader(step, 0, 2);
+    reader.read_and_check(std::span(own.sharded()).first(tensors));
+    return cached_bytes(shard);
+  };
+  evict(shard);
+  if (cached_bytes(shard) > most) GTEST_SKIP() << "this file system keeps its files in memory";
+  EXPECT_LT(read(2), most);
+  EXPECT_GT(read(1), int64_t{1} << 20);
 }
 
 }  // namespace
