@@ -8,13 +8,14 @@ function(switchyard_room name)
 endfunction()
 
 # switchyard_test(NAME SOURCES file... [LIBRARIES lib...] [LABELS fast|slow] [RANKS n] [TIMEOUT s]
-#                 [ALONE])
+#                 [BUSY] [ALONE])
 # A GoogleTest program; with RANKS it is started under mpirun with that many ranks. PROCESSORS
-# counts half cores (tests/run): most tests wait for more than half of their time. Slow ones first,
-# for what comes last runs beside nothing. ALONE: it gives others milliseconds, so it has two cores;
-# fast tests of several ranks have one.
+# counts half cores (tests/run): most tests wait for more than half of their time. BUSY: it does not,
+# or its ranks wait for each other at each step; it has a core, as fast tests of several ranks.
+# ALONE: it gives others milliseconds, so it has two. Slow ones come first, for what comes last runs
+# beside nothing.
 function(switchyard_test name)
-  cmake_parse_arguments(ARG "ALONE" "RANKS;TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "ALONE;BUSY" "RANKS;TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} test_support GTest::gmock)
   # A third less to compile than with -O3; what is tested is in the libraries.
@@ -33,11 +34,12 @@ function(switchyard_test name)
   endif()
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
                        ENVIRONMENT "OMP_NUM_THREADS=2")
+  if(ARG_ALONE)
+    set_tests_properties(${name} PROPERTIES PROCESSORS 4)
+  elseif(ARG_BUSY OR (ARG_RANKS AND NOT ARG_LABELS STREQUAL slow))
+    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
+  endif()
   if(ARG_LABELS STREQUAL slow)
     set_tests_properties(${name} PROPERTIES COST 100)
-  elseif(ARG_ALONE)
-    set_tests_properties(${name} PROPERTIES PROCESSORS 4)
-  elseif(ARG_RANKS)
-    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
   endif()
 endfunction()
