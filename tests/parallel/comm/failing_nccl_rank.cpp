@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
       return launch_command(Arguments(words).subspan(1));
     take_held_back_signals();
     if (words.size() != 1) return 2;
-    const auto timeout = words[0] == "hang" ? 700ms : 60'000ms;
+    const auto timeout = words[0] == "hang" ? 3000ms : 60'000ms;
     return run_in_world({.timeout = timeout, .device = Device::cuda}, [&](Communicator& world) {
       run(world, words[0]);
       return ExitCode::reached;
