@@ -1,6 +1,7 @@
 #include "launch/average_state.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "core/error.h"
 #include "launch/path/verify.h"
@@ -24,11 +25,25 @@ std::vector<AverageRecord> records_of(const Averages& averages) {
   return records;
 }
 
+constexpr const char* way_out = "go on from another step, or end the average with --drop-average";
+
+// `body` reads a member's checkpoint.
+void naming_member(const RunFolder& run, int64_t step, const LeftOutMember& member,
+                   const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& problem) {
+    if (problem.code() == ExitCode::stopped) throw;
+    throw Error(fmt::format("{}; an average at step {} of '{}' has step {} among its members; {}",
+                            problem.what(), step, run.folder().string(), member.step, way_out),
+                problem.code());
+  }
+}
+
 // The checkpoint that a member was left out for, and none that was made since.
 CheckpointReader reader_of(const RunFolder& run, int64_t step, const LeftOutMember& member,
                            const Mesh& mesh) {
   const auto name = run.folder().string();
-  const char* way_out = "go on from another step, or end the average with --drop-average";
   check(run.has(member.step), "averages",
         "an average at step {} of '{}' has step {} among its members, which is not saved any more; "
         "{}",
@@ -65,11 +80,14 @@ void load_left_out_members(const RunFolder& run, int64_t step, const SavedAverag
     if (tensors.empty() || member.checkpoint.empty()) continue;
     std::optional<CheckpointReader> reader;
     std::vector<int32_t> checked;
+    const auto attempt = [&](const std::function<void()>& body) {
+      control.agree([&] { naming_member(run, step, member, body); });
+    };
     control.agree([&] { reader.emplace(reader_of(run, step, member, mesh)); });
-    control.agree([&] { checked = reader->read_and_check(tensors); });
+    attempt([&] { checked = reader->read_and_check(tensors); });
     Stream host;
     mesh.world->all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
-    control.agree([&] { verify_rest_with_progress(*reader, checked, rank, ranks); });
+    attempt([&] { verify_rest_with_progress(*reader, checked, rank, ranks); });
   }
 }
 

@@ -156,7 +156,7 @@ int inspect_command(Arguments arguments) {
   }
   describe_path(run, path, state, all);
   if (given.flag("json")) {
-    std::printf("%s\n", json_text(all).c_str());
+    std::printf("%s\n", json_text_replacing(all).c_str());
   } else if (given.flag("full")) {
     print_all(all);
   } else if (tree) {

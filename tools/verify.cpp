@@ -67,7 +67,7 @@ int verify_command(Arguments arguments) {
   const std::string run = take_run(*command, "RUN[@STEP]");
   const VerifiedRun all = verify_run(parse_run_reference(run));
   if (command->given.flag("json")) {
-    std::printf("%s\n", json_text(to_json(all, run)).c_str());
+    std::printf("%s\n", json_text_replacing(to_json(all, run)).c_str());
   } else {
     print(all);
   }

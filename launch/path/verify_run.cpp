@@ -17,20 +17,6 @@ namespace switchyard {
 
 namespace {
 
-// Members of averages that the checkpoint does not hold itself. Training goes on from the newest
-// step; of others retention need not keep them (docs/averages.md).
-void check_members(const RunFolder& run, const CheckpointInfo& info) {
-  for (const LeftOutMember& member : averages_in(info).left_out) {
-    if (member.checkpoint.empty()) continue;
-    const auto id = id_of(run, member.step);
-    check(id.has_value(), ExitCode::storage, "averages",
-          "its averages need the weights of step {}, which is not saved any more", member.step);
-    check(*id == member.checkpoint, ExitCode::storage, "averages",
-          "its averages need checkpoint {} of step {}, but {} is there", member.checkpoint,
-          member.step, *id);
-  }
-}
-
 // `info` is the step's where nothing is wrong with it.
 VerifiedStep verify_step(const std::optional<PathSpecification>& path, const CheckpointEntry& entry,
                          CheckpointInfo& info) {
@@ -67,6 +53,26 @@ bool is_gone(const CheckpointEntry& entry) {
   return !fs::exists(entry.folder / "checkpoint.h5", problem) && !problem;
 }
 
+// Members of averages that the checkpoint does not hold itself. Training goes on from the newest
+// step; of others retention need not keep them (docs/averages.md).
+void check_members(const RunFolder& run, const CheckpointInfo& info, const VerifiedRun& all) {
+  for (const LeftOutMember& member : averages_in(info).left_out) {
+    if (member.checkpoint.empty()) continue;
+    const auto id = id_of(run, member.step);
+    check(id.has_value(), ExitCode::storage, "averages",
+          "its averages need the weights of step {}, which is not saved any more", member.step);
+    check(*id == member.checkpoint, ExitCode::storage, "averages",
+          "its averages need checkpoint {} of step {}, but {} is there", member.checkpoint,
+          member.step, *id);
+    const auto known = std::ranges::find(all.steps, member.step, &VerifiedStep::step);
+    CheckpointInfo unused;
+    const VerifiedStep step =
+        known != all.steps.end() ? *known : verify_step({}, run.checkpoint(member.step), unused);
+    check(step.problem.empty(), ExitCode::storage, "averages",
+          "its averages need the weights of step {}: {}", member.step, step.problem);
+  }
+}
+
 void add_step(const RunFolder& run, const std::optional<PathSpecification>& path,
               const CheckpointEntry& entry, VerifiedRun& all) {
   CheckpointInfo info;
@@ -76,7 +82,7 @@ void add_step(const RunFolder& run, const std::optional<PathSpecification>& path
     return;
   }
   if (step.problem.empty()) {
-    const auto lacks = problem_of([&] { check_members(run, info); });
+    const auto lacks = problem_of([&] { check_members(run, info, all); });
     const auto saved = list_checkpoints(run.checkpoints());
     const bool is_newest = std::ranges::none_of(
         saved, [&](const auto& other) { return other.complete && other.step > entry.step; });
@@ -100,6 +106,9 @@ void note_others(const RunFolder& run, const std::vector<CheckpointEntry>& entri
     if (!is_step) all.notes.push_back(fmt::format("{} is no saved step", entry.path().string()));
   }
   if (entries.empty()) all.notes.emplace_back("no step is saved");
+  if (run.latest()) return;
+  const auto missed = problem_of([&] { run.check_none_saved(); });
+  if (missed) all.problems.emplace_back(missed->what());
 }
 
 // What its steps are compared with; nothing where it cannot be read, or there is none.

@@ -56,6 +56,36 @@ TEST_F(Verify, members_that_an_older_step_may_lack_are_no_damage) {
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("note: step "), Not(HasSubstr("DAMAGED"))));
 }
 
+TEST_F(Verify, a_damaged_member_is_damage_of_the_step_that_needs_it) {
+  make("run", "--train-iters 6 --average lawa:k=2,every=2");
+  const std::string shard = damage("run", 4).string();
+  expect("run@6", 5, AllOf(HasSubstr("need the weights of step 4"), HasSubstr(shard)));
+  expect("run", 5, HasSubstr("3 saved steps, 2 damaged"));
+  const std::string goes_on = "train " + at("run").string() + " --train-iters 8";
+  const auto refused = test::run(words(goes_on));
+  EXPECT_EQ(refused.exit_code, 5) << refused.err;
+  EXPECT_THAT(refused.err,
+              AllOf(HasSubstr(shard), HasSubstr("average at step 6"),
+                    HasSubstr("step 4 among its members"), HasSubstr("--drop-average")));
+  run_well(goes_on + " --drop-average lawa");
+}
+
+TEST_F(Verify, steps_that_were_saved_and_are_not_there_are_missed) {
+  make("run", "--train-iters 2");
+  fs::remove_all(checkpoint_of(at("run"), 2));
+  expect("run", 5, AllOf(HasSubstr("WRONG: "), HasSubstr("is its file system there?")));
+}
+
+TEST_F(Verify, json_of_a_name_that_is_no_text_replaces_what_is_none) {
+  make("run", "--train-iters 2");
+  fs::rename(at("run"), at("run\xff"));
+  for (const char* command : {"verify", "inspect"}) {
+    const auto outcome = test::run({command, at("run\xff").string(), "--json"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr("run\xef\xbf\xbd"));
+  }
+}
+
 TEST_F(Verify, a_step_of_another_run_is_found) {
   make("run", "--train-iters 6");
   make("other", "--train-iters 6 --seed 5");
