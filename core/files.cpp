@@ -140,6 +140,11 @@ std::error_code make_folders(const fs::path& folder) {
 }  // namespace
 
 void make_folder(const fs::path& folder, std::string_view where) {
+  std::error_code ignored;
+  const bool dangles = fs::is_symlink(folder, ignored) && !fs::exists(folder, ignored);
+  check(!dangles, ExitCode::storage, where,
+        "{} is a link to {}, which is not there; is its file system?", folder.string(),
+        fs::read_symlink(folder, ignored).string());
   const std::error_code problem = make_folders(folder);
   check(!problem && fs::is_directory(folder), ExitCode::storage, where,
         "the folder '{}' cannot be made: {}", folder.string(),

@@ -145,7 +145,8 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
                                    const Settings& given, const Layout& layout,
                                    Communicator& world) {
   const PathSpecification& path = obtained.path;
-  const LastStart last = last_start_of(run, world);
+  LastStart last = last_start_of(run, world);
+  if (obtained.is_new) last.remembered = {};  // of what lay here before
   const bool begins_anew = path.lineage.empty() || path.begins_with_weights();
   const Settings settings = with_fallbacks(
       run_options(),

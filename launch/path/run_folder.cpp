@@ -109,6 +109,11 @@ void RunFolder::check_name() const {
 }
 
 void RunFolder::check_unused() const {
+  const std::string foreign = foreign_contents(folder_);
+  check(foreign.empty(), "path",
+        "'{}' has no path.json and {}; a new path needs a folder that is new or empty, or has only "
+        "what goes with a run: '{}' is allowed",
+        folder_.string(), foreign, (folder_ / "run").string());
   for (const fs::path& left : {checkpoints(), folder_ / "metrics.jsonl"}) {
     std::error_code ignored;
     const bool holds = fs::exists(left, ignored) && !fs::is_empty(left, ignored);
@@ -117,11 +122,6 @@ void RunFolder::check_unused() const {
           "of its own",
           folder_.string(), left.filename().string());
   }
-  const std::string foreign = foreign_contents(folder_);
-  check(foreign.empty(), "path",
-        "'{}' has no path.json and {}; a new path needs a folder that is new or empty, or has only "
-        "what goes with a run: '{}' is allowed",
-        folder_.string(), foreign, (folder_ / "run").string());
 }
 
 void RunFolder::note_saved() const {

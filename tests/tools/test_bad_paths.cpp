@@ -44,6 +44,11 @@ TEST_F(BadPaths, NoNewPathOverWhatALostOneLeft) {
   refuse(folder.train("main"), {"no path.json", "checkpoints", "folder of its own"});
   fs::remove_all(main() + "/checkpoints");
   refuse(folder.train("main"), {"no path.json", "metrics.jsonl"});
+  fs::remove(main() + "/metrics.jsonl");
+  EXPECT_TRUE(fs::exists(main() + "/starts.jsonl"));
+  const auto outcome = run(words(folder.train("main")));  // with none of the lost one's options
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, testing::Not(testing::HasSubstr("as before")));
 }
 
 TEST_F(BadPaths, NoNewPathInAFolderOfOtherThings) {
@@ -53,6 +58,13 @@ TEST_F(BadPaths, NoNewPathInAFolderOfOtherThings) {
   EXPECT_FALSE(fs::exists(folder.at("house/path.json")));
   fs::remove(folder.at("house/.git"));
   run_well(folder.train("house"));
+}
+
+TEST_F(BadPaths, ALinkToNothingIsNoFolder) {
+  fs::create_symlink("nowhere", folder.at("link"));
+  const auto outcome = run(words(folder.train("link")));
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, testing::HasSubstr("link is a link to nowhere, which is not there"));
 }
 
 TEST_F(BadPaths, NoNewFolderIsNamedLikeAStep) {

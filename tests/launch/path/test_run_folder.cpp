@@ -259,9 +259,15 @@ TEST(NewPath, FoldersOfOtherThingsAreRefused) {
   EXPECT_THAT(refused({".ssh"}), HasSubstr("holds .ssh, as a home folder does"));
   EXPECT_THAT(refused({"bin", "lib"}), HasSubstr("holds bin and lib, as an installation does"));
   EXPECT_THAT(refused({"config.json", "model.safetensors"}), HasSubstr("a published model"));
+  EXPECT_THAT(refused({"config.json", "model-00001-of-00002.safetensors"}),
+              HasSubstr("holds config.json and model-00001-of-00002.safetensors"));
+  EXPECT_THAT(refused({"checkpoints/iter_0000100", "latest_checkpointed_iteration.txt"}),
+              HasSubstr("Megatron's checkpoints"));
   EXPECT_THAT(refused({"main/path.json"}), HasSubstr("is a folder of paths: it holds 'main'"));
   EXPECT_THAT(refusal_of_new_path("/"), HasSubstr("is the root of the file system"));
   EXPECT_THAT(refusal_of_new_path("/proc/.."), HasSubstr("is the root of the file system"));
+  for (const char* name : {"/tmp", "/etc/", "/usr/../home"})
+    EXPECT_THAT(refusal_of_new_path(name), HasSubstr("is a folder of the system")) << name;
 }
 
 // Put there by hand, by a batch system, or by a start that did no step.
