@@ -47,7 +47,7 @@ std::string weights_within(const fs::path& folder) {
   if (!fs::exists(folder / "config.json", ignored)) return "";
   for (fs::directory_iterator it(folder, problem), end; !problem && it != end;
        it.increment(problem)) {
-    const std::string name = it->path().filename().string();
+    std::string name = it->path().filename().string();
     if (name.ends_with(".safetensors") || name.starts_with("pytorch_model")) return name;
   }
   return "";
