@@ -67,7 +67,7 @@ class OriginChecks {
   // The first start of a branch without a pin saves its fork point in the branch where the parent
   // cannot be written.
   void check_kept(const RunFolder& parent, int64_t step) const {
-    const auto folder = parent.folder();
+    const auto& folder = parent.folder();
     check(!may_pin(folder) || is_pinned_for(folder, step, run_.folder()), ExitCode::storage, "pins",
           "its pin in {} is gone, so that step {} may be deleted there; the same 'fork' again, or "
           "the first 'train', writes it anew",
