@@ -1,5 +1,6 @@
 #include "launch/path/pins.h"
 
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include "launch/path/paths_near.h"
 #include "launch/path/relative_name.h"
 #include "launch/path/run_folder.h"
+#include "launch/path/sealed_json.h"
 
 namespace fs = std::filesystem;
 
@@ -23,31 +25,20 @@ namespace {
 struct Contents {
   RelativeName branch;  // from the folder of pins
   std::string checkpoint;
-  std::string absolute;  // the branch's real place at that time
+  std::string absolute;           // the branch's real place at that time
+  std::optional<int64_t> step{};  // pins of earlier versions have it in their name alone
 };
 
-constexpr const char* seal_name = "xxh3_64";  // of the text of all before it
+constexpr const char* step_name = "step";
 
-std::string seal_of(const Json& pin) {
-  const std::string text = json_text(pin);
-  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
-}
-
-// Pins of earlier versions have no seal.
-bool is_whole(Json pin, const std::string& text) {
-  if (!pin.is_object() || !pin.contains("branch") || !pin.contains("checkpoint")) return false;
-  const bool is_text = std::ranges::all_of(pin, [](const Json& part) { return part.is_string(); });
-  if (!is_text || !pin.contains(seal_name)) {
-    constexpr std::string_view names[] = {"branch", "branch_as_given", "checkpoint",
-                                          "branch_absolute"};
-    return is_text && std::ranges::all_of(pin.items(), [&](const auto& part) {
-             return std::ranges::find(names, part.key()) != std::end(names);
-           });
-  }
-  if (json_text(pin) + "\n" != text) return false;
-  const std::string seal = pin[seal_name];
-  pin.erase(seal_name);
-  return seal == seal_of(pin);
+bool is_whole(const Json& pin, const std::string& text) {
+  constexpr std::string_view unsealed[] = {"branch", "branch_as_given", "checkpoint",
+                                           "branch_absolute"};
+  if (!is_as_written(pin, text, unsealed)) return false;
+  if (!pin.contains("branch") || !pin.contains("checkpoint")) return false;
+  return std::ranges::all_of(pin.items(), [](const auto& part) {
+    return part.key() == step_name ? part.value().is_number_integer() : part.value().is_string();
+  });
 }
 
 // Throws Error for what is none, or was changed.
@@ -56,10 +47,12 @@ Contents parse(const std::string& text) {
   check(is_whole(parsed, text), "pins",
         "{} bytes that are no pin, or no longer the one that was written; expected: one JSON "
         "object with branch, checkpoint and {}",
-        text.size(), seal_name);
-  return {{parsed.value("branch", ""), parsed.value("branch_as_given", "")},
-          parsed.value("checkpoint", ""),
-          parsed.value("branch_absolute", "")};
+        text.size(), json_seal);
+  Contents pin{{parsed.value("branch", ""), parsed.value("branch_as_given", "")},
+               parsed.value("checkpoint", ""),
+               parsed.value("branch_absolute", "")};
+  if (parsed.contains(step_name)) pin.step = parsed[step_name].get<int64_t>();
+  return pin;
 }
 
 std::string to_text(const Contents& pin) {
@@ -67,8 +60,8 @@ std::string to_text(const Contents& pin) {
   if (!pin.branch.given.empty()) all["branch_as_given"] = pin.branch.given;
   all["checkpoint"] = pin.checkpoint;
   all["branch_absolute"] = pin.absolute;
-  all[seal_name] = seal_of(all);
-  return json_text(all) + "\n";
+  if (pin.step) all[step_name] = *pin.step;
+  return sealed_text(all);
 }
 
 fs::path pins_of(const fs::path& run) { return run / "pins"; }
@@ -149,6 +142,15 @@ Lookup look_up(const fs::path& file, int64_t step) {
                                     file.string(), step, problem.what());
   }
   if (!contents) return found;
+  if (contents->step.value_or(step) != step) {
+    found.pin.step = *contents->step;
+    const fs::path right =
+        file_of(file.parent_path().parent_path(), found.pin.step, contents->branch);
+    found.pin.problem = fmt::format(
+        "{} keeps step {} for a branch, but has the name of a pin of step {}; rename it to {}, or "
+        "remove it where that is there",
+        file.string(), found.pin.step, step, right.filename().string());
+  }
   found.pin.checkpoint = contents->checkpoint;
   found.places = places(contents->branch, file.parent_path());
   found.pin.branch = found.places.empty() ? fs::path() : found.places.front();
@@ -232,6 +234,22 @@ bool is_pinned(const fs::path& run, int64_t step) {
                              [&](const Pin& pin) { return pin.step == step && pin.counts; });
 }
 
+bool is_pinned_for(const fs::path& run, int64_t step, const fs::path& branch) {
+  return std::ranges::any_of(read_pins(run), [&](const Pin& pin) {
+    std::error_code ignored;
+    const bool is_anothers =
+        !pin.branch.empty() && fs::exists(pin.branch, ignored) && !is_same(pin.branch, branch);
+    return pin.step == step && pin.counts && !is_anothers;
+  });
+}
+
+bool may_pin(const fs::path& run) {
+  std::error_code ignored;
+  const fs::path pins = pins_of(run);
+  if (!fs::exists(pins, ignored)) return access(run.c_str(), W_OK) == 0;
+  return fs::is_directory(pins, ignored) && access(pins.c_str(), W_OK | X_OK) == 0;
+}
+
 void follow_branches(const fs::path& run) {
   auto pins = read_pins(run);
   std::erase_if(pins, [](const Pin& pin) { return !pin.moved; });
@@ -263,7 +281,7 @@ void write_pin(const fs::path& run, int64_t step, const std::string& checkpoint,
                const fs::path& branch) {
   std::error_code ignored;
   Contents pin{relative_name(branch, pins_of(run)), checkpoint,
-               fs::weakly_canonical(fs::absolute(branch), ignored).string()};
+               fs::weakly_canonical(fs::absolute(branch), ignored).string(), step};
   if (!is_text(pin.absolute)) pin.absolute.clear();
   const fs::path file = file_of(run, step, pin.branch);
   make_folder(pins_of(run));

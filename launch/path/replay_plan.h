@@ -51,7 +51,8 @@ void check_recorded(const ReplayPlan& plan, int64_t first, int64_t last, const c
 
 // As RUN/replay.json of a branch whose fork point is to be made holds it, so that it does not
 // depend on what becomes of the paths that it is made from: segments and steps. From the text the
-// origin is missing.
+// origin is missing. Throws Error (storage), naming the file, where its text is no plan, or is not
+// as it was written; those of earlier versions have no checksum.
 std::string to_json(const ReplayPlan& plan);
 ReplayPlan replay_plan_from_json(const std::string& text, const std::string& file);
 

@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "launch/path/replay_plan.h"
+#include "launch/path/sealed_json.h"
 
 namespace switchyard {
 
@@ -29,9 +30,13 @@ Json steps_json(const ReplayPlan& plan) {
   return all;
 }
 
-ReplayPlan parse(const Json& j) {
+ReplayPlan parse(const Json& j, const std::string& text) {
   check(j.at("format") == format, "replay", "its format is {}; this program reads {}",
         json_text(j.at("format")), format);
+  constexpr std::string_view unsealed[] = {"format", "segments", "conditions", "steps"};
+  check(is_as_written(j, text, unsealed), "replay",
+        "its {} bytes are no longer those that were written, as its checksum ({}) says",
+        text.size(), json_seal);
   ReplayPlan plan;
   for (const auto& s : j.at("segments")) {
     plan.segments.push_back(
@@ -71,12 +76,12 @@ std::string to_json(const ReplayPlan& plan) {
     all["conditions"].push_back({{"from", step}, {"of", recorded.conditions}});
   }
   all["steps"] = steps_json(plan);
-  return json_text(all);
+  return sealed_text(all);
 }
 
 ReplayPlan replay_plan_from_json(const std::string& text, const std::string& file) {
   try {
-    return parse(parse_json(text));
+    return parse(parse_json(text), text);
   } catch (const std::exception& problem) {
     fail(ExitCode::storage, "replay", "{} cannot be read: {}; fork anew", file, problem.what());
   }

@@ -5,6 +5,7 @@
 #include "launch/path/fork_point.h"
 #include "launch/path/pins.h"
 #include "launch/path/problem_of.h"
+#include "launch/path/relative_name.h"
 #include "launch/path/replay_plan.h"
 #include "launch/path/resumable.h"
 #include "launch/path/verify.h"
@@ -19,16 +20,41 @@ std::string describe(const std::string& what, const LineageEntry& from) {
                      from.checkpoint);
 }
 
+// Where the step lies that it names, if a newer program wrote that.
+std::optional<std::string> describe_newer(const RunFolder& run, const LineageEntry& from) {
+  for (const auto& place : places({from.path, from.path_as_given}, run.folder())) {
+    const auto folder = checkpoint_folder(RunFolder(place).checkpoints(), from.saved_step());
+    const auto version = newer_format_version(folder);
+    if (!version) continue;
+    return fmt::format(
+        "{} is of the newer format version {}; this program reads the versions 1 to {}",
+        folder.string(), *version, newest_format_version);
+  }
+  return std::nullopt;
+}
+
 class OriginChecks {
  public:
   OriginChecks(const RunFolder& run, LineageFindings& all) : run_(run), all_(all) {}
 
   void add(const std::string& what, const LineageEntry& from, bool with_moments) {
-    report(describe(what, from), problem_of([&] {
-             const ForkPoint point = find_fork_point(run_, from);
-             if (with_moments) check_resumable(point.parent, point.entry);
-             verify_with_progress(CheckpointReader(point.entry.folder));
-           }));
+    std::optional<RunFolder> parent;
+    const auto problem = problem_of([&] {
+      const ForkPoint point = find_fork_point(run_, from);
+      if (with_moments) check_resumable(point.parent, point.entry);
+      verify_with_progress(CheckpointReader(point.entry.folder));
+      parent = point.parent;
+    });
+    const auto newer = problem ? describe_newer(run_, from) : std::nullopt;
+    if (newer) {
+      (run_.latest() ? all_.notes : all_.newer)
+          .push_back(fmt::format("{}: {}", describe(what, from), *newer));
+      return;
+    }
+    report(describe(what, from), problem);
+    if (parent && !run_.latest()) {
+      report(describe(what, from), problem_of([&] { check_kept(*parent, from.saved_step()); }));
+    }
   }
 
   void add_replay_plan() {
@@ -38,6 +64,16 @@ class OriginChecks {
   }
 
  private:
+  // The first start of a branch without a pin saves its fork point in the branch where the parent
+  // cannot be written.
+  void check_kept(const RunFolder& parent, int64_t step) const {
+    const auto& folder = parent.folder();
+    check(!may_pin(folder) || is_pinned_for(folder, step, run_.folder()), ExitCode::storage, "pins",
+          "its pin in {} is gone, so that step {} may be deleted there; the same 'fork' again, or "
+          "the first 'train', writes it anew",
+          (folder / "pins").string(), step);
+  }
+
   void report(const std::string& what, const std::optional<Error>& problem) {
     if (!problem) return;
     (run_.latest() ? all_.notes : all_.problems)

@@ -126,6 +126,7 @@ void add_lineage(const RunFolder& run, const PathSpecification& path, VerifiedRu
   const auto problem = problem_of([&] {
     LineageFindings found = verify_lineage(run, path);
     std::ranges::move(found.problems, std::back_inserter(all.problems));
+    std::ranges::move(found.newer, std::back_inserter(all.newer));
     std::ranges::move(found.notes, std::back_inserter(all.notes));
   });
   if (problem) all.problems.emplace_back(problem->what());

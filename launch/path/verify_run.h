@@ -24,7 +24,7 @@ struct VerifiedStep {
 struct VerifiedRun {
   std::vector<VerifiedStep> steps;    // ascending
   std::vector<std::string> problems;  // of the path: its own files, its parents, its branches' pins
-  std::vector<std::string> newer;     // path.json of a format that this program does not know
+  std::vector<std::string> newer;     // path.json, or what the path begins with, of such a format
   std::vector<std::string> notes;  // no fault: saves that did not end, parents that are not needed
   bool ok() const;
   ExitCode code() const;  // of the first damage; usage where all else is of a newer program

@@ -272,6 +272,67 @@ TEST_F(Verify, a_pin_that_was_cut_or_changed_is_found_and_counts) {
   expect("run", 0, HasSubstr("0 other problems"));
 }
 
+TEST_F(Verify, a_pin_under_the_name_of_another_step_is_found) {
+  make("run", "--train-iters 6");
+  run_well("fork " + at("run").string() + "@4 " + at("branch").string());
+  const fs::path pin = fs::directory_iterator(at("run/pins"))->path();
+  fs::rename(pin, at("run/pins/step-00000002--branch.pin"));
+  expect("run", 5,
+         AllOf(HasSubstr("WRONG: "), HasSubstr("step-00000002--branch.pin keeps step 4"),
+               HasSubstr(pin.filename().string()), HasSubstr("1 other problems")));
+  run_well("prune " + at("run").string() + " --keep-checkpoints 1 --yes");
+  EXPECT_EQ(saved_steps(at("run")), (std::vector<int64_t>{4, 6}));
+}
+
+// Else the first start would find the machine at fault.
+TEST_F(Verify, a_changed_record_of_an_unsaved_fork_point_is_found) {
+  make("run", "--train-iters 4");
+  run_well("fork " + at("run").string() + "@3 " + at("branch").string());
+  const fs::path file = at("branch/replay.json");
+  const std::string whole = read_file(file);
+  std::string changed = whole;
+  char& digit = changed[changed.find("\"loss\":") + 9];
+  digit = digit == '9' ? '8' : '9';
+  for (size_t place : {changed.find("xxh3"), whole.size()}) {  // a seal under another name, too
+    std::string text = place < whole.size() ? whole : changed;
+    if (place < whole.size()) text[place] ^= 1;
+    write_file_atomically(file, text);
+    expect("branch", 5,
+           AllOf(HasSubstr("WRONG: " + file.string()), HasSubstr("no longer those"),
+                 HasSubstr("1 other problems")));
+    const auto outcome = test::run(words("train " + at("branch").string() + " --train-iters 4"));
+    EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(file.string()));
+  }
+  const std::string unsealed = whole.substr(0, whole.find(",\"xxh3_64\"")) + "}";
+  write_file_atomically(file, unsealed);  // as earlier versions wrote it
+  expect("branch", 0, HasSubstr("0 other problems"));
+  run_well("train " + at("branch").string() + " --train-iters 4");
+}
+
+TEST_F(Verify, a_pin_that_was_deleted_is_missed_by_its_branch) {
+  make("run", "--train-iters 4");
+  const std::string fork = "fork " + at("run").string();
+  run_well(fork + "@2 " + at("branch").string());
+  run_well(fork + "@3 " + at("unsaved").string());
+  run_well(fork + "@0 " + at("random").string());
+  run_well(fork + "@2 " + at("trained").string());
+  run_well("train " + at("trained").string() + " --train-iters 4");
+  const auto expect_all = [&](int code, const std::string& said) {
+    for (const char* branch : {"branch", "unsaved"}) expect(branch, code, HasSubstr(said));
+    for (const char* branch : {"random", "trained"}) expect(branch, 0, Not(HasSubstr("pin")));
+  };
+  expect_all(0, "0 other problems");
+  fs::remove_all(at("run/pins"));
+  expect_all(5,
+             "its pin in " + at("run/pins").string() + " is gone, so that step 2 may be deleted");
+  std::ofstream(at("run/pins")) << "no pin can be written";
+  expect_all(0, "0 other problems");
+  fs::remove(at("run/pins"));
+  run_well(fork + "@2 " + at("branch").string());
+  expect("branch", 0, HasSubstr("0 other problems"));
+}
+
 // As of a newer path.json, code 2 says that nothing need be wrong.
 TEST_F(Verify, what_a_newer_program_wrote_is_not_called_damaged) {
   make("run", "--train-iters 4");
@@ -281,6 +342,11 @@ TEST_F(Verify, what_a_newer_program_wrote_is_not_called_damaged) {
   expect("run", 2,
          AllOf(HasSubstr("step 4          NEWER: "), HasSubstr("format version 9"),
                HasSubstr("2 saved steps, 0 damaged; 0 other problems; some is of a newer")));
+  expect(
+      "branch", 2,
+      AllOf(HasSubstr("NEWER: its fork point ../run@4 (checkpoint "),
+            HasSubstr(checkpoint_of(at("run"), 4).string() + " is of the newer format version 9"),
+            HasSubstr("0 other problems; some is of a newer"), Not(HasSubstr("WRONG"))));
   const auto resumed = test::run(words("train " + steps + " --train-iters 6"));
   EXPECT_EQ(resumed.exit_code, 2) << resumed.err;
   EXPECT_THAT(resumed.err, HasSubstr("it has format version 9; this program reads"));

@@ -68,6 +68,39 @@ TEST_F(Pins, EveryChangedByteOfAPinIsFoundAndItCounts) {
   }
 }
 
+// Its step would go else, and nobody see why.
+TEST_F(Pins, APinUnderTheNameOfAnotherStepCountsForItsOwn) {
+  pin(20, make_branch("v1", 20));
+  const fs::path file = fs::directory_iterator(folder_.path() / "pins")->path();
+  const fs::path other = folder_.path() / "pins/step-00000010--v1.pin";
+  fs::rename(file, other);
+  const auto pins = read_pins(run_.folder());
+  ASSERT_EQ(pins.size(), 1u);
+  EXPECT_EQ(pins[0].step, 20);
+  EXPECT_TRUE(pins[0].counts);
+  EXPECT_THAT(pins[0].problem,
+              testing::AllOf(testing::HasSubstr(other.string() + " keeps step 20"),
+                             testing::HasSubstr("rename it to " + file.filename().string())));
+  test::retain(run_, {.checkpoints = 1});
+  EXPECT_THAT(steps_of(run_), ElementsAre(20, 40));
+  fs::rename(other, file);
+  EXPECT_EQ(read_pins(run_.folder()).at(0).problem, "");
+}
+
+TEST_F(Pins, ABranchIsPinnedByItsOwnPinOrOneThatMayBeIts) {
+  const auto v1 = make_branch("v1", 10), v2 = make_branch("v2", 10);
+  const auto is_pinned = [&](const fs::path& branch) {
+    return is_pinned_for(run_.folder(), 10, branch);
+  };
+  EXPECT_FALSE(is_pinned(v1));
+  pin(10, v1);
+  EXPECT_TRUE(is_pinned(v1));
+  EXPECT_FALSE(is_pinned(v2));
+  EXPECT_FALSE(is_pinned_for(run_.folder(), 20, v1));
+  write_file_atomically(fs::directory_iterator(folder_.path() / "pins")->path(), "?");
+  EXPECT_TRUE(is_pinned(v2));
+}
+
 TEST_F(Pins, PinsOfEarlierVersionsHaveNoChecksum) {
   const auto branch = make_branch("v1", 10);
   make_folder(folder_.path() / "pins");
@@ -76,6 +109,17 @@ TEST_F(Pins, PinsOfEarlierVersionsHaveNoChecksum) {
   const Pin pin = read_pins(run_.folder()).at(0);
   EXPECT_EQ(pin.problem, "");
   EXPECT_EQ(pin.branch.filename(), "v1");
+}
+
+TEST_F(Pins, PinsWithAChecksumAndWithoutAStepAreRead) {
+  make_branch("v1", 10);
+  make_folder(folder_.path() / "pins");
+  write_file_atomically(folder_.path() / "pins/step-00000010--v1.pin",
+                        "{\"branch\":\"../v1\",\"checkpoint\":\"id\",\"branch_absolute\":\"\","
+                        "\"xxh3_64\":\"9eeb52758448e9a8\"}\n");
+  const Pin pin = read_pins(run_.folder()).at(0);
+  EXPECT_EQ(pin.problem, "");
+  EXPECT_EQ(pin.step, 10);
 }
 
 TEST_F(Pins, APinCountsUntilItsBranchIsKnownToBeGone) {
