@@ -48,7 +48,7 @@ bool same_rows(const Box& a, const Box& b) {
 }
 
 Id chunked_creation(const StoredTensor& tensor, const Box& box) {
-  Id creation(require(H5Pcreate(H5P_DATASET_CREATE), "HDF5 gives no properties"), H5Pclose);
+  Id creation = hdf5::untimed(H5P_DATASET_CREATE);
   std::array<hsize_t, Shape::max_rank> chunk{};
   for (int i = 0; i < box.extent.rank(); ++i)
     chunk[static_cast<size_t>(i)] = static_cast<hsize_t>(box.extent[i]);
@@ -58,7 +58,6 @@ Id chunked_creation(const StoredTensor& tensor, const Box& box) {
           tensor.name);
   require(H5Pset_shuffle(creation), "HDF5 has no shuffle filter");
   require(H5Pset_deflate(creation, deflate_level), "HDF5 has no deflate filter");
-  require(H5Pset_obj_track_times(creation, false), "HDF5 insists on times");
   return creation;
 }
 
@@ -128,8 +127,9 @@ StoredPiece CompressedShard::add(const StoredTensor& tensor, const Box& box,
   StoredPiece piece{.dataset = tensor.name, .box = box, .compressed = true};
   {
     const hdf5::Session session;
+    hdf5::make_groups(file_, tensor.name);
     dataset_ = Id(require(H5Dcreate2(file_, tensor.name.c_str(), hdf5::file_type(tensor.dtype),
-                                     hdf5::dataspace(box.extent), hdf5::intermediate_groups(),
+                                     hdf5::dataspace(box.extent), H5P_DEFAULT,
                                      chunked_creation(tensor, box), H5P_DEFAULT),
                           "cannot create dataset {} in {}", tensor.name, temporary_.string()),
                   H5Dclose);

@@ -136,13 +136,19 @@ std::string last_error() {
   return causes.deepest.empty() ? "HDF5 gives no reason" : "HDF5 says: " + causes.deepest;
 }
 
+Id untimed(int64_t kind) {
+  Id creation(require(H5Pcreate(kind), "HDF5 gives no properties"), H5Pclose);
+  require(H5Pset_obj_track_times(creation, false), "HDF5 insists on times");
+  return creation;
+}
+
 Id create_file(const std::filesystem::path& path, int64_t least_aligned, int64_t alignment) {
   const Id access = file_access();
   require(H5Pset_alignment(access, static_cast<hsize_t>(least_aligned),
                            static_cast<hsize_t>(alignment)),
           "HDF5 refuses to align to {} bytes", alignment);
-  return {require(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), "cannot create {}",
-                  path.string()),
+  return {require(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, untimed(H5P_FILE_CREATE), access),
+                  "cannot create {}", path.string()),
           H5Fclose};
 }
 
@@ -215,10 +221,17 @@ Id file_type(DType dtype) {
   return type;
 }
 
-Id intermediate_groups() {
-  Id links(require(H5Pcreate(H5P_LINK_CREATE), "HDF5 gives no link properties"), H5Pclose);
-  require(H5Pset_create_intermediate_group(links, 1), "HDF5 refuses to create groups on the way");
-  return links;
+void make_groups(const Id& file, const std::string& name) {
+  for (size_t end = name.find('/', 1); end != std::string::npos; end = name.find('/', end + 1)) {
+    const std::string group = name.substr(0, end);
+    const htri_t there = H5Lexists(file, group.c_str(), H5P_DEFAULT);
+    require(there, "cannot look for group {}", group);
+    if (there > 0) continue;
+    const Id made(require(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, untimed(H5P_GROUP_CREATE),
+                                     H5P_DEFAULT),
+                          "cannot create group {}", group),
+                  H5Gclose);
+  }
 }
 
 Id open_dataset(const Id& file, const std::string& name) {
@@ -293,8 +306,9 @@ std::string read_string_attribute(const Id& object, const char* name) {
 
 void write_text(const Id& file, const std::string& name, const std::string& text) {
   const Id type = text_type(text.size());
-  Id dataset(require(H5Dcreate2(file, name.c_str(), type, scalar_dataspace(), intermediate_groups(),
-                                H5P_DEFAULT, H5P_DEFAULT),
+  make_groups(file, name);
+  Id dataset(require(H5Dcreate2(file, name.c_str(), type, scalar_dataspace(), H5P_DEFAULT,
+                                untimed(H5P_DATASET_CREATE), H5P_DEFAULT),
                      "cannot create dataset {}", name),
              H5Dclose);
   require(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.c_str()),

@@ -70,7 +70,11 @@ Id scalar_dataspace();
 // The type in files, little-endian; also given as the memory type, so that raw bits pass
 // unconverted. bf16 is a custom 16-bit float.
 Id file_type(DType dtype);
-Id intermediate_groups();  // link creation properties: groups on the way are created
+// Properties of what is created, `kind` being H5P_FILE_CREATE and such, without the time of that:
+// equal contents give equal files.
+Id untimed(int64_t kind);
+// The groups that the dataset `name` ("/group/name") lies in, as far as they are not there.
+void make_groups(const Id& file, const std::string& name);
 Id open_dataset(const Id& file, const std::string& name);
 Shape shape_of(const Id& dataset, const std::string& name);
 

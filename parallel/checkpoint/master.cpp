@@ -70,14 +70,9 @@ void select(const Id& space, const Box& box) {
           "HDF5 refuses the box {} at {}", box.extent.to_string(), box.offset.to_string());
 }
 
-Id creation_properties() {
-  return {require(H5Pcreate(H5P_DATASET_CREATE), "HDF5 gives no dataset properties"), H5Pclose};
-}
-
 // Properties of the virtual dataset; a tensor without elements maps nothing and is a plain one.
 Id mapping_of(const IndexedTensor& entry, const CheckpointIndex& index) {
-  Id creation = creation_properties();
-  require(H5Pset_obj_track_times(creation, false), "HDF5 insists on times");
+  Id creation = hdf5::untimed(H5P_DATASET_CREATE);
   set_fill_value(creation, entry.tensor.dtype);
   const Id whole = hdf5::dataspace(entry.tensor.shape);
   for (const StoredPiece& piece : entry.pieces) {
@@ -92,9 +87,9 @@ Id mapping_of(const IndexedTensor& entry, const CheckpointIndex& index) {
 
 void write_dataset(const Id& file, const std::string& name, const StoredTensor& tensor,
                    const Id& creation) {
+  hdf5::make_groups(file, name);
   Id dataset(require(H5Dcreate2(file, name.c_str(), hdf5::file_type(tensor.dtype),
-                                hdf5::dataspace(tensor.shape), hdf5::intermediate_groups(),
-                                creation, H5P_DEFAULT),
+                                hdf5::dataspace(tensor.shape), H5P_DEFAULT, creation, H5P_DEFAULT),
                      "cannot create dataset {}", name),
              H5Dclose);
   hdf5::write_attribute(dataset, "dtype", std::string(name_of(tensor.dtype)));

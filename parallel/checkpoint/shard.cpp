@@ -20,10 +20,9 @@ using hdf5::require;
 // For datasets that are written whole and not by HDF5: they have their place from the beginning on,
 // no fill values, and no times, so equal contents give equal files.
 Id plain_creation() {
-  Id creation(require(H5Pcreate(H5P_DATASET_CREATE), "HDF5 gives no properties"), H5Pclose);
+  Id creation = hdf5::untimed(H5P_DATASET_CREATE);
   require(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY), "HDF5 gives no places early");
   require(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), "HDF5 insists on fill values");
-  require(H5Pset_obj_track_times(creation, false), "HDF5 insists on times");
   return creation;
 }
 
@@ -48,7 +47,6 @@ ShardWriter::ShardWriter(const std::filesystem::path& folder, int rank, const Ch
       queue_(queue) {
   const hdf5::Session session;
   file_ = hdf5::create_file(temporary_, DirectFile::least_bytes, DirectFile::block_bytes());
-  links_ = hdf5::intermediate_groups();
   creation_ = plain_creation();
   hdf5::write_attribute(file_, "format_version", int64_t{info.format_version});
   hdf5::write_attribute(file_, "id", info.id);
@@ -63,15 +61,16 @@ ShardWriter::~ShardWriter() {
   const hdf5::Session session;
   places_.clear();
   file_ = Id();
-  links_ = Id();
   creation_ = Id();
 }
 
 Id ShardWriter::create_dataset(const StoredTensor& tensor, const StoredPiece& piece) {
-  Id dataset(require(H5Dcreate2(file_, piece.dataset.c_str(), hdf5::file_type(tensor.dtype),
-                                hdf5::dataspace(piece.box.extent), links_, creation_, H5P_DEFAULT),
-                     "cannot create dataset {}", piece.dataset),
-             H5Dclose);
+  hdf5::make_groups(file_, piece.dataset);
+  Id dataset(
+      require(H5Dcreate2(file_, piece.dataset.c_str(), hdf5::file_type(tensor.dtype),
+                         hdf5::dataspace(piece.box.extent), H5P_DEFAULT, creation_, H5P_DEFAULT),
+              "cannot create dataset {}", piece.dataset),
+      H5Dclose);
   hdf5::write_attribute(dataset, "global_shape", tensor.shape);
   hdf5::write_attribute(dataset, "offset", piece.box.offset);
   hdf5::write_attribute(dataset, "xxh3_64", uint64_t{0});

@@ -63,8 +63,8 @@ class ShardWriter {
   std::string part_;
   WriteQueue& queue_;
   hdf5::Id file_;
-  hdf5::Id links_, creation_;  // properties of every dataset
-  DirectFile bytes_;           // of the same file
+  hdf5::Id creation_;  // properties of every dataset
+  DirectFile bytes_;   // of the same file
   std::vector<Place> places_;
   int64_t end_ = 0;       // of the last place
   int64_t room_end_ = 0;  // up to here the disk has given room

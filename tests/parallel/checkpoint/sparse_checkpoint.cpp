@@ -25,12 +25,14 @@ Id sparse_creation() {
   return creation;
 }
 
-void write_piece(const Id& file, const Id& links, const Id& creation, const StoredTensor& tensor,
+void write_piece(const Id& file, const Id& creation, const StoredTensor& tensor,
                  StoredPiece& piece) {
-  Id dataset(require(H5Dcreate2(file, piece.dataset.c_str(), hdf5::file_type(tensor.dtype),
-                                hdf5::dataspace(piece.box.extent), links, creation, H5P_DEFAULT),
-                     "cannot create {}", piece.dataset),
-             H5Dclose);
+  hdf5::make_groups(file, piece.dataset);
+  Id dataset(
+      require(H5Dcreate2(file, piece.dataset.c_str(), hdf5::file_type(tensor.dtype),
+                         hdf5::dataspace(piece.box.extent), H5P_DEFAULT, creation, H5P_DEFAULT),
+              "cannot create {}", piece.dataset),
+      H5Dclose);
   hdf5::write_attribute(dataset, "global_shape", tensor.shape);
   hdf5::write_attribute(dataset, "offset", piece.box.offset);
   hdf5::write_attribute(dataset, "xxh3_64", piece.checksum);
@@ -51,10 +53,10 @@ StoredShard write_shard(const fs::path& folder, int shard, const CheckpointInfo&
   hdf5::write_attribute(file, "id", info.id);
   hdf5::write_attribute(file, "step", info.step);
   hdf5::write_attribute(file, "rank", int64_t{shard});
-  const Id links = hdf5::intermediate_groups(), creation = sparse_creation();
+  const Id creation = sparse_creation();
   for (const auto [tensor, piece] : pieces) {
     IndexedTensor& entry = index.tensors[tensor];
-    write_piece(file, links, creation, entry.tensor, entry.pieces[piece]);
+    write_piece(file, creation, entry.tensor, entry.pieces[piece]);
   }
   file.close(path.string());
   return {shard, static_cast<int64_t>(fs::file_size(path))};
