@@ -4,7 +4,8 @@
 
 namespace switchyard::test {
 
-// A folder that is removed with this object.
+// A folder that is removed with this object. It lies alone in one of its own: what looks for paths
+// beside a run (paths_near) finds none of a test that runs at the same time.
 class TemporaryFolder {
  public:
   TemporaryFolder();

@@ -218,14 +218,18 @@ TEST_F(Surroundings, WhatUlimitLeavesIsCopiedOrItIsSaid) {
     const int mebibytes = loaded + more;
     const auto run = at("run" + std::to_string(mebibytes));
     const Outcome outcome = run_within(mebibytes, train_words(run, wide_));
-    const bool is_ours = outcome.err.find("ends by SIGSEGV") == std::string::npos;  // oneDNN's
+    // Of oneDNN's, and of HDF5's, whose identifiers' table ends the process where it gets no
+    // memory.
+    const bool is_ours =
+        outcome.err.find("ends by SIGSEGV") == std::string::npos && outcome.exit_code != 255;
     if (!is_ours) continue;
     if (outcome.exit_code == 0) {
       expect_same_tensors(saved(at("all")), saved(run));
       copied_less |= outcome.err.find("before training goes on") != std::string::npos;
     } else {
       refused = true;
-      EXPECT_THAT(outcome.err, HasSubstr("switchyard: [")) << mebibytes;
+      EXPECT_THAT(outcome.err, HasSubstr("switchyard: ["))
+          << mebibytes << ": " << outcome.exit_code;
       EXPECT_THAT(outcome.err, Not(HasSubstr("switchyard: std::"))) << mebibytes;
     }
   }
