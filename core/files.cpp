@@ -115,15 +115,6 @@ std::string read_file(const fs::path& file) {
 
 namespace {
 
-// Those of `folder` and the folders above it that are not there, the lowest first.
-std::vector<fs::path> missing_folders(const fs::path& folder) {
-  std::vector<fs::path> missing;
-  std::error_code ignored;
-  fs::path at = folder.has_filename() ? folder : folder.parent_path();
-  for (; !at.empty() && !fs::exists(at, ignored); at = at.parent_path()) missing.push_back(at);
-  return missing;
-}
-
 // What is in a folder is on the disk when its own name is, too.
 std::error_code make_folders(const fs::path& folder) {
   const auto missing = missing_folders(folder);
@@ -138,6 +129,14 @@ std::error_code make_folders(const fs::path& folder) {
 }
 
 }  // namespace
+
+std::vector<fs::path> missing_folders(const fs::path& folder) {
+  std::vector<fs::path> missing;
+  std::error_code ignored;
+  fs::path at = folder.has_filename() ? folder : folder.parent_path();
+  for (; !at.empty() && !fs::exists(at, ignored); at = at.parent_path()) missing.push_back(at);
+  return missing;
+}
 
 void make_folder(const fs::path& folder, std::string_view where) {
   std::error_code ignored;

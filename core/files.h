@@ -8,6 +8,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 // How files are read, and written so that a crash leaves a whole one or none. What has an error
 // text of its own, such as the writer of a checkpoint, is made of the steps.
@@ -51,6 +52,8 @@ std::error_code sync_folder(const std::filesystem::path& folder);
 void write_file_atomically(const std::filesystem::path& file, std::string_view text,
                            std::string_view where = "file");
 std::string read_file(const std::filesystem::path& file);
+// Those of `folder` and the folders above it that are not there, the lowest first.
+std::vector<std::filesystem::path> missing_folders(const std::filesystem::path& folder);
 // With those above it.
 void make_folder(const std::filesystem::path& folder, std::string_view where = "file");
 

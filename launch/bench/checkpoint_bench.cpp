@@ -310,12 +310,7 @@ namespace {
 // Those of the folder and of the ones above it that were not there go again.
 class MadeFolders {
  public:
-  explicit MadeFolders(const fs::path& folder) {
-    std::error_code ignored;
-    for (fs::path at = fs::absolute(folder).lexically_normal(); !fs::exists(at, ignored);
-         at = at.parent_path()) {
-      missing_.push_back(at);
-    }
+  explicit MadeFolders(const fs::path& folder) : missing_(missing_folders(folder)) {
     make_folder(folder, "bench");
   }
   ~MadeFolders() {

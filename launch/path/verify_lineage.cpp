@@ -24,11 +24,7 @@ std::string describe(const std::string& what, const LineageEntry& from) {
 std::optional<std::string> describe_newer(const RunFolder& run, const LineageEntry& from) {
   for (const auto& place : places({from.path, from.path_as_given}, run.folder())) {
     const auto folder = checkpoint_folder(RunFolder(place).checkpoints(), from.saved_step());
-    const auto version = newer_format_version(folder);
-    if (!version) continue;
-    return fmt::format(
-        "{} is of the newer format version {}; this program reads the versions 1 to {}",
-        folder.string(), *version, newest_format_version);
+    if (auto newer = describe_newer_format(folder)) return newer;
   }
   return std::nullopt;
 }
@@ -111,7 +107,7 @@ void verify_pins(const RunFolder& run, LineageFindings& all) {
   for (const Pin& pin : read_pins(run.folder())) {
     if (!pin.problem.empty()) all.problems.push_back(pin.problem);
     if (!pin.counts || pin.checkpoint.empty()) continue;
-    if (newer_format_version(checkpoint_folder(run.checkpoints(), pin.step))) continue;
+    if (describe_newer_format(checkpoint_folder(run.checkpoints(), pin.step))) continue;
     const auto name = pin.branch.string();
     const auto problem = problem_of([&] {
       const auto id = id_of(run, pin.step);

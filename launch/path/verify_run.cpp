@@ -21,12 +21,10 @@ namespace {
 VerifiedStep verify_step(const std::optional<PathSpecification>& path, const CheckpointEntry& entry,
                          CheckpointInfo& info) {
   VerifiedStep verified{.step = entry.step};
-  if (const auto version = newer_format_version(entry.folder)) {
+  if (const auto newer = describe_newer_format(entry.folder)) {
     verified.is_newer = true;
     verified.code = ExitCode::usage;
-    verified.problem =
-        fmt::format("{} is of the newer format version {}; this program reads the versions 1 to {}",
-                    entry.folder.string(), *version, newest_format_version);
+    verified.problem = *newer;
     return verified;
   }
   const auto problem = problem_of([&] {

@@ -127,12 +127,10 @@ StoredPiece CompressedShard::add(const StoredTensor& tensor, const Box& box,
   StoredPiece piece{.dataset = tensor.name, .box = box, .compressed = true};
   {
     const hdf5::Session session;
-    hdf5::make_groups(file_, tensor.name);
-    dataset_ = Id(require(H5Dcreate2(file_, tensor.name.c_str(), hdf5::file_type(tensor.dtype),
-                                     hdf5::dataspace(box.extent), H5P_DEFAULT,
-                                     chunked_creation(tensor, box), H5P_DEFAULT),
-                          "cannot create dataset {} in {}", tensor.name, temporary_.string()),
-                  H5Dclose);
+    dataset_ = naming(temporary_, [&] {
+      return hdf5::create_dataset(file_, tensor.name, hdf5::file_type(tensor.dtype),
+                                  hdf5::dataspace(box.extent), chunked_creation(tensor, box));
+    });
   }
   const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> sum(XXH3_createState(),
                                                                      XXH3_freeState);

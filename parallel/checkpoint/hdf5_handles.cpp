@@ -221,6 +221,8 @@ Id file_type(DType dtype) {
   return type;
 }
 
+namespace {
+
 void make_groups(const Id& file, const std::string& name) {
   for (size_t end = name.find('/', 1); end != std::string::npos; end = name.find('/', end + 1)) {
     const std::string group = name.substr(0, end);
@@ -232,6 +234,16 @@ void make_groups(const Id& file, const std::string& name) {
                           "cannot create group {}", group),
                   H5Gclose);
   }
+}
+
+}  // namespace
+
+Id create_dataset(const Id& file, const std::string& name, const Id& type, const Id& space,
+                  const Id& creation) {
+  make_groups(file, name);
+  return {require(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, creation, H5P_DEFAULT),
+                  "cannot create dataset {}", name),
+          H5Dclose};
 }
 
 Id open_dataset(const Id& file, const std::string& name) {
@@ -306,11 +318,7 @@ std::string read_string_attribute(const Id& object, const char* name) {
 
 void write_text(const Id& file, const std::string& name, const std::string& text) {
   const Id type = text_type(text.size());
-  make_groups(file, name);
-  Id dataset(require(H5Dcreate2(file, name.c_str(), type, scalar_dataspace(), H5P_DEFAULT,
-                                untimed(H5P_DATASET_CREATE), H5P_DEFAULT),
-                     "cannot create dataset {}", name),
-             H5Dclose);
+  Id dataset = create_dataset(file, name, type, scalar_dataspace(), untimed(H5P_DATASET_CREATE));
   require(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.c_str()),
           "cannot write dataset {}", name);
   write_attribute(dataset, "xxh3_64", uint64_t{XXH3_64bits(text.data(), text.size())});

@@ -73,8 +73,9 @@ Id file_type(DType dtype);
 // Properties of what is created, `kind` being H5P_FILE_CREATE and such, without the time of that:
 // equal contents give equal files.
 Id untimed(int64_t kind);
-// The groups that the dataset `name` ("/group/name") lies in, as far as they are not there.
-void make_groups(const Id& file, const std::string& name);
+// The dataset `name` ("/group/name"), and the groups that it lies in as far as they are not there.
+Id create_dataset(const Id& file, const std::string& name, const Id& type, const Id& space,
+                  const Id& creation);
 Id open_dataset(const Id& file, const std::string& name);
 Shape shape_of(const Id& dataset, const std::string& name);
 

@@ -87,11 +87,8 @@ Id mapping_of(const IndexedTensor& entry, const CheckpointIndex& index) {
 
 void write_dataset(const Id& file, const std::string& name, const StoredTensor& tensor,
                    const Id& creation) {
-  hdf5::make_groups(file, name);
-  Id dataset(require(H5Dcreate2(file, name.c_str(), hdf5::file_type(tensor.dtype),
-                                hdf5::dataspace(tensor.shape), H5P_DEFAULT, creation, H5P_DEFAULT),
-                     "cannot create dataset {}", name),
-             H5Dclose);
+  Id dataset = hdf5::create_dataset(file, name, hdf5::file_type(tensor.dtype),
+                                    hdf5::dataspace(tensor.shape), creation);
   hdf5::write_attribute(dataset, "dtype", std::string(name_of(tensor.dtype)));
   dataset.close(name);
 }

@@ -65,12 +65,8 @@ ShardWriter::~ShardWriter() {
 }
 
 Id ShardWriter::create_dataset(const StoredTensor& tensor, const StoredPiece& piece) {
-  hdf5::make_groups(file_, piece.dataset);
-  Id dataset(
-      require(H5Dcreate2(file_, piece.dataset.c_str(), hdf5::file_type(tensor.dtype),
-                         hdf5::dataspace(piece.box.extent), H5P_DEFAULT, creation_, H5P_DEFAULT),
-              "cannot create dataset {}", piece.dataset),
-      H5Dclose);
+  Id dataset = hdf5::create_dataset(file_, piece.dataset, hdf5::file_type(tensor.dtype),
+                                    hdf5::dataspace(piece.box.extent), creation_);
   hdf5::write_attribute(dataset, "global_shape", tensor.shape);
   hdf5::write_attribute(dataset, "offset", piece.box.offset);
   hdf5::write_attribute(dataset, "xxh3_64", uint64_t{0});

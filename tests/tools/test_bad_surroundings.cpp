@@ -244,6 +244,7 @@ TEST_F(Surroundings, WhatUlimitLeavesIsCopiedOrItIsSaid) {
 // Of two ranks, whose communicators have threads of their own.
 TEST_F(Surroundings, WhereUlimitLeavesNoThreadThatIsSaid) {
   const int loaded = loaded_mebibytes();
+  bool said = false;
   for (const int more : {10, 20, 30}) {
     const auto run = at("run" + std::to_string(more));
     auto words = train_words(run, tiny_path(data_, 6, "--train-iters 4"));
@@ -251,10 +252,12 @@ TEST_F(Surroundings, WhereUlimitLeavesNoThreadThatIsSaid) {
     const Outcome outcome = run_within(loaded + more, words);
     if (outcome.exit_code == 0 || outcome.err.find("ends by SIGSEGV") != std::string::npos)
       continue;
+    said = true;
     EXPECT_THAT(outcome.err, HasSubstr("switchyard: [")) << more;
     EXPECT_THAT(outcome.err, Not(HasSubstr("switchyard: Resource"))) << more;
     EXPECT_THAT(outcome.err, Not(HasSubstr("terminate called"))) << more;
   }
+  EXPECT_TRUE(said);
 }
 
 // A control group of the first or second version, in which nothing but the program is.
@@ -283,7 +286,9 @@ class MemoryGroup {
   bool made() const { return made_; }
   // Run by this process, which is in the group meanwhile.
   Outcome run(const std::vector<std::string>& words) const {
-    std::ofstream(folder_ / "cgroup.procs") << getpid() << std::flush;
+    const auto joined =
+        static_cast<bool>(std::ofstream(folder_ / "cgroup.procs") << getpid() << std::flush);
+    EXPECT_TRUE(made_ && joined) << folder_;
     Outcome outcome = test::run(words);
     std::ofstream(folder_.parent_path() / "cgroup.procs") << getpid() << std::flush;
     return outcome;
@@ -301,15 +306,17 @@ class MemoryGroup {
   bool made_ = false;
 };
 
-// Of a run that copies nothing; its peak and somewhat more is the limit of one that would copy.
+// The most that a run which copies nothing has in use, in bytes; 0 where no group can be made.
 int64_t peak_without_a_copy(const std::vector<std::string>& words) {
   const MemoryGroup group(int64_t{8} << 30);
   if (!group.made()) return 0;
   const auto outcome = group.run(words);
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_GT(group.peak(), 0);
   return group.peak();
 }
 
+// The limit is somewhat more than a run takes that copies nothing.
 TEST_F(Surroundings, AControlGroupIsNotFilled) {
   const int64_t peak = peak_without_a_copy(train_words(at("all"), wide_ + " --no-async-save"));
   if (peak == 0) GTEST_SKIP() << "no control group can be made here";

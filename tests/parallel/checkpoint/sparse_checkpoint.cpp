@@ -18,21 +18,16 @@ namespace {
 constexpr int64_t columns = 256;
 
 Id sparse_creation() {
-  Id creation(require(H5Pcreate(H5P_DATASET_CREATE), "no properties"), H5Pclose);
+  Id creation = hdf5::untimed(H5P_DATASET_CREATE);
   require(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY), "no early places");
   require(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), "fill values");
-  require(H5Pset_obj_track_times(creation, false), "times");
   return creation;
 }
 
 void write_piece(const Id& file, const Id& creation, const StoredTensor& tensor,
                  StoredPiece& piece) {
-  hdf5::make_groups(file, piece.dataset);
-  Id dataset(
-      require(H5Dcreate2(file, piece.dataset.c_str(), hdf5::file_type(tensor.dtype),
-                         hdf5::dataspace(piece.box.extent), H5P_DEFAULT, creation, H5P_DEFAULT),
-              "cannot create {}", piece.dataset),
-      H5Dclose);
+  Id dataset = hdf5::create_dataset(file, piece.dataset, hdf5::file_type(tensor.dtype),
+                                    hdf5::dataspace(piece.box.extent), creation);
   hdf5::write_attribute(dataset, "global_shape", tensor.shape);
   hdf5::write_attribute(dataset, "offset", piece.box.offset);
   hdf5::write_attribute(dataset, "xxh3_64", piece.checksum);

@@ -164,7 +164,7 @@ TEST_F(CheckpointShard, EqualContentsGiveEqualFiles) {
     }
     shards.finish();
     files.push_back(read_file(place / shards_name / "rank-00000.h5"));
-    std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // times in files have seconds
+    if (!stays) std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // HDF5's times: 1 s
   }
   EXPECT_TRUE(files[0] == files[1]);
 }

@@ -120,7 +120,7 @@ TEST_F(SharedFiles, GroupsNeedNotBeOfOneSize) {
 
 // A rank that cannot bring its bytes to another's file, as they are on a device that is not there.
 TEST_F(SharedFiles, AGuestThatFailsEndsTheSaveOnAllRanks) {
-  if (is_available(Device::cuda)) GTEST_SKIP() << "here the device is there";
+  if (is_available(Device::cuda)) GTEST_SKIP() << "a device is there, so nothing fails";
   const std::vector<TensorCase> tensors = {{"/model/w", {90, 3}, DType::f32, Cut::rows, {}}};
   std::atomic<int> told = 0;
   run_thread_ranks(3, {}, [&](Communicator& world) {
