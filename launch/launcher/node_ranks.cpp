@@ -94,10 +94,10 @@ void NodeRanks::pass_on(int number) {
   } else if (trains && number == SIGINT) {
     std::fprintf(stderr, "\nswitchyard: saving at the step's end; Ctrl-C again ends at once\n");
     signal_all(SIGUSR1);
-  } else if (passed_on_ == 0 || !trains) {
+  } else if (passed_on_.empty() || !trains) {
     signal_all(number);
   }
-  if (passed_on_ == 0 || number != SIGUSR1) passed_on_ = number;
+  passed_on_.insert(number);
 }
 
 void NodeRanks::reap() {
@@ -113,7 +113,7 @@ bool NodeRanks::has_failed() const { return status_ != 0 && status_ != stopped; 
 // The first failure counts; ranks that were stopped and have saved are none.
 void NodeRanks::note(int local, int state) {
   // Ranks that a signal met before they had found each other end as they can.
-  has_stopped_ |= passed_on_ != 0 && WIFEXITED(state) && WEXITSTATUS(state) == stopped;
+  has_stopped_ |= !passed_on_.empty() && WIFEXITED(state) && WEXITSTATUS(state) == stopped;
   if (has_stopped_) status_ = stopped;
   if (WIFSIGNALED(state)) return note_signal(local, WTERMSIG(state));
   const int code = WEXITSTATUS(state);
@@ -124,7 +124,7 @@ void NodeRanks::note(int local, int state) {
 
 void NodeRanks::note_signal(int local, int number) {
   if (looked_ || (has_failed() && number == SIGTERM)) return;  // ended by this launcher
-  const bool asked = number == passed_on_ || passed_on_ == SIGINT || is_ending_;
+  const bool asked = passed_on_.contains(number) || passed_on_.contains(SIGINT) || is_ending_;
   if (!asked)
     report(local, fmt::format("was ended by signal {} ({})", number, strsignal(number)), "");
   if (!has_stopped_ && !has_failed()) status_ = asked ? 130 : lost_peer;
@@ -157,7 +157,7 @@ void NodeRanks::mention_stuck() {
     int& count = stuck_[child];
     count = state == 'T' || state == 't' || sleeps ? count + 1 : 0;
     const int most = !sleeps          ? seconds_stopped
-                     : passed_on_ > 0 ? behind_a_signal
+                     : !passed_on_.empty() ? behind_a_signal
                                       : seconds_in_sleep;
     if (count != most) continue;
     const ProcessState found = look_at_process(child);
@@ -190,7 +190,7 @@ RanksEnd NodeRanks::run() {
     end_by_deadline();
   }
   sigprocmask(SIG_SETMASK, &before_, nullptr);
-  return {.code = status_, .was_asked = passed_on_ != 0};
+  return {.code = status_, .was_asked = !passed_on_.empty()};
 }
 
 }  // namespace switchyard

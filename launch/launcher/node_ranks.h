@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <map>
+#include <set>
 #include <string>
 
 #include "launch/launcher/faults_note.h"
@@ -55,7 +56,7 @@ class NodeRanks {
   std::map<pid_t, int> stuck_;    // for how many seconds it has not run
   int status_ = 0;
   StopRequests requests_;
-  int passed_on_ = 0;         // the last signal
+  std::set<int> passed_on_;   // signals; ranks may end by any of them
   bool is_ending_ = false;    // all, at once, as a second one asked
   bool has_stopped_ = false;  // a rank, as a signal asked
   bool looked_ = false;       // at ranks that do not end

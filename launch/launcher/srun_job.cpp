@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 
@@ -107,9 +108,10 @@ int SrunJob::run() {
     LaunchPlan step = plan_;    // what is left of a lost step may hold cores for a while
     if (again && plan_.mpi != "mpirun") step.srun_options += " --overlap";
     const StepEnd end = run_step(step_command(step, words_, nodes_, program_));
-    // Slurm's signal before a time limit or a preemption: what it has ended goes on when it is
-    // queued again, as what could save does.
-    if (end.ended_by_usr1 && words_[0] != "train") return static_cast<int>(ExitCode::stopped);
+    // A command that does not save. What Slurm's signal before a time limit or a preemption has
+    // ended goes on when it is queued again, as what could save does.
+    if (end.ended_by != 0 && words_[0] != "train")
+      return end.ended_by == SIGUSR1 ? static_cast<int>(ExitCode::stopped) : 130;
     if (!goes_on(end)) return end.code;
   }
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <csignal>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -10,6 +11,7 @@ namespace {
 
 constexpr int lost_peer = static_cast<int>(ExitCode::lost_peer);
 constexpr int timed_out = static_cast<int>(ExitCode::timed_out);
+constexpr int ended_by_usr1 = 128 + SIGUSR1;
 
 // What stands behind `begin`, wherever that is; empty: it is not there.
 std::string_view behind(std::string_view line, std::string_view begin) {
@@ -55,6 +57,7 @@ void SrunLines::read(std::string_view line) {
   if (end.empty()) return;
   if (std::string_view code = behind(end, "Exited with exit code "); !code.empty()) {
     const int number = take_number<int>(code).value_or(0);
+    by_usr1_ |= first_code_ == 0 && number == ended_by_usr1;
     // One that waited says 77; those that then lost it, 76.
     if (first_code_ == 0 || (first_code_ == lost_peer && number == timed_out)) first_code_ = number;
     return;
@@ -62,6 +65,7 @@ void SrunLines::read(std::string_view line) {
   if (first_code_ != 0) return;
   first_code_ = lost_peer;  // a signal's name
   faulted_ = end.starts_with("Segmentation fault");
+  by_usr1_ = end.starts_with("User defined signal 1");
 }
 
 StepEnd SrunLines::end(int code) const {
@@ -69,6 +73,7 @@ StepEnd SrunLines::end(int code) const {
   if (first_code_ == 0 && reported_code_ != 0 && code > by_signal) code = reported_code_;
   StepEnd end{.code = first_code_ != 0 ? first_code_ : code, .lost_nodes = lost_nodes_};
   end.faulted = faulted_ || end.code == fault;
+  end.by_usr1 = by_usr1_ || end.code == ended_by_usr1;
   const bool by_interrupt = end.code == by_signal + 2;
   if ((end.code > by_signal && !by_interrupt) || end.code == mpirun_lost_a_node)
     end.code = lost_peer;

@@ -164,17 +164,17 @@ StepEnd Step::run() {
   take_signal();
   take_errors();
   sigprocmask(SIG_SETMASK, &before_, nullptr);
-  // USR1 ends an srun that is not ready for it yet: no step was made.
-  const bool early = requests_.count() == 1 && WIFSIGNALED(state_) && WTERMSIG(state_) == SIGUSR1;
   const int said = WIFEXITED(state_) ? WEXITSTATUS(state_) : 128 + WTERMSIG(state_);
   StepEnd end = lines_.end(said);
   constexpr int stopped = static_cast<int>(ExitCode::stopped), ended_at_once = 130;
+  // USR1 ends an srun or a task that is not ready for it yet: no step was made.
+  const bool early = requests_.count() == 1 && end.by_usr1;
   if (early) end.code = stopped;
   if (is_ended_ && end.code != 0 && end.code != stopped) end.code = ended_at_once;
   end.was_asked = requests_.count() > 0;
   // The launchers of nodes say 130; srun and mpirun of ranks of their own 128 and the number.
-  const bool by_signal = end.code == ended_at_once || said == 128 + SIGUSR1;
-  end.ended_by_usr1 = requests_.count() == 1 && requests_.first() == SIGUSR1 && by_signal;
+  const bool by_signal = end.code == ended_at_once || early;
+  if (requests_.count() == 1 && by_signal) end.ended_by = requests_.first();
   return end;
 }
 

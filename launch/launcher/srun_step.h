@@ -13,8 +13,9 @@ namespace switchyard {
 struct StepEnd {
   int code = 0;                // of the first task that failed, as in the table of docs/paths.md
   bool was_asked = false;      // a signal asked it to stop
-  bool ended_by_usr1 = false;  // that asked it, and nothing else: a command without a handler
+  int ended_by = 0;            // the signal that asked it, and nothing else; 0: something else
   bool faulted = false;        // the first that failed was ended by SIGSEGV
+  bool by_usr1 = false;        // or by USR1, for which a rank or launcher was not ready yet
   std::string lost_nodes{};    // that srun said to have failed, in Slurm's short form
 };
 
@@ -31,6 +32,7 @@ class SrunLines {
   int first_code_ = 0;     // 0: none was said
   int reported_code_ = 0;  // by a rank itself
   bool faulted_ = false;
+  bool by_usr1_ = false;
   std::string lost_nodes_;
 };
 

@@ -200,6 +200,20 @@ expect "USR1 to a score" calls "scontrol requeue"
 score TERM none
 expect_code 130 "TERM to a score"
 expect "TERM to a score" log "is not requeued: exit code 130"
+# Also where it meets a node that is still starting.
+for request in 'USR1 75' 'TERM 130'; do
+  LATE=n3 score "${request% *}" none
+  expect_code "${request#* }" "${request% *} to a score that starts"
+  expect "${request% *} to a score that starts" log "exit code ${request#* }"
+done
+long in-start
+LATE=n3 job in-start/slurm/in-start.sbatch &
+batch=$! code=0
+until pgrep -f "^[^ ]*switchyard train in-start " >/dev/null; do sleep 0.02; done
+pkill -USR1 -f "launch --srun .* train in-start "
+wait $batch || code=$?
+expect_code 75 "USR1 to a start"
+expect "USR1 to a start" log "is requeued: exit code 75, stopped by a signal"
 
 # The last task of an array, whose number is the array's: it alone is asked for and queued again.
 long last

@@ -39,6 +39,21 @@ TEST(SrunLines, TheFirstFailureCounts) {
   EXPECT_EQ(end_of({}, 0).code, 0);
 }
 
+// Before a rank or a launcher knows what to do with it.
+TEST(SrunLines, ATaskThatTheRequestItselfHasEnded) {
+  const Words in_slurm = {"srun: error: n3: task 2: User defined signal 1",
+                          "srun: error: n1: tasks 0-1: Terminated"};
+  const Words by_code = {"srun: error: n3: task 2: Exited with exit code 138",
+                         "srun: error: n1: task 0: Exited with exit code 76"};
+  const Words behind = {"srun: error: n1: task 0: Exited with exit code 76",
+                        "srun: error: n3: task 2: User defined signal 1"};
+  EXPECT_TRUE(end_of(in_slurm, 143).by_usr1);
+  EXPECT_TRUE(end_of(by_code, 138).by_usr1);
+  EXPECT_TRUE(end_of({}, 138).by_usr1);
+  EXPECT_FALSE(end_of(behind, 138).by_usr1);
+  EXPECT_FALSE(end_of({"srun: error: n1: tasks 0,2-3: Killed"}, 138).by_usr1);
+}
+
 // mpirun is ended where it waits for a node that is gone; a rank of another one has said why.
 TEST(SrunLines, WhatRanksSayWhereMpirunSaysNothing) {
   const std::string begin = "switchyard: [communicator] rank 1 of 3 in dp (world rank 3 on n2): ";

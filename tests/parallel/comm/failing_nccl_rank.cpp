@@ -24,7 +24,7 @@ void fail_as(const std::string& how) {
   if (how == "throw") fail("test", "rank 1 fails");
   if (how == "kill" || how == "orphan") std::raise(SIGKILL);
   if (how == "abort") end_job(42);
-  if (how == "hang") std::this_thread::sleep_for(60s);
+  if (how == "hang") std::this_thread::sleep_for(120s);
 }
 
 void run(Communicator& world, const std::string& how) {
@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
       return launch_command(Arguments(words).subspan(1));
     take_held_back_signals();
     if (words.size() != 1) return 2;
-    const auto timeout = words[0] == "hang" ? 3000ms : 60'000ms;
+    const auto timeout = words[0] == "hang" ? 20'000ms : 60'000ms;
     return run_in_world({.timeout = timeout, .device = Device::cuda}, [&](Communicator& world) {
       run(world, words[0]);
       return ExitCode::reached;
