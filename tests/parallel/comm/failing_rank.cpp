@@ -78,7 +78,7 @@ int run_under_mpi(int argc, char** argv) {
     std::signal(SIGTERM, SIG_IGN);
     ::pause();  // it never comes
   }
-  MpiEnvironment environment(&argc, &argv, in_time ? 60'000ms : 1500ms);
+  MpiEnvironment environment(&argc, &argv, in_time ? 60'000ms : 5000ms);
   exchange_rank_places(environment.world().control(),
                        {.host = "here", .local_rank = 0, .process = getpid(), .device = "cpu"});
   const Inquiries inquiries(environment.world().control());

@@ -114,14 +114,14 @@ TEST_P(StoreControl, ThousandsOfExchangesLeaveNothing) {
 }
 
 TEST_P(StoreControl, TheTimeoutNamesTheRankThatIsMissing) {
-  const auto texts = run(3, 400ms, [&](ControlPlane& control) {
-    if (control.rank() == 1) std::this_thread::sleep_for(1s);
+  const auto texts = run(3, 1000ms, [&](ControlPlane& control) {
+    if (control.rank() == 1) std::this_thread::sleep_for(3s);
     control.agree([] {});
     return std::string("agreed");
   });
   EXPECT_THAT(texts[0],
               AllOf(HasSubstr("rank 0 of 3"), HasSubstr("agreement on errors, from rank 1"),
-                    HasSubstr("400 ms (the timeout)"), HasSubstr("nothing from world rank 1"),
+                    HasSubstr("1000 ms (the timeout)"), HasSubstr("nothing from world rank 1"),
                     HasSubstr("code 77")));
   // Rank 0 ends, and with it the store over TCP.
   EXPECT_THAT(texts[2],
