@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import leftovers
-from fault_kinds import KINDS, LOST, SMALL, VIEW, strike
+from fault_kinds import HUNG, KINDS, LOST, SMALL, VIEW, strike
 from jobs import LOGS, Step, is_start_crash
 from nodes import wait_until
 from workload import WORK, Failed, expect, expect_same_bits, last_logged, train
@@ -129,7 +129,7 @@ def judge_end(cluster, fault, step, begun):
     kind.heal(cluster, fault)
     code = step.code(30)
     codes = kind.codes
-    if fault.when < 1 and LOST in codes:  # srun's own, of ranks that it ends before they listen
+    if fault.when < 1 and {LOST, HUNG} & {*codes}:  # srun's own, of ranks that do not listen yet
         codes += (143,)
     expect(code in codes, f"code {code}, not {codes}: {step.text()[-900:]}")
     return seconds, ("yes" if blamed(fault, step.text()) else "NO") if kind.culprit else "-"

@@ -72,7 +72,10 @@ MUTANTS = {
     "the folder of the checkpoints has no name on the disk": (
         [(CHECKPOINT + "files.cpp", "make_folder(folder / shards_name, \"checkpoint\");",
           "fs::create_directories(folder / shards_name);"),
-         (CHECKPOINT + "files.cpp", "{folder, above, above.parent_path()}", "{folder, above}")],
+         (CHECKPOINT + "files.cpp", "{folder, above, above.parent_path()}", "{folder, above}"),
+         # which brings the run's names to the disk as well
+         ("launch/path/run_folder.cpp", 'write_file_atomically(folder_ / saved_name, "steps are '
+          'saved in checkpoints/\\n", "path");', "ignored.clear();")],
         RECORDED + ["keep-few"]),
     "a master that was taken back may return without its shards": (
         [(CHECKPOINT + "files.cpp",
