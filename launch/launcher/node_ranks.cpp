@@ -156,9 +156,9 @@ void NodeRanks::mention_stuck() {
     const bool sleeps = state == 'D';
     int& count = stuck_[child];
     count = state == 'T' || state == 't' || sleeps ? count + 1 : 0;
-    const int most = !sleeps          ? seconds_stopped
+    const int most = !sleeps               ? seconds_stopped
                      : !passed_on_.empty() ? behind_a_signal
-                                      : seconds_in_sleep;
+                                           : seconds_in_sleep;
     if (count != most) continue;
     const ProcessState found = look_at_process(child);
     report(local, found.words, found.text);

@@ -11,12 +11,12 @@ namespace switchyard {
 
 // How a step of a Slurm job, or mpirun in its place, has ended.
 struct StepEnd {
-  int code = 0;                // of the first task that failed, as in the table of docs/paths.md
-  bool was_asked = false;      // a signal asked it to stop
-  int ended_by = 0;            // the signal that asked it, and nothing else; 0: something else
-  bool faulted = false;        // the first that failed was ended by SIGSEGV
-  bool by_usr1 = false;        // or by USR1, for which a rank or launcher was not ready yet
-  std::string lost_nodes{};    // that srun said to have failed, in Slurm's short form
+  int code = 0;              // of the first task that failed, as in the table of docs/paths.md
+  bool was_asked = false;    // a signal asked it to stop
+  int ended_by = 0;          // the signal that asked it, and nothing else; 0: something else
+  bool faulted = false;      // the first that failed was ended by SIGSEGV
+  bool by_usr1 = false;      // or by USR1, for which a rank or launcher was not ready yet
+  std::string lost_nodes{};  // that srun said to have failed, in Slurm's short form
 };
 
 // What srun says of the first task that failed, in the lines that it writes itself: srun's own code
