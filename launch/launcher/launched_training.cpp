@@ -64,12 +64,12 @@ std::string describe_going_on(const TrainedSoFar& progress, std::span<const std:
 std::vector<std::string> words_to_go_on(std::vector<std::string> words, const TrainedSoFar& before,
                                         const TrainedSoFar& now) {
   if (now.starts == before.starts) return words;
-  for (size_t i = 0; i < words.size(); ++i) {
+  for (size_t i = 0; i < words.size();) {
     const bool alone = words[i] == "--load-step";
-    if (!alone && !words[i].starts_with("--load-step=")) continue;
+    const size_t count = alone ? 2 : words[i].starts_with("--load-step=") ? 1 : 0;
     const auto at = words.begin() + static_cast<ptrdiff_t>(i);
-    words.erase(at, at + (alone && i + 1 < words.size() ? 2 : 1));
-    break;
+    words.erase(at, at + static_cast<ptrdiff_t>(std::min(count, words.size() - i)));
+    if (count == 0) ++i;
   }
   return words;
 }

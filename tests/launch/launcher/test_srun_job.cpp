@@ -138,6 +138,9 @@ TEST(LaunchedTraining, WordsOfAnotherStart) {
   EXPECT_EQ(words_to_go_on(words, {.starts = 2}, {.starts = 3}), without);
   EXPECT_EQ(words_to_go_on({"train", "a", "--load-step=4"}, {.starts = 0}, {.starts = 1}),
             (Words{"train", "a"}));
+  EXPECT_EQ(words_to_go_on({"train", "--load-step", "4", "a", "--load-step=5", "--load-step", "6"},
+                           {.starts = 0}, {.starts = 1}),
+            (Words{"train", "a"}));
 }
 
 TEST(LaunchedTraining, WhereAnotherStartGoesOn) {
