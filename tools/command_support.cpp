@@ -7,9 +7,12 @@
 #include <exception>
 
 #include "core/error.h"
+#include "core/printable.h"
+#include "launch/path/command_line.h"
 #include "launch/path/given_alike.h"
 #include "launch/path/run_settings.h"
 #include "parallel/comm/communicators.h"
+#include "parallel/comm/rendezvous/job_environment.h"
 #include "parallel/comm/rendezvous/job_identity.h"
 
 namespace switchyard {
@@ -65,6 +68,12 @@ std::string owners_of(const std::string& command, const std::string& name) {
   return fmt::format("is no option of {}, but of {}{}", command, fmt::join(owners, ", "), why);
 }
 
+void say_repetitions(std::span<const std::string> lines) {
+  if (rank_among_several().value_or(0) != 0) return;
+  for (const auto& line : lines)
+    std::fprintf(stderr, "switchyard: [options] %s\n", printable_lines(line).c_str());
+}
+
 std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Arguments arguments,
                                      const char* usage) {
   if (asked_form != nullptr) {
@@ -77,7 +86,10 @@ std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Argument
   auto command = parse_command(specs, arguments, [&](const std::string& name) {
     return owners_of(command_of(usage), name);
   });
-  if (!command.help) return command;
+  if (!command.help) {
+    say_repetitions(describe_repetitions(specs, arguments));
+    return command;
+  }
   const auto all = subcommands();
   const auto self = std::ranges::find(all, command_of(usage), &Subcommand::name);
   std::printf("usage: switchyard %s\n\n%s", usage,

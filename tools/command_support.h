@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,10 @@ namespace switchyard {
 
 std::vector<OptionSpec> joined(std::initializer_list<std::vector<OptionSpec>> tables);
 
-// Parses, or prints usage and options for --help and returns nothing.
+// Those of describe_repetitions(); of several ranks the first says them.
+void say_repetitions(std::span<const std::string> lines);
+
+// Parses, and says what is given again; or prints usage and options for --help and returns nothing.
 std::optional<Command> parse_or_help(std::span<const OptionSpec> specs, Arguments arguments,
                                      const char* usage);
 

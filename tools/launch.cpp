@@ -77,6 +77,7 @@ int launch_command(Arguments arguments) {
   const LaunchPlan plan = launch_plan(arguments);
   check(std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr, "launch",
         "mpirun has started this launcher; start it without");
+  if (plan.node == 0) say_repetitions(plan.repetitions);
   if (plan.over_srun) return run_over_srun(plan);
   hold_back_signals();  // one that comes while GPUs are looked for is for the ranks
   check_gpus(plan);

@@ -13,7 +13,11 @@ constexpr const char* introduction = R"(# Options
 
 Written by the program itself (`switchyard documentation options`) from the tables that its parser,
 `path.json`, `fork` and the completions follow. Every option may also stand in a file of lines
-`name = value`, given with `--config FILE`; what is on the command line goes before it.
+`name = value`, given with `--config FILE`; what is on the command line goes before it, and of
+several files the first that has an option. Of an option with one value that stands on the command
+line more than once the last value counts, as with Megatron-LM, and a line says so where the values
+differ; values of an option that takes several are put together. A file gives an option with one
+value once.
 
 Names are Megatron-LM's where it has the option; the second column says where that is otherwise
 ("none": an option of this program alone). A branch takes over what its parent has; the column

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "launch/path/command_line.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/run_settings.h"
 #include "tools/command_support.h"
@@ -89,6 +90,8 @@ void check_training(const SlurmJob& job, std::vector<std::string>& said) {
   const auto specs = joined({path_options(), run_options()});
   Command command = parse_command(specs, std::span(words).subspan(1),
                                   [](const std::string& name) { return owners_of("train", name); });
+  for (auto& line : describe_repetitions(specs, std::span(words).subspan(1)))
+    said.push_back(std::move(line));
   const std::string run = take_run(command, "RUN");
   const Settings all = with_fallbacks(specs, command.given);
   const Layout layout =

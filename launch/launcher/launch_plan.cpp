@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "launch/path/command_line.h"
 #include "launch/slurm/option_text.h"
 #include "launch/slurm/slurm_variables.h"
 
@@ -137,6 +138,7 @@ LaunchPlan launch_plan(std::span<const std::string> arguments) {
         "'{}' stands before --; options alone are allowed there{}",
         command.positional.empty() ? "" : command.positional[0], form);
   LaunchPlan plan = plan_of(command.given);
+  plan.repetitions = describe_repetitions(launch_options(), before);
   check_srun(plan, command.given);
   check(plan.ranks > 0, "launch", "-np is missing: how many ranks{}?",
         plan.nodes > 1 || plan.over_srun ? " on each node" : "");

@@ -17,7 +17,8 @@ struct LaunchPlan {
   std::string master_addr{};  // where rank 0 runs
   int master_port = 0;        // 0: any free one, of one node
   int restarts = 0;
-  std::vector<std::string> words{};  // subcommand and its arguments
+  std::vector<std::string> words{};        // subcommand and its arguments
+  std::vector<std::string> repetitions{};  // of options before the --, as a line says them
 
   // --srun: the nodes of a Slurm allocation, from its batch script.
   bool over_srun = false;

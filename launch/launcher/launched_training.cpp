@@ -25,6 +25,7 @@ std::optional<LaunchedTraining> launched_training(std::span<const std::string> w
     };
     training.tp = value("tensor-model-parallel-size");
     training.pp = value("pipeline-model-parallel-size");
+    if (command.given.has("load-step")) training.load_step = command.given.integer("load-step");
     return training;
   } catch (const std::exception&) {
     return std::nullopt;
@@ -44,22 +45,31 @@ TrainedSoFar progress_of(const std::filesystem::path& run) {
   return progress;
 }
 
-std::string describe_going_on(const TrainedSoFar& progress) {
+std::string describe_going_on(const TrainedSoFar& progress, std::span<const std::string> words,
+                              LastRanks last) {
+  const auto training = launched_training(words);
+  if (training && training->load_step)
+    return fmt::format("goes on from step {}, as --load-step says", *training->load_step);
+  const bool ended = last == LastRanks::ended;
   const int64_t again = std::max<int64_t>(0, progress.logged - progress.saved);
-  const std::string from = progress.saved > 0 ? fmt::format("goes on from step {}", progress.saved)
-                                              : "begins again, as nothing is saved";
-  return fmt::format("{}; {} {} made again", from, again, again == 1 ? "step is" : "steps are");
+  const std::string from =
+      progress.saved > 0
+          ? fmt::format("goes on from step {}{}", progress.saved, ended ? "" : " or a later one")
+      : ended ? "begins again, as nothing is saved"
+              : "begins again, as nothing is saved so far";
+  return fmt::format("{}; {}{} {} made again", from, ended || again == 0 ? "" : "at most ", again,
+                     again == 1 ? "step is" : "steps are");
 }
 
 std::vector<std::string> words_to_go_on(std::vector<std::string> words, const TrainedSoFar& before,
                                         const TrainedSoFar& now) {
   if (now.starts == before.starts) return words;
-  for (size_t i = 0; i < words.size(); ++i) {
+  for (size_t i = 0; i < words.size();) {
     const bool alone = words[i] == "--load-step";
-    if (!alone && !words[i].starts_with("--load-step=")) continue;
+    const size_t count = alone ? 2 : words[i].starts_with("--load-step=") ? 1 : 0;
     const auto at = words.begin() + static_cast<ptrdiff_t>(i);
-    words.erase(at, at + (alone && i + 1 < words.size() ? 2 : 1));
-    break;
+    words.erase(at, at + static_cast<ptrdiff_t>(std::min(count, words.size() - i)));
+    if (count == 0) ++i;
   }
   return words;
 }

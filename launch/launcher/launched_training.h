@@ -14,6 +14,7 @@ struct LaunchedTraining {
   std::filesystem::path run{};
   int64_t tp = 1;
   int64_t pp = 1;
+  std::optional<int64_t> load_step{};
 };
 // Of a subcommand and its arguments; nothing for other subcommands, and for words that `train`
 // itself will refuse.
@@ -28,8 +29,12 @@ struct TrainedSoFar {
 TrainedSoFar progress_of(
     const std::filesystem::path& run);  // what cannot be read counts as nothing
 
-// "goes on from step 40; 7 steps are made again"
-std::string describe_going_on(const TrainedSoFar& progress);
+// Those of a lost node may still complete a save behind a launcher's look at the disk.
+enum class LastRanks : uint8_t { ended, may_save };
+// Of a start with these words: "goes on from step 40; 7 steps are made again", or, where ranks may
+// save, "goes on from step 40 or a later one; at most 7 steps are made again".
+std::string describe_going_on(const TrainedSoFar& progress, std::span<const std::string> words,
+                              LastRanks last);
 
 // The words of another start behind `before`: without the --load-step that has done its work,
 // which would give up all steps since.

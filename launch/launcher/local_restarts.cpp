@@ -28,8 +28,8 @@ int run_node(LaunchPlan plan) {
     std::string goes_on = "starts again";
     if (training) {
       const TrainedSoFar now = progress_of(training->run);
-      goes_on = describe_going_on(now);
       plan.words = words_to_go_on(words, before, now);
+      goes_on = describe_going_on(now, plan.words, LastRanks::ended);
     }
     std::fprintf(stderr, "switchyard: [launch] restart %d of %d behind exit code %d: %s\n", restart,
                  plan.restarts, end.code, goes_on.c_str());

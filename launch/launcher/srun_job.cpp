@@ -94,9 +94,9 @@ bool SrunJob::goes_on(const StepEnd& end) {
   if (restarts_ >= plan_.restarts) return false;
   ++restarts_;
   if (!end.lost_nodes.empty()) say("lost: {}", end.lost_nodes);
-  say("restart {} of {} behind exit code {}: {}", restarts_, plan_.restarts, end.code,
-      trains_ ? describe_going_on(now) : "starts again");
   words_ = words_to_go_on(plan_.words, before_, now);
+  say("restart {} of {} behind exit code {}: {}", restarts_, plan_.restarts, end.code,
+      trains_ ? describe_going_on(now, words_, LastRanks::may_save) : "starts again");
   choose_nodes();
   return true;
 }

@@ -1,3 +1,5 @@
+#include "launch/path/command_line.h"
+
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -44,20 +46,49 @@ po::options_description description(std::span<const OptionSpec> specs) {
   return all;
 }
 
-void store(std::span<const OptionSpec> specs, const po::variables_map& from, Settings& to) {
+// What stood on the line of an option, in its order.
+struct Occurrence {
+  std::string typed;  // the long or the short name
+  std::vector<std::string> values;
+};
+
+std::vector<Occurrence> occurrences_of(const OptionSpec& spec, std::span<const po::option> parsed) {
+  std::vector<Occurrence> all;
+  for (const auto& option : parsed) {
+    const std::string& name = option.string_key;
+    if (name.empty() || (name != long_name(spec) && name != short_name(spec))) continue;
+    const bool alone = spec.kind == OptionKind::flag && option.value.empty();
+    all.push_back({name, alone ? std::vector<std::string>{"true"} : option.value});
+  }
+  return all;
+}
+
+void store(std::span<const OptionSpec> specs, std::span<const po::option> parsed, Settings& to) {
   for (const auto& spec : specs) {
-    bool seen = false;
-    for (const auto& name : {long_name(spec), short_name(spec)}) {
-      if (name.empty() || !from.count(name)) continue;
-      check(!seen, "options", "both --{} and --{} were given; one is allowed", long_name(spec),
-            short_name(spec));
-      seen = true;
-      to.set(spec, from[name].as<std::vector<std::string>>(), name);
+    const auto given = occurrences_of(spec, parsed);
+    std::vector<std::string> values;
+    for (const Occurrence& one : given) {
+      if (spec.kind == OptionKind::list) {
+        values.insert(values.end(), one.values.begin(), one.values.end());
+      } else {
+        to.set(spec, one.values, one.typed);  // the last one stays
+      }
     }
+    if (!values.empty()) to.set(spec, std::move(values), given.front().typed);
   }
 }
 
+std::vector<std::string> values_of(const std::string& name, std::span<const po::option> parsed) {
+  std::vector<std::string> values;
+  for (const auto& option : parsed) {
+    if (option.string_key == name)
+      values.insert(values.end(), option.value.begin(), option.value.end());
+  }
+  return values;
+}
+
 namespace style = po::command_line_style;
+constexpr const char* positional = " positional";
 constexpr int styles = style::allow_long | style::long_allow_next | style::long_allow_adjacent;
 
 // The parser stops at the first unknown name; a script is told all of them, each in a line.
@@ -101,42 +132,75 @@ void check_dashes(const Command& command, std::span<const OptionSpec> specs) {
   }
 }
 
+std::vector<po::option> options_in(po::options_description known,
+                                   std::span<const std::string> arguments) {
+  known.add_options()(positional, po::value<std::vector<std::string>>());
+  po::positional_options_description places;
+  places.add(positional, -1);
+  return po::command_line_parser({arguments.begin(), arguments.end()})
+      .options(known)
+      .positional(places)
+      .style(styles)
+      .run()
+      .options;
+}
+
 }  // namespace
 
 Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments,
                       const OptionOwners& owners) {
   const auto all = description(specs);
   Command command;
-  po::options_description with_positional = all;
-  with_positional.add_options()(" positional", po::value<std::vector<std::string>>());
-  po::positional_options_description places;
-  places.add(" positional", -1);
   try {
-    po::variables_map values;
-    po::store(po::command_line_parser({arguments.begin(), arguments.end()})
-                  .options(with_positional)
-                  .positional(places)
-                  .style(styles)
-                  .run(),
-              values);
-    command.help = values.count("help") > 0;
-    if (values.count(" positional")) {
-      command.positional = values[" positional"].as<std::vector<std::string>>();
-      if (std::ranges::count(command.positional, "-h") > 0) command.help = true;
-    }
-    store(specs, values, command.given);
+    const auto parsed = options_in(all, arguments);
+    command.positional = values_of(positional, parsed);
+    command.help = std::ranges::count(parsed, "help", &po::option::string_key) > 0 ||
+                   std::ranges::count(command.positional, "-h") > 0;
+    store(specs, parsed, command.given);
     check_dashes(command, specs);
-    if (values.count("config")) {
-      for (const auto& file : values["config"].as<std::vector<std::string>>()) {
-        read_config_file(file, specs, command.given, owners);
-      }
-    }
+    for (const auto& file : values_of("config", parsed))
+      read_config_file(file, specs, command.given, owners);
   } catch (const po::unknown_option&) {
     fail("options", "{}", unknown_names(all, arguments, specs, owners));
   } catch (const po::error& problem) {
     fail("options", "{}; see --help for what is allowed", problem.what());
   }
   return command;
+}
+
+namespace {
+
+// Those that differ from what counts, the last one; as a number they may be written otherwise.
+std::vector<std::string> values_lost(const OptionSpec& spec, std::span<const Occurrence> given) {
+  Settings settings;
+  const auto canonical = [&](const Occurrence& one) {
+    settings.set(spec, one.values, one.typed);
+    return settings.list(long_name(spec));
+  };
+  std::vector<std::string> lost;
+  for (const Occurrence& one : given) {
+    if (canonical(one) != canonical(given.back())) lost.push_back(show(one.values));
+  }
+  return lost;
+}
+
+}  // namespace
+
+std::vector<std::string> describe_repetitions(std::span<const OptionSpec> specs,
+                                              std::span<const std::string> arguments) {
+  std::vector<std::string> said;
+  const auto parsed = options_in(description(specs), arguments);
+  for (const auto& spec : specs) {
+    const auto given = occurrences_of(spec, parsed);
+    if (spec.kind == OptionKind::list || given.size() < 2) continue;
+    const auto lost = values_lost(spec, given);
+    if (lost.empty()) continue;
+    const std::string also =
+        short_name(spec).empty() ? "" : fmt::format(" (--{})", short_name(spec));
+    said.push_back(fmt::format("--{}{} given {} times: {} counts, not {}", long_name(spec), also,
+                               given.size(), show(given.back().values), fmt::join(lost, ", ")));
+  }
+  return said;
 }
 
 namespace {

@@ -65,8 +65,9 @@ std::string path_within(const fs::path& folder) {
 }  // namespace
 
 std::string foreign_contents(const fs::path& folder) {
-  std::error_code ignored;
-  const fs::path whole = fs::weakly_canonical(fs::absolute(folder), ignored);
+  std::error_code problem, ignored;
+  fs::path whole = fs::weakly_canonical(fs::absolute(folder), problem);
+  if (problem) whole = fs::absolute(folder).lexically_normal();  // it cannot be looked into
   if (whole == whole.root_path()) return "is the root of the file system";
   if (is_of_the_system(whole)) return "is a folder of the system";
   for (const Mark& mark : marks()) {

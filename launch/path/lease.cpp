@@ -101,11 +101,28 @@ std::unique_ptr<Lease> Lease::take_over(const fs::path& file, const LeaseTimes& 
   return lease;
 }
 
-// Signals are the other threads'.
+namespace {
+
+// Of this thread, and so of those that it starts meanwhile: signals are the others'.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+}  // namespace
+
 void Lease::begin() {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;
   thread_ = std::thread([this] {
     std::unique_lock lock(mutex_);
     while (!changed_.wait_for(lock, renewal_, [this] { return ends_; })) {
@@ -115,7 +132,6 @@ void Lease::begin() {
       if (!own) return;
     }
   });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 // False: it is another one's. A file that cannot be written just now is tried again later.

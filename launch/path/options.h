@@ -81,9 +81,9 @@ struct Command {
 using OptionOwners = std::function<std::string(const std::string& name)>;
 
 // Parses a command line (without program and subcommand) with Boost.Program_options. --config FILE
-// adds lines of a file (config_file.h), which the command line overrides. Abbreviations, unknown
-// options and repeated scalars are refused with Error. A positional argument that an option with
-// several values has swallowed is given back by take_names().
+// adds lines of a file (config_file.h), which the command line overrides. The last of an option's
+// values counts (command_line.h); abbreviations and unknown options are refused with Error. What an
+// option with several values has swallowed of positional arguments, take_names() gives back.
 Command parse_command(std::span<const OptionSpec> specs, std::span<const std::string> arguments,
                       const OptionOwners& owners = {});
 

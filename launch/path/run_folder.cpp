@@ -24,6 +24,7 @@ namespace switchyard {
 namespace {
 
 constexpr const char* saved_name = "saved";
+constexpr size_t longest_name = PATH_MAX - 1;
 
 // The '@' of a folder above is part of its name: only the last name can stand before a step.
 size_t sign_before_step(const std::string& text) {
@@ -95,6 +96,10 @@ bool RunFolder::taken() const {
 void RunFolder::check_name() const {
   std::string name = fs::absolute(folder_).lexically_normal().string();
   while (name.size() > 1 && name.back() == '/') name.pop_back();
+  check(name.size() <= longest_name, "path",
+        "'{}' has {} bytes with all folders above it, and the system takes {}: a place nearer to "
+        "the root of the file system",
+        folder_.string(), name.size(), longest_name);
   check_is_text(fs::path(name).filename().string());
   check_not_within_path(folder_, name);
   const size_t at = sign_before_step(name);
@@ -147,11 +152,10 @@ void RunFolder::check_none_saved() const {
 void RunFolder::check_can_save() const {
   const fs::path shards = checkpoint_folder(checkpoints(), 0) / shards_name;
   const size_t longest = temporary_of(shards / shard_name(0, "moments")).string().size();
-  constexpr size_t allowed = PATH_MAX - 1;
-  check(longest <= allowed, "path",
+  check(longest <= longest_name, "path",
         "'{}' has {} bytes; with what a save makes in it names have {}, and the system takes {}: a "
         "shorter name, or one within the folder that train is started in",
-        folder_.string(), folder_.string().size(), longest, allowed);
+        folder_.string(), folder_.string().size(), longest, longest_name);
   std::error_code ignored;
   const fs::path folder = checkpoints();
   const bool there = fs::exists(folder, ignored);

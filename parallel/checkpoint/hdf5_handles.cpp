@@ -5,12 +5,15 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <type_traits>
 #include <utility>
 
 #include "core/files.h"
+#include "core/stacks.h"
 #include "core/text.h"
 
 namespace switchyard {
@@ -30,6 +33,22 @@ static_assert(std::is_same_v<hid_t, int64_t> && std::is_same_v<herr_t, int>);
 namespace {
 
 std::recursive_mutex library_mutex;
+
+// Of this thread, one within the other; whose thread it is, as its own label is gone at an exit.
+thread_local int sessions = 0;
+thread_local std::array<char, 128> session_label{};
+
+// The table of HDF5's identifiers (uthash) calls exit(-1) where it gets no memory.
+void end_within_session() {
+  if (sessions == 0) return;
+  const bool labelled = session_label[0] != '\0';
+  for (const char* part :
+       {"switchyard: [checkpoint] HDF5 ended this process: it is given no more memory; what may "
+        "limit it: the machine, its control group, 'ulimit -v'",
+        labelled ? " (" : "", std::as_const(session_label).data(), labelled ? ")\n" : "\n"})
+    switchyard::write_text(STDERR_FILENO, part);
+  _exit(static_cast<int>(ExitCode::other));
+}
 
 bool prepare_library() {
   // Refused only when somebody else has asked for the same before.
@@ -103,6 +122,16 @@ std::string without_padding(std::string text) {
 }
 
 }  // namespace
+
+Session::Mark::Mark() {
+  static const bool known = std::atexit(end_within_session) == 0;
+  check(known, "checkpoint", "the system notes no function to call at an exit");
+  if (sessions++ > 0) return;
+  const std::string& label = thread_label();
+  session_label[label.copy(session_label.data(), session_label.size() - 1)] = '\0';
+}
+
+Session::Mark::~Mark() { --sessions; }
 
 Session::Session() {
   static const bool thread_safe = prepare_library();

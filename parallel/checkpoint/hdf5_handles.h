@@ -16,12 +16,20 @@ namespace switchyard::hdf5 {
 
 // Held around every use of HDF5, handles' destructors included. The first one prepares the library
 // (no clean-up at exit: after a failed write that would crash), each turns HDF5's printing of
-// errors off for its thread; a build of HDF5 without thread safety is locked meanwhile.
+// errors off for its thread; a build of HDF5 without thread safety is locked meanwhile. Where HDF5
+// calls exit() within, as it does for want of memory, the process says so and ends with code 1.
 class Session {
  public:
   Session();
 
  private:
+  struct Mark {
+    Mark();
+    ~Mark();
+    Mark(const Mark&) = delete;
+    Mark& operator=(const Mark&) = delete;
+  };
+  Mark mark_;
   std::unique_lock<std::recursive_mutex> lock_;
 };
 

@@ -39,6 +39,28 @@ TEST_F(BadRanks, OptionsAreRefusedOnce) {
   refuse({{"hidden-size", "262144"}}, {"[memory]"});
 }
 
+// As of a script that appends to the arguments of another one.
+TEST_F(BadRanks, AnOptionGivenTwiceIsSaidOnceAndItsLastValueCounts) {
+  const std::string twice = "--train-iters 1 --seed 5 --train-iters 2";
+  for (const bool launches : {false, true}) {
+    const std::string run = launches ? "launched" : "under-mpirun";
+    const std::string line = folder.train(run, {{"train-iters", ""}}, twice);
+    const Outcome outcome = launches ? test::run(words("launch -np 2 --np 1 --np 2 -- " + line))
+                                     : test::run(words(line), 2);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    const auto times = [&](const std::string& said) {
+      int count = 0;
+      for (size_t at = 0; (at = outcome.err.find(said, at)) != std::string::npos; ++at) ++count;
+      return count;
+    };
+    EXPECT_EQ(times("switchyard: [options] --train-iters given 2 times: 2 counts, not 1\n"), 1)
+        << outcome.err;
+    EXPECT_EQ(times("--nproc-per-node (--np) given 3 times: 2 counts, not 1\n"), launches ? 1 : 0)
+        << outcome.err;
+    EXPECT_EQ(metrics_of(folder.at(run)).size(), 2u);
+  }
+}
+
 TEST_F(BadRanks, LayoutsThatDoNotFit) {
   refuse({{"tp", "3"}}, {"2 ranks with --tp 3", "-np 3"});
   refuse({{"hidden-size", "18"}, {"num-attention-heads", "3"}},

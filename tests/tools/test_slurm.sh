@@ -53,6 +53,10 @@ done
 grep -q "by hand" log && failed "--min-nodes is warned of: $(cat log)"
 slurm timed --nodes 2 --min-nodes 1 -- train "${options[@]}" || failed "--min-nodes: $(cat log)"
 expect "--min-nodes" log "leaves the job RUNNING" "scontrol requeue JOB by hand"
+slurm timed --nodes 3 --nodes 2 -- train "${options[@]}" --seed 1 --seed 2 ||
+  failed "options given again: $(cat log)"
+expect "options given again" log "--nodes given 2 times: 2 counts, not 3" \
+  "--seed given 2 times: 2 counts, not 1"
 
 refused() { # TEXT WORDS...
   local text=$1 code=0

@@ -138,10 +138,33 @@ TEST(LaunchedTraining, WordsOfAnotherStart) {
   EXPECT_EQ(words_to_go_on(words, {.starts = 2}, {.starts = 3}), without);
   EXPECT_EQ(words_to_go_on({"train", "a", "--load-step=4"}, {.starts = 0}, {.starts = 1}),
             (Words{"train", "a"}));
-  EXPECT_EQ(describe_going_on({.saved = 40, .logged = 47}),
-            "goes on from step 40; 7 steps are made again");
-  EXPECT_EQ(describe_going_on({.saved = 0, .logged = 1}),
+  EXPECT_EQ(words_to_go_on({"train", "--load-step", "4", "a", "--load-step=5", "--load-step", "6"},
+                           {.starts = 0}, {.starts = 1}),
+            (Words{"train", "a"}));
+}
+
+TEST(LaunchedTraining, WhereAnotherStartGoesOn) {
+  const Words words = {"train", "a"};
+  const auto ended = [&](TrainedSoFar now) {
+    return describe_going_on(now, words, LastRanks::ended);
+  };
+  EXPECT_EQ(ended({.saved = 40, .logged = 47}), "goes on from step 40; 7 steps are made again");
+  EXPECT_EQ(ended({.saved = 0, .logged = 1}),
             "begins again, as nothing is saved; 1 step is made again");
+  // A rank of a lost node completes the save of step 45 behind the launcher's look.
+  const auto may_save = [&](TrainedSoFar now) {
+    return describe_going_on(now, words, LastRanks::may_save);
+  };
+  EXPECT_EQ(may_save({.saved = 40, .logged = 47}),
+            "goes on from step 40 or a later one; at most 7 steps are made again");
+  EXPECT_EQ(may_save({.saved = 40, .logged = 40}),
+            "goes on from step 40 or a later one; 0 steps are made again");
+  EXPECT_EQ(may_save({.saved = 0, .logged = 1}),
+            "begins again, as nothing is saved so far; at most 1 step is made again");
+  // Kept, as the start that it was given to has done no step.
+  EXPECT_EQ(describe_going_on({.saved = 40, .logged = 47}, Words{"train", "a", "--load-step=20"},
+                              LastRanks::may_save),
+            "goes on from step 20, as --load-step says");
 }
 
 }  // namespace

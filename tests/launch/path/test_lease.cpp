@@ -1,5 +1,6 @@
 // Who works on a path where every node keeps its flocks for itself: `flock` below succeeds always.
 #include <gmock/gmock.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,8 +9,10 @@
 #include <csignal>
 #include <cstdlib>
 #include <functional>
+#include <system_error>
 
 #include "core/error.h"
+#include "launch/path/lease.h"
 #include "launch/path/path_lock.h"
 #include "tests/launch/path/saved_path.h"
 
@@ -119,6 +122,37 @@ TEST_F(LeaseTest, is_there_while_the_lock_is_held) {
   }
   EXPECT_FALSE(fs::exists(file()));
   EXPECT_NO_THROW(run_.check_held());
+}
+
+// Of threads whose stacks are larger than any address space.
+class NoThreads {
+ public:
+  NoThreads() {
+    pthread_getattr_default_np(&usual_);
+    pthread_attr_t huge = usual_;
+    pthread_attr_setstacksize(&huge, size_t{1} << 47);
+    pthread_setattr_default_np(&huge);
+  }
+  ~NoThreads() { pthread_setattr_default_np(&usual_); }
+  NoThreads(const NoThreads&) = delete;
+  NoThreads& operator=(const NoThreads&) = delete;
+
+ private:
+  pthread_attr_t usual_{};
+};
+
+// Blocked, no signal would ask this thread to save and stop any more.
+TEST_F(LeaseTest, that_gets_no_thread_leaves_nothing_behind) {
+  sigset_t before, behind;
+  pthread_sigmask(SIG_SETMASK, nullptr, &before);
+  {
+    const NoThreads none;
+    EXPECT_THROW(Lease::make(file(), quick().lease), std::system_error);
+  }
+  pthread_sigmask(SIG_SETMASK, nullptr, &behind);
+  for (const int number : {SIGUSR1, SIGTERM, SIGINT})
+    EXPECT_EQ(sigismember(&before, number), sigismember(&behind, number)) << number;
+  EXPECT_FALSE(fs::exists(file()));
 }
 
 TEST_F(LeaseTest, what_another_one_took_is_not_written_any_more) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "launch/path/command_line.h"
 #include "launch/path/option_hints.h"
 #include "launch/path/options.h"
 #include "tests/support/temporary_folder.h"
@@ -16,6 +17,8 @@ namespace {
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::UnorderedElementsAre;
 
 std::vector<OptionSpec> all_options() {
   auto all = model_options();
@@ -46,12 +49,49 @@ TEST(Options, ReadsNamesOfMegatronAndShortForms) {
   EXPECT_EQ(c.given.text("lr"), "0.001");
 }
 
-TEST(Options, RefusesAbbreviationsUnknownNamesAndRepetition) {
+TEST(Options, RefusesAbbreviationsAndUnknownNames) {
   EXPECT_THAT(error_of({"--tensor-model", "2"}), HasSubstr("tensor-model"));
   EXPECT_THAT(error_of({"--hidden", "2"}), HasSubstr("hidden"));
   EXPECT_THAT(error_of({"--no-such-thing"}), HasSubstr("no-such-thing"));
-  EXPECT_NE(error_of({"--lr", "1", "--lr", "2"}), "no error");
-  EXPECT_THAT(error_of({"--tp", "1", "--tensor-model-parallel-size", "2"}), HasSubstr("both"));
+}
+
+std::vector<std::string> repetitions(const std::vector<std::string>& arguments) {
+  return describe_repetitions(all_options(), arguments);
+}
+
+TEST(Options, TheLastOfSeveralValuesCountsAndALineSaysSo) {
+  const std::vector<std::string> line = {
+      "--lr",   "6e-4", "RUN",  "--tp=2", "--lr=5e-4",
+      "--seed", "1",    "--lr", "3e-4",   "--tensor-model-parallel-size",
+      "4"};
+  EXPECT_EQ(parse(line).given.real("lr"), 3e-4);
+  EXPECT_EQ(parse(line).given.integer("tensor-model-parallel-size"), 4);
+  EXPECT_THAT(
+      repetitions(line),
+      UnorderedElementsAre("--lr given 3 times: 3e-4 counts, not 6e-4, 5e-4",
+                           "--tensor-model-parallel-size (--tp) given 2 times: 4 counts, not 2"));
+  EXPECT_THAT(error_of({"--tp", "0", "--tp", "2"}), HasSubstr("--tp 0; at least 1 is allowed"));
+}
+
+TEST(Options, WhatIsGivenAgainAlikeOrAddsToAListIsNotSaid) {
+  const std::vector<std::string> alike = {"--bf16", "--lr", "3e-4", "--bf16", "--lr=0.0003"};
+  EXPECT_TRUE(parse(alike).given.flag("bf16"));
+  EXPECT_THAT(repetitions(alike), IsEmpty());
+  const std::vector<std::string> lists = {"--data-path", "0.5", "A", "--data-path", "0.5", "B"};
+  EXPECT_THAT(parse(lists).given.list("data-path"), ElementsAre("0.5", "A", "0.5", "B"));
+  EXPECT_THAT(repetitions(lists), IsEmpty());
+}
+
+TEST(Options, WhatCountsOfTheLineGoesBeforeAFile) {
+  const test::TemporaryFolder folder;
+  const std::string file = folder.path() / "run.cfg", other = folder.path() / "other.cfg";
+  std::ofstream(file) << "lr = 1\nseed = 7\n";
+  std::ofstream(other) << "seed = 8\n";
+  const std::vector<std::string> line = {"--lr", "2", "--config", file,
+                                         "--lr", "3", "--config", other};
+  EXPECT_EQ(parse(line).given.real("lr"), 3);
+  EXPECT_EQ(parse(line).given.integer("seed"), 7);
+  EXPECT_THAT(repetitions(line), ElementsAre("--lr given 2 times: 3 counts, not 2"));
 }
 
 TEST(Options, AnUnknownNameIsAnsweredWithWhatIsMeant) {

@@ -270,6 +270,32 @@ TEST(NewPath, FoldersOfOtherThingsAreRefused) {
     EXPECT_THAT(refusal_of_new_path(name), HasSubstr("is a folder of the system")) << name;
 }
 
+// What cannot be looked into is not the root for it.
+TEST(NewPath, ALinkToItselfIsNotTheRoot) {
+  const test::TemporaryFolder folder;
+  fs::create_symlink("run", folder.path() / "run");
+  EXPECT_EQ(refusal_of_new_path(folder.path() / "run"), "");
+}
+
+TEST(NewPath, AFolderDeeperThanTheSystemNamesIsRefusedAsSuch) {
+  const test::TemporaryFolder folder;
+  const fs::path before = fs::current_path();
+  size_t bytes = folder.path().string().size() + 4;
+  for (fs::current_path(folder.path()); bytes < 4096; bytes += 201) {
+    fs::create_directory(std::string(200, 'd'));
+    fs::current_path(std::string(200, 'd'));
+  }
+  EXPECT_EQ(refusal_of_new_path("run"), "");
+  try {
+    RunFolder("run").check_name();
+    ADD_FAILURE() << "a name of " << bytes << " bytes was taken";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr(fmt::format("[path] 'run' has {} bytes", bytes)));
+    EXPECT_THAT(error.what(), HasSubstr("the system takes 4095"));
+  }
+  fs::current_path(before);
+}
+
 // Put there by hand, by a batch system, or by a start that did no step.
 TEST(NewPath, WhatGoesWithARunMayBeThereBefore) {
   const test::TemporaryFolder folder;

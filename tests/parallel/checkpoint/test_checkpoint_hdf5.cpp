@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "core/error.h"
 #include "parallel/checkpoint/shard.h"
@@ -118,6 +120,28 @@ TEST(CheckpointHdf5, AttributesSayWhatItIs) {
   const auto dataset = hdf5::open_dataset(master, "/model/layers.0.norm.weight");
   EXPECT_EQ(hdf5::read_string_attribute(dataset, "dtype"), "bf16");
   EXPECT_EQ(hdf5::read_text(master, "/checkpoint/documents/lineage").size(), 100'000u);
+}
+
+// As HDF5 1.10.8 does where the table of its identifiers gets no memory, on a thread of ours.
+void exit_within_a_session() {
+  std::thread([] {
+    set_thread_label("rank 3");
+    const hdf5::Session outer;
+    { const hdf5::Session inner; }
+    std::exit(-1);
+  }).join();
+}
+
+TEST(CheckpointHdf5DeathTest, AnExitWithinHdf5IsSaid) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(exit_within_a_session(), testing::ExitedWithCode(1),
+              "switchyard: \\[checkpoint\\] HDF5 ended this process: .*no more memory.*"
+              "\\(rank 3\\)");
+  const auto exit_behind_it = [] {
+    { const hdf5::Session ended; }
+    std::exit(7);
+  };
+  EXPECT_EXIT(exit_behind_it(), testing::ExitedWithCode(7), "^$");
 }
 
 }  // namespace
