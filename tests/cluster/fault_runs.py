@@ -123,7 +123,7 @@ def judge_end(cluster, fault, step, begun):
         raise Failed(f"ranks {ranks} are still there after {limit:.0f} s: {step.text()[-900:]}") from None
     seconds = time.monotonic() - begun
     try:  # healing may end the step before Slurm has brought what its ranks have said
-        wait_until(lambda: step.process.poll() is not None or blamed(fault, step.text()), 3, "words")
+        wait_until(lambda: step.process.poll() is not None or blamed(fault, step.text()), 10, "words")
     except TimeoutError:
         pass
     kind.heal(cluster, fault)
@@ -184,11 +184,15 @@ def judge(cluster, fault):
     return result
 
 
+def said_of(fault):
+    log = LOGS / f"fault-{fault.number}.out"
+    return log.read_text(errors="replace") if log.exists() else ""
+
+
 def is_no_verdict(fault, why):
     """Whether it says nothing of the program: Slurm has lost a node that the fault was not done to,
     Open MPI has crashed in its start, or the job was over before the fault."""
-    log = LOGS / f"fault-{fault.number}.out"
-    said = why + (log.read_text(errors="replace") if log.exists() else "")
+    said = why + said_of(fault)
     lost = any(node != fault.node for node in re.findall(r"Node failure on (n\d+)", said))
     crashed = fault.when < 1 and is_start_crash(said)
     return lost or crashed or why.startswith(("ended before the fault", "code 0, not"))
