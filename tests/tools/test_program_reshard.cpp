@@ -349,6 +349,19 @@ TEST_F(Reshard, ControlCharactersOfNamesAreShownEscaped) {
   expect_shown({"average", at("main"), "--steps", "2:4:2", "--output", at("mean of " + strange)});
   expect_shown({"list", folder_.path().string()});
   expect_shown({"inspect", at(strange)});
+  expect_shown({"inspect", at(strange), "--full"});
+  expect_shown({"verify", at(strange) + "@9"}, 2);
+  expect_shown({"fork", at(strange) + "@4", at(strange + "branch"), "--data-path", data_});
+  expect_shown({"train", at(strange + "branch"), "--train-iters", "6"});
+  expect_shown({"train", at(strange + "branch"), "--train-iters", "5"});  // it is there already
+  expect_shown({"extend", at(strange), "--at-step", "4", "--data-path", data_});
+  expect_shown({"eval", at(strange), "--data-path", data_});
+  expect_shown({"compare", at(strange) + "branch", at(strange)}, 2);
+  expect_shown({"replay", at(strange) + "branch@5:6"});
+  expect_shown({"convert", "--from", at(strange), "--to", at(strange + "hf")});
+  expect_shown({"report", at(strange), "--output", at(strange + ".html")});
+  fs::copy_file(data_ + ".bin", at(strange + ".bin"));
+  expect_shown({"tokenize", "--input", data_ + ".bin", "--output-prefix", at(strange)});
   fs::remove(at(strange + "/checkpoints/step-00000004/checkpoint.h5"));
   const auto outcome = run({"eval", at(strange), "--data-path", data_});
   EXPECT_NE(outcome.exit_code, 0);
