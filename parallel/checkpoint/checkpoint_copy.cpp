@@ -114,7 +114,7 @@ Finish write_file(const std::filesystem::path& folder, const CheckpointInfo& inf
   std::vector<size_t> places;
   for (const auto& [from, box] : plan.rows) places.push_back(file->reserve(from->tensor, 0, box));
   for (const size_t place : places) file->write(place, source, part_bytes);
-  file->wait();
+  file->end_writes();
   return [file, &plan, places = std::move(places)] {
     CheckpointIndex own;
     for (size_t i = 0; i < places.size(); ++i) {
@@ -148,7 +148,7 @@ class Finishing {
   explicit Finishing(size_t files) { indices_.reserve(files + 1); }
   void add(Finish finish) {
     if (files_.size() == most) take_first();
-    files_.push_back(std::async(std::launch::async, std::move(finish)));
+    files_.push_back(std::async(std::move(finish)));  // later, where the system starts no thread
   }
   std::vector<CheckpointIndex> wait() {
     while (!files_.empty()) take_first();
@@ -156,7 +156,7 @@ class Finishing {
   }
 
  private:
-  static constexpr size_t most = 16;
+  static constexpr size_t most = 8;
   void take_first() {
     indices_.push_back(files_.front().get());
     files_.pop_front();

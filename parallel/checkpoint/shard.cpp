@@ -213,7 +213,7 @@ std::vector<StoredShard> RankShards::shards() const {
   return all;
 }
 
-void RankShards::wait() {
+void RankShards::end_writes() {
   queue_.wait();
   queue_.free_buffers();
 }
