@@ -11,15 +11,6 @@ namespace switchyard {
 
 namespace {
 
-// What decides the files, in one order.
-std::string options_of(const ReshardRequest& request) {
-  std::string words = fmt::format("--writers {}", request.writers);
-  if (request.weights_only) words += " --weights-only";
-  if (request.dtype) words += fmt::format(" --dtype {}", name_of(*request.dtype));
-  if (request.compress) words += " --compress";
-  return words;
-}
-
 struct AskedStep {
   int64_t step = 0;
   std::string checkpoint;  // none: it is not saved any more
@@ -45,37 +36,39 @@ Json origin_in(const RunFolder& there, int64_t step) {
 
 }  // namespace
 
-std::string resharded_text(const StepSource& source, const ReshardRequest& request) {
-  const auto name = relative_name(source.holder.folder(), request.to);
+std::string resharded_text(const StepSource& source, const fs::path& to,
+                           const std::string& options) {
+  const auto name = relative_name(source.holder.folder(), to);
   Json origin = {{"path", name.real},
                  {"step", source.entry.step},
                  {"checkpoint", source.info().id},
-                 {"options", options_of(request)}};
+                 {"options", options}};
   if (!name.given.empty()) origin["path_as_given"] = name.given;
   return json_text(origin);
 }
 
-void check_same_copy(const ReshardRequest& request) {
-  const RunFolder there(request.to);
-  const std::string name = request.to.string();
-  const auto asked = asked_step(request.from);
+void check_same_copy(const RunReference& asked_from, const fs::path& to,
+                     const std::string& options) {
+  const RunFolder there(to);
+  const std::string name = to.string();
+  const auto asked = asked_step(asked_from);
   const Json origin = origin_in(there, asked.step);
   check(origin.is_object() && origin.contains("options"), "reshard",
         "'{}' exists already; a new folder is needed", name);
   const fs::path from =
       place_of({origin.value("path", ""), origin.value("path_as_given", "")}, there.folder());
   const std::string checkpoint = origin.value("checkpoint", "");
-  const bool same = asked.checkpoint.empty() ? real_place(from) == real_place(request.from.folder)
+  const bool same = asked.checkpoint.empty() ? real_place(from) == real_place(asked_from.folder)
                                              : checkpoint == asked.checkpoint;
   check(same, "reshard",
         "'{}' exists already, of step {} of '{}' (checkpoint {}), not of '{}'{}: a new folder is "
         "needed",
-        name, asked.step, from.string(), checkpoint, request.from.folder.string(),
+        name, asked.step, from.string(), checkpoint, asked_from.folder.string(),
         asked.checkpoint.empty() ? "" : fmt::format(" (checkpoint {})", asked.checkpoint));
-  const std::string made = origin.value("options", ""), wanted = options_of(request);
-  check(made == wanted, "reshard",
+  const std::string made = origin.value("options", "");
+  check(made == options, "reshard",
         "'{}' exists already, made with {}; {} was asked for: a new folder is needed", name, made,
-        wanted);
+        options);
 }
 
 }  // namespace switchyard

@@ -1,8 +1,8 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 
-#include "launch/reshard/reshard.h"
 #include "launch/reshard/step_source.h"
 
 namespace switchyard {
@@ -12,10 +12,13 @@ namespace switchyard {
 
 inline constexpr const char* resharded_document = "resharded";
 
-std::string resharded_text(const StepSource& source, const ReshardRequest& request);
+// `options` are all that decide its files, in one order.
+std::string resharded_text(const StepSource& source, const std::filesystem::path& to,
+                           const std::string& options);
 
 // Throws Error naming the difference where the folder, which is taken, is not what was asked for. A
 // step that is not saved any more is told by its path.
-void check_same_copy(const ReshardRequest& request);
+void check_same_copy(const RunReference& from, const std::filesystem::path& to,
+                     const std::string& options);
 
 }  // namespace switchyard

@@ -28,6 +28,14 @@ namespace {
 // As much as an HDF5 file costs by itself.
 constexpr int64_t least_file_bytes = 4096;
 
+std::string options_of(const ReshardRequest& request) {
+  std::string words = fmt::format("--writers {}", request.writers);
+  if (request.weights_only) words += " --weights-only";
+  if (request.dtype) words += fmt::format(" --dtype {}", name_of(*request.dtype));
+  if (request.compress) words += " --compress";
+  return words;
+}
+
 // The folder that a document names, as the new one sees it.
 void carry_document(const StepSource& source, const fs::path& to, Json& object) {
   std::string path = object.value("path", ""), given = object.value("path_as_given", "");
@@ -86,7 +94,7 @@ CheckpointInfo info_of(const StepSource& source, const ReshardRequest& request,
     }
   }
   info.documents["specification"] = path.to_json();
-  info.documents[resharded_document] = resharded_text(source, request);
+  info.documents[resharded_document] = resharded_text(source, request.to, options_of(request));
   info.format_version = CheckpointInfo().format_version;
   info.id.clear();  // other files, another checkpoint
   return info;
@@ -173,7 +181,7 @@ void reshard(const ReshardRequest& request) {
         request.dtype ? name_of(*request.dtype) : "");
   const RunFolder there(request.to);
   if (there.taken()) {
-    check_same_copy(request);
+    check_same_copy(request.from, request.to, options_of(request));
     return report_already_made(request);
   }
   there.check_name();
@@ -185,7 +193,7 @@ void reshard(const ReshardRequest& request) {
     write_run(source, request);
   } catch (const Error& problem) {
     if (problem.code() != ExitCode::stopped && there.exists()) {  // by another process meanwhile
-      check_same_copy(request);
+      check_same_copy(request.from, request.to, options_of(request));
       return report_already_made(request);
     }
     explain(source, request, problem);
