@@ -72,7 +72,7 @@ TEST_F(BadPaths, ADamagedParentIsReadFromItsCopyNearby) {
     if (damaged != "main") fs::remove_all(main());
     flip_byte(folder.at(damaged) + shard, 0.5);
     const auto outcome = run(words(line));
-    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     EXPECT_EQ(metrics_of(branch).back().at("step"), 6);
     const bool was_met = outcome.err.find("is read instead") != std::string::npos;
     EXPECT_TRUE(was_met || damaged != "main") << outcome.err;
