@@ -28,7 +28,9 @@ std::string printable(std::string_view text, bool keeps_lines) {
     if (is_c1) {
       out += escaped(next);
       ++i;
-    } else if ((byte < 0x20 || byte == 0x7f) && !(byte == '\n' && keeps_lines)) {
+    } else if (keeps_lines && text.substr(i).starts_with("\n  ")) {
+      out += '\n';
+    } else if (byte < 0x20 || byte == 0x7f) {
       out += escaped(byte);
     } else {
       out += text[i];

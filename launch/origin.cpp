@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/logging.h"
+#include "core/printable.h"
 #include "data/progress.h"
 #include "launch/engine/stop_point.h"
 #include "launch/path/average_fork.h"
@@ -15,6 +17,12 @@
 namespace switchyard {
 
 namespace {
+
+[[noreturn]] void refuse_damaged_moments(const ForkPoint& moments, const Error& problem) {
+  throw Error(fmt::format("{}; this branch takes its moments from step {} of '{}'", problem.what(),
+                          moments.entry.step, moments.parent.folder().string()),
+              problem.code());
+}
 
 [[noreturn]] void refuse_damaged(const Origin& origin, const Error& problem) {
   if (origin.is_published) {
@@ -42,13 +50,18 @@ Origin origin_at_fork(const RunFolder& branch, const PathSpecification& path) {
   const LineageEntry& fork = path.lineage.back();
   const auto point = find_fork_point(branch, fork);
   Origin origin{point.parent, point.entry, true};
+  const bool with_moments = !fork.average && !fork.imported;
+  origin.another = [=, known = std::vector{point.parent.folder()}]() mutable {
+    auto copy = find_other_copy(branch, fork, known, with_moments);
+    if (copy) known.push_back(copy->parent.folder());
+    return copy;
+  };
   origin.is_published = fork.imported.has_value();
   origin.is_mean = fork.average || origin.is_published;
   if (!origin.is_mean) check_resumable(point.parent, point.entry);
   if (const auto member = member_with_moments(fork)) {
-    const auto with_moments = find_fork_point(branch, *member);
-    check_resumable(with_moments.parent, with_moments.entry);
-    origin.moments = with_moments.entry;
+    origin.moments = find_fork_point(branch, *member);
+    check_resumable(origin.moments->parent, origin.moments->entry);
   }
   return origin;
 }
@@ -96,7 +109,15 @@ SavedAverages find_averages(const std::optional<Origin>& origin, const PathSpeci
   return found;
 }
 
-void load(const Origin& origin, const Mesh& mesh, Engine& engine, const SavedAverages& averages) {
+namespace {
+
+using Load = std::vector<int32_t> (SavedState::*)(const CheckpointReader&,
+                                                  const std::function<void(int64_t)>&);
+using Refuse = std::function<void(const Error& problem)>;  // throws what is said of it
+
+// A checkpoint's part in the state, and all of its checksums.
+void read_step(const std::filesystem::path& folder, Load part, const Refuse& refuse,
+               const Mesh& mesh, Engine& engine, const SavedAverages& averages) {
   const int rank = mesh.world->rank(), ranks = mesh.world->size();
   std::optional<CheckpointReader> reader;
   std::vector<int32_t> checked;
@@ -106,36 +127,74 @@ void load(const Origin& origin, const Mesh& mesh, Engine& engine, const SavedAve
         body();
       } catch (const Error& problem) {
         if (problem.code() == ExitCode::stopped) throw;
-        refuse_damaged(origin, problem);
+        refuse(problem);
       }
     });
   };
-  using Load = std::vector<int32_t> (SavedState::*)(const CheckpointReader&,
-                                                    const std::function<void(int64_t)>&);
-  const auto read = [&](const std::filesystem::path& folder, Load part) {
-    attempt([&] { reader.emplace(folder, rank, ranks); });
-    attempt([&] {
-      Progress progress(fmt::format("reading step {}", reader->info().step),
-                        reader->bytes() / ranks, rank == 0);
-      checked = (engine.state().*part)(*reader, [&](int64_t bytes) {
-        progress.add(bytes);
-        stop_point();
-      });
-      const auto more = load_averages(*reader, averages, engine);
-      for (size_t i = 0; i < checked.size(); ++i) checked[i] = std::max(checked[i], more[i]);
+  attempt([&] { reader.emplace(folder, rank, ranks); });
+  attempt([&] {
+    Progress progress(fmt::format("reading step {}", reader->info().step), reader->bytes() / ranks,
+                      rank == 0);
+    checked = (engine.state().*part)(*reader, [&](int64_t bytes) {
+      progress.add(bytes);
+      stop_point();
     });
-    Stream host;
-    mesh.world->all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
-    attempt([&] { verify_rest_with_progress(*reader, checked, rank, ranks); });
-  };
-  read(origin.entry.folder, origin.is_mean ? &SavedState::load_mean : &SavedState::load);
+    const auto more = load_averages(*reader, averages, engine);
+    for (size_t i = 0; i < checked.size(); ++i) checked[i] = std::max(checked[i], more[i]);
+  });
+  Stream host;
+  mesh.world->all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
+  attempt([&] { verify_rest_with_progress(*reader, checked, rank, ranks); });
+}
+
+// As rank 0 finds it. Collective.
+bool take_another_copy(Origin& origin, Communicator& world) {
+  std::string place;
+  world.control().agree([&] {
+    if (world.rank() != 0 || !origin.another) return;
+    if (const auto copy = origin.another()) place = copy->parent.folder().string();
+  });
+  place = world.control().broadcast(place, "another copy");
+  if (place.empty()) return false;
+  if (world.rank() == 0) {
+    log::warning("step {} of '{}' is damaged; its copy in '{}' is read instead", origin.entry.step,
+                 printable(origin.folder.folder().string()), printable(place));
+  }
+  world.control().agree([&] {
+    origin.folder = RunFolder(place);
+    origin.entry = origin.folder.checkpoint(origin.entry.step);
+  });
+  return true;
+}
+
+// Returns whether another copy was needed.
+bool read_origin(Origin& origin, const Mesh& mesh, Engine& engine, const SavedAverages& averages) {
+  const Load part = origin.is_mean ? &SavedState::load_mean : &SavedState::load;
+  const Refuse refuse = [&](const Error& problem) { refuse_damaged(origin, problem); };
+  for (bool is_first = true;; is_first = false) {
+    try {
+      read_step(origin.entry.folder, part, refuse, mesh, engine, averages);
+      return !is_first;
+    } catch (const AgreedError& problem) {
+      const bool is_damaged = problem.code() == ExitCode::storage && origin.is_parent;
+      if (!is_damaged || !take_another_copy(origin, *mesh.world)) throw;
+    }
+  }
+}
+
+}  // namespace
+
+bool load(Origin& origin, const Mesh& mesh, Engine& engine, const SavedAverages& averages) {
+  const bool is_another = read_origin(origin, mesh, engine, averages);
   if (origin.moments) {
-    read(origin.moments->folder, &SavedState::load_rest);
+    const Refuse refuse = [&](const Error& e) { refuse_damaged_moments(*origin.moments, e); };
+    read_step(origin.moments->entry.folder, &SavedState::load_rest, refuse, mesh, engine, averages);
   } else if (origin.is_mean) {
     engine.state().start_rest();
   }
   load_left_out_members(origin.folder, origin.step(), averages, mesh, engine);
   engine.gather_after_load();
+  return is_another;
 }
 
 bool keeps_fork_point(const RunFolder& run, const PathSpecification& path,

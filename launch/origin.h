@@ -1,10 +1,11 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "launch/average_state.h"
 #include "launch/engine/engine.h"
-#include "launch/path/run_folder.h"
+#include "launch/path/fork_point.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {
@@ -13,10 +14,12 @@ namespace switchyard {
 struct Origin {
   RunFolder folder;
   CheckpointEntry entry;
-  bool is_parent = false;                       // a fork point in the folder of the branch's parent
-  bool is_mean = false;                         // of an average: weights alone
-  bool is_published = false;                    // as a mean, but step 0 of the branch
-  std::optional<CheckpointEntry> moments = {};  // beside a mean; none: fresh ones
+  bool is_parent = false;                 // a fork point in the folder of the branch's parent
+  bool is_mean = false;                   // of an average: weights alone
+  bool is_published = false;              // as a mean, but step 0 of the branch
+  std::optional<ForkPoint> moments = {};  // beside a mean; none: fresh ones
+  // Of a fork point: a copy nearby that this has not given yet, if there is one.
+  std::function<std::optional<ForkPoint>()> another = {};
   int64_t step() const { return is_published ? 0 : entry.step; }  // along the lineage
 };
 
@@ -36,10 +39,10 @@ SavedAverages find_averages(const std::optional<Origin>& origin, const PathSpeci
                             Communicator& world);
 
 // Reads weights, moments and counters, and of the averages those that the engine has. Collective;
-// errors, which say what else there is to go on from, are agreed on. What a rank reads is checked
-// on the way; what nobody has read whole, each then checks a part of.
-void load(const Origin& origin, const Mesh& mesh, Engine& engine,
-          const SavedAverages& averages = {});
+// errors, which say what else there is to go on from, are agreed on. Where a fork point is damaged
+// its copies nearby are tried; `origin` is then the one that was read, and true returned. What a
+// rank reads is checked on the way; what nobody has read whole, each then checks a part of.
+bool load(Origin& origin, const Mesh& mesh, Engine& engine, const SavedAverages& averages = {});
 
 // At a branch's start from its parent: whether it has to keep the fork point itself, as nothing can
 // be written into the parent, or as it is a mean with moments of another step. Otherwise the parent

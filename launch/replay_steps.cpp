@@ -76,7 +76,7 @@ StepReplay::StepReplay(const ReplayPlan& plan, const Settings& settings, const L
   conditions_ = conditions_of({0, 0, layout, options().device, settings});
 }
 
-std::unique_ptr<Engine> StepReplay::run(const std::optional<Origin>& origin, const Mesh& mesh,
+std::unique_ptr<Engine> StepReplay::run(std::optional<Origin> origin, const Mesh& mesh,
                                         const Made& made) {
   std::unique_ptr<Engine> engine;
   std::vector<std::vector<char>> state;

@@ -27,8 +27,7 @@ class StepReplay {
   // `made` hears of each step on every rank, with the same values; what it throws, it throws on
   // all. Nothing where a rank asked to stop. Otherwise the engine behind the last step. Collective.
   using Made = std::function<void(int64_t step, const StepRecord& record)>;
-  std::unique_ptr<Engine> run(const std::optional<Origin>& origin, const Mesh& mesh,
-                              const Made& made);
+  std::unique_ptr<Engine> run(std::optional<Origin> origin, const Mesh& mesh, const Made& made);
 
  private:
   struct Part {

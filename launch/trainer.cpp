@@ -147,7 +147,7 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   auto endable = std::make_optional<EndableStart>();
   stop_point(world.control());
   if (world.rank() == 0) report_job(layout);
-  const bool keeps = keeps_fork_point(run, path, start->origin, world);
+  bool keeps = keeps_fork_point(run, path, start->origin, world);
   Mesh mesh = make_mesh(layout, world);
   mesh.file_sharing = share_files(start->record.run, mesh);
   name_thread(mesh);
@@ -162,7 +162,8 @@ ExitCode train(const std::string& folder, const Settings& given, Communicator& w
   const auto health = make_health_check(*start, mesh);
   const auto engine = make_engine(*start, mesh, path);
   stop_point(world.control());
-  if (start->origin) load(*start->origin, mesh, *engine, start->averages);
+  if (start->origin && load(*start->origin, mesh, *engine, start->averages))
+    keeps = keeps_fork_point(run, path, start->origin, world);
   report_start(path, *start, mesh, *engine);
   engine->rehearse();
   if (start->origin || start->options.device == Device::cuda) stop_point(world.control());

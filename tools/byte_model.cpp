@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/printable.h"
 #include "launch/bench/order2_byte_model.h"
 #include "tools/command_support.h"
 
@@ -20,8 +21,8 @@ void print(const std::vector<std::string>& train, const TokenDataset& set, doubl
                 {"text_bytes", set.info().text_bytes}};
     std::printf("%s\n", json_text(all).c_str());
   } else {
-    std::printf("%s: %.4f bits per byte over %lld tokens\n", set.prefix().c_str(), bits_per_byte,
-                tokens);
+    std::printf("%s: %.4f bits per byte over %lld tokens\n", printable(set.prefix()).c_str(),
+                bits_per_byte, tokens);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/json.h"
+#include "core/printable.h"
 #include "tools/campaign_text.h"
 
 namespace switchyard {
@@ -59,7 +60,7 @@ std::string versions_text(const Campaign& campaign, const Desired& desired) {
 std::string plan_text(const Campaign& campaign, const Desired& desired, const CampaignPlan& plan,
                       double flops_a_second) {
   std::string text =
-      fmt::format("{}: versions {}, arms {}, seeds {}\n", campaign.folder.string(),
+      fmt::format("{}: versions {}, arms {}, seeds {}\n", printable(campaign.folder.string()),
                   campaign.versions.size(), campaign.arms.size(), campaign.seeds.size());
   text +=
       fmt::format("a model of {} weights, {} tokens a step\n\n",

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/json.h"
+#include "core/printable.h"
 #include "data/progress.h"
 #include "launch/campaign/campaign_state.h"
 #include "launch/campaign/score_files.h"
@@ -58,7 +59,7 @@ double seconds_left(const std::vector<CampaignRow>& rows) {
 
 std::string status_text(const Campaign& campaign, const Desired& desired, const Found& found) {
   const auto rows = campaign_state(campaign, desired, found);
-  std::string text = campaign.folder.string() + "\n\n" + tree_text(rows);
+  std::string text = printable(campaign.folder.string()) + "\n\n" + tree_text(rows);
   text += fmt::format("\n{:<16}  {:<12}  {:>6}  {:>17}  {:>6}  {:>8}  loss\n", "arm", "version",
                       "seed", "steps of planned", "redone", "replayed");
   StepCounter counter(campaign);

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/printable.h"
 #include "data/progress.h"
 #include "launch/path/run_folder.h"
 #include "launch/path/weights_option.h"
@@ -50,8 +51,8 @@ ExitCode compare_runs(const Request& request) {
         "%lld steps in common (%lld to %lld), %lld differ; %lld only in %s, %lld only in %s\n",
         static_cast<long long>(found.common), static_cast<long long>(found.first_step),
         static_cast<long long>(found.last_step), static_cast<long long>(found.differing),
-        static_cast<long long>(found.only_a), request.a.c_str(),
-        static_cast<long long>(found.only_b), request.b.c_str());
+        static_cast<long long>(found.only_a), printable(request.a).c_str(),
+        static_cast<long long>(found.only_b), printable(request.b).c_str());
     print_places(found);
   }
   return code_of_result(found.differing == 0);
@@ -63,7 +64,8 @@ void print_checkpoints(const Request& request, const CheckpointComparison& found
               static_cast<long long>(found.differing_tensors),
               static_cast<long long>(found.differing_elements));
   const auto print_names = [](const std::string& title, const std::vector<std::string>& names) {
-    for (const auto& name : names) std::printf("%s: %s\n", title.c_str(), name.c_str());
+    for (const auto& name : names)
+      std::printf("%s: %s\n", printable(title).c_str(), printable(name).c_str());
   };
   print_names("only in " + request.a, found.only_a);
   print_names("only in " + request.b, found.only_b);

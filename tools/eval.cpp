@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "core/json.h"
+#include "core/printable.h"
 #include "launch/evaluate.h"
 #include "parallel/checkpoint/state_groups.h"
 #include "tools/command_support.h"
@@ -25,7 +26,7 @@ void print(const Evaluation& e, const std::string& run, const std::vector<std::s
     std::printf("%s\n", json_text(all).c_str());
     return;
   }
-  std::printf("%s, step %lld: loss %.5f, perplexity %.4f", run.c_str(),
+  std::printf("%s, step %lld: loss %.5f, perplexity %.4f", printable(run).c_str(),
               static_cast<long long>(e.step), e.loss, e.perplexity);
   if (e.text_bytes > 0) std::printf(", %.4f bits per byte", e.bits_per_byte);
   std::printf(" over %lld tokens\n", static_cast<long long>(e.tokens));

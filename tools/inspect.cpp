@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/printable.h"
+#include "core/text.h"
 #include "data/progress.h"
 #include "launch/path/resumable.h"
 #include "launch/path/verify.h"
@@ -94,12 +95,20 @@ void print_rows(const Rows& rows) {
   }
 }
 
+std::string shown(const std::string& name, const Json& value) {
+  if (value.is_null()) return "none";
+  if (!value.is_string()) return json_text(value, 2);
+  const auto text = value.get<std::string>();
+  if (name != "lineage") return printable(text);
+  std::string lines;
+  for (const auto line : split_at('\n', text)) lines += printable(line) + "\n";
+  lines.pop_back();
+  return lines;
+}
+
 void print_all(const Json& all) {
   for (const auto& [name, value] : all.items()) {
-    if (name == "tensors") continue;
-    const std::string text = value.is_null() ? "none" : json_text(value, 2);
-    std::printf("%s: %s\n", name.c_str(),
-                value.is_string() ? value.get<std::string>().c_str() : text.c_str());
+    if (name != "tensors") std::printf("%s: %s\n", name.c_str(), shown(name, value).c_str());
   }
   if (!all.contains("tensors")) return;
   std::printf("tensors:\n");

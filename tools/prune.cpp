@@ -1,4 +1,5 @@
 #include "launch/path/prune.h"
+#include "core/printable.h"
 #include "launch/path/path_lock.h"
 
 #include <algorithm>
@@ -67,11 +68,11 @@ void print_lines(const PruneReport& report) {
     const bool stays = fate.fate == Fate::stays;
     std::printf("step %-9lld %-13s %s%10.1f MB  %s\n", static_cast<long long>(fate.step),
                 word_of(fate.fate), stays ? "holds" : "frees", megabytes(stays ? bytes : frees),
-                fate.why.c_str());
+                printable(fate.why).c_str());
   }
   for (const auto& [name, bytes, goes] : report.others) {
-    std::printf("%s %s, %.1f MB%s\n", name.c_str(), goes ? "goes" : "stays", megabytes(bytes),
-                goes ? "" : " (--discarded removes it)");
+    std::printf("%s %s, %.1f MB%s\n", printable(name).c_str(), goes ? "goes" : "stays",
+                megabytes(bytes), goes ? "" : " (--discarded removes it)");
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/printable.h"
 #include "tools/command_support.h"
 #include "tools/comparison_text.h"
 
@@ -27,7 +28,7 @@ void print(const StepRange& range, const Replay& made, bool json) {
                                                 : "random weights";
   std::printf("steps %lld to %lld of %s, made again from %s:\n",
               static_cast<long long>(range.first), static_cast<long long>(range.last),
-              range.run.c_str(), begin.c_str());
+              printable(range.run).c_str(), begin.c_str());
   if (made.exact.common > 0) {
     std::printf("%lld under the same conditions: %lld differ\n",
                 static_cast<long long>(made.exact.common),

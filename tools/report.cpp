@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/printable.h"
 #include "launch/campaign/campaign_report.h"
 #include "launch/campaign/desired_paths.h"
 #include "launch/campaign/look.h"
@@ -64,8 +65,8 @@ int report_command(Arguments arguments) {
   const auto problems = report_problems(input);
   write_file_atomically(output, report_html(input));
   if (has_csv) write_report_csv(input, command->given.text("csv"));
-  for (const auto& each : problems) std::fprintf(stderr, "%s\n", each.text.c_str());
-  std::printf("%s: %zu %s\n", output.c_str(), input.paths.size(),
+  for (const auto& each : problems) std::fprintf(stderr, "%s\n", printable(each.text).c_str());
+  std::printf("%s: %zu %s\n", printable(output.string()).c_str(), input.paths.size(),
               input.paths.size() == 1 ? "path" : "paths");
   return exit_code(problems);
 }

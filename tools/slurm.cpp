@@ -5,6 +5,7 @@
 #include "core/command.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/printable.h"
 #include "launch/path/run_folder.h"
 #include "launch/slurm/batch_script.h"
 #include "tools/command_support.h"
@@ -152,9 +153,10 @@ int slurm_command(Arguments arguments) {
   const std::string text = text_of(script_of(job, file));
   make_folder(file.parent_path().empty() ? "." : file.parent_path());
   write_file_atomically(file, text);
-  std::printf("# %s\n%s", file.c_str(), text.c_str());
+  std::printf("# %s\n%s", printable(file.string()).c_str(), text.c_str());
   std::fflush(stdout);
-  for (const auto& line : said) std::fprintf(stderr, "switchyard: [slurm] %s\n", line.c_str());
+  for (const auto& line : said)
+    std::fprintf(stderr, "switchyard: [slurm] %s\n", printable_lines(line).c_str());
   if (given.flag("submit")) submit(file.string());
   return 0;
 }

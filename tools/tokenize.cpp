@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "core/printable.h"
 #include "data/tokenizer.h"
 #include "tools/command_support.h"
 
@@ -37,7 +38,7 @@ int tokenize_command(Arguments arguments) {
   }
   const auto result = tokenize(options);
   std::printf("%s: %lld documents, %lld tokens, %lld bytes of text\n",
-              options.output_prefix.c_str(), static_cast<long long>(result.documents),
+              printable(options.output_prefix).c_str(), static_cast<long long>(result.documents),
               static_cast<long long>(result.tokens), static_cast<long long>(result.text_bytes));
   return 0;
 }

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "core/printable.h"
 #include "launch/launcher/launched_training.h"
 #include "launch/launcher/node_ranks.h"
 
@@ -32,7 +33,7 @@ int run_node(LaunchPlan plan) {
       goes_on = describe_going_on(now, plan.words, LastRanks::ended);
     }
     std::fprintf(stderr, "switchyard: [launch] restart %d of %d behind exit code %d: %s\n", restart,
-                 plan.restarts, end.code, goes_on.c_str());
+                 plan.restarts, end.code, printable_lines(goes_on).c_str());
   }
 }
 

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/printable.h"
 #include "launch/launcher/process_state.h"
 #include "launch/launcher/rank_environment.h"
 #include "launch/slurm/slurm_variables.h"
@@ -134,7 +135,7 @@ void NodeRanks::report(int local, const std::string& what, const std::string& te
   const std::string line =
       fmt::format("rank {} on {} {}", plan_.node * plan_.ranks + local, job_identity().host, what);
   const std::string where = faults_.add(fmt::format("{}\n{}", line, text));
-  std::fprintf(stderr, "switchyard: [launch] %s%s\n", line.c_str(), where.c_str());
+  std::fprintf(stderr, "switchyard: [launch] %s%s\n", line.c_str(), printable_lines(where).c_str());
 }
 
 void NodeRanks::look_at_those_left() {

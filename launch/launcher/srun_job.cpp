@@ -9,6 +9,7 @@
 
 #include "core/command.h"
 #include "core/error.h"
+#include "core/printable.h"
 #include "core/stop_signal.h"
 #include "launch/launcher/srun_step.h"
 #include "launch/path/lease_holder.h"
@@ -22,7 +23,7 @@ namespace {
 template <class... Args>
 void say(fmt::format_string<Args...> format, Args&&... args) {
   const std::string line = fmt::format(format, std::forward<Args>(args)...);
-  std::fprintf(stderr, "switchyard: [launch] %s\n", line.c_str());
+  std::fprintf(stderr, "switchyard: [launch] %s\n", printable_lines(line).c_str());
 }
 
 bool is_lost(int code) {
@@ -140,7 +141,7 @@ int run_over_srun(const LaunchPlan& plan) {
     code = job.run();
   } catch (const Error& problem) {
     if (problem.code() != ExitCode::lost_peer) throw;
-    std::fprintf(stderr, "switchyard: %s\n", problem.what());
+    std::fprintf(stderr, "switchyard: %s\n", printable_lines(problem.what()).c_str());
     code = static_cast<int>(problem.code());
   }
   requeue(plan, code, job.has_progressed());

@@ -1,6 +1,7 @@
 #include "launch/path/fork_point.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/error.h"
 #include "core/logging.h"
@@ -57,6 +58,24 @@ ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork) {
     throw Error(fmt::format("{}; the branch '{}' starts there at step {}", problem.what(),
                             branch.folder().string(), fork.saved_step()));
   }
+}
+
+std::optional<ForkPoint> find_other_copy(const RunFolder& branch, const LineageEntry& fork,
+                                         std::span<const fs::path> known, bool with_moments) {
+  auto all = places({fork.path, fork.path_as_given}, branch.folder());
+  std::vector<fs::path> around = {branch.folder()};
+  around.insert(around.end(), all.begin(), all.end());
+  std::ranges::copy(paths_near(around), std::back_inserter(all));
+  for (const fs::path& place : all) {
+    const auto is_same = [&](const fs::path& other) {
+      std::error_code ignored;
+      return fs::equivalent(place, other, ignored);
+    };
+    if (std::ranges::any_of(known, is_same) || !is_there(place, fork)) continue;
+    ForkPoint copy = open(place, fork);
+    if (!with_moments || has_moments(copy.entry)) return copy;
+  }
+  return std::nullopt;
 }
 
 std::optional<ForkPoint> find_replay_origin(const RunFolder& branch, const ReplayedFrom& from) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "launch/path/run_folder.h"
 
 namespace switchyard {
@@ -13,6 +15,12 @@ struct ForkPoint {
 // Where it lies now, told by the checkpoint's id from what else its name may mean. Throws Error
 // where it is not there.
 ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork);
+
+// Another copy of it, at its place or nearby, that can be opened and has moments where they are
+// needed; nothing where there is none but those of the paths `known`. The copies are not read.
+std::optional<ForkPoint> find_other_copy(const RunFolder& branch, const LineageEntry& fork,
+                                         std::span<const std::filesystem::path> known,
+                                         bool with_moments);
 
 // The checkpoint that the fork point is made from where the parent had not saved it; nothing at a
 // random start. Throws Error where it is not there.

@@ -31,10 +31,12 @@ Json steps_json(const ReplayPlan& plan) {
 }
 
 ReplayPlan parse(const Json& j, const std::string& text) {
-  check(j.at("format") == format, "replay", "its format is {}; this program reads {}",
-        json_text(j.at("format")), format);
+  const Json& said = j.at("format");
+  const bool is_newer = said.is_number_integer() && said > format && is_as_written(j, text, {});
+  check(said == format, is_newer ? ExitCode::usage : ExitCode::storage, "replay",
+        "it has format {}; this program reads {}", json_text(said), format);
   constexpr std::string_view unsealed[] = {"format", "segments", "conditions", "steps"};
-  check(is_as_written(j, text, unsealed), "replay",
+  check(is_as_written(j, text, unsealed), ExitCode::storage, "replay",
         "its {} bytes are no longer those that were written, as its checksum ({}) says",
         text.size(), json_seal);
   ReplayPlan plan;
@@ -43,7 +45,8 @@ ReplayPlan parse(const Json& j, const std::string& text) {
         {s.at("run"), PathSpecification::from_json(json_text(s.at("specification")), s.at("run")),
          s.at("last")});
   }
-  check(!plan.segments.empty(), "replay", "it has no segment; one at least is needed");
+  check(!plan.segments.empty(), ExitCode::storage, "replay",
+        "it has no segment; one at least is needed");
   std::vector<std::pair<int64_t, std::string>> conditions;  // from that step on
   for (const auto& c : j.at("conditions")) conditions.emplace_back(c.at("from"), c.at("of"));
   size_t at = 0;
@@ -82,6 +85,10 @@ std::string to_json(const ReplayPlan& plan) {
 ReplayPlan replay_plan_from_json(const std::string& text, const std::string& file) {
   try {
     return parse(parse_json(text), text);
+  } catch (const Error& problem) {
+    const bool is_newer = problem.code() == ExitCode::usage;
+    fail(problem.code(), "replay", "{} cannot be read: {}{}", file, problem.what(),
+         is_newer ? "" : "; fork anew");
   } catch (const std::exception& problem) {
     fail(ExitCode::storage, "replay", "{} cannot be read: {}; fork anew", file, problem.what());
   }

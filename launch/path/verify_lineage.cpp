@@ -43,11 +43,11 @@ class OriginChecks {
     });
     const auto newer = problem ? describe_newer(run_, from) : std::nullopt;
     if (newer) {
-      (run_.latest() ? all_.notes : all_.newer)
-          .push_back(fmt::format("{}: {}", describe(what, from), *newer));
+      report_newer(describe(what, from), *newer);
       return;
     }
     report(describe(what, from), problem);
+    if (parent) report_read(describe(what, from), problem_of([&] { parent->read(); }));
     if (parent && !run_.latest()) {
       report(describe(what, from), problem_of([&] { check_kept(*parent, from.saved_step()); }));
     }
@@ -55,8 +55,8 @@ class OriginChecks {
 
   void add_replay_plan() {
     const auto file = run_.folder() / replay_file;
-    report(fmt::format("{}, which says how its fork point is made", file.string()),
-           problem_of([&] { replay_plan_from_json(read_file(file), file.string()); }));
+    report_read(fmt::format("{}, which says how its fork point is made", file.string()),
+                problem_of([&] { replay_plan_from_json(read_file(file), file.string()); }));
   }
 
  private:
@@ -68,6 +68,19 @@ class OriginChecks {
           "its pin in {} is gone, so that step {} may be deleted there; the same 'fork' again, or "
           "the first 'train', writes it anew",
           (folder / "pins").string(), step);
+  }
+
+  void report_newer(const std::string& what, const std::string& newer) {
+    (run_.latest() ? all_.notes : all_.newer).push_back(fmt::format("{}: {}", what, newer));
+  }
+
+  // Of a file that was read, whose format alone is an error of use.
+  void report_read(const std::string& what, const std::optional<Error>& problem) {
+    if (problem && problem->code() == ExitCode::usage) {
+      report_newer(what, problem->what());
+    } else {
+      report(what, problem);
+    }
   }
 
   void report(const std::string& what, const std::optional<Error>& problem) {

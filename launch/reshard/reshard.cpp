@@ -1,5 +1,6 @@
 #include "launch/reshard/reshard.h"
 
+#include <algorithm>
 #include <chrono>
 #include <limits>
 
@@ -15,6 +16,7 @@
 #include "launch/path/unfinished_folder.h"
 #include "launch/reshard/carried_path.h"
 #include "launch/reshard/copied_tensors.h"
+#include "launch/reshard/earlier_copy.h"
 #include "parallel/checkpoint/index.h"
 
 namespace fs = std::filesystem;
@@ -23,13 +25,15 @@ namespace switchyard {
 
 namespace {
 
-// Where it was copied from; a step's own name goes on with the next copy.
-std::string origin_document(const StepSource& source, const fs::path& to) {
-  const auto name = relative_name(source.holder.folder(), to);
-  Json origin = {
-      {"path", name.real}, {"step", source.entry.step}, {"checkpoint", source.info().id}};
-  if (!name.given.empty()) origin["path_as_given"] = name.given;
-  return json_text(origin);
+// As much as an HDF5 file costs by itself.
+constexpr int64_t least_file_bytes = 4096;
+
+std::string options_of(const ReshardRequest& request) {
+  std::string words = fmt::format("--writers {}", request.writers);
+  if (request.weights_only) words += " --weights-only";
+  if (request.dtype) words += fmt::format(" --dtype {}", name_of(*request.dtype));
+  if (request.compress) words += " --compress";
+  return words;
 }
 
 // The folder that a document names, as the new one sees it.
@@ -90,7 +94,7 @@ CheckpointInfo info_of(const StepSource& source, const ReshardRequest& request,
     }
   }
   info.documents["specification"] = path.to_json();
-  info.documents["resharded"] = origin_document(source, request.to);
+  info.documents[resharded_document] = resharded_text(source, request.to, options_of(request));
   info.format_version = CheckpointInfo().format_version;
   info.id.clear();  // other files, another checkpoint
   return info;
@@ -119,7 +123,10 @@ void write_run(StepSource& source, const ReshardRequest& request) {
   UnfinishedFolder made(request.to);
   check(!RunFolder(request.to).exists(), "reshard", "'{}' was made at this moment",
         request.to.string());
-  CopyOptions options{request.writers, request.memory_bytes, {}, request.compress};
+  CopyOptions options{.writers = request.writers,
+                      .least_file_bytes = least_file_bytes,
+                      .memory_bytes = request.memory_bytes,
+                      .compress = request.compress};
   const int64_t all = bytes_of(tensors);
   if (request.progress) options.progress = [&](int64_t bytes) { request.progress(bytes, all); };
   copy_checkpoint(made.run().checkpoints(), info_of(source, request, path), tensors, options);
@@ -146,6 +153,25 @@ void check_apart(const RunFolder& run, const fs::path& to) {
       problem.code());
 }
 
+void report_made(const ReshardRequest& request, const StepSource& source,
+                 const CheckpointReader& made, double seconds) {
+  const auto& shards = made.index().shards;
+  log::info("'{}' is {}{} in {} files, {:.1f} MB, {:.1f} s", printable(request.to.string()),
+            request.weights_only ? "the weights of " : "", printable(source.name()),
+            shards.size() + 1, static_cast<double>(made.bytes()) / 1e6, seconds);
+  const auto moments = std::ranges::count_if(shards, [](const auto& s) { return !s.part.empty(); });
+  const auto others = std::ssize(shards) - moments;
+  if (std::max(moments, others) >= request.writers) return;
+  log::info("--writers {}: {} files, and {} of moments, as one has {} bytes and a row at least",
+            request.writers, others, moments, least_file_bytes);
+}
+
+void report_already_made(const ReshardRequest& request) {
+  log::info("'{}' is already {}'{}'{}", printable(request.to.string()),
+            request.weights_only ? "the weights of " : "", printable(request.from.folder.string()),
+            request.from.step ? fmt::format("@{}", *request.from.step) : "");
+}
+
 }  // namespace
 
 void reshard(const ReshardRequest& request) {
@@ -154,8 +180,10 @@ void reshard(const ReshardRequest& request) {
         "--dtype {} without --weights-only; the state that training goes on with stays as it is",
         request.dtype ? name_of(*request.dtype) : "");
   const RunFolder there(request.to);
-  check(!there.taken(), "reshard", "'{}' exists already; a new folder is needed",
-        request.to.string());
+  if (there.taken()) {
+    check_same_copy(request.from, request.to, options_of(request));
+    return report_already_made(request);
+  }
   there.check_name();
   check_apart(RunFolder(request.from.folder), request.to);
   StepSource source = find_step(request.from);
@@ -164,13 +192,15 @@ void reshard(const ReshardRequest& request) {
   try {
     write_run(source, request);
   } catch (const Error& problem) {
+    if (problem.code() != ExitCode::stopped && there.exists()) {  // by another process meanwhile
+      check_same_copy(request.from, request.to, options_of(request));
+      return report_already_made(request);
+    }
     explain(source, request, problem);
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  const CheckpointReader made(there.checkpoint(std::nullopt).folder);
-  log::info("'{}' is {}{} in {} files, {:.1f} MB, {:.1f} s", printable(request.to.string()),
-            request.weights_only ? "the weights of " : "", printable(source.name()),
-            made.index().shards.size() + 1, static_cast<double>(made.bytes()) / 1e6, took.count());
+  report_made(request, source, CheckpointReader(there.checkpoint(std::nullopt).folder),
+              took.count());
 }
 
 }  // namespace switchyard

@@ -1,7 +1,11 @@
 #include "parallel/checkpoint/checkpoint_copy.h"
 
 #include <algorithm>
+#include <deque>
+#include <functional>
+#include <future>
 #include <iterator>
+#include <memory>
 #include <utility>
 
 #include "core/error.h"
@@ -37,9 +41,12 @@ int64_t row_near(const StoredTensor& tensor, int64_t begin, int64_t byte) {
 }
 
 // Cuts all bytes of the tensors, one behind the other, into equal parts, each at a row's begin.
-std::vector<FilePlan> cut(const std::vector<const CopiedTensor*>& tensors, int64_t writers) {
+std::vector<FilePlan> cut(const std::vector<const CopiedTensor*>& tensors,
+                          const CopyOptions& options) {
   int64_t all = 0;
   for (const CopiedTensor* each : tensors) all += row_bytes(each->tensor) * each->tensor.shape[0];
+  const int64_t most = std::max<int64_t>(1, all / options.least_file_bytes);
+  const int64_t writers = std::min<int64_t>(options.writers, most);
   const auto bound = [&](int64_t w) { return all / writers * w + all % writers * w / writers; };
   std::vector<FilePlan> files;
   for (int64_t w = 0; w < writers; ++w) {
@@ -59,14 +66,15 @@ std::vector<FilePlan> cut(const std::vector<const CopiedTensor*>& tensors, int64
 }
 
 // First those of all that stays, then those of what can be taken away.
-std::vector<FilePlan> plan_files(const std::vector<CopiedTensor>& tensors, int writers) {
+std::vector<FilePlan> plan_files(const std::vector<CopiedTensor>& tensors,
+                                 const CopyOptions& options) {
   std::vector<const CopiedTensor*> of_part[2];
   for (const CopiedTensor& each : tensors) {
     if (each.tensor.shape.elements() == 0) continue;
     of_part[shard_part(each.tensor.name).empty() ? 0 : 1].push_back(&each);
   }
-  std::vector<FilePlan> files = cut(of_part[0], writers);
-  std::ranges::move(cut(of_part[1], writers), std::back_inserter(files));
+  std::vector<FilePlan> files = cut(of_part[0], options);
+  std::ranges::move(cut(of_part[1], options), std::back_inserter(files));
   return files;
 }
 
@@ -97,33 +105,65 @@ std::vector<ReadAhead::Part> parts_to_read(const std::vector<FilePlan>& files, i
   return parts;
 }
 
-CheckpointIndex write_file(const std::filesystem::path& folder, const CheckpointInfo& info,
-                           const FilePlan& plan, const PieceSource& source, int64_t part_bytes) {
-  RankShards file(folder, plan.rank, info);
+// A file whose bytes are written; what is left is to bring it to the disk, in any thread.
+using Finish = std::function<CheckpointIndex()>;
+
+Finish write_file(const std::filesystem::path& folder, const CheckpointInfo& info,
+                  const FilePlan& plan, const PieceSource& source, int64_t part_bytes) {
+  const auto file = std::make_shared<RankShards>(folder, plan.rank, info);
   std::vector<size_t> places;
-  for (const auto& [from, box] : plan.rows) places.push_back(file.reserve(from->tensor, 0, box));
-  for (const size_t place : places) file.write(place, source, part_bytes);
-  CheckpointIndex own;
-  for (size_t i = 0; i < places.size(); ++i) {
-    const CopiedTensor& from = *plan.rows[i].from;
-    own.tensors.push_back({from.tensor, from.aliases, {file.piece(places[i])}});
-  }
-  own.shards = file.finish();
-  return own;
+  for (const auto& [from, box] : plan.rows) places.push_back(file->reserve(from->tensor, 0, box));
+  for (const size_t place : places) file->write(place, source, part_bytes);
+  file->end_writes();
+  return [file, &plan, places = std::move(places)] {
+    CheckpointIndex own;
+    for (size_t i = 0; i < places.size(); ++i) {
+      const CopiedTensor& from = *plan.rows[i].from;
+      own.tensors.push_back({from.tensor, from.aliases, {file->piece(places[i])}});
+    }
+    own.shards = file->finish();
+    return own;
+  };
 }
 
-CheckpointIndex write_compressed_file(const std::filesystem::path& folder,
-                                      const CheckpointInfo& info, const FilePlan& plan,
-                                      const PieceSource& source, int64_t part_bytes) {
-  CompressedShard file(folder, plan.rank, info, shard_part(plan.rows.front().from->tensor.name));
+Finish write_compressed_file(const std::filesystem::path& folder, const CheckpointInfo& info,
+                             const FilePlan& plan, const PieceSource& source, int64_t part_bytes) {
+  const auto file = std::make_shared<CompressedShard>(
+      folder, plan.rank, info, shard_part(plan.rows.front().from->tensor.name));
   CheckpointIndex own;
   for (const auto& [from, box] : plan.rows) {
     own.tensors.push_back(
-        {from->tensor, from->aliases, {file.add(from->tensor, box, source, part_bytes)}});
+        {from->tensor, from->aliases, {file->add(from->tensor, box, source, part_bytes)}});
   }
-  own.shards = {file.finish()};
-  return own;
+  return [file, own = std::move(own)]() mutable {
+    own.shards = {file->finish()};
+    return std::move(own);
+  };
 }
+
+// Files that are brought to the disk beside each other and beside the writing of the next: a disk
+// takes about as long for many small ones at once as for a single one.
+class Finishing {
+ public:
+  explicit Finishing(size_t files) { indices_.reserve(files + 1); }
+  void add(Finish finish) {
+    if (files_.size() == most) take_first();
+    files_.push_back(std::async(std::move(finish)));  // later, where the system starts no thread
+  }
+  std::vector<CheckpointIndex> wait() {
+    while (!files_.empty()) take_first();
+    return std::move(indices_);
+  }
+
+ private:
+  static constexpr size_t most = 8;
+  void take_first() {
+    indices_.push_back(files_.front().get());
+    files_.pop_front();
+  }
+  std::deque<std::future<CheckpointIndex>> files_;
+  std::vector<CheckpointIndex> indices_;
+};
 
 std::vector<CheckpointIndex> write_files(const std::filesystem::path& folder,
                                          const CheckpointInfo& info,
@@ -136,12 +176,10 @@ std::vector<CheckpointIndex> write_files(const std::filesystem::path& folder,
     if (options.progress) options.progress(std::ssize(part));
     return part.data();
   };
-  std::vector<CheckpointIndex> written;
-  written.reserve(files.size() + 1);
+  Finishing finishing(files.size());
   const auto write = options.compress ? write_compressed_file : write_file;
-  for (const FilePlan& file : files)
-    written.push_back(write(folder, info, file, source, part_bytes));
-  return written;
+  for (const FilePlan& file : files) finishing.add(write(folder, info, file, source, part_bytes));
+  return finishing.wait();
 }
 
 }  // namespace
@@ -155,7 +193,7 @@ void copy_checkpoint(const std::filesystem::path& checkpoints, CheckpointInfo in
   const auto folder = checkpoint_folder(checkpoints, info.step);
   prepare_checkpoint_folder(folder);
   try {
-    auto written = write_files(folder, info, plan_files(tensors, options.writers), options);
+    auto written = write_files(folder, info, plan_files(tensors, options), options);
     CheckpointIndex rest;  // tensors without elements lie in no file
     for (const CopiedTensor& each : tensors) {
       if (each.tensor.shape.elements() == 0)

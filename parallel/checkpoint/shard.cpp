@@ -213,6 +213,11 @@ std::vector<StoredShard> RankShards::shards() const {
   return all;
 }
 
+void RankShards::end_writes() {
+  queue_.wait();
+  queue_.free_buffers();
+}
+
 std::vector<StoredShard> RankShards::finish() {
   queue_.wait();
   std::vector<StoredShard> shards;

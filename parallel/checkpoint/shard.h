@@ -89,6 +89,7 @@ class RankShards final : public PieceFiles {
   const StoredPiece& add(const StoredTensor& tensor, int number, const Box& box,
                          const PieceSource& source, int64_t part_bytes = whole);
   std::vector<StoredShard> shards() const;  // so far, without their sizes
+  void end_writes();                        // waits for them and gives their memory back
   // All that was reserved must be written.
   std::vector<StoredShard> finish();
 

@@ -93,6 +93,12 @@ void WriteQueue::wait() {
   throw_problem();
 }
 
+void WriteQueue::free_buffers() {
+  filling_.buffer.reset();
+  free_.clear();
+  buffers_ = 0;
+}
+
 void WriteQueue::hand_over() {
   if (filling_.file == nullptr) return;
   const int64_t begin = filling_.begin, end = begin + filling_.bytes;

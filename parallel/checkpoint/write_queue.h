@@ -31,8 +31,9 @@ class WriteQueue {
   // The bytes must stay as they are until wait(): they are not copied, where they lie as far behind
   // a block's begin as in the file.
   void add_staying(const DirectFile& file, int64_t position, std::span<const std::byte> bytes);
-  int buffers() const { return buffers_; }  // that copies have taken so far
+  int buffers() const { return buffers_; }  // that copies have now
   void wait();  // until all that was added has been written; to the disk itself it need not be
+  void free_buffers();  // behind wait(); what is added later takes new ones
 
  private:
   struct Free {

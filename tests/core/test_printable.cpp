@@ -13,7 +13,8 @@ TEST(Printable, ControlCharactersAreEscapedAndNothingElse) {
             "a\\x9b1m");
   EXPECT_EQ(printable("\xff\xc2"), "\xff\xc2");  // not UTF-8: a file's name may be anything
   EXPECT_EQ(printable(std::string_view("a\0b", 3)), "a\\x00b");
-  EXPECT_EQ(printable_lines("a\n\x07"), "a\n\\x07");
+  EXPECT_EQ(printable_lines("a\n  b\x07"), "a\n  b\\x07");
+  EXPECT_EQ(printable_lines("a\nb\n c\n"), "a\\nb\\n c\\n");
 }
 
 }  // namespace

@@ -54,6 +54,58 @@ TEST_F(BadPaths, ABranchNamesItsDamagedParent) {
                  {"damaged", "branch starts at step 4", main()}, 1, 5);
 }
 
+// Whichever of the copies is found first, and in the parent's place, too.
+TEST_F(BadPaths, ADamagedParentIsReadFromItsCopyNearby) {
+  const std::string shard = "/checkpoints/step-00000004/shards/rank-00000.h5";
+  const auto copy = [&](const std::string& from, const std::string& to) {
+    fs::remove_all(folder.at(to));
+    fs::create_directories(fs::path(folder.at(to)).parent_path());
+    fs::copy(folder.at(from), folder.at(to), fs::copy_options::recursive);
+  };
+  copy("main", "kept/within/main");
+  for (const std::string damaged : {"one", "two", "main"}) {
+    const std::string branch = folder.at("branch-" + damaged);
+    const std::string line = "train " + branch + " --train-iters 6";
+    copy("kept/within/main", "main");
+    run_well("fork " + main() + "@4 " + branch);
+    for (const char* name : {"one", "two"}) copy("kept/within/main", name);
+    if (damaged != "main") fs::remove_all(main());
+    flip_byte(folder.at(damaged) + shard, 0.5);
+    const auto outcome = run(words(line));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(metrics_of(branch).back().at("step"), 6);
+    const bool was_met = outcome.err.find("is read instead") != std::string::npos;
+    EXPECT_TRUE(was_met || damaged != "main") << outcome.err;
+    const auto is_pinned = [&](const char* name) { return fs::exists(folder.at(name) + "/pins"); };
+    EXPECT_TRUE((damaged != "one" && is_pinned("one")) || (damaged != "two" && is_pinned("two")));
+  }
+}
+
+TEST_F(BadPaths, WhereAllCopiesAreDamagedTheBranchIsRefused) {
+  const std::string branch = folder.at("branch");
+  run_well("fork " + main() + "@4 " + branch);
+  flip_byte(shard(4), 0.5);
+  fs::copy(main(), folder.at("copy"), fs::copy_options::recursive);
+  const auto outcome = run(words("train " + branch + " --train-iters 6"), 2);
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, testing::AllOf(testing::HasSubstr(shard(4)),
+                                          testing::HasSubstr("step 4 of '" + folder.at("copy"))));
+}
+
+// They lie in the main path, not in the mean.
+TEST_F(BadPaths, DamagedMomentsOfABranchOfAMeanAreNamedWhereTheyLie) {
+  const std::string branch = folder.at("branch");
+  run_well("average " + main() + " --steps 2:4:2 --output " + folder.at("mean"));
+  run_well("fork " + folder.at("mean") + " " + branch);
+  std::string moments = shard(4);
+  moments.replace(moments.rfind("h5"), 2, "moments.h5");
+  flip_byte(moments, 0.5);
+  const std::string said =
+      expect_refused("train " + branch + " --train-iters 6",
+                     {moments, "takes its moments from step 4 of '" + main()}, 1, 5);
+  EXPECT_EQ(said.find("branch starts at"), std::string::npos) << said;
+}
+
 TEST_F(BadPaths, NoGoodCheckpointIsSaidToo) {
   fs::remove(shard(4));
   fs::remove(shard(2));

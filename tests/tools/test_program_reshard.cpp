@@ -43,6 +43,11 @@ class Reshard : public ::testing::Test {
     for (const auto& part : parts) EXPECT_THAT(outcome.err, HasSubstr(part)) << options;
     EXPECT_EQ(names(), before) << options;
   }
+  void expect_already(const std::string& options) {
+    const auto outcome = run(words("reshard " + options));
+    EXPECT_EQ(outcome.exit_code, 0) << options << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("is already")) << options;
+  }
   std::vector<std::string> names() const {
     std::vector<std::string> all;
     for (const auto& entry : fs::directory_iterator(folder_.path()))
@@ -226,6 +231,60 @@ TEST_F(Reshard, WhatMakesNoSenseIsRefusedAndLeavesNothing) {
   refuse(at("unsaved") + " " + at("new"), {"'train " + at("unsaved") + "' comes first"});
 }
 
+// A script that is run again finds what it made, and hears of what is something else.
+TEST_F(Reshard, TheSameCommandAgainFindsWhatItMade) {
+  make_main(4, "");
+  const std::string made = at("main") + "@2 " + at("new");
+  const auto again = [&](const std::string& options) {
+    const auto written = fs::last_write_time(checkpoint_of(at("new"), 2) / "checkpoint.h5");
+    expect_already(options);
+    EXPECT_EQ(fs::last_write_time(checkpoint_of(at("new"), 2) / "checkpoint.h5"), written);
+  };
+  run_well("reshard " + made + " --writers 2");
+  again(made + " --writers 2");
+  refuse(made, {"exists already", "--writers 2; --writers 1 was asked for"});
+  refuse(made + " --writers 2 --weights-only", {"exists already", "--weights-only"});
+  refuse(at("main") + " " + at("new") + " --writers 2", {"exists already"});
+  run_well("reshard " + at("new") + " " + at("next"));
+  refuse(at("main") + "@2 " + at("next"), {"exists already, of step 2 of '" + at("new")});
+  go_on("new", 4);  // training does not undo it
+  again(made + " --writers 2");
+  fs::remove_all(checkpoint_of(at("main"), 2));
+  again(made + " --writers 2");
+  refuse(at("next") + "@3 " + at("new"), {"exists already"});
+  for (const std::string options : {"--weights-only --dtype bf16", "--compress"}) {
+    const std::string line = at("main") + "@4 " + at("with" + options.substr(0, 4)) + " " + options;
+    run_well("reshard " + line);
+    expect_already(line);
+  }
+}
+
+TEST_F(Reshard, WhatAKilledOneLeftIsReplaced) {
+  make_main(2, "");
+  const std::string line = "reshard " + at("main") + " " + at("new");
+  Program program(words(line), 1, "LD_PRELOAD=" SWITCHYARD_SLOW_DISK " SLOW_DISK_MILLISECONDS=100");
+  const auto step = checkpoint_of(at(".new.unfinished"), 2);
+  ASSERT_TRUE(wait_until([&] { return fs::exists(step / "shards"); }, 60));
+  kill(program.pid(), SIGKILL);
+  program.wait();
+  EXPECT_TRUE(fs::exists(at(".new.unfinished")));
+  EXPECT_FALSE(fs::exists(at("new")));
+  run_well(line);
+  expect_same_tensors(checkpoint_of(at("main"), 2), checkpoint_of(at("new"), 2));
+  EXPECT_FALSE(fs::exists(at(".new.unfinished")));
+}
+
+// A file costs a disk about as much whatever is in it.
+TEST_F(Reshard, MoreFilesThanAreOfUseAreNotMade) {
+  make_main(2, "");
+  const auto made = run(words("reshard " + at("main") + " " + at("new") + " --writers 5000"));
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_THAT(made.out + made.err, HasSubstr("--writers 5000: "));
+  EXPECT_LE(files("new", 2), 2 * CheckpointReader(checkpoint_of(at("main"), 2)).bytes() / 4096);
+  expect_same_tensors(checkpoint_of(at("main"), 2), checkpoint_of(at("new"), 2));
+  run_well("verify " + at("new"));
+}
+
 TEST_F(Reshard, ADamagedSourceIsNamedAndNothingIsLeft) {
   make_main(2, "", {.dp = 2});
   const auto folder = checkpoint_of(at("main"), 2);
@@ -290,6 +349,19 @@ TEST_F(Reshard, ControlCharactersOfNamesAreShownEscaped) {
   expect_shown({"average", at("main"), "--steps", "2:4:2", "--output", at("mean of " + strange)});
   expect_shown({"list", folder_.path().string()});
   expect_shown({"inspect", at(strange)});
+  expect_shown({"inspect", at(strange), "--full"});
+  expect_shown({"verify", at(strange) + "@9"}, 2);
+  expect_shown({"fork", at(strange) + "@4", at(strange + "branch"), "--data-path", data_});
+  expect_shown({"train", at(strange + "branch"), "--train-iters", "6"});
+  expect_shown({"train", at(strange + "branch"), "--train-iters", "5"});  // it is there already
+  expect_shown({"extend", at(strange), "--at-step", "4", "--data-path", data_});
+  expect_shown({"eval", at(strange), "--data-path", data_});
+  expect_shown({"compare", at(strange) + "branch", at(strange)}, 2);
+  expect_shown({"replay", at(strange) + "branch@5:6"});
+  expect_shown({"convert", "--from", at(strange), "--to", at(strange + "hf")});
+  expect_shown({"report", at(strange), "--output", at(strange + ".html")});
+  fs::copy_file(data_ + ".bin", at(strange + ".bin"));
+  expect_shown({"tokenize", "--input", data_ + ".bin", "--output-prefix", at(strange)});
   fs::remove(at(strange + "/checkpoints/step-00000004/checkpoint.h5"));
   const auto outcome = run({"eval", at(strange), "--data-path", data_});
   EXPECT_NE(outcome.exit_code, 0);

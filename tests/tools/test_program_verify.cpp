@@ -6,6 +6,8 @@
 #include <fstream>
 
 #include "core/files.h"
+#include "core/json.h"
+#include "launch/path/sealed_json.h"
 #include "parallel/checkpoint/index.h"
 #include "tests/parallel/checkpoint/newer_checkpoint.h"
 #include "tests/support/temporary_folder.h"
@@ -338,6 +340,8 @@ TEST_F(Verify, what_a_newer_program_wrote_is_not_called_damaged) {
   make("run", "--train-iters 4");
   const std::string steps = at("run").string();
   run_well("fork " + steps + "@4 " + at("branch").string());
+  run_well("fork " + steps + "@4 " + at("trained").string());
+  run_well("train " + at("trained").string() + " --train-iters 6");
   set_format_version(checkpoint_of(at("run"), 4), 9);
   expect("run", 2,
          AllOf(HasSubstr("step 4          NEWER: "), HasSubstr("format version 9"),
@@ -357,8 +361,42 @@ TEST_F(Verify, what_a_newer_program_wrote_is_not_called_damaged) {
   expect("run", 2,
          AllOf(HasSubstr("NEWER: "), HasSubstr("path.json has format 99"),
                HasSubstr("step 2          "), HasSubstr("every checksum holds")));
+  set_format_version(checkpoint_of(at("run"), 4), 2);
+  const auto said = AllOf(HasSubstr(": its fork point ../run@4 (checkpoint "),
+                          HasSubstr("run/path.json has format 99"), HasSubstr("0 other problems"));
+  expect("branch", 2, AllOf(HasSubstr("NEWER: "), said));
+  expect("trained", 0, AllOf(HasSubstr("note: "), said, Not(HasSubstr("NEWER"))));
   damage("run", 2);
   expect("run", 5, HasSubstr("2 saved steps, 1 damaged"));
+}
+
+TEST_F(Verify, a_record_of_a_newer_format_is_not_called_damaged) {
+  make("run", "--train-iters 4");
+  run_well("fork " + at("run").string() + "@3 " + at("branch").string());
+  const fs::path file = at("branch/replay.json");
+  Json record = parse_json(read_file(file));
+  record.erase(json_seal);
+  const auto write = [&] { write_file_atomically(file, sealed_text(record)); };
+  const Json whole = record;
+  record["format"] = 9;
+  write();
+  const auto expect_newer = [&](const std::string& said) {
+    expect("branch", 2,
+           AllOf(HasSubstr("NEWER: " + file.string()), HasSubstr(said),
+                 HasSubstr("0 other problems; some is of a newer"), Not(HasSubstr("WRONG"))));
+    const auto refused = test::run(words("train " + at("branch").string() + " --train-iters 4"));
+    EXPECT_EQ(refused.exit_code, 2) << refused.err;
+    EXPECT_THAT(refused.err, AllOf(HasSubstr(file.string()), HasSubstr(said)));
+  };
+  expect_newer("it has format 9; this program reads 1");
+  std::string changed = read_file(file);
+  changed[changed.find("\"loss\":") + 9] ^= 1;
+  write_file_atomically(file, changed);
+  expect("branch", 5, AllOf(HasSubstr("WRONG: " + file.string()), Not(HasSubstr("NEWER"))));
+  record = whole;
+  record["segments"][0]["specification"]["format"] = 99;
+  write();
+  expect_newer("has format 99");
 }
 
 }  // namespace
