@@ -33,6 +33,8 @@ int64_t address_of(const Id& dataset) {
   return static_cast<int64_t>(address);
 }
 
+constexpr const char* checksum_name = "xxh3_64";  // the attribute
+
 // Less room than this is not asked for by itself.
 constexpr int64_t least_room = int64_t{1} << 20;
 
@@ -59,7 +61,6 @@ ShardWriter::ShardWriter(const std::filesystem::path& folder, int rank, const Ch
 
 ShardWriter::~ShardWriter() {
   const hdf5::Session session;
-  places_.clear();
   file_ = Id();
   creation_ = Id();
 }
@@ -69,7 +70,7 @@ Id ShardWriter::create_dataset(const StoredTensor& tensor, const StoredPiece& pi
                                     hdf5::dataspace(piece.box.extent), creation_);
   hdf5::write_attribute(dataset, "global_shape", tensor.shape);
   hdf5::write_attribute(dataset, "offset", piece.box.offset);
-  hdf5::write_attribute(dataset, "xxh3_64", uint64_t{0});
+  hdf5::write_attribute(dataset, checksum_name, uint64_t{0});
   return dataset;
 }
 
@@ -83,7 +84,6 @@ size_t ShardWriter::reserve(const StoredTensor& tensor, int number, const Box& b
     place.row_bytes = box.extent.elements() / box.extent[0] * size_of(tensor.dtype);
     Id dataset = create_dataset(tensor, piece);
     piece.address = address_of(dataset);
-    place.checksum = hdf5::open_attribute(dataset, "xxh3_64");
     dataset.close(piece.dataset);
     end_ = std::max(end_, piece.address + box.extent[0] * place.row_bytes);
     places_.push_back(std::move(place));
@@ -142,8 +142,7 @@ void ShardWriter::end_hdf5() {
     const std::string& name = place.piece.dataset;
     check(place.written, "checkpoint", "{} was reserved in {} and never written", name,
           temporary_.string());
-    hdf5::set_attribute(place.checksum, place.piece.checksum, name);
-    place.checksum.close(name);
+    hdf5::set_attribute(file_, name, checksum_name, place.piece.checksum);
   }
   hdf5::flush_and_close(file_, temporary_);
 }

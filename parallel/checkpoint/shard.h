@@ -49,7 +49,6 @@ class ShardWriter {
   struct Place {
     StoredPiece piece;
     int64_t row_bytes = 0;
-    hdf5::Id checksum;  // the attribute
     bool written = false;
   };
 
