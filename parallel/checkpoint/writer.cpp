@@ -216,11 +216,17 @@ CheckpointIndex CheckpointWriter::State::describe(const std::vector<std::string>
   return own;
 }
 
+// A disk that is full for the pieces, which came first, may be so for the master, too.
 fs::path CheckpointWriter::State::prepare_master(const std::vector<std::string>& texts) const {
   std::vector<CheckpointIndex> parts;
   parts.reserve(texts.size());
   for (const std::string& text : texts) parts.push_back(index_from_json(text));
-  return switchyard::prepare_master(folder, info, merge(parts));
+  try {
+    return switchyard::prepare_master(folder, info, merge(parts));
+  } catch (const Error&) {
+    if (shards) shards->wait();
+    throw;
+  }
 }
 
 // The master maps the files of all, and is made while the disk still takes their bytes.
