@@ -233,7 +233,7 @@ const std::vector<StoredShard>& RankShards::describe() {
 
 std::vector<StoredShard> RankShards::finish() {
   wait();
-  const std::vector<StoredShard> shards = describe();
+  std::vector<StoredShard> shards = describe();
   for (const auto& [part, file] : files_) file->finish();
   return shards;
 }
