@@ -1,4 +1,5 @@
 #include <atomic>
+#include <mutex>
 #include <random>
 #include <utility>
 
@@ -58,7 +59,7 @@ struct CheckpointWriter::State {
   std::unique_ptr<RankShards> shards{};  // from begin() on; or
   std::unique_ptr<GuestFiles> guest{};   // where another rank's files take this one's pieces
   std::vector<CheckpointIndex> lists{};  // what this rank's files take, its own pieces first
-  bool described = false;  // what HDF5 writes of these pieces is written before their bytes
+  bool described = false;                // HDF5 has written all of its own before the pieces' bytes
   std::atomic<bool> failed = false;
 
   bool has_begun() const { return shards || guest; }
@@ -66,6 +67,7 @@ struct CheckpointWriter::State {
   CheckpointIndex list_pieces();
   void take(std::span<const ShardedTensor> tensors, int64_t limit);
   void begin();
+  void make_files();
   void reserve();
   void write(bool copied);
   void finish();
@@ -154,6 +156,19 @@ CheckpointIndex CheckpointWriter::State::list_pieces() {
   return list;
 }
 
+// Ranks that are threads have one HDF5, whose lock costs them much: each makes its files at once,
+// and the disk has the pieces of the first one while the next does so.
+void CheckpointWriter::State::make_files() {
+  static std::mutex one_rank;
+  const std::lock_guard lock(one_rank);
+  shards = std::make_unique<RankShards>(folder, control.rank(), info);
+  reserve_for_all(*shards, lists);
+  described = are_summed(lists);
+  if (sharing != nullptr || described) shards->take_room();
+  if (described) shards->describe();
+}
+
+// And begins to write what is described.
 void CheckpointWriter::State::reserve() {
   const bool is_guest = sharing != nullptr && sharing->rank() > 0;
   lists = {list_pieces()};
@@ -163,11 +178,8 @@ void CheckpointWriter::State::reserve() {
   agree([&] {
     if (is_guest) return;
     for (size_t i = 1; i < texts.size(); ++i) lists.push_back(index_from_json(texts[i]));
-    shards = std::make_unique<RankShards>(folder, control.rank(), info);
-    reserve_for_all(*shards, lists);
-    described = are_summed(lists);
-    if (sharing != nullptr || described) shards->take_room();
-    if (described) shards->describe();
+    make_files();
+    if (described) write(true);
     if (sharing == nullptr) return;
     places = places_to_text(*shards, lists);
   });
@@ -178,6 +190,7 @@ void CheckpointWriter::State::reserve() {
     take_places(places, static_cast<size_t>(sharing->rank()), lists[0]);
     described = are_summed(lists);
     guest = std::make_unique<GuestFiles>(folder, lists[0]);
+    if (described) write(true);
   });
 }
 
@@ -199,10 +212,10 @@ void CheckpointWriter::State::write(bool copied) {
   }
 }
 
-// Behind the bytes of its pieces what HDF5 writes would make the disk wait, and is told checksums.
+// What HDF5 writes beside the bytes of its pieces would make the disk wait.
 void CheckpointWriter::State::write_copied() {
-  write(true);
   if (described) return;
+  write(true);
   if (guest) guest->wait();
   if (shards) shards->wait();
 }
