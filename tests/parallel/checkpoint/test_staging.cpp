@@ -77,6 +77,7 @@ TEST(Staging, LongPiecesAreCopiedWhole) {
 // forms its checksum.
 TEST(Staging, CopyingFormsChecksumsWherePiecesAreManyForItsThreads) {
   std::vector<TensorCase> tensors;
+  tensors.reserve(100);
   for (int i = 0; i < 100; ++i)
     tensors.push_back({fmt::format("/t{}", i), {20'000 + i}, DType::f32, Cut::rows, {}});
   LocalPieces pieces(tensors, 1, 0);
