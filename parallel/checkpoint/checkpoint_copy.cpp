@@ -114,7 +114,7 @@ Finish write_file(const std::filesystem::path& folder, const CheckpointInfo& inf
   std::vector<size_t> places;
   for (const auto& [from, box] : plan.rows) places.push_back(file->reserve(from->tensor, 0, box));
   for (const size_t place : places) file->write(place, source, part_bytes);
-  file->end_writes();
+  file->wait();
   return [file, &plan, places = std::move(places)] {
     CheckpointIndex own;
     for (size_t i = 0; i < places.size(); ++i) {

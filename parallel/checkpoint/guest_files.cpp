@@ -43,12 +43,14 @@ void GuestFiles::write_to(size_t number, const std::function<uint64_t(const Piec
   piece.written = true;
 }
 
+void GuestFiles::wait() { queue_.wait(); }
+
 // Their owner's fsync counts; this one tells of errors that came to this descriptor alone.
 void GuestFiles::finish() {
   for (const Piece& piece : pieces_) {
     check(piece.written, "checkpoint", "{} was reserved and never written", piece.stored.dataset);
   }
-  queue_.wait();
+  wait();
   for (DirectFile& file : files_) {
     if (file.path().empty()) continue;
     const std::error_code problem = file.sync_and_close();

@@ -22,6 +22,7 @@ class GuestFiles final : public PieceFiles {
   void write_staying(size_t piece, const void* data) override;
   const StoredPiece& piece(size_t number) const override { return pieces_.at(number).stored; }
   size_t count() const { return pieces_.size(); }
+  void wait();    // until all bytes have been written
   void finish();  // all was written; the system has it
 
  private:

@@ -104,6 +104,10 @@ void write_attribute(const Id& object, const char* name, int64_t type, const Id&
   attribute.close(fmt::format("attribute {}", name));
 }
 
+Id open_attribute(const Id& object, const char* name) {
+  return {require(H5Aopen(object, name, H5P_DEFAULT), "attribute {} is missing", name), H5Aclose};
+}
+
 template <class T>
 T read_scalar_attribute(const Id& object, const char* name, int64_t type) {
   const Id attribute = open_attribute(object, name);
@@ -315,12 +319,12 @@ void write_attribute(const Id& object, const char* name, const Shape& value) {
   write_attribute(object, name, H5T_STD_I64LE, dataspace({value.rank()}), values);
 }
 
-Id open_attribute(const Id& object, const char* name) {
-  return {require(H5Aopen(object, name, H5P_DEFAULT), "attribute {} is missing", name), H5Aclose};
-}
-
-void set_attribute(const Id& attribute, uint64_t value, const std::string& what) {
-  require(H5Awrite(attribute, H5T_STD_U64LE, &value), "cannot write an attribute of {}", what);
+void set_attribute(const Id& file, const std::string& name, const char* attribute, uint64_t value) {
+  Id dataset = open_dataset(file, name), opened = open_attribute(dataset, attribute);
+  require(H5Awrite(opened, H5T_STD_U64LE, &value), "cannot write attribute {} of {}", attribute,
+          name);
+  opened.close(name);
+  dataset.close(name);
 }
 
 int64_t read_int_attribute(const Id& object, const char* name) {

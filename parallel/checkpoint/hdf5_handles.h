@@ -92,9 +92,8 @@ void write_attribute(const Id& object, const char* name, uint64_t value);
 void write_attribute(const Id& object, const char* name, double value);
 void write_attribute(const Id& object, const char* name, const std::string& value);
 void write_attribute(const Id& object, const char* name, const Shape& value);
-Id open_attribute(const Id& object, const char* name);
-// A new value of an open attribute that was written as a u64; `what` has it.
-void set_attribute(const Id& attribute, uint64_t value, const std::string& what);
+// A new value of an attribute of the dataset `name` that was written as a u64.
+void set_attribute(const Id& file, const std::string& name, const char* attribute, uint64_t value);
 
 int64_t read_int_attribute(const Id& object, const char* name);
 uint64_t read_unsigned_attribute(const Id& object, const char* name);

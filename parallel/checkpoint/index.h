@@ -16,7 +16,7 @@ struct StoredPiece {
   std::string dataset;  // path within the shard
   Box box;
   int64_t address = 0;      // byte of the file where its elements begin
-  uint64_t checksum = 0;    // xxh3-64 of its bytes, uncompressed
+  uint64_t checksum = 0;    // xxh3-64 of its bytes, uncompressed; 0 while nobody knows it
   bool compressed = false;  // then it has no address
 };
 

@@ -191,9 +191,10 @@ void verify_mapping(const Id& file, const std::string& name, const IndexedTensor
   check(same, "checkpoint", "dataset {} does not map what the index lists", name);
 }
 
-// Under its temporary name, on disk.
-fs::path write_temporary(const fs::path& folder, const CheckpointInfo& info,
-                         const CheckpointIndex& index) {
+}  // namespace
+
+fs::path prepare_master(const fs::path& folder, const CheckpointInfo& info,
+                        const CheckpointIndex& index) {
   check(info.format_version == version_of(index), "checkpoint",
         "format version {} was given; this program writes version {} of such files",
         info.format_version, version_of(index));
@@ -215,26 +216,29 @@ fs::path write_temporary(const fs::path& folder, const CheckpointInfo& info,
   return temporary;
 }
 
-}  // namespace
-
-void write_master(const fs::path& folder, const CheckpointInfo& info, const CheckpointIndex& index,
-                  const std::function<void()>& may_write) {
-  const fs::path path = folder / master_name, temporary = write_temporary(folder, info, index);
+void publish_master(const fs::path& folder, const fs::path& prepared,
+                    const std::function<void()>& may_write) {
+  const fs::path path = folder / master_name;
   check(!fs::exists(path), "checkpoint",
         "{} was completed by somebody else meanwhile; it is left as it is", folder.string());
   if (may_write) may_write();
   try {
-    publish_file(temporary, path);
+    publish_file(prepared, path);
   } catch (const Error&) {
     unlink(path.c_str());  // a save that is reported as failed has not happened
     throw;
   }
 }
 
+void write_master(const fs::path& folder, const CheckpointInfo& info, const CheckpointIndex& index,
+                  const std::function<void()>& may_write) {
+  publish_master(folder, prepare_master(folder, info, index), may_write);
+}
+
 void replace_master(const fs::path& folder, const CheckpointInfo& info,
                     const CheckpointIndex& index) {
   try {
-    publish_file(write_temporary(folder, info, index), folder / master_name);
+    publish_file(prepare_master(folder, info, index), folder / master_name);
   } catch (const Error&) {
     std::error_code ignored;  // a full disk needs the room
     fs::remove(temporary_of(folder / master_name), ignored);

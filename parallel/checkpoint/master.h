@@ -14,6 +14,13 @@ namespace switchyard {
 void write_master(const std::filesystem::path& folder, const CheckpointInfo& info,
                   const CheckpointIndex& index, const std::function<void()>& may_write = {});
 
+// The two halves of it: a file under a temporary name, on disk, for which the shards need not be
+// there yet; and the name that makes the checkpoint complete.
+std::filesystem::path prepare_master(const std::filesystem::path& folder,
+                                     const CheckpointInfo& info, const CheckpointIndex& index);
+void publish_master(const std::filesystem::path& folder, const std::filesystem::path& prepared,
+                    const std::function<void()>& may_write = {});
+
 // The same in place of the master that is there, all at once: a complete checkpoint stays one.
 void replace_master(const std::filesystem::path& folder, const CheckpointInfo& info,
                     const CheckpointIndex& index);

@@ -6,6 +6,8 @@
 #include <memory>
 #include <span>
 
+#include "parallel/checkpoint/checksum.h"
+
 namespace switchyard {
 
 namespace {
@@ -55,7 +57,7 @@ uint64_t write_staying(WriteQueue& queue, const PiecePlace& place, const void* d
   const std::span bytes(static_cast<const std::byte*>(data),
                         static_cast<size_t>(place.piece.box.extent[0] * place.row_bytes));
   queue.add_staying(place.file, place.piece.address, bytes);
-  return XXH3_64bits(bytes.data(), bytes.size());
+  return place.piece.checksum != 0 ? place.piece.checksum : checksum_of(bytes);
 }
 
 void PieceFiles::write(size_t piece, const void* data) {

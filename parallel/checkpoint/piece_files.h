@@ -38,7 +38,8 @@ struct PiecePlace {
   int64_t row_bytes = 0;  // of one along the first axis
 };
 // Both queue the bytes and return their checksum. Parts have at most part_bytes, or are a single
-// row; data that stay do so until the queue was waited for (WriteQueue::add_staying).
+// row; data that stay do so until the queue was waited for (WriteQueue::add_staying), and a
+// checksum of theirs that is known is taken for right.
 uint64_t write_by_parts(WriteQueue& queue, const PiecePlace& place, const PieceSource& source,
                         int64_t part_bytes);
 uint64_t write_staying(WriteQueue& queue, const PiecePlace& place, const void* data);

@@ -33,6 +33,8 @@ int64_t address_of(const Id& dataset) {
   return static_cast<int64_t>(address);
 }
 
+constexpr const char* checksum_name = "xxh3_64";  // the attribute
+
 // Less room than this is not asked for by itself.
 constexpr int64_t least_room = int64_t{1} << 20;
 
@@ -59,7 +61,6 @@ ShardWriter::ShardWriter(const std::filesystem::path& folder, int rank, const Ch
 
 ShardWriter::~ShardWriter() {
   const hdf5::Session session;
-  places_.clear();
   file_ = Id();
   creation_ = Id();
 }
@@ -69,21 +70,22 @@ Id ShardWriter::create_dataset(const StoredTensor& tensor, const StoredPiece& pi
                                     hdf5::dataspace(piece.box.extent), creation_);
   hdf5::write_attribute(dataset, "global_shape", tensor.shape);
   hdf5::write_attribute(dataset, "offset", piece.box.offset);
-  hdf5::write_attribute(dataset, "xxh3_64", uint64_t{0});
+  hdf5::write_attribute(dataset, checksum_name, piece.checksum);
   return dataset;
 }
 
-size_t ShardWriter::reserve(const StoredTensor& tensor, int number, const Box& box) {
+size_t ShardWriter::reserve(const StoredTensor& tensor, int number, const Box& box,
+                            uint64_t checksum) {
   return while_writing(tensor.name, temporary_, [&] {
     const hdf5::Session session;
     Place place;
     StoredPiece& piece = place.piece;
     piece.dataset = dataset_name(tensor.name, number);
     piece.box = box;
+    piece.checksum = place.told = checksum;
     place.row_bytes = box.extent.elements() / box.extent[0] * size_of(tensor.dtype);
     Id dataset = create_dataset(tensor, piece);
     piece.address = address_of(dataset);
-    place.checksum = hdf5::open_attribute(dataset, "xxh3_64");
     dataset.close(piece.dataset);
     end_ = std::max(end_, piece.address + box.extent[0] * place.row_bytes);
     places_.push_back(std::move(place));
@@ -136,39 +138,46 @@ std::vector<FileRange> ShardWriter::ranges() const {
   return all;
 }
 
+void ShardWriter::check_written(const Place& place) const {
+  check(place.written, "checkpoint", "{} was reserved in {} and never written", place.piece.dataset,
+        temporary_.string());
+}
+
 void ShardWriter::end_hdf5() {
   const hdf5::Session session;
-  for (Place& place : places_) {
-    const std::string& name = place.piece.dataset;
-    check(place.written, "checkpoint", "{} was reserved in {} and never written", name,
-          temporary_.string());
-    hdf5::set_attribute(place.checksum, place.piece.checksum, name);
-    place.checksum.close(name);
+  for (const Place& place : places_) {
+    if (place.told == 0) check_written(place);
+    if (place.told == place.piece.checksum) continue;
+    hdf5::set_attribute(file_, place.piece.dataset, checksum_name, place.piece.checksum);
   }
   hdf5::flush_and_close(file_, temporary_);
 }
 
-// The bytes are written, so HDF5's own are the last; one fsync then brings all to the disk.
-// Ranks that are threads wait for the disk together, without HDF5, which is for one at a time.
-StoredShard ShardWriter::finish() {
+StoredShard ShardWriter::describe() {
   end_hdf5();
+  const ReadableFile described(temporary_);
+  return {rank_, described.bytes(), part_, checksum_outside(described, ranges())};
+}
+
+// One fsync brings HDF5's bytes and the pieces' to the disk. Ranks that are threads wait for it
+// together, without HDF5, which is for one at a time.
+void ShardWriter::finish() {
+  std::ranges::for_each(places_, [&](const Place& place) { check_written(place); });
   const std::error_code problem = bytes_.sync_and_close();
   check(!problem, "checkpoint", "cannot write {} to the disk: {}", temporary_.string(),
         problem.message());
-  const ReadableFile written(temporary_);
-  StoredShard shard{rank_, written.bytes(), part_, checksum_outside(written, ranges())};
   publish_file(temporary_, final_name_);
-  return shard;
 }
 
-size_t RankShards::reserve(const StoredTensor& tensor, int number, const Box& box) {
+size_t RankShards::reserve(const StoredTensor& tensor, int number, const Box& box,
+                           uint64_t checksum) {
   const std::string part = shard_part(tensor.name);
   auto file = std::ranges::find(files_, part, [](const auto& known) { return known.first; });
   if (file == files_.end()) {
     files_.emplace_back(part, std::make_unique<ShardWriter>(folder_, rank_, info_, queue_, part));
     file = std::prev(files_.end());
   }
-  const size_t place = file->second->reserve(tensor, number, box);
+  const size_t place = file->second->reserve(tensor, number, box, checksum);
   pieces_.push_back({file->second.get(), place, file->second->piece(place)});
   pieces_.back().piece.shard = static_cast<int>(file - files_.begin());
   return pieces_.size() - 1;
@@ -213,15 +222,22 @@ std::vector<StoredShard> RankShards::shards() const {
   return all;
 }
 
-void RankShards::end_writes() {
+void RankShards::wait() {
   queue_.wait();
   queue_.free_buffers();
 }
 
+const std::vector<StoredShard>& RankShards::describe() {
+  if (described_) return *described_;
+  std::vector<StoredShard> all;
+  for (const auto& [part, file] : files_) all.push_back(file->describe());
+  return described_.emplace(std::move(all));
+}
+
 std::vector<StoredShard> RankShards::finish() {
-  queue_.wait();
-  std::vector<StoredShard> shards;
-  for (const auto& [part, file] : files_) shards.push_back(file->finish());
+  wait();
+  std::vector<StoredShard> shards = describe();
+  for (const auto& [part, file] : files_) file->finish();
   return shards;
 }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,8 +21,8 @@ namespace switchyard {
 // Writes one shard file of a checkpoint under a temporary name until finish(). A box first gets its
 // place, a contiguous dataset with its place in the global tensor (at a block's begin,
 // DirectFile::block_bytes(), where it has DirectFile::least_bytes); its bytes are then written
-// there without HDF5, which at last is told their checksum. Throws Errors that name the file; those
-// of the disk may come with a later call.
+// there without HDF5, which is told their checksum by describe(). Throws Errors that name the file;
+// those of the disk may come with a later call.
 class ShardWriter {
  public:
   // The queue must outlive it, and be waited for before finish().
@@ -32,28 +33,33 @@ class ShardWriter {
   ShardWriter& operator=(const ShardWriter&) = delete;
 
   // `number` counts the boxes of one tensor in this file. A box without elements stores nothing and
-  // is not to be given. The result counts the pieces of this file.
-  size_t reserve(const StoredTensor& tensor, int number, const Box& box);
+  // is not to be given. A checksum that is known already is not formed again, and HDF5 is told it
+  // for less. The result counts the pieces of this file.
+  size_t reserve(const StoredTensor& tensor, int number, const Box& box, uint64_t checksum = 0);
   void take_room();  // on the disk, for all that is reserved
   // Each once, in any order (PieceFiles).
   void write(size_t piece, const PieceSource& source, int64_t part_bytes);
   void write_staying(size_t piece, const void* data);
-  // Another process has written it, and has brought its bytes to this machine's system.
+  // Another process writes it, and brings its bytes to this machine's system before finish().
   void note_written(size_t piece, uint64_t checksum);
   // All but its shard; the checksum is there behind its write.
   const StoredPiece& piece(size_t number) const { return places_.at(number).piece; }
-  // On disk under its final name.
-  StoredShard finish();
+  // Ends all that HDF5 writes, when every checksum is known; nothing is reserved any more. The
+  // pieces' bytes may still be on their way.
+  StoredShard describe();
+  // On disk under its final name: it was described, and all is written.
+  void finish();
 
  private:
   struct Place {
     StoredPiece piece;
     int64_t row_bytes = 0;
-    hdf5::Id checksum;  // the attribute
+    uint64_t told = 0;  // to HDF5 as its checksum
     bool written = false;
   };
 
   hdf5::Id create_dataset(const StoredTensor& tensor, const StoredPiece& piece);
+  void check_written(const Place& place) const;
   void end_hdf5();
   void write_to(size_t piece, const std::function<uint64_t(const PiecePlace&)>& body);
   std::vector<FileRange> ranges() const;  // of the pieces' bytes
@@ -78,7 +84,7 @@ class RankShards final : public PieceFiles {
   RankShards(const std::filesystem::path& folder, int rank, const CheckpointInfo& info)
       : folder_(folder), rank_(rank), info_(info) {}
   // As ShardWriter's; the result counts all pieces of the rank.
-  size_t reserve(const StoredTensor& tensor, int number, const Box& box);
+  size_t reserve(const StoredTensor& tensor, int number, const Box& box, uint64_t checksum = 0);
   void take_room();
   using PieceFiles::write;
   void write(size_t piece, const PieceSource& source, int64_t part_bytes) override;
@@ -89,8 +95,11 @@ class RankShards final : public PieceFiles {
   const StoredPiece& add(const StoredTensor& tensor, int number, const Box& box,
                          const PieceSource& source, int64_t part_bytes = whole);
   std::vector<StoredShard> shards() const;  // so far, without their sizes
-  void end_writes();                        // waits for them and gives their memory back
-  // All that was reserved must be written.
+  void wait();  // until all bytes have been written; their buffers are given back
+  // As ShardWriter's, once. HDF5's writes and those past the cache wait for each other: it is to
+  // come before the first of these, or behind wait().
+  const std::vector<StoredShard>& describe();
+  // All that was reserved must be written. Describes the files where that has not been done.
   std::vector<StoredShard> finish();
 
  private:
@@ -106,6 +115,7 @@ class RankShards final : public PieceFiles {
   const CheckpointInfo& info_;
   std::vector<std::pair<std::string, std::unique_ptr<ShardWriter>>> files_;
   std::vector<Place> pieces_;
+  std::optional<std::vector<StoredShard>> described_;
   WriteQueue queue_;  // ends before the files that it writes
 };
 

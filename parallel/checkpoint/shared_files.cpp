@@ -49,9 +49,19 @@ void reserve_for_all(RankShards& files, std::vector<CheckpointIndex>& lists) {
   std::map<std::string, int> numbers;  // of each tensor's boxes
   for (CheckpointIndex& list : lists) {
     for_each_piece(list, [&](const StoredTensor& tensor, StoredPiece& piece) {
-      piece = files.piece(files.reserve(tensor, numbers[tensor.name]++, piece.box));
+      piece = files.piece(files.reserve(tensor, numbers[tensor.name]++, piece.box, piece.checksum));
     });
   }
+}
+
+bool are_summed(const std::vector<CheckpointIndex>& lists) {
+  bool all = true;
+  for (const CheckpointIndex& list : lists) {
+    for_each_piece(list, [&](const StoredTensor&, const StoredPiece& piece) {
+      all = all && piece.checksum != 0;
+    });
+  }
+  return all;
 }
 
 std::string places_to_text(const RankShards& files, const std::vector<CheckpointIndex>& lists) {

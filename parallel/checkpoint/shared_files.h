@@ -14,6 +14,9 @@ namespace switchyard {
 // Gives each piece of each list, in order, a place and notes it there.
 void reserve_for_all(RankShards& files, std::vector<CheckpointIndex>& lists);
 
+// Whether the checksum of each piece of each list is known.
+bool are_summed(const std::vector<CheckpointIndex>& lists);
+
 // The places of all lists in few bytes, and where a rank finds those of its own list, which then
 // has the files, too.
 std::string places_to_text(const RankShards& files, const std::vector<CheckpointIndex>& lists);

@@ -1,11 +1,16 @@
 #include "parallel/checkpoint/staging.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "core/device.h"
 #include "core/error.h"
+#include "parallel/checkpoint/checksum.h"
 #include "parallel/checkpoint/direct_file.h"
 
 namespace switchyard {
@@ -13,19 +18,52 @@ namespace switchyard {
 namespace {
 
 struct Part {
-  char* to;
-  const char* from;
-  int64_t bytes;
+  std::byte* to = nullptr;
+  std::span<const std::byte> from;
+  uint64_t* sum = nullptr;  // none: the checksum is not wanted
 };
 
-// All threads of the rank copy: its steps wait for it.
-void copy_on_host(std::span<const Part> parts) {
-  const auto count = static_cast<int64_t>(parts.size());
-#pragma omp parallel for schedule(dynamic, 8) if (count > 8)
-  for (int64_t i = 0; i < count; ++i) {
-    const Part& part = parts[static_cast<size_t>(i)];
-    std::memcpy(part.to, part.from, static_cast<size_t>(part.bytes));
+void copy(const Part& part) {
+  if (std::ssize(part.from) < DirectFile::least_bytes) {
+    std::memcpy(part.to, part.from.data(), part.from.size());
+    if (part.sum != nullptr) *part.sum = checksum_of(part.from);
+  } else if (part.sum != nullptr) {
+    *part.sum = copy_and_sum(part.to, part.from);
+  } else {
+    copy_past_caches(part.to, part.from);
   }
+}
+
+// All threads of the rank copy: its steps wait for it. The largest parts come first.
+void copy_on_host(std::vector<Part> parts) {
+  std::ranges::stable_sort(parts, std::greater(),
+                           [](const Part& part) { return part.from.size(); });
+  const auto count = static_cast<int64_t>(parts.size());
+#pragma omp parallel for schedule(dynamic) if (count > 8)
+  for (int64_t i = 0; i < count; ++i) copy(parts[static_cast<size_t>(i)]);
+}
+
+// Whether threads that take piece after piece end together: none has more than its share.
+bool share_by_pieces(std::span<const Part> parts) {
+  size_t all = 0, largest = 0;
+  for (const Part& part : parts) {
+    all += part.from.size();
+    largest = std::max(largest, part.from.size());
+  }
+  return largest <= all / static_cast<size_t>(omp_get_max_threads());
+}
+
+// Without checksums, which are of whole pieces.
+std::vector<Part> cut(std::span<const Part> pieces) {
+  constexpr size_t part_bytes = size_t{1} << 20;
+  std::vector<Part> parts;
+  for (const Part& piece : pieces) {
+    for (size_t begin = 0; begin < piece.from.size(); begin += part_bytes) {
+      const size_t bytes = std::min(part_bytes, piece.from.size() - begin);
+      parts.push_back({piece.to + begin, piece.from.subspan(begin, bytes)});
+    }
+  }
+  return parts;
 }
 
 // All threads of the rank have the system give the pages.
@@ -78,17 +116,15 @@ bool Staging::make_buffer() {
 }
 
 void Staging::copy() {
-  constexpr int64_t part_bytes = int64_t{1} << 20;
   std::unique_ptr<Stream> stream;
   std::vector<Part> on_host;
   for (StagedTensor& tensor : tensors_) {
     for (StagedPiece& piece : tensor.pieces) {
       if (!piece.copied) continue;
-      const auto* from = static_cast<const char*>(piece.data);
-      char* const to = static_cast<char*>(buffer_.data()) + piece.begin;
+      const auto* from = static_cast<const std::byte*>(piece.data);
+      std::byte* const to = static_cast<std::byte*>(buffer_.data()) + piece.begin;
       if (piece.device == Device::cpu) {
-        for (int64_t begin = 0; begin < piece.bytes; begin += part_bytes)
-          on_host.push_back({to + begin, from + begin, std::min(part_bytes, piece.bytes - begin)});
+        on_host.push_back({to, {from, static_cast<size_t>(piece.bytes)}, &piece.checksum});
       } else {
         if (!stream) stream = std::make_unique<Stream>(piece.device);
         copy_bytes(to, from, piece.bytes, *stream);
@@ -97,7 +133,7 @@ void Staging::copy() {
       piece.device = Device::cpu;
     }
   }
-  copy_on_host(on_host);
+  copy_on_host(share_by_pieces(on_host) ? std::move(on_host) : cut(on_host));
   if (stream) stream->synchronize();
 }
 

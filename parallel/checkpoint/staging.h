@@ -21,6 +21,7 @@ struct StagedPiece {
   Device device = Device::cpu;  // of `data`
   bool copied = false;          // else it is the tensor's own memory
   size_t place = 0;             // in the rank's files (RankShards::reserve)
+  uint64_t checksum = 0;        // xxh3-64; 0 where copying has not formed it
 };
 struct StagedTensor {
   StoredTensor tensor;
@@ -30,6 +31,8 @@ struct StagedTensor {
 
 // What a rank is to write, copied to host memory that is kept from one save to the next. From and
 // to a GPU that memory is pinned. Large pieces begin there as they do in a shard (ShardWriter).
+// Copying on the host forms checksums, which then cost nothing, where each thread has a piece to
+// itself: unless one piece is so large that the others would wait for its thread.
 class Staging {
  public:
   // Copies the pieces in their order, each that still fits into `limit` bytes; the others stay

@@ -1,4 +1,5 @@
 #include <atomic>
+#include <mutex>
 #include <random>
 #include <utility>
 
@@ -58,6 +59,7 @@ struct CheckpointWriter::State {
   std::unique_ptr<RankShards> shards{};  // from begin() on; or
   std::unique_ptr<GuestFiles> guest{};   // where another rank's files take this one's pieces
   std::vector<CheckpointIndex> lists{};  // what this rank's files take, its own pieces first
+  bool described = false;                // HDF5 has written all of its own before the pieces' bytes
   std::atomic<bool> failed = false;
 
   bool has_begun() const { return shards || guest; }
@@ -65,10 +67,13 @@ struct CheckpointWriter::State {
   CheckpointIndex list_pieces();
   void take(std::span<const ShardedTensor> tensors, int64_t limit);
   void begin();
+  void make_files();
   void reserve();
   void write(bool copied);
   void finish();
-  CheckpointIndex finish_files(const std::vector<std::string>& sums);
+  void write_copied();
+  CheckpointIndex describe(const std::vector<std::string>& sums);
+  fs::path prepare_master(const std::vector<std::string>& texts) const;
   void agree_on_info();
   bool is_allowed() const;
   void guard(const std::function<void()>& body);
@@ -119,6 +124,7 @@ void CheckpointWriter::State::end() {
   shards.reset();
   guest.reset();
   lists.clear();
+  described = false;
 }
 
 // The folder, empty, and in it files with a place for each piece.
@@ -143,13 +149,26 @@ CheckpointIndex CheckpointWriter::State::list_pieces() {
     IndexedTensor entry{staged.tensor, staged.aliases, {}};
     for (StagedPiece& piece : staged.pieces) {
       piece.place = count++;
-      entry.pieces.push_back({.dataset = {}, .box = piece.box});
+      entry.pieces.push_back({.dataset = {}, .box = piece.box, .checksum = piece.checksum});
     }
     list.tensors.push_back(std::move(entry));
   }
   return list;
 }
 
+// Ranks that are threads have one HDF5, whose lock costs them much: each makes its files at once,
+// and the disk has the pieces of the first one while the next does so.
+void CheckpointWriter::State::make_files() {
+  static std::mutex one_rank;
+  const std::lock_guard lock(one_rank);
+  shards = std::make_unique<RankShards>(folder, control.rank(), info);
+  reserve_for_all(*shards, lists);
+  described = are_summed(lists);
+  if (sharing != nullptr || described) shards->take_room();
+  if (described) shards->describe();
+}
+
+// And begins to write what is described.
 void CheckpointWriter::State::reserve() {
   const bool is_guest = sharing != nullptr && sharing->rank() > 0;
   lists = {list_pieces()};
@@ -159,10 +178,9 @@ void CheckpointWriter::State::reserve() {
   agree([&] {
     if (is_guest) return;
     for (size_t i = 1; i < texts.size(); ++i) lists.push_back(index_from_json(texts[i]));
-    shards = std::make_unique<RankShards>(folder, control.rank(), info);
-    reserve_for_all(*shards, lists);
+    make_files();
+    if (described) write(true);
     if (sharing == nullptr) return;
-    shards->take_room();
     places = places_to_text(*shards, lists);
   });
   if (sharing == nullptr) return;
@@ -170,7 +188,9 @@ void CheckpointWriter::State::reserve() {
   agree([&] {
     if (!is_guest) return;
     take_places(places, static_cast<size_t>(sharing->rank()), lists[0]);
+    described = are_summed(lists);
     guest = std::make_unique<GuestFiles>(folder, lists[0]);
+    if (described) write(true);
   });
 }
 
@@ -192,37 +212,62 @@ void CheckpointWriter::State::write(bool copied) {
   }
 }
 
-// Their bytes are written, those of guests as well, whose checksums these are.
-CheckpointIndex CheckpointWriter::State::finish_files(const std::vector<std::string>& sums) {
+// What HDF5 writes beside the bytes of its pieces would make the disk wait.
+void CheckpointWriter::State::write_copied() {
+  if (described) return;
+  write(true);
+  if (guest) guest->wait();
+  if (shards) shards->wait();
+}
+
+// Of this rank's files, and all pieces in them; a guest's are listed by the files' owner.
+CheckpointIndex CheckpointWriter::State::describe(const std::vector<std::string>& sums) {
+  if (guest) return {};
   note_checksums(*shards, lists, sums);
   CheckpointIndex own = merge(lists);
-  own.shards = shards->finish();
+  own.shards = shards->describe();
   return own;
 }
 
-// This rank's files are on disk; then the master, which maps those of all. What a guest has written
-// is listed by the files' owner.
+// A disk that is full for the pieces, which came first, may be so for the master, too.
+fs::path CheckpointWriter::State::prepare_master(const std::vector<std::string>& texts) const {
+  std::vector<CheckpointIndex> parts;
+  parts.reserve(texts.size());
+  for (const std::string& text : texts) parts.push_back(index_from_json(text));
+  try {
+    return switchyard::prepare_master(folder, info, merge(parts));
+  } catch (const Error&) {
+    if (shards) shards->wait();
+    throw;
+  }
+}
+
+// The master maps the files of all, and is made while the disk still takes their bytes.
 void CheckpointWriter::State::finish() {
   CheckpointIndex own;
   agree([&] {
-    write(true);
-    if (guest) guest->finish();
-    if (sharing == nullptr) own = finish_files({});
+    write_copied();
+    if (sharing == nullptr) own = describe({});
   });
   if (sharing != nullptr) {
     const auto sums = sharing->gather(guest ? checksums_to_text(*guest) : std::string(),
                                       "checksums of shared files");
-    agree([&] {
-      if (!guest) own = finish_files(sums);
-    });
+    agree([&] { own = describe(sums); });
   }
   const auto texts = control.gather(to_json(own), "descriptions of the shards");
+  fs::path master;
   agree([&] {
-    if (control.rank() != 0) return;
-    std::vector<CheckpointIndex> parts;
-    parts.reserve(texts.size());
-    for (const std::string& text : texts) parts.push_back(index_from_json(text));
-    write_master(folder, info, merge(parts), may_write);
+    if (control.rank() == 0) master = prepare_master(texts);
+    if (guest) guest->finish();
+    if (sharing == nullptr) shards->finish();
+  });
+  if (sharing != nullptr) {
+    agree([&] {
+      if (shards) shards->finish();
+    });
+  }
+  agree([&] {
+    if (control.rank() == 0) publish_master(folder, master, may_write);
   });
 }
 

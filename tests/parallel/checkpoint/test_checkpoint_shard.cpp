@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "parallel/checkpoint/checksum.h"
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/read_threads.h"
 #include "parallel/checkpoint/shard.h"
@@ -44,9 +45,10 @@ class CheckpointShard : public testing::Test {
   static StoredTensor stored(const Written& one) {
     return {one.tensor.name, one.tensor.shape, one.tensor.dtype};
   }
-  void reserve_all(RankShards& shards, std::vector<Written>& all) const {
+  void reserve_all(RankShards& shards, std::vector<Written>& all, bool known = false) const {
     for (Written& one : all) {
-      one.place = shards.reserve(stored(one), 0, Box::whole(one.tensor.shape));
+      const uint64_t sum = known ? checksum_of(one.bytes) : 0;
+      one.place = shards.reserve(stored(one), 0, Box::whole(one.tensor.shape), sum);
     }
   }
   fs::path file_of(const StoredShard& shard) const {
@@ -144,17 +146,20 @@ TEST_F(CheckpointShard, LargePiecesBeginAtABlockAndCostLittle) {
 }
 
 // Also between its datasets, whatever lay in the memory, whichever way the bytes took, and
-// whenever.
+// whenever; and whether their checksums were known first, so that HDF5 had written all before them.
 TEST_F(CheckpointShard, EqualContentsGiveEqualFiles) {
   std::vector<Written> all;
   for (const int64_t bytes : {70'001, 65'536, 13, 1'000'003, 900})
     all.push_back(u8_tensor(fmt::format("/model/w{}", bytes), bytes));
   std::vector<std::string> files;
-  for (const bool stays : {false, true}) {
-    const fs::path place = folder_.path() / (stays ? "stays" : "passes");
+  for (const std::string way : {"passes", "stays", "known"}) {
+    const bool stays = way != "passes", known = way == "known";
+    const fs::path place = folder_.path() / way;
     fs::create_directories(place / shards_name);
     RankShards shards(place, 0, info_);
-    reserve_all(shards, all);
+    reserve_all(shards, all, known);
+    std::vector<StoredShard> described;
+    if (known) described = shards.describe();
     for (const Written& one : all) {
       if (stays) {
         shards.write_staying(one.place, one.bytes.data());
@@ -162,11 +167,66 @@ TEST_F(CheckpointShard, EqualContentsGiveEqualFiles) {
         shards.write(one.place, one.bytes.data());
       }
     }
-    shards.finish();
+    const auto finished = shards.finish();
     files.push_back(read_file(place / shards_name / "rank-00000.h5"));
     if (!stays) std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // HDF5's times: 1 s
+    if (!known) continue;
+    EXPECT_EQ(described.at(0).bytes, std::ssize(files.back()));
+    const ReadableFile file(place / shards_name / "rank-00000.h5");
+    std::vector<FileRange> ranges;
+    for (const Written& one : all) {
+      const int64_t begin = shards.piece(one.place).address;
+      ranges.push_back({begin, begin + std::ssize(one.bytes)});
+    }
+    EXPECT_EQ(described.at(0).rest, checksum_outside(file, ranges));
   }
   EXPECT_TRUE(files[0] == files[1]);
+  EXPECT_TRUE(files[0] == files[2]);
+}
+
+// HDF5 walks through all open attributes of the process at each that it makes or opens.
+TEST_F(CheckpointShard, NothingOfHdf5StaysOpenForAPiece) {
+  std::vector<Written> all;
+  for (const char* name : {"/model/a", "/model/b", "/model/c/d"})
+    all.push_back(u8_tensor(name, 100));
+  RankShards shards(folder_.path(), 0, info_);
+  reserve_all(shards, all);
+  const hdf5::Session session;
+  EXPECT_EQ(H5Fget_obj_count(H5F_OBJ_ALL, H5F_OBJ_ATTR | H5F_OBJ_DATASET | H5F_OBJ_GROUP), 0);
+}
+
+// Also one that is known is not taken for the bytes.
+TEST_F(CheckpointShard, AKnownChecksumIsNoWrite) {
+  std::vector<Written> all = {u8_tensor("/model/a", 10)};
+  RankShards shards(folder_.path(), 0, info_);
+  reserve_all(shards, all, true);
+  shards.describe();
+  EXPECT_THAT(error_of([&] { shards.finish(); }),
+              AllOf(HasSubstr("/model/a"), HasSubstr("never written"), HasSubstr("rank-00000.h5")));
+}
+
+TEST(CheckpointChecksum, IsThatOfTheLibraryForAnySize) {
+  const Memory from(300'000, Device::cpu, "from"), to(300'000, Device::cpu, "to");
+  auto* const source = static_cast<std::byte*>(from.data());
+  auto* const target = static_cast<std::byte*>(to.data());
+  for (int i = 0; i < 300'000; ++i) source[i] = static_cast<std::byte>(i * 2654435761u >> 13);
+  for (const size_t bytes : {0, 1, 63, 64, 65, 4095, 4096, 4097, 70'001, 262'144, 299'990}) {
+    for (const size_t skipped : {0, 7}) {
+      const std::span bytes_of(source + skipped, bytes);
+      const uint64_t sum = XXH3_64bits(bytes_of.data(), bytes);
+      EXPECT_EQ(checksum_of(bytes_of), sum) << bytes;
+      for (const bool summed : {false, true}) {
+        std::fill_n(target, 300'000, std::byte{0});
+        if (summed) {
+          EXPECT_EQ(copy_and_sum(target, bytes_of), sum) << bytes;
+        } else {
+          copy_past_caches(target, bytes_of);
+        }
+        EXPECT_TRUE(std::ranges::equal(bytes_of, std::span(target, bytes))) << bytes;
+        EXPECT_EQ(target[bytes], std::byte{0}) << bytes;
+      }
+    }
+  }
 }
 
 // In memory that stays, as far behind a block's begin as in the file and otherwise.

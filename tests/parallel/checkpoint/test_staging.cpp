@@ -2,12 +2,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <omp.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <thread>
 
+#include "parallel/checkpoint/checksum.h"
 #include "parallel/checkpoint/direct_file.h"
 #include "parallel/comm/communicators.h"
 #include "tests/parallel/checkpoint/checkpoint_cases.h"
@@ -69,6 +71,32 @@ TEST(Staging, LongPiecesAreCopiedWhole) {
   const StagedPiece& piece = staging.tensors()[0].pieces[0];
   const auto expected = expected_bytes(tensors[0], piece.box, 1);
   EXPECT_EQ(std::memcmp(piece.data, expected.data(), expected.size()), 0);
+}
+
+// Of pieces that are copied side by side; a large one alone is copied by all threads, and the saver
+// forms its checksum.
+TEST(Staging, CopyingFormsChecksumsWherePiecesAreManyForItsThreads) {
+  std::vector<TensorCase> tensors;
+  tensors.reserve(100);
+  for (int i = 0; i < 100; ++i)
+    tensors.push_back({fmt::format("/t{}", i), {20'000 + i}, DType::f32, Cut::rows, {}});
+  LocalPieces pieces(tensors, 1, 0);
+  pieces.fill(1);
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(2);
+  Staging staging;
+  staging.take(pieces.sharded(), all);
+  for (const StagedTensor& tensor : staging.tensors()) {
+    const StagedPiece& piece = tensor.pieces[0];
+    const std::span bytes(static_cast<const std::byte*>(piece.data),
+                          static_cast<size_t>(piece.bytes));
+    EXPECT_EQ(piece.checksum, checksum_of(bytes)) << tensor.tensor.name;
+  }
+  staging.take(std::span(pieces.sharded()).first(1), all);
+  EXPECT_EQ(staging.tensors()[0].pieces[0].checksum, 0u);
+  staging.take(pieces.sharded(), 1);
+  EXPECT_EQ(staging.tensors()[0].pieces[0].checksum, 0u);
+  omp_set_num_threads(threads);
 }
 
 // How many of the pages have memory.
