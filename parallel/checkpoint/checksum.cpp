@@ -1,6 +1,7 @@
 #include "parallel/checkpoint/checksum.h"
 
-#include <immintrin.h>
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
 
 #include <algorithm>
 #include <cstring>
@@ -17,15 +18,15 @@ constexpr size_t line = 64;
 // The checksum has brought so much into the nearest cache, from where it is copied.
 constexpr size_t step_bytes = 4096;
 
+namespace hn = hwy::HWY_NAMESPACE;
+
 // Whole lines of them; what is left is behind.
 void stream(std::byte* to, const std::byte* from, size_t bytes) {
-  for (size_t at = 0; at < bytes; at += line) {
-    const auto* source = reinterpret_cast<const __m256i*>(from + at);
-    auto* target = reinterpret_cast<__m256i*>(to + at);
-    const __m256i first = _mm256_loadu_si256(source), second = _mm256_loadu_si256(source + 1);
-    _mm256_stream_si256(target, first);
-    _mm256_stream_si256(target + 1, second);
-  }
+  const hn::CappedTag<uint8_t, line> lanes;
+  const auto* source = reinterpret_cast<const uint8_t*>(from);
+  auto* target = reinterpret_cast<uint8_t*>(to);
+  for (size_t at = 0; at < bytes; at += hn::Lanes(lanes))
+    hn::Stream(hn::LoadU(lanes, source + at), lanes, target + at);
 }
 
 void copy_step(std::byte* to, std::span<const std::byte> from) {
@@ -42,7 +43,7 @@ uint64_t checksum_of(std::span<const std::byte> bytes) {
 
 void copy_past_caches(std::byte* to, std::span<const std::byte> from) {
   copy_step(to, from);
-  _mm_sfence();
+  hwy::FlushStream();
 }
 
 uint64_t copy_and_sum(std::byte* to, std::span<const std::byte> from) {
@@ -53,7 +54,7 @@ uint64_t copy_and_sum(std::byte* to, std::span<const std::byte> from) {
     XXH3_64bits_update(&state, step.data(), step.size());
     copy_step(to + at, step);
   }
-  _mm_sfence();
+  hwy::FlushStream();
   return XXH3_64bits_digest(&state);
 }
 
