@@ -132,7 +132,7 @@ void report_averages(const Start& start) {
 }
 
 // Those of the checkpoint that is gone on from, as the options change them.
-void settle(Start& start, const Settings& given, Communicator& world) {
+void settle_averages_found(Start& start, const Settings& given, Communicator& world) {
   world.control().agree(
       [&] { start.options.averages = settle_averages(start.averages.records, given, start.step); });
 }
@@ -158,7 +158,7 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
   // Opens the step, so that none is taken for a goal that it has not reached.
   start.averages = find_averages(start.origin, path, world);
   const bool names_averages = given.has("average") || given.has("drop-average");
-  if (names_averages) settle(start, given, world);
+  if (names_averages) settle_averages_found(start, given, world);
   if (is_reached(run, path, given, settings, start.step, world)) {
     if (names_averages && world.rank() == 0) {
       log::warning("--average and --drop-average take effect with a step, and none is made");
@@ -168,7 +168,7 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
     });
     return std::nullopt;
   }
-  if (!names_averages) settle(start, given, world);
+  if (!names_averages) settle_averages_found(start, given, world);
   const auto averages = std::move(start.options.averages);
   world.control().agree([&] {
     start.options = engine_options(path, settings, true);
