@@ -44,13 +44,13 @@ void naming_member(const RunFolder& run, int64_t step, const LeftOutMember& memb
 CheckpointReader reader_of(const RunFolder& run, int64_t step, const LeftOutMember& member,
                            const Mesh& mesh) {
   const auto name = run.folder().string();
-  check(run.has(member.step), "averages",
+  check(run.has(member.step), ExitCode::storage, "averages",
         "an average at step {} of '{}' has step {} among its members, which is not saved any more; "
         "{}",
         step, name, member.step, way_out);
   CheckpointReader reader(run.checkpoint(member.step).folder, mesh.world->rank(),
                           mesh.world->size());
-  check(reader.info().id == member.checkpoint, "averages",
+  check(reader.info().id == member.checkpoint, ExitCode::storage, "averages",
         "an average at step {} of '{}' has checkpoint {} of step {} among its members, but {} is "
         "there; {}",
         step, name, member.checkpoint, member.step, reader.info().id, way_out);

@@ -8,6 +8,8 @@
 #include "core/logging.h"
 #include "launch/path/fork_point.h"
 #include "launch/path/pins.h"
+#include "launch/path/problem_of.h"
+#include "launch/path/retention.h"
 #include "launch/replay_steps.h"
 #include "parallel/comm/control_plane.h"
 
@@ -77,10 +79,17 @@ void let_go(const RunFolder& run, const ReplayedFrom& from) {
 std::string read_plan(const RunFolder& run) {
   const auto file = run.folder() / replay_file;
   std::error_code ignored;
-  check(std::filesystem::exists(file, ignored), ExitCode::storage, "replay",
+  if (std::filesystem::exists(file, ignored)) return read_file(file);
+  const bool was_saved =
+      problem_of([&] { run.check_none_saved(); }).has_value() || !is_untrained(run);
+  check(!was_saved, ExitCode::storage, "replay",
         "'{}' has no checkpoint any more, and {} went with its first: remove it and fork anew",
         run.folder().string(), replay_file);
-  return read_file(file);
+  fail(
+      ExitCode::storage, "replay",
+      "{} is missing, which says how the step is made that this branch starts from; bring it back, "
+      "or remove '{}', of which no step was made yet, and fork anew",
+      file.string(), run.folder().string());
 }
 
 }  // namespace

@@ -167,7 +167,10 @@ void Saver::commit(int64_t step, Clock::time_point begin, double waited) try {
   });
   writer_.commit();
   control.agree([&] {
-    if (mesh_.world->rank() == 0) run_.note_saved();
+    if (mesh_.world->rank() == 0) {
+      run_.note_saved();
+      retention_.trust(step);
+    }
     retain();
   });
   if (mesh_.world->rank() != 0) return;

@@ -132,9 +132,7 @@ void report_averages(const Start& start) {
 }
 
 // Those of the checkpoint that is gone on from, as the options change them.
-void find_and_settle_averages(Start& start, const PathSpecification& path, const Settings& given,
-                              Communicator& world) {
-  start.averages = find_averages(start.origin, path, world);
+void settle_averages_found(Start& start, const Settings& given, Communicator& world) {
   world.control().agree(
       [&] { start.options.averages = settle_averages(start.averages.records, given, start.step); });
 }
@@ -157,8 +155,10 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
     if (!obtained.is_new && !start.replay) start.origin = find_origin(run, path, given);
     start.step = start.origin ? start.origin->step() : path.start_step();
   });
+  // Opens the step, so that none is taken for a goal that it has not reached.
+  start.averages = find_averages(start.origin, path, world);
   const bool names_averages = given.has("average") || given.has("drop-average");
-  if (names_averages) find_and_settle_averages(start, path, given, world);
+  if (names_averages) settle_averages_found(start, given, world);
   if (is_reached(run, path, given, settings, start.step, world)) {
     if (names_averages && world.rank() == 0) {
       log::warning("--average and --drop-average take effect with a step, and none is made");
@@ -168,7 +168,7 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
     });
     return std::nullopt;
   }
-  if (!names_averages) find_and_settle_averages(start, path, given, world);
+  if (!names_averages) settle_averages_found(start, given, world);
   const auto averages = std::move(start.options.averages);
   world.control().agree([&] {
     start.options = engine_options(path, settings, true);

@@ -10,6 +10,7 @@
 #include "launch/path/average_document.h"
 #include "launch/path/leaving_steps.h"
 #include "launch/path/pins.h"
+#include "launch/path/problem_of.h"
 #include "launch/path/step_needs.h"
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/leaving.h"
@@ -85,16 +86,38 @@ SavedStep Retention::look_at(const CheckpointEntry& entry) {
   return step;
 }
 
-// Masters are opened of those steps alone that may have to lose their moments.
+// What a load would refuse it for before it reads any tensor; once in this object's life.
+const std::string& Retention::problem_of_step(const CheckpointEntry& entry) {
+  const auto [known, is_new] = problems_.try_emplace(entry.step);
+  if (!is_new) return known->second;
+  const auto problem = problem_of([&] { CheckpointReader{entry.folder}; });
+  if (problem) known->second = problem->what();
+  return known->second;
+}
+
+// Those steps alone are opened on which it depends what goes, or that may go; and masters of those
+// that may have to lose their moments.
 std::vector<SavedStep> Retention::saved_steps() {
   auto entries = list_checkpoints(run_.checkpoints());
   std::erase_if(entries, [](const CheckpointEntry& e) { return !e.complete; });
   std::vector<SavedStep> saved;
-  auto older = std::ssize(entries);
-  for (const CheckpointEntry& entry : entries) {
-    const bool may_lose = options_.moments > 0 && older-- > options_.moments;
-    saved.push_back(may_lose ? look_at(entry) : SavedStep{entry.step});
+  const auto [most, every, moments] = options_;
+  int64_t newer = 0, newer_staying = 0;  // of those that can be read
+  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
+    const bool stays = most == 0 || newer < most || (every > 0 && entry->step % every == 0);
+    std::error_code gone;
+    const bool is_lost = !stays && !fs::is_symlink(entry->folder, gone);  // of a link, nothing is
+    const bool matters = is_lost || newer < most || newer_staying < moments;
+    SavedStep step{entry->step};
+    if (matters) step.problem = problem_of_step(*entry);
+    if (step.problem.empty()) {
+      if (moments > 0 && newer >= moments) step = look_at(*entry);
+      ++newer;
+      newer_staying += stays ? 1 : 0;
+    }
+    saved.push_back(std::move(step));
   }
+  std::ranges::reverse(saved);
   return saved;
 }
 
@@ -178,6 +201,7 @@ bool Retention::apply() {
   remove_fragments();
   const auto known = known_;
   const auto saved = saved_steps();
+  report_unreadable(saved);
   std::vector<int64_t> brought_back;
   for (const auto& [step, found] : known_) {
     if (known.contains(step) || found.has_moments) continue;
@@ -191,6 +215,13 @@ bool Retention::apply() {
   if (!fates.empty()) follow_branches(run_.folder());
   return std::ranges::all_of(fates,
                              [&](const StepFate& each) { return carry_out(saved, each.step); });
+}
+
+void Retention::report_unreadable(std::span<const SavedStep> saved) {
+  for (const SavedStep& each : saved) {
+    if (each.problem.empty() || !warned_.insert(each.step).second) continue;
+    log::warning("step {} {}; it stays", each.step, describe_unreadable(each.problem));
+  }
 }
 
 void Retention::report_bound(std::span<const StepFate> fates) {

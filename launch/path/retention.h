@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,6 +28,8 @@ class Retention {
   // False: another process has kept the pins locked; what is left goes the next time. What was
   // found of a step that is older than those which keep their moments is not looked at again.
   bool apply();
+  // This process has just saved it, so that it need not be looked at.
+  void trust(int64_t step) { problems_[step].clear(); }
   // What apply() had begun when it was ended, and no more: of a start that saves nothing.
   void end_begun();
   // What apply() would do, with the folders of incomplete saves that it would remove.
@@ -38,9 +41,11 @@ class Retention {
   void remove_fragments();
   bool remove_left(int64_t step);
   std::vector<SavedStep> saved_steps();
+  const std::string& problem_of_step(const CheckpointEntry& entry);
   SavedStep look_at(const CheckpointEntry& entry);
   std::vector<int64_t> members_of(int64_t step);
   std::vector<StepNeed> needs_of(std::span<const SavedStep> saved, std::span<const Pin> pins);
+  void report_unreadable(std::span<const SavedStep> saved);
   void report_bound(std::span<const StepFate> fates);
   Fate fate_of(std::span<const SavedStep> saved, int64_t step, std::span<const Pin> pins);
   bool carry_out(std::span<const SavedStep> saved, int64_t step);
@@ -48,6 +53,8 @@ class Retention {
   const RunFolder& run_;
   RetentionOptions options_;
   std::map<int64_t, SavedStep> known_;               // steps whose moments are gone or cannot go
+  std::map<int64_t, std::string> problems_;          // of steps; empty: it can be read
+  std::set<int64_t> warned_;                         // of steps that cannot
   std::map<int64_t, std::vector<int64_t>> members_;  // that a step's averages leave out
   bool tidied_ = false;
   bool said_ = false;  // which steps' moments stay although they should go

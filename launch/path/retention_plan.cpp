@@ -36,11 +36,12 @@ std::vector<StepNeed> needs_that_count(std::span<const SavedStep> saved,
   std::vector<StepNeed> count, of_steps;
   for (const StepNeed& need : needs) (need.user ? of_steps : count).push_back(need);
   std::vector<int64_t> staying;
-  for (size_t i = 0; i < saved.size(); ++i) {
-    const auto newer = std::ssize(saved) - 1 - static_cast<int64_t>(i);
-    if (!reasons_to_stay(saved[i].step, newer, count, options).empty()) {
-      staying.push_back(saved[i].step);
-    }
+  int64_t newer = 0;
+  for (auto each = saved.rbegin(); each != saved.rend(); ++each) {
+    const bool stays =
+        !each->problem.empty() || !reasons_to_stay(each->step, newer, count, options).empty();
+    if (stays) staying.push_back(each->step);
+    if (each->problem.empty()) ++newer;
   }
   std::erase_if(of_steps, [&](const StepNeed& need) {
     return std::ranges::find(staying, *need.user) == staying.end();
@@ -56,14 +57,22 @@ bool needs_moments(int64_t step, std::span<const StepNeed> needs) {
 
 }  // namespace
 
+std::string describe_unreadable(const std::string& problem) {
+  return fmt::format("cannot be read and does not count: {}", problem);
+}
+
 std::vector<StepFate> plan_retention(std::span<const SavedStep> saved,
                                      std::span<const StepNeed> all_needs,
                                      const RetentionOptions& options) {
   const auto needs = needs_that_count(saved, all_needs, options);
   std::vector<StepFate> fates;
   int64_t newer = 0, newer_staying = 0;
-  for (auto each = saved.rbegin(); each != saved.rend(); ++each, ++newer) {
-    auto reasons = reasons_to_stay(each->step, newer, needs, options);
+  for (auto each = saved.rbegin(); each != saved.rend(); ++each) {
+    if (!each->problem.empty()) {
+      fates.push_back({each->step, Fate::stays, describe_unreadable(each->problem)});
+      continue;
+    }
+    auto reasons = reasons_to_stay(each->step, newer++, needs, options);
     StepFate fate{each->step, Fate::stays, {}};
     if (reasons.empty()) {
       fate.fate = Fate::goes;

@@ -17,7 +17,8 @@ struct RetentionOptions {
 struct SavedStep {
   int64_t step = 0;
   bool has_moments = true;
-  std::string bound = {};  // why the moments cannot be taken away; empty: they can
+  std::string bound = {};    // why the moments cannot be taken away; empty: they can
+  std::string problem = {};  // why nothing can go on from it; empty: it can
 };
 
 // What something else than training needs of a saved step, for as long as it is there.
@@ -38,9 +39,12 @@ struct StepFate {
 };
 
 // What becomes of each saved step, a pure function. `saved` is ascending; the newest is never
-// touched. Moments stay with the newest --keep-moments of the steps that stay.
+// touched. Moments stay with the newest --keep-moments of the steps that stay. A step with a
+// problem stays as it is and counts nowhere, so that no good one goes in its favour.
 std::vector<StepFate> plan_retention(std::span<const SavedStep> saved,
                                      std::span<const StepNeed> needs,
                                      const RetentionOptions& options);
+// Why a step with this problem stays.
+std::string describe_unreadable(const std::string& problem);
 
 }  // namespace switchyard

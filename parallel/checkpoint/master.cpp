@@ -110,8 +110,7 @@ void write_info(const Id& file, const CheckpointInfo& info) {
 
 CheckpointInfo read_info(const Id& file) {
   CheckpointInfo info;
-  check(hdf5::read_string_attribute(file, "format") == format_name, "checkpoint",
-        "attribute format is not {}", format_name);
+  check_is_master(file);
   const int64_t version = hdf5::read_int_attribute(file, "format_version");
   const auto code = version > newest_format_version ? ExitCode::usage : ExitCode::storage;
   check(version >= 1 && version <= newest_format_version, code, "checkpoint",
@@ -244,6 +243,11 @@ void replace_master(const fs::path& folder, const CheckpointInfo& info,
     fs::remove(temporary_of(folder / master_name), ignored);
     throw;
   }
+}
+
+void check_is_master(const Id& file) {
+  check(hdf5::read_string_attribute(file, "format") == format_name, "checkpoint",
+        "attribute format is not {}", format_name);
 }
 
 std::pair<CheckpointInfo, CheckpointIndex> read_master(const fs::path& folder) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <utility>
 
+#include "parallel/checkpoint/hdf5_handles.h"
 #include "parallel/checkpoint/index.h"
 
 namespace switchyard {
@@ -27,6 +28,9 @@ void replace_master(const std::filesystem::path& folder, const CheckpointInfo& i
 
 // Throws Error when the file is damaged or of another format.
 std::pair<CheckpointInfo, CheckpointIndex> read_master(const std::filesystem::path& folder);
+
+// Throws Error for another file of HDF5's, such as a shard in the master's place.
+void check_is_master(const hdf5::Id& file);
 
 // Throws Error unless the virtual datasets map exactly what the index says.
 void verify_master(const std::filesystem::path& folder, const CheckpointIndex& index);

@@ -79,6 +79,7 @@ StoredMoments moments_of(const fs::path& checkpoint) {
   return naming(master, [&] {
     const hdf5::Session session;
     const hdf5::Id file = hdf5::open_file(master);
+    check_is_master(file);
     if (!has_both_moments(file)) return StoredMoments::none;
     return hdf5::read_int_attribute(file, "format_version") == 1 ? StoredMoments::mixed
                                                                  : StoredMoments::own_files;

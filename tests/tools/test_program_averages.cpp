@@ -238,7 +238,7 @@ TEST_F(ProgramAverages, AMemberThatIsGoneIsNamed) {
   train(at("run"), words_of("--save-interval 2 --train-iters 6 --average lawa:k=3,every=2"));
   fs::remove_all(checkpoint_of(at("run"), 4));
   const std::string start = "train " + at("run").string() + " --train-iters 8";
-  expect_refused(start, {"step 6", "step 4", "not saved any more", "--drop-average"});
+  expect_refused(start, {"step 6", "step 4", "not saved any more", "--drop-average"}, 1, 5);
   go_on("run", "--train-iters 8 --drop-average lawa");
   EXPECT_FALSE(saved("run", 8).contains("/average/lawa/final_norm.weight"));
 }

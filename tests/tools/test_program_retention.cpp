@@ -104,6 +104,22 @@ TEST_F(Retained, prune_shows_first_and_does_it_with_yes) {
   EXPECT_FALSE(fs::exists(at("run") / "discarded/step-00000008"));
 }
 
+TEST_F(Retained, no_good_step_goes_for_one_that_cannot_be_read) {
+  train(at("run"), options(6));
+  const fs::path master = checkpoint_of(at("run"), 6) / "checkpoint.h5";
+  fs::resize_file(master, 0);
+  for (const std::string yes : {"", " --yes"}) {
+    const auto said = run_well("prune " + run() + " --keep-checkpoints 1" + yes);
+    EXPECT_NE(said.find("cannot be read and does not count"), std::string::npos) << said;
+    EXPECT_NE(said.find(master.string()), std::string::npos) << said;
+  }
+  EXPECT_EQ(saved_steps(at("run")), (Steps{4, 6}));
+  train(at("run"), "--load-step 4 --train-iters 6");
+  fs::remove(checkpoint_of(at("run"), 4) / "shards/rank-00000.h5");
+  train(at("run"), "--train-iters 10 --keep-checkpoints 2");
+  EXPECT_EQ(saved_steps(at("run")), (Steps{4, 8, 10}));
+}
+
 TEST_F(Retained, bad_input_is_refused) {
   train(at("run"), options(2));
   expect_refused("prune " + at("none").string(), {"no path"});

@@ -8,12 +8,14 @@
 #include "launch/path/retention.h"
 #include "parallel/checkpoint/moments.h"
 #include "tests/launch/path/saved_path.h"
+#include "tests/parallel/checkpoint/newer_checkpoint.h"
 
 namespace fs = std::filesystem;
 
 namespace switchyard {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using RetentionTest = test::SavedPath;
@@ -82,6 +84,17 @@ TEST(RetentionPlan, MomentsThatAreGoneOrBoundStayAsTheyAre) {
   const auto fates = plan_retention(saved, {}, {.moments = 1});
   EXPECT_TRUE(fates[0].is_bound);
   EXPECT_THAT(fates[0].why, HasSubstr("format 1"));
+}
+
+TEST(RetentionPlan, AStepThatCannotBeReadStaysAndCountsNowhere) {
+  const SavedStep newest{60, true, "", "cut"}, middle{50, true, "", "cut"};
+  EXPECT_EQ(outcome(6, {}, {.checkpoints = 1}, newest), "....SS");
+  EXPECT_EQ(outcome(6, {}, {.checkpoints = 2}, middle), "...SSS");
+  EXPECT_EQ(outcome(6, {}, {.checkpoints = 1}, {10, true, "", "cut"}), "S....S");
+  EXPECT_EQ(outcome(6, {}, {.moments = 1}, newest), "mmmmSS");
+  EXPECT_EQ(outcome(6, {}, {.checkpoints = 3, .every = 20, .moments = 1}, newest), ".mmmSS");
+  EXPECT_EQ(outcome(6, {{20, false, "a member", 60}}, {.checkpoints = 1}, newest), ".S..SS");
+  EXPECT_EQ(outcome(1, {}, {.checkpoints = 1}, {10, true, "", "cut"}), "S");
 }
 
 std::vector<int64_t> with_moments(const RunFolder& run) {
@@ -157,6 +170,49 @@ TEST_F(RetentionTest, ADamagedOldStepKeepsItsFilesAndStopsNothing) {
   test::retain(run_, {.moments = 1});
   EXPECT_TRUE(fs::exists(run_.checkpoint(20).folder / "shards/rank-00000.moments.h5"));
   EXPECT_FALSE(fs::exists(run_.checkpoint(30).folder / "shards/rank-00000.moments.h5"));
+}
+
+// Each as the newest: no good step goes in its favour, and it stays itself.
+TEST_F(RetentionTest, StepsThatCannotBeReadDoNotCount) {
+  const fs::path newest = checkpoint_folder(run_.checkpoints(), 50);
+  const auto copy = [&] {
+    fs::copy(run_.checkpoint(40).folder, newest, fs::copy_options::recursive);
+  };
+  const auto expect_kept = [&](const std::string& why) {
+    const PruneRequest request{{.checkpoints = 2, .moments = 1}};
+    const PruneReport shown = survey(run_, request);
+    EXPECT_EQ(shown.steps.back().fate.fate, Fate::stays);
+    EXPECT_THAT(shown.steps.back().fate.why,
+                AllOf(HasSubstr("cannot be read and does not count"), HasSubstr(why)));
+    EXPECT_EQ(prune(run_, request).frees(), shown.frees());
+    EXPECT_THAT(steps_of(run_), ElementsAre(30, 40, 50)) << why;
+    EXPECT_TRUE(has_moments(run_.checkpoint(40)));
+    fs::remove_all(newest);
+  };
+  copy();
+  expect_kept("holds step 40");
+  test::save(run_, 50);
+  fs::resize_file(newest / "checkpoint.h5", 0);
+  expect_kept("checkpoint.h5");
+  test::save(run_, 50);
+  fs::remove(newest / "shards/rank-00000.h5");
+  expect_kept("rank-00000.h5");
+  test::save(run_, 50);
+  test::set_format_version(newest, 9);
+  expect_kept("format version 9");
+}
+
+// Of a trainer, which knows the step that it has saved without looking.
+TEST_F(RetentionTest, AnOlderStepThatCannotBeReadPushesNoGoodOneOut) {
+  fs::remove(run_.checkpoint(40).folder / "shards/rank-00000.h5");
+  fs::resize_file(run_.checkpoint(10).folder / "checkpoint.h5", 0);
+  Retention retention(run_, {.checkpoints = 2});
+  EXPECT_TRUE(retention.apply());
+  EXPECT_THAT(steps_of(run_), ElementsAre(10, 20, 30, 40));
+  test::save(run_, 50);
+  retention.trust(50);
+  EXPECT_TRUE(retention.apply());
+  EXPECT_THAT(steps_of(run_), ElementsAre(10, 30, 40, 50));
 }
 
 TEST_F(RetentionTest, AStepWithoutMomentsIsRefusedNamingTheNearestThatHaveThem) {

@@ -1,0 +1,91 @@
+// Starts that would go on from what `verify` calls damaged.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/temporary_folder.h"
+#include "tests/tools/paths.h"
+
+namespace fs = std::filesystem;
+
+namespace switchyard::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+class DamagedStarts : public testing::Test {
+ protected:
+  fs::path at(const std::string& name) const { return folder_.path() / name; }
+  void make(const std::string& run, const std::string& more) const {
+    train(at(run), tiny_path(data_, 6, "--save-interval 2 " + more));
+  }
+  void expect_damaged(const std::string& run, const std::string& why) const {
+    const auto outcome = test::run({"verify", at(run).string()});
+    EXPECT_EQ(outcome.exit_code, 5) << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr(why));
+  }
+  TemporaryFolder folder_;
+  std::string data_ = make_tokens(folder_.path(), "text", 60'000);
+};
+
+TEST_F(DamagedStarts, no_training_goes_on_with_a_member_of_another_run) {
+  for (const std::string run : {"run", "other"})
+    make(run, "--train-iters 6 --average lawa:k=2,every=2");
+  fs::remove_all(checkpoint_of(at("run"), 4));
+  fs::copy(checkpoint_of(at("other"), 4), checkpoint_of(at("run"), 4), fs::copy_options::recursive);
+  expect_damaged("run@6", "its averages need checkpoint");
+  const auto refused = test::run(words("train " + at("run").string() + " --train-iters 8"));
+  EXPECT_EQ(refused.exit_code, 5) << refused.err;
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("of step 4 among its members"), HasSubstr("is there")));
+}
+
+// No matter whether the goal asks for steps behind it.
+TEST_F(DamagedStarts, no_goal_is_reached_by_a_step_that_cannot_be_read) {
+  make("run", "--train-iters 6");
+  const std::string run = "train " + at("run").string() + " --train-iters ";
+  const auto expect_refused = [&](const std::string& goal, const std::string& why) {
+    const auto outcome = test::run(words(run + goal));
+    EXPECT_EQ(outcome.exit_code, 5) << goal << outcome.err;
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr(why), HasSubstr("the newest good one is step 4")));
+  };
+  EXPECT_EQ(test::run(words(run + "6")).exit_code, 0);
+  const auto newest = checkpoint_of(at("run"), 6), moved = newest.parent_path() / "step-00000008";
+  fs::rename(newest, moved);
+  for (const std::string goal : {"8", "10"}) expect_refused(goal, "step-00000008 holds step 6");
+  fs::rename(moved, newest);
+  fs::resize_file(newest / "checkpoint.h5", 0);
+  for (const std::string goal : {"6", "8"}) expect_refused(goal, "checkpoint.h5");
+}
+
+TEST_F(DamagedStarts, a_shard_in_the_place_of_its_master_is_damage) {
+  make("run", "--train-iters 4");
+  const fs::path folder = checkpoint_of(at("run"), 4), master = folder / "checkpoint.h5";
+  fs::copy_file(folder / "shards/rank-00000.h5", master, fs::copy_options::overwrite_existing);
+  expect_damaged("run", master.string());
+  const std::string run = at("run").string();
+  for (const std::string& line :
+       {"train " + run + " --train-iters 6", "fork " + run + "@4 " + at("branch").string()}) {
+    const auto outcome = test::run(words(line));
+    EXPECT_EQ(outcome.exit_code, 5) << line << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr(master.string()), Not(HasSubstr("no moments"))));
+  }
+}
+
+TEST_F(DamagedStarts, a_plan_that_is_missing_is_said_to_be) {
+  make("run", "--train-iters 6 --save-interval 4");
+  const std::string branch = at("branch").string();
+  run_well("fork " + at("run").string() + "@5 " + branch);
+  fs::rename(at("branch/replay.json"), at("aside"));
+  const auto outcome = test::run(words("train " + branch + " --train-iters 6"));
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("replay.json is missing"), Not(HasSubstr("any more"))));
+  fs::rename(at("aside"), at("branch/replay.json"));
+  run_well("train " + branch + " --train-iters 6");
+  fs::remove_all(at("branch/checkpoints"));
+  EXPECT_THAT(test::run(words("train " + branch + " --train-iters 7")).err,
+              HasSubstr("went with its first"));
+}
+
+}  // namespace
+}  // namespace switchyard::test
