@@ -10,6 +10,7 @@
 #include "launch/launcher/local_restarts.h"
 #include "launch/launcher/srun_job.h"
 #include "launch/slurm/slurm_variables.h"
+#include "parallel/comm/rendezvous/tcp_socket.h"
 #include "tools/command_support.h"
 
 namespace switchyard {
@@ -52,6 +53,12 @@ void check_gpus(const LaunchPlan& plan) {
         gpus, plan.ranks_per_gpu, gpus * plan.ranks_per_gpu);
 }
 
+// Of this machine's ranks, which could not say it to each other.
+void check_open_files(const LaunchPlan& plan) {
+  const int64_t all = int64_t{plan.ranks} * plan.nodes;
+  if (all > 1) check_descriptors(all, (plan.node == 0 ? all : 1) + descriptors_to_meet);
+}
+
 // In a batch script, which runs on the first node alone.
 void mention_other_nodes(const LaunchPlan& plan) {
   const int nodes = slurm_number("SLURM_NNODES", 1);
@@ -81,6 +88,7 @@ int launch_command(Arguments arguments) {
   if (plan.over_srun) return run_over_srun(plan);
   hold_back_signals();  // one that comes while GPUs are looked for is for the ranks
   check_gpus(plan);
+  check_open_files(plan);
   mention_other_nodes(plan);
   return run_node(plan);
 }

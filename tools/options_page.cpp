@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "launch/path/command_line.h"
 #include "tools/documentation.h"
 
 namespace switchyard {
@@ -14,10 +15,10 @@ constexpr const char* introduction = R"(# Options
 Written by the program itself (`switchyard documentation options`) from the tables that its parser,
 `path.json`, `fork` and the completions follow. Every option may also stand in a file of lines
 `name = value`, given with `--config FILE`; what is on the command line goes before it, and of
-several files the first that has an option. Of an option with one value that stands on the command
-line more than once the last value counts, as with Megatron-LM, and a line says so where the values
-differ; values of an option that takes several are put together. A file gives an option with one
-value once.
+several files the first that has an option. Of an option that stands on the command line more than
+once the last counts, with all values that it takes, as with Megatron-LM, and a line says so where
+they differ; those marked "added", whose values stand each for itself, are put together. A file
+gives an option with one value once; lines of one that takes several are put together.
 
 Names are Megatron-LM's where it has the option; the second column says where that is otherwise
 ("none": an option of this program alone). A branch takes over what its parent has; the column
@@ -63,7 +64,7 @@ std::string values_cell(const OptionSpec& spec) {
     case OptionKind::flag:
       return "flag";
     case OptionKind::list:
-      return "one or several";
+      return adds_up(spec) ? "one or several, added" : "one or several";
   }
   return "";
 }

@@ -93,8 +93,8 @@ void check_bench(const Settings& s, Device device) {
   const std::string& folder = s.text("tuning-folder");
   std::error_code problem;
   std::filesystem::create_directories(folder, problem);
-  check(!problem && access(folder.c_str(), W_OK) == 0, ExitCode::storage, "bench",
-        "--tuning-folder {} cannot be written: {}", folder,
+  const bool writable = !problem && access(folder.c_str(), W_OK) == 0;
+  check(writable, ExitCode::storage, "bench", "--tuning-folder {} cannot be written: {}", folder,
         problem ? problem.message() : std::strerror(errno));
 }
 

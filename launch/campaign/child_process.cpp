@@ -105,8 +105,8 @@ void kill_tree(pid_t root) {
 ChildProcess::ChildProcess(const ChildCommand& command) {
   const std::string& program = command.words.at(0);
   std::array<int, 2> ends{};
-  check(pipe2(ends.data(), O_CLOEXEC) == 0, ExitCode::other, "job", "{} cannot be started: {}",
-        program, std::strerror(errno));
+  const bool piped = pipe2(ends.data(), O_CLOEXEC) == 0;
+  check(piped, ExitCode::other, "job", "{} cannot be started: {}", program, std::strerror(errno));
   const Descriptor reader(ends[0]);
   Descriptor writer(ends[1]);
   Start start(command);

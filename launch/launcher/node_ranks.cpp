@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -48,10 +49,17 @@ NodeRanks::NodeRanks(const LaunchPlan& plan) : plan_(plan), port_(port_for(plan)
   for (int local = 0; local < plan.ranks; ++local) {
     const pid_t child = fork();
     if (child == 0) become_rank(local);
-    if (child < 0) signal_all(SIGKILL);
-    check(child > 0, "launch", "local rank {} cannot be started", local);
+    if (child < 0) refuse_start(local, errno);
     running_[child] = local;
   }
+}
+
+void NodeRanks::refuse_start(int local, int why) const {
+  signal_all(SIGKILL);
+  const char* limits = why == EAGAIN ? "'ulimit -u' and pids.max of the control group"
+                                     : "the machine and its control group";
+  fail("launch", "local rank {} of {} cannot be started: {}; what may limit it: {}", local,
+       plan_.ranks, std::strerror(why), limits);
 }
 
 // In a process group of its own, so that the terminal's interrupt comes once, from the launcher.

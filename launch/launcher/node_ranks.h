@@ -35,6 +35,7 @@ class NodeRanks {
   using Clock = std::chrono::steady_clock;
 
   [[noreturn]] void become_rank(int local) const;
+  [[noreturn]] void refuse_start(int local, int why) const;
   void reap();
   void note(int local, int state);
   void note_signal(int local, int number);

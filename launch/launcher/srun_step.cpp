@@ -64,8 +64,8 @@ Step::Step(const std::vector<std::string>& words) : name_(words[0]) {
   sigprocmask(SIG_BLOCK, &mine, &before_);
   signals_ = Descriptor(signalfd(-1, &mine, SFD_CLOEXEC | SFD_NONBLOCK));
   std::array<int, 2> ends{};
-  check(signals_ && pipe2(ends.data(), O_CLOEXEC) == 0, ExitCode::other, "launch", "no pipe: {}",
-        std::strerror(errno));
+  const bool piped = signals_ && pipe2(ends.data(), O_CLOEXEC) == 0;
+  check(piped, ExitCode::other, "launch", "no pipe: {}", std::strerror(errno));
   errors_ = Descriptor(ends[0]);
   const Descriptor writer(ends[1]);
   fcntl(errors_.number(), F_SETFL, O_NONBLOCK);

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/program_options.hpp>
 #include <cctype>
 #include <sstream>
@@ -18,6 +19,12 @@
 namespace po = boost::program_options;
 
 namespace switchyard {
+
+bool adds_up(const OptionSpec& spec) {
+  static constexpr std::array names = {"average", "drop-average",      "eval",          "held-out",
+                                       "input",   "ignore-config-key", "sbatch-option", "train"};
+  return spec.kind == OptionKind::list && std::ranges::find(names, long_name(spec)) != names.end();
+}
 
 namespace {
 
@@ -68,7 +75,7 @@ void store(std::span<const OptionSpec> specs, std::span<const po::option> parsed
     const auto given = occurrences_of(spec, parsed);
     std::vector<std::string> values;
     for (const Occurrence& one : given) {
-      if (spec.kind == OptionKind::list) {
+      if (adds_up(spec)) {
         values.insert(values.end(), one.values.begin(), one.values.end());
       } else {
         to.set(spec, one.values, one.typed);  // the last one stays
@@ -192,7 +199,7 @@ std::vector<std::string> describe_repetitions(std::span<const OptionSpec> specs,
   const auto parsed = options_in(description(specs), arguments);
   for (const auto& spec : specs) {
     const auto given = occurrences_of(spec, parsed);
-    if (spec.kind == OptionKind::list || given.size() < 2) continue;
+    if (adds_up(spec) || given.size() < 2) continue;
     const auto lost = values_lost(spec, given);
     if (lost.empty()) continue;
     const std::string also =

@@ -113,7 +113,24 @@ void RunFolder::check_name() const {
              : "");
 }
 
+namespace {
+
+// The part of a name, from its end, that is there but is no folder; empty: none.
+fs::path file_in_the_way(const fs::path& folder) {
+  std::error_code ignored;
+  for (fs::path at = fs::absolute(folder); at.has_relative_path(); at = at.parent_path()) {
+    const fs::file_status status = fs::status(at, ignored);
+    if (fs::exists(status)) return fs::is_directory(status) ? fs::path() : at;
+  }
+  return {};
+}
+
+}  // namespace
+
 void RunFolder::check_unused() const {
+  const fs::path file = file_in_the_way(folder_);
+  check(file.empty(), "path", "'{}' cannot be a folder: '{}' is a file; a new name is allowed",
+        folder_.string(), file.string());
   const std::string foreign = foreign_contents(folder_);
   check(foreign.empty(), "path",
         "'{}' has no path.json and {}; a new path needs a folder that is new or empty, or has only "

@@ -147,10 +147,12 @@ StoredPiece CompressedShard::add(const StoredTensor& tensor, const Box& box,
   }
   piece.checksum = XXH3_64bits_digest(sum.get());
   const hdf5::Session session;
-  hdf5::write_attribute(dataset_, "global_shape", tensor.shape);
-  hdf5::write_attribute(dataset_, "offset", box.offset);
-  hdf5::write_attribute(dataset_, "xxh3_64", piece.checksum);
-  dataset_.close(tensor.name);
+  naming(temporary_, [&] {  // closing writes what lies in HDF5's cache
+    hdf5::write_attribute(dataset_, "global_shape", tensor.shape);
+    hdf5::write_attribute(dataset_, "offset", box.offset);
+    hdf5::write_attribute(dataset_, "xxh3_64", piece.checksum);
+    dataset_.close(tensor.name);
+  });
   return piece;
 }
 

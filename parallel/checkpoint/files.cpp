@@ -24,12 +24,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void require(bool ok, const char* action, const fs::path& path, int number = errno) {
-  check(ok, "checkpoint", "cannot {} {}: {}", action, path.string(), std::strerror(number));
+void require(bool ok, const char* action, const fs::path& path) {
+  check(ok, "checkpoint", "cannot {} {}: {}", action, path.string(), std::strerror(errno));
 }
 
 void require(const std::error_code& problem, const char* action, const fs::path& path) {
-  require(!problem, action, path, problem.value());
+  check(!problem, "checkpoint", "cannot {} {}: {}", action, path.string(),
+        std::strerror(problem.value()));
 }
 
 // Less is not worth a way of its own to the disk.

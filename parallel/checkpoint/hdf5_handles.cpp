@@ -206,7 +206,8 @@ void sync_and_close(Id& file, const std::filesystem::path& path) {
   check(static_cast<bool>(kept), "checkpoint", "cannot write {} to the disk: {}", path.string(),
         std::strerror(errno));
   file.close(path.string());
-  check(fsync(kept.number()) == 0, "checkpoint", "cannot write {} to the disk: {}", path.string(),
+  const bool synced = fsync(kept.number()) == 0;
+  check(synced, "checkpoint", "cannot write {} to the disk: {}", path.string(),
         std::strerror(errno));
 }
 

@@ -88,9 +88,10 @@ void seal_file(const std::filesystem::path& path) {
   const Descriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   check(static_cast<bool>(file), "checkpoint", "cannot open {}: {}", path.string(),
         std::strerror(errno));
-  check(pwrite_all(file, written.bytes(), std::as_bytes(std::span(seal))), "checkpoint",
-        "cannot write to {}: {}", path.string(), std::strerror(errno));
-  check(fsync(file.number()) == 0, "checkpoint", "cannot write {} to the disk: {}", path.string(),
+  const bool whole = pwrite_all(file, written.bytes(), std::as_bytes(std::span(seal)));
+  check(whole, "checkpoint", "cannot write to {}: {}", path.string(), std::strerror(errno));
+  const bool synced = fsync(file.number()) == 0;
+  check(synced, "checkpoint", "cannot write {} to the disk: {}", path.string(),
         std::strerror(errno));
 }
 

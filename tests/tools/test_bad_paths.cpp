@@ -60,6 +60,14 @@ TEST_F(BadPaths, NoNewPathInAFolderOfOtherThings) {
   run_well(folder.train("house"));
 }
 
+TEST_F(BadPaths, AFileIsNoFolder) {
+  std::ofstream(folder.at("file")) << "text";
+  const std::string said = "'" + folder.at("file") + "' is a file";
+  for (const std::string run : {"file", "file/below/it"})
+    refuse(folder.train(run), {folder.at(run) + "' cannot be a folder", said});
+  EXPECT_EQ(fs::file_size(folder.at("file")), 4u);
+}
+
 TEST_F(BadPaths, ALinkToNothingIsNoFolder) {
   fs::create_symlink("nowhere", folder.at("link"));
   const auto outcome = run(words(folder.train("link")));

@@ -61,6 +61,16 @@ TEST_F(BadRanks, AnOptionGivenTwiceIsSaidOnceAndItsLastValueCounts) {
   }
 }
 
+TEST_F(BadRanks, ARankThatTheSystemRefusesSaysWhy) {
+  const auto outcome = test::run(words("launch -np 2 -- " + folder.train("new")), 1,
+                                 "LD_PRELOAD=" SWITCHYARD_FEW_PROCESSES);
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err,
+              testing::HasSubstr("local rank 1 of 2 cannot be started: Resource "
+                                 "temporarily unavailable; what may limit it: 'ulimit"));
+  EXPECT_FALSE(fs::exists(folder.at("new")));
+}
+
 TEST_F(BadRanks, LayoutsThatDoNotFit) {
   refuse({{"tp", "3"}}, {"2 ranks with --tp 3", "-np 3"});
   refuse({{"hidden-size", "18"}, {"num-attention-heads", "3"}},

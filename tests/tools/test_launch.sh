@@ -145,6 +145,9 @@ refused "whose launchers know nothing of each other" -np 2 --nnodes 2 --node-ran
   --master-addr a --master-port 9 --restarts 1 -- train a
 refused "--srun outside of a Slurm allocation" -np 2 --srun -- train a
 refused "--requeue without --srun" -np 2 --requeue -- train a
+(ulimit -n 8 && timeout 60 "$program" launch -np 2 -- train a "${options[@]}" --tp 2) >log 2>&1 &&
+  failed "8 open files are enough: $(cat log)"
+expect "8 open files" log "2 ranks that talk over TCP need 66 open files each; ulimit -Hn allows 8"
 refused "this machine shows no GPU" -np 2 --ranks-per-gpu 2 -- train a
 refused "-np is missing" -- train a
 SLURM_JOB_ID=7 SLURM_STEP_NODELIST=n1,n2 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_STEP_NUM_TASKS=4 \

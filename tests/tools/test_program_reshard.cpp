@@ -312,10 +312,15 @@ TEST_F(Reshard, AFullDiskLeavesNothing) {
   fs::create_directory(at("disk"));
   if (mount("tmpfs", at("disk").c_str(), "tmpfs", 0, "size=300k") != 0)
     GTEST_SKIP() << "mounting a small disk needs root";
-  const auto outcome = run({"reshard", at("main"), at("disk/new")});
-  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
-  EXPECT_THAT(outcome.err, HasSubstr("No space left"));
-  EXPECT_TRUE(fs::is_empty(at("disk")));
+  for (const bool compresses : {false, true}) {
+    std::vector<std::string> line = {"reshard", at("main"), at("disk/new")};
+    if (compresses) line.emplace_back("--compress");
+    const auto outcome = run(line);
+    EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("No space left"));
+    EXPECT_THAT(outcome.err, HasSubstr("shards/rank-00000.")) << outcome.err;
+    EXPECT_TRUE(fs::is_empty(at("disk")));
+  }
   umount2(at("disk").c_str(), MNT_DETACH);
 }
 

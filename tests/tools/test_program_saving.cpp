@@ -182,7 +182,15 @@ TEST_F(Saving, the_events_of_a_saved_step_are_on_the_disk) {
 TEST_F(Saving, the_last_save_fails_the_run) {
   const auto outcome = train_on(broken("step-00000030"), "run", "--train-iters 30");
   EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("Input/output error")) << outcome.err;
   EXPECT_THAT(saved_steps(at("run")), ElementsAre(20));
+}
+
+TEST_F(Saving, the_cause_of_a_failed_master_is_said) {
+  const auto outcome = train_on(broken("checkpoint.h5"), "run", "--train-iters 20");
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("checkpoint.h5.tmp to the disk: Input/output error"));
+  EXPECT_THAT(saved_steps(at("run")), ElementsAre());
 }
 
 }  // namespace

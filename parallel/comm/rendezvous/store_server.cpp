@@ -22,6 +22,8 @@ namespace {
 
 // Where a rank is lost, a launcher gets a moment to end the others with that one's exit code.
 constexpr auto moment = 2s;
+// Open files may come free again, as where the whole machine has none left.
+constexpr auto patience_when_full = 3s;
 
 std::string process_text(const std::string& host, const std::string& process) {
   return fmt::format("process {} on {}", process, host);
@@ -43,7 +45,6 @@ StoreServer::StoreServer(int port, int size)
   check(static_cast<bool>(listening_), "store", "rank 0 cannot listen on port {}: {}", port,
         std::strerror(errno));
   listening_.never_block();
-  allow_many_descriptors();
   add_to(epoll_, listening_.descriptor(), &listening_);
   add_to(epoll_, waker_, nullptr);
   thread_ = std::thread([this] { serve_all(); });
@@ -95,21 +96,34 @@ void StoreServer::accept_all() {
   for (;;) {
     TcpSocket connection(::accept4(listening_.descriptor(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!connection) break;
+    full_since_ = {};
     StoreConnection& added = connections_.emplace_back(std::move(connection));
     added.place = std::prev(connections_.end());
     add_to(epoll_, added.descriptor(), &added);
   }
-  const bool full = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+  const int why = errno;
+  const bool full = why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM;
   epoll_event event{.events = full ? 0U : EPOLLIN, .data = {.ptr = &listening_}};
   ::epoll_ctl(epoll_, EPOLL_CTL_MOD, listening_.descriptor(), &event);
-  if (!full) return;
-  accept_again_ = Clock::now() + 100ms;
+  if (full) return wait_for_descriptors(std::strerror(why));
+  full_since_ = {};
+}
+
+// Where ranks stay outside, those that are here would wait for them for nothing.
+void StoreServer::wait_for_descriptors(const char* why) {
+  const auto now = Clock::now();
+  accept_again_ = now + 100ms;
+  if (full_since_ == Clock::time_point()) full_since_ = now;
   if (!said_full_)
     log::error(
         "the store has {} connections and gets no more ({}); more ranks need more open "
         "files on rank 0's machine: ulimit -Hn, or LimitNOFILE of the launcher's service",
-        connections_.size(), std::strerror(errno));
+        connections_.size(), why);
   said_full_ = true;
+  const bool all_came = std::to_string(processes_.size()) == size_;
+  if (all_came || !gone_.empty() || now < full_since_ + patience_when_full) return;
+  gone_ = fmt::format("a rank for which rank 0 has no open file left ({})", why);
+  gone_since_ = now;
 }
 
 void StoreServer::watch(const StoreConnection& connection) const {

@@ -49,6 +49,7 @@ class StoreServer {
   void serve_all();
   int patience() const;  // milliseconds
   void accept_all();
+  void wait_for_descriptors(const char* why);
   void watch(const StoreConnection& connection) const;
   bool serve(StoreConnection& connection, uint32_t events);
   bool take_commands(StoreConnection& connection);
@@ -70,6 +71,7 @@ class StoreServer {
   std::string gone_;  // the first rank that was lost
   Clock::time_point gone_since_{};
   Clock::time_point accept_again_{};  // where descriptors have run out
+  Clock::time_point full_since_{};
   bool said_full_ = false;
   std::atomic<bool> stop_ = false;
 

@@ -24,6 +24,7 @@ class TcpStore final : public Store {
  public:
   TcpStore(std::string host, int port, const Options& options, bool serves)
       : Store(options), host_(std::move(host)), port_(port) {
+    check_descriptors(options.size, (serves ? options.size : 1) + descriptors_to_meet);
     if (serves) server_.emplace(port, options.size);
     connect();
     if (!connection_.write_text(StoreServer::greeting) ||

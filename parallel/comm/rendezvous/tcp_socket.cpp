@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "core/error.h"
 #include "core/stop_signal.h"
 
 namespace switchyard {
@@ -169,6 +170,13 @@ int64_t allow_many_descriptors() {
   const rlim_t before = std::exchange(limit.rlim_cur, limit.rlim_max);
   const bool raised = ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
   return static_cast<int64_t>(raised ? limit.rlim_cur : before);
+}
+
+void check_descriptors(int64_t ranks, int64_t least) {
+  const int64_t allowed = allow_many_descriptors();
+  check(allowed >= least, "launch",
+        "{} ranks that talk over TCP need {} open files each; ulimit -Hn allows {}", ranks,
+        ranks + other_descriptors, allowed);
 }
 
 bool stop_ends_waits() {

@@ -53,6 +53,10 @@ int port_of(const TcpSocket& listening);
 
 // Raises the limit of open files as far as this process may; what it then is.
 int64_t allow_many_descriptors();
+// Raises it, and throws Error where this process may not have `least`; it names what `ranks` need.
+void check_descriptors(int64_t ranks, int64_t least);
+// Of a rank, beside its connections: for all its work, and for the first words with the others.
+inline constexpr int64_t other_descriptors = 64, descriptors_to_meet = 16;
 
 // Whether a signal that asks to stop ends a wait for other ranks. Those of `switchyard launch`
 // come, or it ends all: its ranks keep the signal until their first step.

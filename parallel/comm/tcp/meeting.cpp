@@ -12,6 +12,7 @@
 
 #include "core/text.h"
 #include "parallel/comm/rendezvous/network_interfaces.h"
+#include "parallel/comm/rendezvous/tcp_socket.h"
 #include "parallel/comm/tcp/frame.h"
 
 // Each rank listens, all tell each other where, and each connects to those below it.
@@ -84,16 +85,6 @@ uint64_t random_token() {
   return static_cast<uint64_t>(device()) << 32 | device();
 }
 
-void check_descriptors(ControlPlane& control) {
-  const int64_t allowed = allow_many_descriptors();
-  constexpr int64_t others = 64;
-  control.agree([&] {
-    check(allowed >= control.size() + others, "launch",
-          "{} ranks that talk over TCP need {} open files each; ulimit -Hn allows {}",
-          control.size(), control.size() + others, allowed);
-  });
-}
-
 class Meet {
  public:
   Meet(const Meeting& meeting, ControlPlane& control)
@@ -101,7 +92,7 @@ class Meet {
         timeout_(meeting.timeout),
         peers_(static_cast<size_t>(control.size())) {
     const std::string address = choose_address(meeting, control);
-    check_descriptors(control);
+    control.agree([&] { check_descriptors(control.size(), control.size() + other_descriptors); });
     control.agree([&] {
       listening_ = listen_tcp(0, address);
       check(static_cast<bool>(listening_), "launch", "rank {} cannot listen at {}: {}", rank_,

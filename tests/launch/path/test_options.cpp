@@ -73,12 +73,23 @@ TEST(Options, TheLastOfSeveralValuesCountsAndALineSaysSo) {
   EXPECT_THAT(error_of({"--tp", "0", "--tp", "2"}), HasSubstr("--tp 0; at least 1 is allowed"));
 }
 
+// As with argparse: a script that appends another blend means that one alone.
+TEST(Options, TheLastOfSeveralListsCountsAsAWhole) {
+  const std::vector<std::string> line = {"--data-path", "0.5", "A", "0.5", "B", "--data-path", "C"};
+  EXPECT_THAT(parse(line).given.list("data-path"), ElementsAre("C"));
+  EXPECT_THAT(repetitions(line),
+              ElementsAre("--data-path given 2 times: C counts, not 0.5 A 0.5 B"));
+  const std::vector<std::string> alike = {"--data-path", "1", "A", "--data-path", "1", "A"};
+  EXPECT_THAT(parse(alike).given.list("data-path"), ElementsAre("1", "A"));
+  EXPECT_THAT(repetitions(alike), IsEmpty());
+}
+
 TEST(Options, WhatIsGivenAgainAlikeOrAddsToAListIsNotSaid) {
   const std::vector<std::string> alike = {"--bf16", "--lr", "3e-4", "--bf16", "--lr=0.0003"};
   EXPECT_TRUE(parse(alike).given.flag("bf16"));
   EXPECT_THAT(repetitions(alike), IsEmpty());
-  const std::vector<std::string> lists = {"--data-path", "0.5", "A", "--data-path", "0.5", "B"};
-  EXPECT_THAT(parse(lists).given.list("data-path"), ElementsAre("0.5", "A", "0.5", "B"));
+  const std::vector<std::string> lists = {"--average", "running", "--average", "lawa:k=2,every=3"};
+  EXPECT_THAT(parse(lists).given.list("average"), ElementsAre("running", "lawa:k=2,every=3"));
   EXPECT_THAT(repetitions(lists), IsEmpty());
 }
 

@@ -1,10 +1,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <span>
 #include <thread>
+#include <vector>
 
 #include "core/error.h"
 #include "parallel/comm/communicators.h"
@@ -216,6 +219,46 @@ TEST(TcpStore, NamesWhereNobodyListens) {
   const TcpSocket taken = listen_tcp(port);
   EXPECT_THAT(error_of([&] { make_tcp_store("127.0.0.1", port, {.size = 2}); }),
               HasSubstr(fmt::format("port {}", port)));
+}
+
+// All open files of this process but `left`.
+void use_up_descriptors(size_t left) {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max = 64;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  std::vector<int> all;
+  for (int next = ::dup(0); next >= 0; next = ::dup(0)) all.push_back(next);
+  ASSERT_GE(all.size(), left);
+  for (const int open : std::span(all).first(left)) ::close(open);
+}
+
+// Rank 0 has room for itself alone: listening, epoll, its waker and both ends of its connection.
+TEST(TcpStore, EndsWhereRank0HasNoOpenFileForAnother) {
+  const int port = free_port();
+  const auto said = run_processes(2, [&](int rank) -> std::string {
+    if (rank == 0) use_up_descriptors(5);
+    try {
+      const auto control = make_control_plane(
+          make_tcp_store("127.0.0.1", port, {.rank = rank, .size = 2, .timeout = 60s}));
+      control->barrier("one");
+      return "all came";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  });
+  EXPECT_THAT(said[0], HasSubstr("a rank for which rank 0 has no open file left (Too many open"));
+}
+
+TEST(TcpStore, IsRefusedWhereItMayHaveTooFewOpenFiles) {
+  const int port = free_port();
+  const auto said = run_processes(1, [&](int) -> std::string {
+    const rlimit limit{.rlim_cur = 17, .rlim_max = 17};
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    return error_of([&] { make_tcp_store("127.0.0.1", port, {.size = 2, .timeout = 60s}); });
+  });
+  EXPECT_THAT(said[0], HasSubstr("2 ranks that talk over TCP need 66 open files each; ulimit -Hn "
+                                 "allows 17"));
 }
 
 }  // namespace
