@@ -176,6 +176,8 @@ def judge(cluster, fault):
     """Seconds to the end of the job and whether the culprit was named; Failed where anything is lost."""
     run = run_of(fault)
     result = suffer(cluster, fault, run)
+    if result[1] == "NO" and os.path.isdir(f"{run}/faults"):
+        shutil.copytree(f"{run}/faults", f"/mnt/log/faults-{fault.number}", dirs_exist_ok=True)
     cluster.await_nodes()
     leftovers.expect_none(cluster)
     start_again(fault, run)

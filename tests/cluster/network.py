@@ -5,6 +5,9 @@ from outside import HERE, die_with_parent
 
 NETWORK = "10.77.0"
 CONTROLLER = f"{NETWORK}.1"
+# Set, or it is the lowest of the cables': with a node that one would go, and the others would know
+# the controller by an address that nobody has, until they ask again after many seconds.
+CONTROLLER_LINK = "02:00:00:00:01:00"
 
 
 def address_of(number):
@@ -20,7 +23,8 @@ def call(*words):
 
 def make_bridge():
     call("ip", "link", "set", "lo", "up")
-    call("ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+    call("ip", "link", "add", "br0", "address", CONTROLLER_LINK, "type", "bridge", "forward_delay",
+         "0")
     call("ip", "address", "add", f"{CONTROLLER}/24", "dev", "br0")
     call("ip", "link", "set", "br0", "up")
 
