@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
-#include "parallel/comm/host_list.h"
+#include "parallel/comm/rendezvous/host_list.h"
 
 namespace switchyard {
 

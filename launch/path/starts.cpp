@@ -18,8 +18,8 @@
 #include "launch/path/run_folder.h"
 #include "launch/path/specification_checks.h"
 #include "parallel/comm/communicators.h"
-#include "parallel/comm/host_list.h"
 #include "parallel/comm/rank_places.h"
+#include "parallel/comm/rendezvous/host_list.h"
 #include "parallel/comm/rendezvous/job_identity.h"
 
 namespace fs = std::filesystem;

@@ -89,6 +89,11 @@ std::string circle_text(const std::map<int, PeerAnswer>& answers) {
 
 }  // namespace
 
+const char* silent_words(size_t ranks) {
+  return ranks == 1 ? "does not answer (stopped, or its node or cable is lost)"
+                    : "do not answer (stopped, or their node or cable is lost)";
+}
+
 Culprits find_culprits(int mine, const std::vector<int>& missing) {
   if (!can_ask_ranks() || missing.empty()) return {};
   const auto answers = follow(mine, {missing.begin(), missing.end()});
@@ -97,10 +102,7 @@ Culprits find_culprits(int mine, const std::vector<int>& missing) {
   const auto busy = ranks_in(answers, PeerState::busy);
   if (!gone.empty())
     return {blame(missing, gone, plural(gone, "is gone", "are gone")), ExitCode::lost_peer};
-  if (!silent.empty())
-    return {blame(missing, silent,
-                  plural(silent, "does not answer (stopped, or its node or cable is lost)",
-                         "do not answer (stopped, or their node or cable is lost)"))};
+  if (!silent.empty()) return {blame(missing, silent, silent_words(silent.size()))};
   if (!busy.empty()) return {blame(missing, busy, busy_text(answers, busy))};
   if (auto text = failing_text(answers); !text.empty()) return {std::move(text)};
   return {circle_text(answers)};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@ struct Culprits {
   std::string text{};
   ExitCode code = ExitCode::timed_out;  // lost_peer where one is gone
 };
+
+// What is said of ranks that nothing comes from, behind "which".
+const char* silent_words(size_t ranks);
 
 // Follows who waits for whom, from the world ranks `missing` of a wait of world rank `mine` on to
 // those that wait for nobody. Takes up to a second for each that does not answer in turn.

@@ -68,7 +68,10 @@ std::vector<HostRanks> ranks_of_hosts(std::span<const RankPlace> all) {
 }
 
 std::string describe_ranks(std::span<const int> world_ranks) {
-  const auto known = rank_places();
+  return describe_ranks(world_ranks, rank_places());
+}
+
+std::string describe_ranks(std::span<const int> world_ranks, std::span<const RankPlace> known) {
   std::vector<int> ranks(world_ranks.begin(), world_ranks.end());
   std::ranges::sort(ranks);
   std::string text = ranks.size() == 1 ? "world rank" : "world ranks";

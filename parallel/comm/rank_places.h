@@ -32,5 +32,6 @@ std::vector<HostRanks> ranks_of_hosts(std::span<const RankPlace> places);
 
 // "world ranks 2 3 on n2, 5 on n3"; without places "world ranks 2 3 5".
 std::string describe_ranks(std::span<const int> world_ranks);
+std::string describe_ranks(std::span<const int> world_ranks, std::span<const RankPlace> places);
 
 }  // namespace switchyard

@@ -85,9 +85,6 @@ def blamed(fault, text):
     if KINDS[fault.kind].culprit == "rank":  # that one it sees itself
         own += [line for line in text.splitlines() if line.startswith("srun: error: ")][:1]
     wanted = [rf"\b{fault.node}\b"]
-    if fault.when < 1:  # in MPI's own start ranks do not know each other; srun names the node
-        if any(f"Node failure on {fault.node}" in line for line in text.splitlines()):
-            return True
     if KINDS[fault.kind].culprit == "rank":
         wanted.append(rf"world ranks?( \d+)* {fault.rank}\b")
     else:

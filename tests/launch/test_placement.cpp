@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "launch/placement.h"
-#include "parallel/comm/host_list.h"
+#include "parallel/comm/rendezvous/host_list.h"
 
 namespace switchyard {
 namespace {

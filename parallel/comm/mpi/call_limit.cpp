@@ -17,8 +17,13 @@ namespace switchyard {
 
 using namespace std::chrono_literals;
 
-CallLimit::CallLimit(std::string doing, std::chrono::milliseconds timeout, Phase phase)
-    : doing_(std::move(doing)), timeout_(timeout), phase_(phase), thread_([this] { watch(); }) {}
+CallLimit::CallLimit(std::string doing, std::chrono::milliseconds timeout, Phase phase,
+                     std::function<std::string()> why)
+    : doing_(std::move(doing)),
+      timeout_(timeout),
+      phase_(phase),
+      why_(std::move(why)),
+      thread_([this] { watch(); }) {}
 
 CallLimit::~CallLimit() {
   {
@@ -43,19 +48,23 @@ void CallLimit::watch() const {
     if (Clock::now() - stopped > patience)
       end_with(static_cast<int>(ExitCode::stopped), "was stopped by a signal");
   }
+  std::string who = why_ ? why_() : "";
+  const bool asked = !who.empty();
+  if (who.empty()) who = "another rank has not come, or has died";
+  const auto answering = asked ? 2s : 0s;  // others ask a little later, and this rank is there
   end_with(static_cast<int>(ExitCode::timed_out),
-           fmt::format("no end after {} ms (the timeout); another rank has not come, or has died",
-                       timeout_.count()));
+           fmt::format("no end after {} ms (the timeout); {}", timeout_.count(), who), answering);
 }
 
 // Nothing of MPI's may be called; the launcher ends the others.
-void CallLimit::end_with(int code, const std::string& why) const {
+void CallLimit::end_with(int code, const std::string& why, std::chrono::seconds pause) const {
   const std::string text =
       fmt::format("[mpi] world rank {} on {}: {}: {}", rank_among_several().value_or(0),
                   job_identity().host, doing_, why);
   const std::string stacks = write_fault_report(text);
   std::fprintf(stderr, "switchyard: %s%s\n", text.c_str(), stacks.c_str());
   std::fflush(nullptr);
+  std::this_thread::sleep_for(pause);
   remove_names_of_shared_memory();
   std::_Exit(code);
 }

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -15,19 +16,23 @@ namespace switchyard {
 class CallLimit {
  public:
   enum class Phase { start, later };
-  // `doing`: "MPI_Init", of what is said.
-  CallLimit(std::string doing, std::chrono::milliseconds timeout, Phase phase);
+  // `doing`: "MPI_Init", of what is said. At the timeout `why` is asked who has not come; empty:
+  // nobody knows.
+  CallLimit(std::string doing, std::chrono::milliseconds timeout, Phase phase,
+            std::function<std::string()> why = {});
   ~CallLimit();
   CallLimit(const CallLimit&) = delete;
   CallLimit& operator=(const CallLimit&) = delete;
 
  private:
   void watch() const;
-  [[noreturn]] void end_with(int code, const std::string& why) const;
+  [[noreturn]] void end_with(int code, const std::string& why,
+                             std::chrono::seconds pause = std::chrono::seconds(0)) const;
 
   const std::string doing_;
   const std::chrono::milliseconds timeout_;
   const Phase phase_;
+  const std::function<std::string()> why_;
   mutable std::mutex mutex_;
   mutable std::condition_variable over_;
   bool is_over_ = false;

@@ -11,6 +11,7 @@
 #include "parallel/comm/mpi/communicator.h"
 #include "parallel/comm/mpi/native.h"
 #include "parallel/comm/mpi/shared_memory.h"
+#include "parallel/comm/start_inquiry.h"
 
 namespace switchyard {
 
@@ -39,7 +40,9 @@ MpiEnvironment::MpiEnvironment(int* argc, char*** argv, std::chrono::millisecond
   check(!initialized, "mpi", "a second MpiEnvironment was made; one per process is allowed");
   // Open MPI would spin while it starts and ends where slots are declared (hostfile, Slurm).
   setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
-  const CallLimit limit("MPI_Init and the first exchange", timeout, CallLimit::Phase::start);
+  const StartInquiry others(start_places());
+  const CallLimit limit("MPI_Init and the first exchange", timeout, CallLimit::Phase::start,
+                        [&] { return others.absent_ranks(); });
   int provided = 0;
   check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
   check(provided == MPI_THREAD_MULTIPLE, "mpi",

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/logging.h"
 #include "core/text.h"
+#include "parallel/comm/rendezvous/host_list.h"
 #include "parallel/comm/rendezvous/job_identity.h"
 #include "parallel/comm/rendezvous/network_interfaces.h"
 
@@ -139,29 +140,7 @@ std::optional<int> rank_among_several() {
   return std::nullopt;
 }
 
-std::string first_host(std::string_view list) {
-  std::string host;
-  size_t i = 0;
-  const auto sound = [&](bool ok) {
-    check(ok, "launch", "\"{}\" is no list of Slurm's hosts, such as gpu-[07-09,12],login", list);
-  };
-  while (i < list.size() && list[i] != ',') {
-    if (list[i] != '[') {
-      sound(list[i] != ']');
-      host += list[i++];
-      continue;
-    }
-    const size_t close = list.find(']', i), end = list.find_first_of(",-]", i);
-    sound(close != std::string_view::npos && end > i + 1);
-    for (const char c : list.substr(i + 1, end - i - 1)) {
-      sound(c >= '0' && c <= '9');
-      host += c;
-    }
-    i = close + 1;
-  }
-  sound(!host.empty());
-  return host;
-}
+std::string first_host(std::string_view node_list) { return hosts_in(node_list).front(); }
 
 namespace {
 

@@ -3,8 +3,11 @@
 
 #include <cstdlib>
 #include <map>
+#include <string>
+#include <vector>
 
 #include "core/error.h"
+#include "parallel/comm/rendezvous/host_list.h"
 #include "parallel/comm/rendezvous/job_environment.h"
 
 namespace switchyard {
@@ -27,6 +30,27 @@ TEST(SlurmNodeList, FirstHost) {
       {"host.domain.org,other", "host.domain.org"},
   };
   for (const auto& [list, host] : first) EXPECT_EQ(first_host(list), host) << list;
+}
+
+TEST(SlurmNodeList, AllHosts) {
+  const std::map<std::string, std::vector<std::string>> all{
+      {"login", {"login"}},
+      {"gpu-[08-10,12],login", {"gpu-08", "gpu-09", "gpu-10", "gpu-12", "login"}},
+      {"n[3,1-2]", {"n3", "n1", "n2"}},
+      {"r[1-2]n[09-10]", {"r1n09", "r1n10", "r2n09", "r2n10"}},
+      {"a[1-2]-gpu,b", {"a1-gpu", "a2-gpu", "b"}},
+  };
+  for (const auto& [list, hosts] : all) EXPECT_EQ(hosts_in(list), hosts) << list;
+  EXPECT_THROW(hosts_in("n[2-1]"), Error);
+  EXPECT_THROW(hosts_in("n[0-99999999]"), Error);
+  EXPECT_THROW(hosts_in("a,"), Error);
+}
+
+TEST(SlurmNodeList, Counts) {
+  EXPECT_EQ(counts_in("8(x3),4"), (std::vector<int64_t>{8, 8, 8, 4}));
+  EXPECT_EQ(counts_in("2"), (std::vector<int64_t>{2}));
+  for (const char* counts : {"", "2(x)", "2(x0)", "2x3", "a", "2,", "-1", "1(x99999999)"})
+    EXPECT_THROW(counts_in(counts), Error) << counts;
 }
 
 TEST(SlurmNodeList, RefusesWhatIsNone) {

@@ -1,0 +1,195 @@
+#include "parallel/comm/start_inquiry.h"
+
+#include <arpa/inet.h>
+#include <fmt/core.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <future>
+#include <map>
+#include <memory>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "core/files.h"
+#include "parallel/comm/culprits.h"
+#include "parallel/comm/inquiry_round.h"
+#include "parallel/comm/rank_places.h"
+#include "parallel/comm/rendezvous/network_interfaces.h"
+
+namespace switchyard {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int choices = 3;  // of ports: another process may have one
+
+// Below the ports that systems hand out, above those of the stores.
+int port_of(const StartPlaces& places, int rank, int choice) {
+  constexpr uint32_t first_port = 30'000, ports = 2'700;
+  uint32_t hash = 2166136261u;  // FNV-1a
+  for (const char c : fmt::format("{} {} {}", places.start, rank, choice))
+    hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return static_cast<int>(first_port + hash % ports);
+}
+
+std::string token_of(const StartPlaces& places) { return "start-" + places.start; }
+
+Descriptor open_port(const StartPlaces& places) {
+  for (int choice = 0; choice < choices; ++choice) {
+    Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_port = htons(static_cast<uint16_t>(port_of(places, places.rank, choice)));
+    if (::bind(socket.number(), reinterpret_cast<const sockaddr*>(&any), sizeof any) == 0)
+      return socket;
+  }
+  return Descriptor();
+}
+
+// Where the `choice` of each rank is asked; the name of a host is looked up once.
+InquiryTable table_of(const StartPlaces& places, int choice,
+                      std::map<std::string, std::vector<uint32_t>>& known) {
+  InquiryTable table{.token = token_of(places), .rank = places.rank, .mine = own_address(0)};
+  const std::string& own = places.hosts[static_cast<size_t>(places.rank)];
+  for (size_t rank = 0; rank < places.hosts.size(); ++rank) {
+    const std::string& host = places.hosts[rank];
+    const auto [at, is_new] = known.try_emplace(host);
+    if (is_new && host != own) {
+      for (const std::string& text : addresses_of(host)) {
+        in_addr number{};
+        if (::inet_pton(AF_INET, text.c_str(), &number) == 1) at->second.push_back(number.s_addr);
+      }
+    }
+    table.ranks.push_back({.machine = host == own ? table.mine.machine : "host " + host,
+                           .port = port_of(places, static_cast<int>(rank), choice),
+                           .addresses = at->second});
+  }
+  return table;
+}
+
+std::vector<int> next_ranks(const StartPlaces& places) {
+  constexpr int most = 1024;
+  std::vector<int> ranks;
+  const int all = static_cast<int>(places.hosts.size());
+  for (int i = 1; i < std::min(all, most + 1); ++i) ranks.push_back((places.rank + i) % all);
+  return ranks;
+}
+
+// Gone: refused at every port. Silent: at one of them nothing came back.
+struct Absent {
+  std::vector<int> gone{}, silent{};
+};
+
+Absent ask(const StartPlaces& places) {
+  constexpr size_t at_once = 100;  // descriptors
+  std::map<std::string, std::vector<uint32_t>> known;
+  std::vector<InquiryTable> tables;
+  tables.reserve(choices);
+  for (int choice = 0; choice < choices; ++choice)
+    tables.push_back(table_of(places, choice, known));
+  const std::vector<int> ranks = next_ranks(places);
+  Absent absent;
+  for (size_t i = 0; i < ranks.size(); i += at_once) {
+    const auto some = std::span(ranks).subspan(i, std::min(at_once, ranks.size() - i));
+    std::set<int> there, refused(some.begin(), some.end());
+    std::vector<std::future<std::map<int, RoundAnswer>>> rounds;
+    rounds.reserve(tables.size());
+    for (const InquiryTable& table : tables)
+      rounds.push_back(
+          std::async(std::launch::async, [&table, some] { return ask_once(table, some, 1000ms); }));
+    for (auto& round : rounds) {
+      for (const auto& [rank, answer] : round.get()) {
+        if (answer.activity) there.insert(rank);
+        if (!answer.refused) refused.erase(rank);
+      }
+    }
+    for (const int rank : some)
+      if (!there.contains(rank))
+        (refused.contains(rank) ? absent.gone : absent.silent).push_back(rank);
+  }
+  return absent;
+}
+
+std::string words_for(const StartPlaces& places, const Absent& absent) {
+  std::vector<RankPlace> at;
+  at.reserve(places.hosts.size());
+  for (const std::string& host : places.hosts) at.push_back({.host = host});
+  std::string text;
+  const auto add = [&](const std::vector<int>& ranks, const char* why) {
+    if (ranks.empty()) return;
+    text += fmt::format("{}{}, which {}", text.empty() ? "nothing from " : "; nor from ",
+                        describe_ranks(ranks, at), why);
+  };
+  add(absent.gone, absent.gone.size() == 1 ? "is not there (it has ended, or has not begun)"
+                                           : "are not there (they have ended, or have not begun)");
+  add(absent.silent, silent_words(absent.silent.size()));
+  return text.empty() ? "all other ranks answer" : text;
+}
+
+}  // namespace
+
+struct StartInquiry::State {
+  explicit State(StartPlaces given) : places(std::move(given)) {
+    if (places.hosts.empty()) return;
+    socket = open_port(places);
+    if (socket) thread = std::thread([this] { answer_all(); });
+  }
+  ~State() {
+    const uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(stop.number(), &one, sizeof one);
+    if (thread.joinable()) thread.join();
+  }
+  void answer_all() const;
+
+  const StartPlaces places;
+  Descriptor socket{};
+  const Descriptor stop{::eventfd(0, EFD_CLOEXEC)};
+  std::thread thread;
+};
+
+void StartInquiry::State::answer_all() const {
+  const std::string token = token_of(places);
+  const std::string answer = to_text(token, {places.rank, '!', to_text(RankActivity{})});
+  std::array<char, 1024> bytes{};
+  for (;;) {
+    std::array<pollfd, 2> wanted{{{socket.number(), POLLIN, 0}, {stop.number(), POLLIN, 0}}};
+    if (::poll(wanted.data(), wanted.size(), -1) < 0) continue;
+    if (wanted[1].revents != 0) return;
+    sockaddr_in from{};
+    socklen_t length = sizeof from;
+    auto* address = reinterpret_cast<sockaddr*>(&from);
+    const ssize_t got =
+        ::recvfrom(socket.number(), bytes.data(), bytes.size(), MSG_DONTWAIT, address, &length);
+    if (got <= 0) continue;
+    const auto question = datagram_of(token, {bytes.data(), static_cast<size_t>(got)});
+    if (question && question->kind == '?')
+      ::sendto(socket.number(), answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT, address,
+               length);
+  }
+}
+
+StartInquiry::StartInquiry(StartPlaces places)
+    : state_(std::make_unique<State>(std::move(places))) {}
+StartInquiry::~StartInquiry() = default;
+
+// In a thread that is given up where a name server does not answer.
+std::string StartInquiry::absent_ranks() const {
+  if (state_->places.hosts.empty()) return "";
+  std::promise<std::string> promise;
+  auto words = promise.get_future();
+  std::thread([places = state_->places, promise = std::move(promise)]() mutable {
+    promise.set_value(words_for(places, ask(places)));
+  }).detach();
+  return words.wait_for(15s) == std::future_status::ready ? words.get() : "";
+}
+
+}  // namespace switchyard
