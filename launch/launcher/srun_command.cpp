@@ -37,18 +37,25 @@ Words mpirun_words(const LaunchPlan& plan, const Words& nodes) {
   return words;
 }
 
+// Without data, as at the end of MPI_Init, Slurm's other way ("tree", of 22.05) joins the ranks of
+// one node alone, and what one node's send ends those of another that are still in MPI_Init by
+// SIGSEGV.
+Words fence_words() {
+  const char* variable = "SLURM_PMIX_FENCE";
+  return slurm_text(variable).empty() ? Words{"env", fmt::format("{}=ring", variable)} : Words{};
+}
+
 // Since 22.05 srun takes no --cpus-per-task from its batch script.
 Words srun_words(const LaunchPlan& plan, const Words& nodes) {
   const bool launches = plan.mpi == "none";
   const int tasks = launches ? 1 : plan.ranks;
   const int cores = launches ? cores_per_node() : slurm_number("SLURM_CPUS_PER_TASK", 0);
-  Words words{"srun",
-              "--kill-on-bad-exit=1",
-              "--mpi=" + plan.mpi,
-              fmt::format("--nodes={}", nodes.size()),
-              fmt::format("--ntasks={}", nodes.size() * static_cast<size_t>(tasks)),
-              fmt::format("--ntasks-per-node={}", tasks),
-              fmt::format("--nodelist={}", fmt::join(nodes, ","))};
+  Words words = plan.mpi == "pmix" ? fence_words() : Words{};
+  append(words, {"srun", "--kill-on-bad-exit=1", "--mpi=" + plan.mpi,
+                 fmt::format("--nodes={}", nodes.size()),
+                 fmt::format("--ntasks={}", nodes.size() * static_cast<size_t>(tasks)),
+                 fmt::format("--ntasks-per-node={}", tasks),
+                 fmt::format("--nodelist={}", fmt::join(nodes, ","))});
   if (cores > 0) words.push_back(fmt::format("--cpus-per-task={}", cores));
   return words;
 }

@@ -105,9 +105,13 @@ TEST(StepCommand, OfEachKind) {
   EXPECT_NE(text().find("|--cpus-per-task=8|"), std::string::npos);
   plan.mpi = "pmix";
   setenv("SLURM_CPUS_PER_TASK", "4", 1);
+  unsetenv("SLURM_PMIX_FENCE");
   EXPECT_EQ(text(),
-            "srun|--kill-on-bad-exit=1|--mpi=pmix|--nodes=2|--ntasks=4|--ntasks-per-node=2|"
-            "--nodelist=n1,n3|--cpus-per-task=4|--exact|-v|--comment=a b|/s|train|a b");
+            "env|SLURM_PMIX_FENCE=ring|srun|--kill-on-bad-exit=1|--mpi=pmix|--nodes=2|--ntasks=4|"
+            "--ntasks-per-node=2|--nodelist=n1,n3|--cpus-per-task=4|--exact|-v|--comment=a b|/s|"
+            "train|a b");
+  setenv("SLURM_PMIX_FENCE", "mixed", 1);
+  EXPECT_TRUE(text().starts_with("srun|--kill-on-bad-exit=1|--mpi=pmix|")) << text();
   plan.mpi = "mpirun";
   EXPECT_TRUE(text().starts_with("mpirun|-np|4|--host|n1:2,n3:2|--mca|oob_tcp_keepalive_time|5|"))
       << text();
