@@ -6,7 +6,6 @@
 #include <set>
 
 #include "parallel/comm/inquiry.h"
-#include "parallel/comm/rank_places.h"
 
 namespace switchyard {
 
@@ -40,8 +39,13 @@ std::vector<int> ranks_in(const std::map<int, PeerAnswer>& answers, PeerState st
   return ranks;
 }
 
-std::string plural(const std::vector<int>& ranks, const char* one, const char* several) {
+const char* plural(const std::vector<int>& ranks, const char* one, const char* several) {
   return ranks.size() == 1 ? one : several;
+}
+
+const char* silent_words(const std::vector<int>& ranks) {
+  return plural(ranks, "does not answer (stopped, or its node or cable is lost)",
+                "do not answer (stopped, or their node or cable is lost)");
 }
 
 // ", which does not answer", or where others stand between: "; they wait in the end for ...".
@@ -89,9 +93,28 @@ std::string circle_text(const std::map<int, PeerAnswer>& answers) {
 
 }  // namespace
 
-const char* silent_words(size_t ranks) {
-  return ranks == 1 ? "does not answer (stopped, or its node or cable is lost)"
-                    : "do not answer (stopped, or their node or cable is lost)";
+std::string describe(const AbsentRanks& absent, std::span<const RankPlace> places) {
+  std::string text;
+  const auto add = [&](const std::vector<int>& ranks, const char* why) {
+    if (ranks.empty()) return;
+    text += fmt::format("{}{}, which {}", text.empty() ? "nothing from " : "; nor from ",
+                        describe_ranks(ranks, places), why);
+  };
+  add(absent.gone, plural(absent.gone, "is not there (it has ended, or has not begun)",
+                          "are not there (they have ended, or have not begun)"));
+  add(absent.silent, silent_words(absent.silent));
+  return text;
+}
+
+std::string describe_absent(int mine, std::span<const int> ranks) {
+  if (!can_ask_ranks()) return "";
+  std::vector<int> others(ranks.begin(), ranks.end());
+  std::erase(others, mine);
+  others.resize(std::min(others.size(), most_asked));
+  const auto answers = ask_ranks(others, 1000ms);
+  return describe(
+      AbsentRanks{ranks_in(answers, PeerState::gone), ranks_in(answers, PeerState::silent)},
+      rank_places());
 }
 
 Culprits find_culprits(int mine, const std::vector<int>& missing) {
@@ -102,7 +125,7 @@ Culprits find_culprits(int mine, const std::vector<int>& missing) {
   const auto busy = ranks_in(answers, PeerState::busy);
   if (!gone.empty())
     return {blame(missing, gone, plural(gone, "is gone", "are gone")), ExitCode::lost_peer};
-  if (!silent.empty()) return {blame(missing, silent, silent_words(silent.size()))};
+  if (!silent.empty()) return {blame(missing, silent, silent_words(silent))};
   if (!busy.empty()) return {blame(missing, busy, busy_text(answers, busy))};
   if (auto text = failing_text(answers); !text.empty()) return {std::move(text)};
   return {circle_text(answers)};

@@ -1,10 +1,11 @@
 #pragma once
 
-#include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
+#include "parallel/comm/rank_places.h"
 
 namespace switchyard {
 
@@ -16,8 +17,15 @@ struct Culprits {
   ExitCode code = ExitCode::timed_out;  // lost_peer where one is gone
 };
 
-// What is said of ranks that nothing comes from, behind "which".
-const char* silent_words(size_t ranks);
+// Ranks that are not there, of some that were asked.
+struct AbsentRanks {
+  std::vector<int> gone{}, silent{};
+};
+// "nothing from world rank 3 on n2, which does not answer ..."; empty where all are there.
+std::string describe(const AbsentRanks& absent, std::span<const RankPlace> places);
+// The same of a wait of world rank `mine` in which nobody knows who is missing, for these ranks;
+// empty also where nobody can be asked.
+std::string describe_absent(int mine, std::span<const int> ranks);
 
 // Follows who waits for whom, from the world ranks `missing` of a wait of world rank `mine` on to
 // those that wait for nobody. Takes up to a second for each that does not answer in turn.

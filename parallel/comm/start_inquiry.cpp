@@ -21,7 +21,6 @@
 #include "core/files.h"
 #include "parallel/comm/culprits.h"
 #include "parallel/comm/inquiry_round.h"
-#include "parallel/comm/rank_places.h"
 #include "parallel/comm/rendezvous/network_interfaces.h"
 
 namespace switchyard {
@@ -85,11 +84,7 @@ std::vector<int> next_ranks(const StartPlaces& places) {
 }
 
 // Gone: refused at every port. Silent: at one of them nothing came back.
-struct Absent {
-  std::vector<int> gone{}, silent{};
-};
-
-Absent ask(const StartPlaces& places) {
+AbsentRanks ask(const StartPlaces& places) {
   constexpr size_t at_once = 100;  // descriptors
   std::map<std::string, std::vector<uint32_t>> known;
   std::vector<InquiryTable> tables;
@@ -97,7 +92,7 @@ Absent ask(const StartPlaces& places) {
   for (int choice = 0; choice < choices; ++choice)
     tables.push_back(table_of(places, choice, known));
   const std::vector<int> ranks = next_ranks(places);
-  Absent absent;
+  AbsentRanks absent;
   for (size_t i = 0; i < ranks.size(); i += at_once) {
     const auto some = std::span(ranks).subspan(i, std::min(at_once, ranks.size() - i));
     std::set<int> there, refused(some.begin(), some.end());
@@ -119,19 +114,11 @@ Absent ask(const StartPlaces& places) {
   return absent;
 }
 
-std::string words_for(const StartPlaces& places, const Absent& absent) {
+std::string words_for(const StartPlaces& places, const AbsentRanks& absent) {
   std::vector<RankPlace> at;
   at.reserve(places.hosts.size());
   for (const std::string& host : places.hosts) at.push_back({.host = host});
-  std::string text;
-  const auto add = [&](const std::vector<int>& ranks, const char* why) {
-    if (ranks.empty()) return;
-    text += fmt::format("{}{}, which {}", text.empty() ? "nothing from " : "; nor from ",
-                        describe_ranks(ranks, at), why);
-  };
-  add(absent.gone, absent.gone.size() == 1 ? "is not there (it has ended, or has not begun)"
-                                           : "are not there (they have ended, or have not begun)");
-  add(absent.silent, silent_words(absent.silent.size()));
+  const std::string text = describe(absent, at);
   return text.empty() ? "all other ranks answer" : text;
 }
 

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "parallel/comm/checked_communicator.h"
+#include "parallel/comm/culprits.h"
 #include "parallel/comm/exchange_plan.h"
 #include "parallel/comm/mpi/call_limit.h"
 #include "parallel/comm/mpi/native.h"
@@ -27,8 +28,9 @@ class MpiCommunicator final : public CheckedCommunicator {
 
   std::unique_ptr<Communicator> split(int color, int key, std::string name) override {
     barrier({"split"});  // so that a rank that does not come is named
+    const auto absent = [this] { return describe_absent(self().world_rank, self().world_ranks); };
     const CallLimit limit(fmt::format("{}: MPI_Comm_split", describe(self())), group_->timeout,
-                          CallLimit::Phase::later);
+                          CallLimit::Phase::later, absent);
     auto native = std::make_unique<MpiGroup::Native>();
     check_mpi(
         MPI_Comm_split(group_->native->comm, color < 0 ? MPI_UNDEFINED : color, key, &native->comm),

@@ -4,17 +4,27 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <map>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "parallel/comm/control_plane.h"
+#include "parallel/comm/culprits.h"
+#include "parallel/comm/inquiry.h"
+#include "parallel/comm/rank_places.h"
+#include "parallel/comm/rendezvous/store.h"
 #include "parallel/comm/start_inquiry.h"
+#include "tests/parallel/comm/rank_processes.h"
 
 namespace switchyard {
 
 namespace {
 
+using namespace std::chrono_literals;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -93,6 +103,33 @@ TEST(StartInquiry, RanksThatMeetAtAPortAreAllFound) {
 
 TEST(StartInquiry, SaysNothingWhereNoPlaceIsKnown) {
   EXPECT_EQ(StartInquiry(StartPlaces{}).absent_ranks(), "");
+}
+
+// Behind the start, in a call of MPI's that does not say for whom it waits.
+TEST(AbsentRanks, AreFoundAmongThoseOfAJob) {
+  const int port = free_port();
+  const auto said = run_processes(3, [&](int rank) -> std::string {
+    const auto control = make_control_plane(
+        make_tcp_store("127.0.0.1", port, {.rank = rank, .size = 3, .timeout = 20s}));
+    exchange_rank_places(*control, {.host = "n" + std::to_string(1 + rank)});
+    const Inquiries inquiries(*control);
+    const auto pair = control->split(rank < 2 ? std::vector{0, 1} : std::vector{2}, "pair");
+    const std::vector<int> all{0, 1, 2};
+    std::string first = describe_absent(rank, all);
+    control->barrier("all have asked");
+    if (rank == 2) ::kill(::getpid(), SIGKILL);
+    std::string second;
+    for (int i = 0; i < 100 && second.empty(); ++i) {
+      second = describe_absent(rank, all);
+      std::this_thread::sleep_for(50ms);
+    }
+    pair->barrier("both have asked");
+    return first + "|" + second;
+  });
+  EXPECT_EQ(
+      said[0],
+      "|nothing from world rank 2 on n3, which is not there (it has ended, or has not begun)");
+  EXPECT_EQ(said[1], said[0]);
 }
 
 TEST(StartPlaces, AreThoseOfSrunInBlocks) {
