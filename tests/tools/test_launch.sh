@@ -91,6 +91,16 @@ for _ in $(seq 100); do
 done
 [[ ! $(pgrep -f "^switchyard train left ") ]] || failed "a killed launcher leaves ranks"
 
+# A fault where addresses are limited: what a library does that is given no memory.
+(ulimit -v $((256 << 20)) && exec timeout 60 "$program" launch -np 2 -- train fault "${options[@]}" \
+  --tp 2 --train-iters 100000) >log 2>&1 &
+launcher=$! code=0
+wait_for_step fault 5
+kill -SEGV "$(rank_process fault 1)"
+wait $launcher || code=$?
+[[ $code == 76 ]] || failed "a fault: $code, not 76: $(cat log)"
+expect "a fault" log "was ended by signal 11" "'ulimit -v' allows $((256 << 20)) KiB"
+
 # A signal is passed on to ranks once; it is no reason to start again.
 timeout 60 "$program" launch -np 2 --restarts 3 -- train signalled "${options[@]}" --tp 2 \
   --train-iters 100000 >log 2>&1 &
