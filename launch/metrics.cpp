@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -12,7 +13,7 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "data/progress.h"
-#include "launch/path/run_folder.h"
+#include "launch/path/average_members.h"
 
 namespace fs = std::filesystem;
 
@@ -61,15 +62,50 @@ void sync_lines(const fs::path& file) {
         std::strerror(errno));
 }
 
+// Which steps behind one, up to another, have lines.
+class LinesThere {
+ public:
+  LinesThere(int64_t before, int64_t last)
+      : before_(before), there_(static_cast<size_t>(std::max<int64_t>(0, last - before))) {}
+  void add(int64_t step) {  // -1: of a line that is not whole
+    is_cut_within_ |= is_cut_ && step >= 0;
+    is_cut_ |= step < 0;
+    if (step > before_) there_[static_cast<size_t>(step - before_ - 1)] = true;
+  }
+  std::vector<int64_t> lost() const {
+    std::vector<int64_t> steps;
+    if (there_.empty() || (there_.back() && !is_cut_within_)) return steps;
+    for (size_t i = 0; i < there_.size(); ++i)
+      if (!there_[i]) steps.push_back(before_ + 1 + static_cast<int64_t>(i));
+    return steps;
+  }
+
+ private:
+  const int64_t before_;
+  std::vector<bool> there_;
+  bool is_cut_ = false;         // a line
+  bool is_cut_within_ = false;  // a line that whole ones follow
+};
+
+std::string describe_loss(const fs::path& file, const LinesThere& lines, int64_t step) {
+  const auto lost = lines.lost();
+  if (lost.empty()) return "";
+  return fmt::format("{} has no whole {} of {} {}, though step {} is saved: lines were lost",
+                     file.string(), lost.size() == 1 ? "line" : "lines",
+                     lost.size() == 1 ? "step" : "the steps", show_steps(lost), step);
+}
+
 // What is kept ends with a newline, so that the next step has a line of its own.
-void discard_behind(const fs::path& run, const fs::path& file, int64_t step) {
+void discard_behind(const fs::path& run, const fs::path& file, int64_t step, LinesThere& there) {
   if (!fs::exists(file)) return;
   const std::string before = read_file(file);
   std::istringstream lines(before);
   std::string kept, discarded;
   for (std::string line; std::getline(lines, line);) {
     const int64_t its_step = step_of(line);
-    (its_step >= 0 && its_step <= step ? kept : discarded) += line + '\n';
+    const bool is_kept = its_step >= 0 && its_step <= step;
+    (is_kept ? kept : discarded) += line + '\n';
+    if (is_kept || its_step < 0) there.add(its_step);
   }
   if (!discarded.empty()) {
     const fs::path given_up = run / "metrics.discarded.jsonl";
@@ -88,8 +124,11 @@ void sync_metrics(const fs::path& run) { sync_lines(run / "metrics.jsonl"); }
 
 double mfu_of(const StepMetrics& m) { return 1e9 * m.gflops / m.peak.flops; }
 
-MetricsLog::MetricsLog(const fs::path& run, int64_t step) : file_(run / "metrics.jsonl") {
-  discard_behind(run, file_, step);
+MetricsLog::MetricsLog(const fs::path& run, int64_t step, std::optional<int64_t> before)
+    : file_(run / "metrics.jsonl") {
+  LinesThere there(before.value_or(step), step);
+  discard_behind(run, file_, step, there);
+  loss_ = describe_loss(file_, there, step);
   open_ = Descriptor(::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
   check(static_cast<bool>(open_), ExitCode::storage, "metrics", "{} cannot be opened: {}",
         file_.string(), std::strerror(errno));

@@ -61,12 +61,18 @@ class MetricsLog {
  public:
   // Moves lines behind `step` (of a future that is given up) to metrics.discarded.jsonl, a torn
   // last line too, and opens the file for appending. Throws Error when it cannot be written.
-  MetricsLog(const std::filesystem::path& run, int64_t step);
+  // `before`: the step that the path's own ones are behind, where lines may have been lost.
+  MetricsLog(const std::filesystem::path& run, int64_t step,
+             std::optional<int64_t> before = std::nullopt);
   void write(const StepMetrics& metrics);
+  // What it lacks up to `step`, where its end or a line within was cut off; empty: nothing. A gap
+  // that other lines follow, and so was there at the last start, is not said by itself.
+  const std::string& loss() const { return loss_; }
 
  private:
   std::filesystem::path file_;
   Descriptor open_;
+  std::string loss_;
 };
 
 // What was logged of `run` is on the disk, so that a step which is saved has its record.

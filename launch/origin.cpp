@@ -46,22 +46,27 @@ namespace {
 
 }  // namespace
 
-Origin origin_at_fork(const RunFolder& branch, const PathSpecification& path) {
-  const LineageEntry& fork = path.lineage.back();
-  const auto point = find_fork_point(branch, fork);
-  Origin origin{point.parent, point.entry, true};
-  const bool with_moments = !fork.average && !fork.imported;
-  origin.another = [=, known = std::vector{point.parent.folder()}]() mutable {
+OtherCopies other_copies(const RunFolder& branch, const LineageEntry& fork, const ForkPoint& found,
+                         bool with_moments) {
+  return [=, known = std::vector{found.parent.folder()}]() mutable {
     auto copy = find_other_copy(branch, fork, known, with_moments);
     if (copy) known.push_back(copy->parent.folder());
     return copy;
   };
+}
+
+Origin origin_at_fork(const RunFolder& branch, const PathSpecification& path) {
+  const LineageEntry& fork = path.lineage.back();
+  const auto point = find_fork_point(branch, fork);
+  Origin origin{point.parent, point.entry, true};
+  origin.another = other_copies(branch, fork, point, !fork.average && !fork.imported);
   origin.is_published = fork.imported.has_value();
   origin.is_mean = fork.average || origin.is_published;
   if (!origin.is_mean) check_resumable(point.parent, point.entry);
   if (const auto member = member_with_moments(fork)) {
     origin.moments = find_fork_point(branch, *member);
     check_resumable(origin.moments->parent, origin.moments->entry);
+    origin.another_of_moments = other_copies(branch, *member, *origin.moments, true);
   }
   return origin;
 }
@@ -148,38 +153,54 @@ void read_step(const std::filesystem::path& folder, Load part, const Refuse& ref
 }
 
 // As rank 0 finds it. Collective.
-bool take_another_copy(Origin& origin, Communicator& world) {
+bool take_another_copy(RunFolder& parent, CheckpointEntry& entry, const OtherCopies& another,
+                       Communicator& world) {
   std::string place;
   world.control().agree([&] {
-    if (world.rank() != 0 || !origin.another) return;
-    if (const auto copy = origin.another()) place = copy->parent.folder().string();
+    if (world.rank() != 0 || !another) return;
+    if (const auto copy = another()) place = copy->parent.folder().string();
   });
   place = world.control().broadcast(place, "another copy");
   if (place.empty()) return false;
   if (world.rank() == 0) {
-    log::warning("step {} of '{}' is damaged; its copy in '{}' is read instead", origin.entry.step,
-                 printable(origin.folder.folder().string()), printable(place));
+    log::warning("step {} of '{}' is damaged; its copy in '{}' is read instead", entry.step,
+                 printable(parent.folder().string()), printable(place));
   }
   world.control().agree([&] {
-    origin.folder = RunFolder(place);
-    origin.entry = origin.folder.checkpoint(origin.entry.step);
+    parent = RunFolder(place);
+    entry = parent.checkpoint(entry.step);
   });
   return true;
 }
 
-// Returns whether another copy was needed.
+// Until `read` ends well; returns whether another copy was needed.
+bool read_whole_copy(RunFolder& parent, CheckpointEntry& entry, const OtherCopies& another,
+                     Communicator& world, const std::function<void()>& read) {
+  for (bool is_first = true;; is_first = false) {
+    try {
+      read();
+      return !is_first;
+    } catch (const AgreedError& problem) {
+      const bool is_damaged = problem.code() == ExitCode::storage;
+      if (!is_damaged || !take_another_copy(parent, entry, another, world)) throw;
+    }
+  }
+}
+
 bool read_origin(Origin& origin, const Mesh& mesh, Engine& engine, const SavedAverages& averages) {
   const Load part = origin.is_mean ? &SavedState::load_mean : &SavedState::load;
   const Refuse refuse = [&](const Error& problem) { refuse_damaged(origin, problem); };
-  for (bool is_first = true;; is_first = false) {
-    try {
-      read_step(origin.entry.folder, part, refuse, mesh, engine, averages);
-      return !is_first;
-    } catch (const AgreedError& problem) {
-      const bool is_damaged = problem.code() == ExitCode::storage && origin.is_parent;
-      if (!is_damaged || !take_another_copy(origin, *mesh.world)) throw;
-    }
-  }
+  return read_whole_copy(origin.folder, origin.entry, origin.another, *mesh.world, [&] {
+    read_step(origin.entry.folder, part, refuse, mesh, engine, averages);
+  });
+}
+
+void read_moments(Origin& origin, const Mesh& mesh, Engine& engine, const SavedAverages& averages) {
+  ForkPoint& moments = *origin.moments;
+  const Refuse refuse = [&](const Error& problem) { refuse_damaged_moments(moments, problem); };
+  read_whole_copy(moments.parent, moments.entry, origin.another_of_moments, *mesh.world, [&] {
+    read_step(moments.entry.folder, &SavedState::load_rest, refuse, mesh, engine, averages);
+  });
 }
 
 }  // namespace
@@ -187,8 +208,7 @@ bool read_origin(Origin& origin, const Mesh& mesh, Engine& engine, const SavedAv
 bool load(Origin& origin, const Mesh& mesh, Engine& engine, const SavedAverages& averages) {
   const bool is_another = read_origin(origin, mesh, engine, averages);
   if (origin.moments) {
-    const Refuse refuse = [&](const Error& e) { refuse_damaged_moments(*origin.moments, e); };
-    read_step(origin.moments->entry.folder, &SavedState::load_rest, refuse, mesh, engine, averages);
+    read_moments(origin, mesh, engine, averages);
   } else if (origin.is_mean) {
     engine.state().start_rest();
   }

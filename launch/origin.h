@@ -10,6 +10,9 @@
 
 namespace switchyard {
 
+// Gives a copy nearby that it has not given yet, if there is one.
+using OtherCopies = std::function<std::optional<ForkPoint>()>;
+
 // The checkpoint that a start goes on from.
 struct Origin {
   RunFolder folder;
@@ -18,10 +21,14 @@ struct Origin {
   bool is_mean = false;                   // of an average: weights alone
   bool is_published = false;              // as a mean, but step 0 of the branch
   std::optional<ForkPoint> moments = {};  // beside a mean; none: fresh ones
-  // Of a fork point: a copy nearby that this has not given yet, if there is one.
-  std::function<std::optional<ForkPoint>()> another = {};
+  OtherCopies another = {};               // of a fork point
+  OtherCopies another_of_moments = {};
   int64_t step() const { return is_published ? 0 : entry.step; }  // along the lineage
 };
+
+// Copies of a fork point of the branch beside the one that was found.
+OtherCopies other_copies(const RunFolder& branch, const LineageEntry& fork, const ForkPoint& found,
+                         bool with_moments);
 
 // The fork point of a branch, in its parent's folder, and beside a mean whose moments go with it.
 Origin origin_at_fork(const RunFolder& branch, const PathSpecification& path);
@@ -40,8 +47,9 @@ SavedAverages find_averages(const std::optional<Origin>& origin, const PathSpeci
 
 // Reads weights, moments and counters, and of the averages those that the engine has. Collective;
 // errors, which say what else there is to go on from, are agreed on. Where a fork point is damaged
-// its copies nearby are tried; `origin` is then the one that was read, and true returned. What a
-// rank reads is checked on the way; what nobody has read whole, each then checks a part of.
+// its copies nearby are tried, as those of a mean's moments are; `origin` is then the one that was
+// read, and true returned where it is another. What a rank reads is checked on the way; what nobody
+// has read whole, each then checks a part of.
 bool load(Origin& origin, const Mesh& mesh, Engine& engine, const SavedAverages& averages = {});
 
 // At a branch's start from its parent: whether it has to keep the fork point itself, as nothing can

@@ -169,6 +169,8 @@ bool make_fork_point(const RunFolder& run, PathSpecification& path, const Replay
   std::optional<Origin> origin;
   if (plan.origin_run) {
     origin = Origin{*plan.origin_run, plan.origin, true, plan.from_weights, plan.from_weights};
+    origin->another = other_copies(run, replay_origin(*path.lineage.back().replayed),
+                                   {*plan.origin_run, plan.origin}, !plan.from_weights);
   }
   ReplayJudge judge(plan, steps->conditions(), settings.flag("accept-replay"));
   double loss = 0;

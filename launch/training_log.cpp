@@ -46,7 +46,8 @@ void TrainingLog::open() {
   mesh_.world->control().agree([&] {
     if (mesh_.world->rank() != 0) return;
     folder_.check_held();
-    log_ = std::make_unique<MetricsLog>(folder_.folder(), start_.step);
+    log_ = std::make_unique<MetricsLog>(folder_.folder(), start_.step, path_.start_step());
+    if (!log_->loss().empty()) log::warning("{}", log_->loss());
     const auto events = event_folder(folder_.folder(), settings_);
     if (events) tensorboard_.emplace(*events, start_.step);
   });

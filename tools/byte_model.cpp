@@ -32,8 +32,14 @@ int byte_model_command(Arguments arguments) {
   using enum OptionKind;
   const auto group = OptionGroup::run;
   const std::vector<OptionSpec> specs = {
-      {"train", list, group, "", "PREFIX of one or several sets of bytes: their counts are added"},
-      {"eval", list, group, "", "PREFIX of one or several sets of bytes, each scored by itself"},
+      {.name = "train",
+       .kind = list,
+       .help = "PREFIX of one or several sets of bytes: their counts are added",
+       .adds_up = true},
+      {.name = "eval",
+       .kind = list,
+       .help = "PREFIX of one or several sets of bytes, each scored by itself",
+       .adds_up = true},
       {"strength", real, group, "4", "counts that the order below is worth"},
       {"json", flag, group, "", "print one JSON object a line"}};
   const auto command = parse_or_help(specs, arguments, "byte-model --train PREFIX --eval PREFIX");

@@ -51,8 +51,10 @@ std::vector<OptionSpec> campaign_options() {
            .group = group,
            .help = "add-version: the share of its steps that its branch takes ([branch] says it)",
            .allowed = numbers("0 < share <= 1", [](double v) { return v > 0 && v <= 1; })},
-          {"held-out", OptionKind::list, group, "",
-           "add-version: NAME=PREFIX of sets that it is scored on"}};
+          {.name = "held-out",
+           .kind = OptionKind::list,
+           .help = "add-version: NAME=PREFIX of sets that it is scored on",
+           .adds_up = true}};
 }
 
 void check_options(const std::string& word, const Settings& given) {

@@ -35,6 +35,8 @@ std::string tree_text(const std::vector<CampaignRow>& rows) {
     if (row.seconds_left > 0) line += show_duration(row.seconds_left) + " left";
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + '\n';
+    for (const auto& note : row.notes)
+      text += fmt::format("{:<{}}  {}\n", "", width, printable(note));
   }
   return text;
 }
@@ -87,6 +89,7 @@ std::string status_json(const Campaign& campaign, const Desired& desired, const 
                      {"first_step", row.first},
                      {"last_step", row.last},
                      {"seconds_left", row.seconds_left}});
+    if (!row.notes.empty()) paths.back()["notes"] = row.notes;
   }
   StepCounter counter(campaign);
   for (const auto& v : desired.versions) {

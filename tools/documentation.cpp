@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "core/error.h"
-#include "launch/path/command_line.h"
 
 namespace switchyard {
 
@@ -83,7 +82,7 @@ std::string zsh_option(const std::string& name, const OptionSpec& spec) {
   if (spec.kind != OptionKind::flag) value = ":value:_files";
   if (!spec.allowed.choices.empty())
     value = fmt::format(":value:({})", fmt::join(spec.allowed.choices, " "));
-  const char* again = adds_up(spec) ? "*" : "";
+  const char* again = spec.adds_up ? "*" : "";
   return fmt::format("        '{}--{}[{}]{}' \\\n", again, name, quoted, value);
 }
 

@@ -50,6 +50,8 @@ void print_row(const ListedPath& p, const fs::path& root, int width) {
                                 loss, word_of(p.state, *p.path), printable(origin_of(p)));
   row.erase(row.find_last_not_of(' ') + 1);
   std::printf("%s\n", row.c_str());
+  for (const UnreadableStep& step : p.state.unreadable)
+    std::printf("%*s  %s\n", width, "", printable(describe(step)).c_str());
 }
 
 Json row_json(const ListedPath& p, const std::vector<ListedPath>& all) {
@@ -63,6 +65,8 @@ Json row_json(const ListedPath& p, const std::vector<ListedPath>& all) {
   row["step"] = p.state.step;
   row["loss"] = p.state.loss ? Json(*p.state.loss) : Json(nullptr);
   row["saved_steps"] = p.state.saved;
+  for (const UnreadableStep& step : p.state.unreadable)
+    row["unreadable_steps"].push_back({{"step", step.step}, {"problem", step.problem}});
   if (!p.origin.empty()) {
     row["origin"] = p.origin;
     row["origin_steps"] = p.origin_steps;

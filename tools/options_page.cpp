@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "launch/path/command_line.h"
 #include "tools/documentation.h"
 
 namespace switchyard {
@@ -64,7 +63,7 @@ std::string values_cell(const OptionSpec& spec) {
     case OptionKind::flag:
       return "flag";
     case OptionKind::list:
-      return adds_up(spec) ? "one or several, added" : "one or several";
+      return spec.adds_up ? "one or several, added" : "one or several";
   }
   return "";
 }

@@ -75,7 +75,8 @@ Settings assume_rest(Settings given, const Settings& run, const Layout& layout,
 // The path that `train` would continue or make of the same words, without ranks or memory.
 PathSpecification path_of(const Command& command, const Settings& run, const Layout& layout,
                           std::vector<std::string>& assumed) {
-  const auto& [given, names, help] = command;
+  const Settings& given = command.given;
+  const std::vector<std::string>& names = command.positional;
   check(names.size() <= 1, "options", "{} names were given; one RUN is allowed", names.size());
   if (names.empty() || (given.has("data-path") && !RunFolder(names[0]).exists())) {
     check(!given.has("load-step"), "path", "--load-step {} without a path; leave it out",

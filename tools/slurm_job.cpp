@@ -44,7 +44,10 @@ std::vector<OptionSpec> script_options() {
       {"mpi", text, group, "none", "how ranks find each other: none (TCP, NCCL), pmix, mpirun",
        one_of({"none", "pmix", "mpirun"})},
       {"srun-options", text, group, "", "more options of srun's, as a shell reads them"},
-      {"sbatch-option", list, group, "", "more options of sbatch's, with their dashes"},
+      {.name = "sbatch-option",
+       .kind = list,
+       .help = "more options of sbatch's, with their dashes",
+       .adds_up = true},
       {"script", text, group, "", "the script's file (RUN/slurm/NAME.sbatch)"},
       {"submit", flag, group, "", "submit it by sbatch"}};
 }

@@ -13,7 +13,10 @@ int tokenize_command(Arguments arguments) {
   using enum OptionKind;
   const auto group = OptionGroup::run;
   const std::vector<OptionSpec> specs = {
-      {"input", list, group, "", "files of plain text, or of JSON lines with --json-keys"},
+      {.name = "input",
+       .kind = list,
+       .help = "files of plain text, or of JSON lines with --json-keys",
+       .adds_up = true},
       {"output-prefix", OptionKind::text, group, "", "writes PREFIX.bin, PREFIX.idx, PREFIX.json"},
       {"json-keys", OptionKind::text, group, "", "the field of each JSON line that holds the text"},
       {"tokenizer-type", OptionKind::text, group, "byte", "byte"},

@@ -41,15 +41,16 @@ CampaignRow row_of(const Campaign& campaign, const DesiredPath& path, const Foun
   const auto there = found.paths.find(path.name);
   if (there == found.paths.end()) return row;
   const RunFolder run(folder_of(campaign, path.name));
-  const auto state = state_of(run, run.read());
-  row.step = state.step;
+  const auto logged = last_logged_step(run);
+  row.step = std::max({path.fork_step, there->second.step, logged.value_or(0)});
+  row.notes = there->second.notes;
   row.seconds_left =
       pace_of(run.folder()) * static_cast<double>(std::max<int64_t>(0, row.last - row.step));
   if (there->second.busy)
     row.state = "running";
   else if (there->second.step >= path.end())
     row.state = "finished";
-  else if (state.trained)
+  else if (logged || !there->second.saved.empty())
     row.state = "stopped";
   return row;
 }

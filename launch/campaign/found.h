@@ -2,6 +2,8 @@
 
 #include <map>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "launch/campaign/desired.h"
 
@@ -12,6 +14,7 @@ struct FoundPath {
   int64_t step = 0;            // of the latest complete checkpoint; before any, where it begins
   std::set<int64_t> saved{};   // steps with complete checkpoints
   std::set<int64_t> stages{};  // those of the desired stages that it has, by their steps
+  std::vector<std::string> notes{};  // newer steps that cannot be read and do not count
 };
 
 // What is on the disk of what a campaign wants.

@@ -18,6 +18,7 @@ FoundPath found_path(const Campaign& campaign, const DesiredPath& wanted, const 
   found.busy = state.running;
   found.saved = {state.saved.begin(), state.saved.end()};
   found.step = state.saved.empty() ? path.start_step() : state.saved.back();
+  for (const UnreadableStep& step : state.unreadable) found.notes.push_back(describe(step));
   for (const auto& stage : wanted.stages) {
     if (has_stage(path, stage.at_step)) found.stages.insert(stage.at_step);
   }

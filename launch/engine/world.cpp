@@ -6,10 +6,12 @@
 #include <csignal>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 
 #include "core/fault_report.h"
 #include "core/logging.h"
 #include "core/text.h"
+#include "launch/engine/meeting_limit.h"
 #include "parallel/comm/rank_places.h"
 #include "parallel/comm/rendezvous/job_environment.h"
 #include "parallel/comm/rendezvous/job_identity.h"
@@ -74,6 +76,8 @@ World::World(const WorldOptions& options) {
   prepare_for_faults();
   check(is_available(options.device), "options", "--device {}; this build and machine have: cpu",
         name_of(options.device));
+  std::optional<MeetingLimit> limit;
+  if (!MpiEnvironment::launched() && rank_among_several()) limit.emplace();
   try {
     join(options);
     tell_places(options.device);

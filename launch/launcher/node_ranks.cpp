@@ -1,6 +1,7 @@
 #include "launch/launcher/node_ranks.h"
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -38,6 +39,14 @@ int port_for(const LaunchPlan& plan) {
   const TcpSocket any = listen_tcp(0);
   check(static_cast<bool>(any), "launch", "no free port is left on this machine");
   return port_of(any);
+}
+
+// Of the launcher, and so of its ranks. Some libraries do not look whether they are given memory.
+std::string describe_address_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return "";
+  return fmt::format("; 'ulimit -v' allows {} KiB: where these are used up libraries may end so",
+                     limit.rlim_cur / 1024);
 }
 
 }  // namespace
@@ -135,7 +144,10 @@ void NodeRanks::note_signal(int local, int number) {
   if (looked_ || (has_failed() && number == SIGTERM)) return;  // ended by this launcher
   const bool asked = passed_on_.contains(number) || passed_on_.contains(SIGINT) || is_ending_;
   if (!asked)
-    report(local, fmt::format("was ended by signal {} ({})", number, strsignal(number)), "");
+    report(local,
+           fmt::format("was ended by signal {} ({}){}", number, strsignal(number),
+                       number == SIGSEGV ? describe_address_limit() : ""),
+           "");
   if (!has_stopped_ && !has_failed()) status_ = asked ? 130 : lost_peer;
 }
 

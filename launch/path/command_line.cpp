@@ -6,7 +6,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <boost/program_options.hpp>
 #include <cctype>
 #include <sstream>
@@ -19,12 +18,6 @@
 namespace po = boost::program_options;
 
 namespace switchyard {
-
-bool adds_up(const OptionSpec& spec) {
-  static constexpr std::array names = {"average", "drop-average",      "eval",          "held-out",
-                                       "input",   "ignore-config-key", "sbatch-option", "train"};
-  return spec.kind == OptionKind::list && std::ranges::find(names, long_name(spec)) != names.end();
-}
 
 namespace {
 
@@ -70,18 +63,20 @@ std::vector<Occurrence> occurrences_of(const OptionSpec& spec, std::span<const p
   return all;
 }
 
-void store(std::span<const OptionSpec> specs, std::span<const po::option> parsed, Settings& to) {
+void store(std::span<const OptionSpec> specs, std::span<const po::option> parsed, Command& to) {
   for (const auto& spec : specs) {
     const auto given = occurrences_of(spec, parsed);
     std::vector<std::string> values;
     for (const Occurrence& one : given) {
-      if (adds_up(spec)) {
+      if (spec.adds_up) {
         values.insert(values.end(), one.values.begin(), one.values.end());
-      } else {
-        to.set(spec, one.values, one.typed);  // the last one stays
+        continue;
       }
+      to.given.set(spec, one.values, one.typed);  // the last one stays
+      if (spec.kind == OptionKind::list && &one != &given.back())
+        to.replaced.push_back({one.typed, one.values});
     }
-    if (!values.empty()) to.set(spec, std::move(values), given.front().typed);
+    if (!values.empty()) to.given.set(spec, std::move(values), given.front().typed);
   }
 }
 
@@ -163,7 +158,7 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
     command.positional = values_of(positional, parsed);
     command.help = std::ranges::count(parsed, "help", &po::option::string_key) > 0 ||
                    std::ranges::count(command.positional, "-h") > 0;
-    store(specs, parsed, command.given);
+    store(specs, parsed, command);
     check_dashes(command, specs);
     for (const auto& file : values_of("config", parsed))
       read_config_file(file, specs, command.given, owners);
@@ -199,7 +194,7 @@ std::vector<std::string> describe_repetitions(std::span<const OptionSpec> specs,
   const auto parsed = options_in(description(specs), arguments);
   for (const auto& spec : specs) {
     const auto given = occurrences_of(spec, parsed);
-    if (adds_up(spec) || given.size() < 2) continue;
+    if (spec.adds_up || given.size() < 2) continue;
     const auto lost = values_lost(spec, given);
     if (lost.empty()) continue;
     const std::string also =

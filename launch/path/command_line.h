@@ -8,10 +8,6 @@
 
 namespace switchyard {
 
-// Whether an option that is given again adds its values to those before: of a list whose values
-// stand each for itself. Any other list counts as given last, as a blend's.
-bool adds_up(const OptionSpec& spec);
-
 // What does not count of arguments that parse_command() takes, as their option is given again with
 // another value: "--lr given 2 times: 3e-4 counts, not 6e-4", a line for each option.
 std::vector<std::string> describe_repetitions(std::span<const OptionSpec> specs,

@@ -78,10 +78,16 @@ std::optional<ForkPoint> find_other_copy(const RunFolder& branch, const LineageE
   return std::nullopt;
 }
 
+LineageEntry replay_origin(const ReplayedFrom& from) {
+  return {.path = from.path,
+          .checkpoint = from.checkpoint,
+          .step = from.saved_step(),
+          .path_as_given = from.path_as_given};
+}
+
 std::optional<ForkPoint> find_replay_origin(const RunFolder& branch, const ReplayedFrom& from) {
   if (from.checkpoint.empty()) return std::nullopt;
-  return find_fork_point(branch,
-                         {from.path, from.checkpoint, from.saved_step(), 0, 0, from.path_as_given});
+  return find_fork_point(branch, replay_origin(from));
 }
 
 bool pin_fork_point(const RunFolder& parent, int64_t step, const std::string& checkpoint,

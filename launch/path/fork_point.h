@@ -22,8 +22,10 @@ std::optional<ForkPoint> find_other_copy(const RunFolder& branch, const LineageE
                                          std::span<const std::filesystem::path> known,
                                          bool with_moments);
 
-// The checkpoint that the fork point is made from where the parent had not saved it; nothing at a
-// random start. Throws Error where it is not there.
+// The checkpoint that the fork point is made from where the parent had not saved it, as a fork
+// point of its own.
+LineageEntry replay_origin(const ReplayedFrom& from);
+// Where it lies now; nothing at a random start. Throws Error where it is not there.
 std::optional<ForkPoint> find_replay_origin(const RunFolder& branch, const ReplayedFrom& from);
 
 // Pins it for the branch, and returns whether that was possible: a parent that only others may

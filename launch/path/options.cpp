@@ -152,6 +152,17 @@ void give_back(Command& command, const std::string& option, size_t missing) {
   command.given.set({option, OptionKind::list, OptionGroup::run, "", ""}, values);
 }
 
+// Of a list that counts no more: what it may have swallowed.
+std::string describe_swallowed(const Command& command) {
+  const auto swallows = [](const Command::Replaced& list) {
+    return complete_length(list.values) < list.values.size() && !is_number(list.values.back());
+  };
+  const auto found = std::ranges::find_if(command.replaced, swallows);
+  if (found == command.replaced.end()) return "";
+  return fmt::format("; '{}' of '--{} {}' may be one, but with the last --{} that list is given up",
+                     found->values.back(), found->option, show(found->values), found->option);
+}
+
 }  // namespace
 
 std::vector<std::string> take_names(Command& command, size_t count, const std::string& what) {
@@ -162,13 +173,16 @@ std::vector<std::string> take_names(Command& command, size_t count, const std::s
     has_list = true;
     if (names.size() < count) give_back(command, option, count - names.size());
   }
-  check(!names.empty(), "options", "{} is missing{}", what,
+  const std::string swallowed = names.size() < count ? describe_swallowed(command) : "";
+  has_list |= !swallowed.empty();
+  check(!names.empty(), "options", "{} is missing{}{}", what, swallowed,
         has_list ? "; it may stand in front of options with several values" : "");
   const bool has_truth = std::ranges::any_of(
       names, [](const std::string& name) { return name == "true" || name == "false"; });
-  check(names.size() == count, "options", "'{}' {} given; {}{} allowed{}", fmt::join(names, "' '"),
-        names.size() == 1 ? "was" : "were", count == 1 ? "one " : "",
-        what + (count == 1 ? " is" : " are"), has_truth ? "; a flag takes no value" : "");
+  check(names.size() == count, "options", "'{}' {} given; {}{} allowed{}{}",
+        fmt::join(names, "' '"), names.size() == 1 ? "was" : "were", count == 1 ? "one " : "",
+        what + (count == 1 ? " is" : " are"), swallowed,
+        has_truth ? "; a flag takes no value" : "");
   return names;
 }
 

@@ -39,6 +39,7 @@ struct OptionSpec {
   OnFork fork = OnFork::changes;
   std::string megatron = {};  // Megatron-LM's name where it is another; "-": it has none
   bool remembered = false;    // of a run: stays from start to start until it is given anew
+  bool adds_up = false;       // of a list: given again it adds its values, which stand alone each
   std::string long_name() const { return name.substr(0, name.find(',')); }
 };
 
@@ -73,6 +74,12 @@ std::string canonical_real(double value);  // the shortest text that reads back 
 struct Command {
   Settings given;                       // only what was said, on the line or in --config
   std::vector<std::string> positional;  // RUN and the like
+  // Lists with all their words, "--data-path A", that count no more, as the option came again.
+  struct Replaced {
+    std::string option{};
+    std::vector<std::string> values{};
+  };
+  std::vector<Replaced> replaced{};
   bool help = false;
 };
 
@@ -89,7 +96,8 @@ Command parse_command(std::span<const OptionSpec> specs, std::span<const std::st
 
 // The `count` positional arguments `what`: those given, then what an option with several values
 // has swallowed behind a complete list of its own (one path, or weight and path pairs; behind more
-// paths only what is missing). Throws Error when there are fewer or more.
+// paths only what is missing). Throws Error when there are fewer or more; what a list has swallowed
+// that counts no more may be one, but who knows: the error says so.
 std::vector<std::string> take_names(Command& command, size_t count, const std::string& what);
 std::string take_run(Command& command, const std::string& what);  // one name
 

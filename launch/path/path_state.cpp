@@ -10,6 +10,7 @@
 #include "launch/path/average_members.h"
 #include "launch/path/path_lock.h"
 #include "launch/path/paths_near.h"
+#include "launch/path/unreadable_step.h"
 #include "parallel/checkpoint/state_groups.h"
 
 namespace fs = std::filesystem;
@@ -36,12 +37,37 @@ Json last_line(const fs::path& file) {
 
 }  // namespace
 
+namespace {
+
+// The newest steps are opened until one can be read.
+void add_saved(const RunFolder& run, PathState& state) {
+  auto entries = list_checkpoints(run.checkpoints());
+  std::erase_if(entries, [](const CheckpointEntry& entry) { return !entry.complete; });
+  for (; !entries.empty(); entries.pop_back()) {
+    const auto problem = problem_of_step(entries.back());
+    if (!problem) break;
+    if (run.has(entries.back().step))  // else it was deleted meanwhile
+      state.unreadable.push_back({entries.back().step, problem->what()});
+  }
+  for (const CheckpointEntry& entry : entries) state.saved.push_back(entry.step);
+}
+
+}  // namespace
+
+std::optional<int64_t> last_logged_step(const RunFolder& run) {
+  const auto last = last_line(run.folder() / "metrics.jsonl");
+  if (!last.is_object() || !last.at("step").is_number_integer()) return std::nullopt;
+  return last.at("step").get<int64_t>();
+}
+
+std::string describe(const UnreadableStep& step) {
+  return fmt::format("step {} does not count: {}", step.step, step.problem);
+}
+
 PathState state_of(const RunFolder& run, const PathSpecification& path) {
   PathState state;
   state.step = path.start_step();
-  for (const auto& entry : list_checkpoints(run.checkpoints())) {
-    if (entry.complete) state.saved.push_back(entry.step);
-  }
+  add_saved(run, state);
   if (!state.saved.empty()) state.step = std::max(state.step, state.saved.back());
   const auto last = last_line(run.folder() / "metrics.jsonl");
   if (last.is_object() && last.at("step").is_number_integer() &&

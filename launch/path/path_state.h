@@ -10,6 +10,12 @@
 
 namespace switchyard {
 
+// A complete step that a load would refuse, and why.
+struct UnreadableStep {
+  int64_t step = 0;
+  std::string problem;
+};
+
 // How far a path is, as its folder tells.
 struct PathState {
   int64_t step = 0;            // the last one logged or saved; the fork or 0 before any
@@ -18,11 +24,17 @@ struct PathState {
   bool running = false;        // a process holds its lock
   std::string holder;          // that process, as far as can be told (holder_of, path_lock.h)
   std::vector<int64_t> saved;  // complete checkpoints, ascending
+  // Steps behind the newest that can be read, descending; they count nowhere. (Older ones are not
+  // looked at.)
+  std::vector<UnreadableStep> unreadable;
 };
 // Throws Error where files cannot be read. Takes no lock, so it never keeps a trainer from it.
 PathState state_of(const RunFolder& run, const PathSpecification& path);
+// The last step of metrics.jsonl.
+std::optional<int64_t> last_logged_step(const RunFolder& run);
 // One word: average, imported, new, running, finished (a decay's end is reached) or stopped.
 std::string word_of(const PathState& state, const PathSpecification& path);
+std::string describe(const UnreadableStep& step);
 
 // What an average is the mean of, as its checkpoint says; no steps where it does not.
 struct AverageSource {

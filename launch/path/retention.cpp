@@ -12,6 +12,7 @@
 #include "launch/path/pins.h"
 #include "launch/path/problem_of.h"
 #include "launch/path/step_needs.h"
+#include "launch/path/unreadable_step.h"
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/leaving.h"
 #include "parallel/checkpoint/moments.h"
@@ -86,11 +87,11 @@ SavedStep Retention::look_at(const CheckpointEntry& entry) {
   return step;
 }
 
-// What a load would refuse it for before it reads any tensor; once in this object's life.
-const std::string& Retention::problem_of_step(const CheckpointEntry& entry) {
+// Looked for once in this object's life.
+const std::string& Retention::known_problem(const CheckpointEntry& entry) {
   const auto [known, is_new] = problems_.try_emplace(entry.step);
   if (!is_new) return known->second;
-  const auto problem = problem_of([&] { CheckpointReader{entry.folder}; });
+  const auto problem = problem_of_step(entry);
   if (problem) known->second = problem->what();
   return known->second;
 }
@@ -109,7 +110,7 @@ std::vector<SavedStep> Retention::saved_steps() {
     const bool is_lost = !stays && !fs::is_symlink(entry->folder, gone);  // of a link, nothing is
     const bool matters = is_lost || newer < most || newer_staying < moments;
     SavedStep step{entry->step};
-    if (matters) step.problem = problem_of_step(*entry);
+    if (matters) step.problem = known_problem(*entry);
     if (step.problem.empty()) {
       if (moments > 0 && newer >= moments) step = look_at(*entry);
       ++newer;

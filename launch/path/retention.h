@@ -41,7 +41,7 @@ class Retention {
   void remove_fragments();
   bool remove_left(int64_t step);
   std::vector<SavedStep> saved_steps();
-  const std::string& problem_of_step(const CheckpointEntry& entry);
+  const std::string& known_problem(const CheckpointEntry& entry);
   SavedStep look_at(const CheckpointEntry& entry);
   std::vector<int64_t> members_of(int64_t step);
   std::vector<StepNeed> needs_of(std::span<const SavedStep> saved, std::span<const Pin> pins);

@@ -11,6 +11,8 @@
 #include "launch/path/verify.h"
 #include "parallel/checkpoint/newer_format.h"
 
+namespace fs = std::filesystem;
+
 namespace switchyard {
 
 namespace {
@@ -35,8 +37,10 @@ class OriginChecks {
 
   void add(const std::string& what, const LineageEntry& from, bool with_moments) {
     std::optional<RunFolder> parent;
+    std::optional<fs::path> found;
     const auto problem = problem_of([&] {
       const ForkPoint point = find_fork_point(run_, from);
+      found = point.parent.folder();
       if (with_moments) check_resumable(point.parent, point.entry);
       verify_with_progress(CheckpointReader(point.entry.folder));
       parent = point.parent;
@@ -46,7 +50,11 @@ class OriginChecks {
       report_newer(describe(what, from), *newer);
       return;
     }
-    report(describe(what, from), problem);
+    if (problem && found && problem->code() == ExitCode::storage) {
+      report(describe(what, from), with_whole_copy(*problem, from, *found, with_moments));
+    } else {
+      report(describe(what, from), problem);
+    }
     if (parent) report_read(describe(what, from), problem_of([&] { parent->read(); }));
     if (parent && !run_.latest()) {
       report(describe(what, from), problem_of([&] { check_kept(*parent, from.saved_step()); }));
@@ -60,6 +68,20 @@ class OriginChecks {
   }
 
  private:
+  // A start goes on from the first copy that it can read whole.
+  Error with_whole_copy(const Error& problem, const LineageEntry& from, const fs::path& damaged,
+                        bool with_moments) const {
+    std::vector<fs::path> known = {damaged};
+    while (const auto copy = find_other_copy(run_, from, known, with_moments)) {
+      known.push_back(copy->parent.folder());
+      if (problem_of([&] { verify_with_progress(CheckpointReader(copy->entry.folder)); })) continue;
+      return Error(fmt::format("{}; a start reads its copy in '{}' instead, which is whole",
+                               problem.what(), copy->parent.folder().string()),
+                   problem.code());
+    }
+    return problem;
+  }
+
   // The first start of a branch without a pin saves its fork point in the branch where the parent
   // cannot be written.
   void check_kept(const RunFolder& parent, int64_t step) const {
@@ -101,13 +123,8 @@ void verify_origin(const RunFolder& run, const PathSpecification& path, LineageF
     if (run.latest()) return;  // its own first step is the fork point
     checks.add_replay_plan();
     const ReplayedFrom& from = *fork.replayed;
-    const LineageEntry earlier{.path = from.path,
-                               .checkpoint = from.checkpoint,
-                               .step = from.saved_step(),
-                               .path_as_given = from.path_as_given};
-    if (!from.checkpoint.empty()) {
-      checks.add("fork point is made from", earlier, !from.imported_step);
-    }
+    if (!from.checkpoint.empty())
+      checks.add("fork point is made from", replay_origin(from), !from.imported_step);
     return;
   }
   if (fork.checkpoint.empty()) return;  // a random start

@@ -11,6 +11,7 @@
 #include "launch/engine/matmul_choices.h"
 #include "launch/path/imported.h"
 #include "launch/path/lineage_document.h"
+#include "launch/path/options.h"
 #include "launch/path/relative_name.h"
 #include "launch/path/resumable.h"
 #include "launch/path/unfinished_folder.h"
@@ -167,9 +168,11 @@ void report_made(const ReshardRequest& request, const StepSource& source,
 }
 
 void report_already_made(const ReshardRequest& request) {
-  log::info("'{}' is already {}'{}'{}", printable(request.to.string()),
+  const std::string made = printable(request.to.string());
+  log::info("'{}' is already {}'{}'{}; 'switchyard verify {}' reads its bytes", made,
             request.weights_only ? "the weights of " : "", printable(request.from.folder.string()),
-            request.from.step ? fmt::format("@{}", *request.from.step) : "");
+            request.from.step ? fmt::format("@{}", *request.from.step) : "",
+            printable(show({request.to.string()})));
 }
 
 }  // namespace

@@ -54,6 +54,47 @@ TEST(Metrics, ResumingMovesLaterLinesAside) {
   EXPECT_EQ(lines_of(run.path() / "metrics.discarded.jsonl").size(), 2u);
 }
 
+std::string lost_lines(const std::filesystem::path& run, int64_t step, int64_t before = 0) {
+  return MetricsLog(run, step, before).loss();
+}
+
+TEST(Metrics, LinesThatWereLostBesideASavedStepAreNamedOnce) {
+  const test::TemporaryFolder run;
+  const auto file = run.path() / "metrics.jsonl";
+  write_steps(run.path(), 1, 9);
+  EXPECT_EQ(lost_lines(run.path(), 9), "");
+  EXPECT_EQ(lost_lines(run.path(), 7), "");
+  const std::string whole = read_file(file);
+  const auto cut_to = [&](size_t lines, size_t bytes) {
+    size_t at = 0;
+    for (size_t i = 0; i < lines; ++i) at = whole.find('\n', at) + 1;
+    std::ofstream(file) << whole.substr(0, at + bytes);
+  };
+  cut_to(4, 0);
+  EXPECT_EQ(lost_lines(run.path(), 7), file.string() +
+                                           " has no whole lines of the steps 5, 6, 7, "
+                                           "though step 7 is saved: lines were lost");
+  cut_to(6, 20);  // within a line
+  EXPECT_EQ(lost_lines(run.path(), 7), file.string() +
+                                           " has no whole line of step 7, though step "
+                                           "7 is saved: lines were lost");
+  EXPECT_EQ(lines_of(run.path() / "metrics.discarded.jsonl").size(), 3u);  // with 8 and 9
+  cut_to(6, 20);  // of a step that is made again
+  EXPECT_EQ(lost_lines(run.path(), 6), "");
+  cut_to(4, 0);
+  write_steps(run.path(), 8, 9);  // behind a gap that was said
+  EXPECT_EQ(lost_lines(run.path(), 9), "");
+  std::ofstream(file) << "{\"step\":1}\n{\"ste\n{\"step\":3}\n";
+  EXPECT_EQ(lost_lines(run.path(), 3), file.string() +
+                                           " has no whole line of step 2, though step "
+                                           "3 is saved: lines were lost");
+  std::filesystem::remove(file);
+  EXPECT_EQ(lost_lines(run.path(), 12, 10), file.string() +
+                                                " has no whole lines of the steps 11, "
+                                                "12, though step 12 is saved: lines were lost");
+  EXPECT_EQ(lost_lines(run.path(), 10, 10), "");
+}
+
 TEST(Metrics, AValidationSaysTheLossOfEachSet) {
   const test::TemporaryFolder run;
   StepMetrics m;

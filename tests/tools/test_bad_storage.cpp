@@ -106,6 +106,27 @@ TEST_F(BadPaths, DamagedMomentsOfABranchOfAMeanAreNamedWhereTheyLie) {
   EXPECT_EQ(said.find("branch starts at"), std::string::npos) << said;
 }
 
+// As those of a branch's fork point are.
+TEST_F(BadPaths, WhatAMeanOrAnUnsavedForkPointNeedsIsReadFromACopyNearby) {
+  run_well("average " + main() + " --steps 2:4:2 --output " + folder.at("mean"));
+  run_well("fork " + folder.at("mean") + " " + folder.at("of-mean"));
+  run_well("fork " + main() + "@3 " + folder.at("of-step-3"));
+  fs::copy(main(), folder.at("copy"), fs::copy_options::recursive);
+  std::string moments = shard(4);
+  moments.replace(moments.rfind("h5"), 2, "moments.h5");
+  flip_byte(moments, 0.5);
+  flip_byte(shard(2), 0.5);
+  for (const auto& [branch, step] : {std::pair("of-mean", "4"), {"of-step-3", "2"}}) {
+    const auto outcome = run(words("train " + folder.at(branch) + " --train-iters 6"));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    const std::string said =
+        fmt::format("step {} of '{}' is damaged; its copy in '{}' is read instead", step, main(),
+                    folder.at("copy"));
+    EXPECT_THAT(outcome.err, testing::HasSubstr(said));
+    EXPECT_EQ(metrics_of(folder.at(branch)).back().at("step"), 6);
+  }
+}
+
 TEST_F(BadPaths, NoGoodCheckpointIsSaidToo) {
   fs::remove(shard(4));
   fs::remove(shard(2));

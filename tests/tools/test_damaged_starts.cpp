@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/support/temporary_folder.h"
 #include "tests/tools/paths.h"
 
@@ -56,6 +58,22 @@ TEST_F(DamagedStarts, no_goal_is_reached_by_a_step_that_cannot_be_read) {
   fs::rename(moved, newest);
   fs::resize_file(newest / "checkpoint.h5", 0);
   for (const std::string goal : {"6", "8"}) expect_refused(goal, "checkpoint.h5");
+}
+
+// Nor is it counted by what only looks; what older steps are is not looked at.
+TEST_F(DamagedStarts, a_newest_step_under_another_name_counts_nowhere) {
+  make("run", "--train-iters 6");
+  const auto newest = checkpoint_of(at("run"), 6), moved = newest.parent_path() / "step-00000008";
+  fs::rename(newest, moved);
+  const std::string why = "step 8 does not count: [checkpoint] " + moved.string() + " holds step 6";
+  const auto listed = test::run(words("list " + at("run").string()));
+  EXPECT_EQ(listed.exit_code, 0) << listed.err;
+  EXPECT_THAT(listed.out, AllOf(HasSubstr("step 6 "), HasSubstr(why)));
+  const auto row = nlohmann::json::parse(test::run(words("list --json " + at("run").string())).out);
+  EXPECT_EQ(row[0]["saved_steps"], nlohmann::json({2, 4}));
+  EXPECT_EQ(row[0]["unreadable_steps"][0]["step"], 8);
+  fs::rename(moved, newest);
+  EXPECT_THAT(test::run(words("list " + at("run").string())).out, Not(HasSubstr("does not count")));
 }
 
 TEST_F(DamagedStarts, a_shard_in_the_place_of_its_master_is_damage) {

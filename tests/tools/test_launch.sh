@@ -91,6 +91,16 @@ for _ in $(seq 100); do
 done
 [[ ! $(pgrep -f "^switchyard train left ") ]] || failed "a killed launcher leaves ranks"
 
+# A fault where addresses are limited: what a library does that is given no memory.
+(ulimit -v $((256 << 20)) && exec timeout 60 "$program" launch -np 2 -- train fault "${options[@]}" \
+  --tp 2 --train-iters 100000) >log 2>&1 &
+launcher=$! code=0
+wait_for_step fault 5
+kill -SEGV "$(rank_process fault 1)"
+wait $launcher || code=$?
+[[ $code == 76 ]] || failed "a fault: $code, not 76: $(cat log)"
+expect "a fault" log "was ended by signal 11" "'ulimit -v' allows $((256 << 20)) KiB"
+
 # A signal is passed on to ranks once; it is no reason to start again.
 timeout 60 "$program" launch -np 2 --restarts 3 -- train signalled "${options[@]}" --tp 2 \
   --train-iters 100000 >log 2>&1 &
@@ -114,8 +124,22 @@ wait $launcher || code=$?
 [[ $code == 130 ]] || failed "two interrupts: $code, not 130: $(cat log)"
 expect "two interrupts" log "Interrupt: a second signal, ranks are ended at once"
 
+# A launcher's ranks of which one does not come give up 3 seconds behind a signal; nothing is saved.
+port=$((20000 + $$ % 9000)) waiters=()
+for rank in 0 1; do
+  SWITCHYARD_LAUNCHED=1 RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=3 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
+    timeout --preserve-status -k 15 -s TERM 2 "$program" train waiting "${options[@]}" >log-$rank 2>&1 &
+  waiters[rank]=$!
+done
+for rank in 0 1; do
+  code=0
+  wait "${waiters[rank]}" || code=$?
+  [[ $code == 75 || ($rank == 1 && $code == 76) ]] || failed "rank $rank of 3 waits: $code $(cat log-$rank)"
+done
+expect "ranks that wait" log-0 "world rank 0 on $(hostname): a signal asked to stop before the first step"
+[[ ! -e waiting ]] || failed "a path is made by ranks that wait"
+
 # Several nodes: torchrun's options, and srun's variables where it started one launcher on each.
-port=$((20000 + $$ % 9000))
 for node in 1 0; do
   timeout 60 "$program" launch -np 2 --nnodes 2 --node-rank $node --master-addr 127.0.0.1 \
     --master-port $port -- train nodes "${options[@]}" --tp 2 --train-iters 6 >log-$node 2>&1 &

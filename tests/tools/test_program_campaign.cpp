@@ -141,6 +141,13 @@ TEST_F(Campaigns, AFailedBranchRunsAgain) {
   folder_.write("whole", 2);
   carry_out("whole");
   expect_same_ends("whole", "fails");
+  // A newest step under another name counts nowhere.
+  const auto end = saved_steps(folder_.at("fails/main")).back();
+  const auto newest = checkpoint_of(folder_.at("fails/main"), end);
+  fs::rename(newest, checkpoint_of(folder_.at("fails/main"), end + 1));
+  const auto main = folder_.status("fails")["paths"][0];
+  EXPECT_EQ(main["state"], "stopped") << main;
+  EXPECT_EQ(main["notes"].size(), 1) << main;
 }
 
 TEST_F(Campaigns, ArmsRunSideBySide) {

@@ -46,7 +46,9 @@ class Reshard : public ::testing::Test {
   void expect_already(const std::string& options) {
     const auto outcome = run(words("reshard " + options));
     EXPECT_EQ(outcome.exit_code, 0) << options << outcome.err;
-    EXPECT_THAT(outcome.err, HasSubstr("is already")) << options;
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr("is already"), HasSubstr("'switchyard verify "),
+                                   HasSubstr("reads its bytes")))
+        << options;
   }
   std::vector<std::string> names() const {
     std::vector<std::string> all;

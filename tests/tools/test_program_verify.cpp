@@ -222,10 +222,16 @@ TEST_F(Verify, a_fork_point_is_read_in_the_parent) {
   run_well("fork " + at("run").string() + "@4 " + at("branch").string());
   run_well("fork " + at("run").string() + "@4 " + at("trained").string());
   run_well("train " + at("trained").string() + " --train-iters 6");
+  fs::copy(at("run"), at("run-copy"), fs::copy_options::recursive);
   const std::string shard = damage("run", 4).string();
-  expect("branch", 5,
-         AllOf(HasSubstr("WRONG: its fork point ../run@4 (checkpoint "), HasSubstr(shard),
-               HasSubstr("0 saved steps, 0 damaged; 1 other problems")));
+  const auto says_copy = HasSubstr("; a start reads its copy in '" + at("run-copy").string() +
+                                   "' instead, which is whole");
+  const auto says_damage =
+      AllOf(HasSubstr("WRONG: its fork point ../run@4 (checkpoint "), HasSubstr(shard),
+            HasSubstr("0 saved steps, 0 damaged; 1 other problems"));
+  expect("branch", 5, AllOf(says_damage, says_copy));
+  damage("run-copy", 4);
+  expect("branch", 5, AllOf(says_damage, Not(says_copy)));
   expect("trained", 0,
          AllOf(HasSubstr("note: its fork point ../run@4"), HasSubstr(shard), HasSubstr("step 6 ")));
 }

@@ -84,6 +84,31 @@ TEST(Options, TheLastOfSeveralListsCountsAsAWhole) {
   EXPECT_THAT(repetitions(alike), IsEmpty());
 }
 
+// It went with the list that counts no more; whether it is a name or a set nobody can tell.
+TEST(Options, ANameBehindAListThatIsGivenAgainIsNamed) {
+  const auto problem_of = [](const std::vector<std::string>& line, size_t count) {
+    try {
+      auto command = parse(line);
+      take_names(command, count, count == 1 ? "RUN" : "MAIN@STEP and NEW");
+    } catch (const Error& problem) {
+      return std::string(problem.what());
+    }
+    return std::string();
+  };
+  const std::string given_up =
+      "'RUN' of '--data-path A RUN' may be one, but with the last --data-path that list is given "
+      "up";
+  EXPECT_THAT(problem_of({"--data-path", "A", "RUN", "--data-path", "B"}, 1),
+              AllOf(HasSubstr("RUN is missing"), HasSubstr(given_up),
+                    HasSubstr("may stand in front of options")));
+  EXPECT_THAT(problem_of({"MAIN@1", "--data-path", "A", "RUN", "--data-path", "B"}, 2),
+              AllOf(HasSubstr("'MAIN@1' was given"), HasSubstr(given_up)));
+  EXPECT_EQ(problem_of({"RUN", "--data-path", "A", "X", "--data-path", "B"}, 1), "");
+  EXPECT_EQ(problem_of({"--data-path", "A", "--data-path", "B", "RUN"}, 1), "");
+  EXPECT_THAT(problem_of({"--data-path", "A", "--data-path", "B"}, 1),
+              testing::Not(HasSubstr("given up")));
+}
+
 TEST(Options, WhatIsGivenAgainAlikeOrAddsToAListIsNotSaid) {
   const std::vector<std::string> alike = {"--bf16", "--lr", "3e-4", "--bf16", "--lr=0.0003"};
   EXPECT_TRUE(parse(alike).given.flag("bf16"));
