@@ -60,7 +60,7 @@ CheckpointReader reader_of(const RunFolder& run, int64_t step, const LeftOutMemb
 }  // namespace
 
 std::vector<int32_t> load_averages(const CheckpointReader& reader, const SavedAverages& saved,
-                                   Engine& engine) {
+                                   const Mesh& mesh, Engine& engine) {
   Averages& averages = engine.averages();
   auto tensors = averages.to_load(steps_of(saved.left_out));
   for (const LeftOutMember& member : saved.left_out) {
@@ -68,7 +68,7 @@ std::vector<int32_t> load_averages(const CheckpointReader& reader, const SavedAv
     auto more = averages.member_from_master(member.step);
     std::ranges::move(more, std::back_inserter(tensors));
   }
-  return reader.read_and_check(tensors);
+  return reader.read_and_check(tensors, {}, ReadAs::stored, mesh.node.get());
 }
 
 void load_left_out_members(const RunFolder& run, int64_t step, const SavedAverages& saved,
@@ -84,7 +84,8 @@ void load_left_out_members(const RunFolder& run, int64_t step, const SavedAverag
       control.agree([&] { naming_member(run, step, member, body); });
     };
     control.agree([&] { reader.emplace(reader_of(run, step, member, mesh)); });
-    attempt([&] { checked = reader->read_and_check(tensors); });
+    attempt(
+        [&] { checked = reader->read_and_check(tensors, {}, ReadAs::stored, mesh.node.get()); });
     Stream host;
     mesh.world->all_reduce(std::span(checked), ReduceOp::max, host, {"checked pieces"}).wait(host);
     attempt([&] { verify_rest_with_progress(*reader, checked, rank, ranks); });

@@ -12,9 +12,10 @@
 namespace switchyard {
 
 // Reads from a start's checkpoint the averages that the engine goes on with, as its `saved` says.
-// Returns which stored pieces were checked, as CheckpointReader::read_and_check does.
+// Returns which stored pieces were checked, as CheckpointReader::read_and_check does; collective
+// over the mesh's node.
 std::vector<int32_t> load_averages(const CheckpointReader& reader, const SavedAverages& saved,
-                                   Engine& engine);
+                                   const Mesh& mesh, Engine& engine);
 // And, for a start from `step`, the members that lie in other checkpoints of the path. Collective;
 // errors are agreed on.
 void load_left_out_members(const RunFolder& run, int64_t step, const SavedAverages& saved,

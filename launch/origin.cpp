@@ -144,7 +144,9 @@ void read_step(const std::filesystem::path& folder, Load part, const Refuse& ref
       progress.add(bytes);
       stop_point();
     });
-    const auto more = load_averages(*reader, averages, engine);
+  });
+  attempt([&] {
+    const auto more = load_averages(*reader, averages, mesh, engine);
     for (size_t i = 0; i < checked.size(); ++i) checked[i] = std::max(checked[i], more[i]);
   });
   Stream host;

@@ -152,7 +152,7 @@ std::vector<int32_t> SavedState::load_mean(const CheckpointReader& reader,
   for (size_t i = 0; i < tensors.size(); ++i) {
     tensors[i].name = tensor_name(groups::model, buffers_.parameters()[i].name);
   }
-  return reader.read_and_check(tensors, progress, ReadAs::f32);
+  return reader.read_and_check(tensors, progress, ReadAs::f32, mesh_.node.get());
 }
 
 std::vector<int32_t> SavedState::load_rest(const CheckpointReader& reader,
@@ -174,7 +174,7 @@ std::vector<int32_t> SavedState::load_chosen(const CheckpointReader& reader,
   };
   auto checked = reader.read_and_check(
       list(StateUse::load, [&](const Held& held) { return chosen(held) && !is_missing(held); }),
-      progress);
+      progress, ReadAs::stored, mesh_.node.get());
   const int64_t step = reader.info().step;
   for (const Held& held : held_) {
     if (!chosen(held) || !is_missing(held)) continue;

@@ -59,8 +59,9 @@ class SavedState {
   // A tensor of [shard elements] that is not among the sources, as a group beside theirs.
   std::vector<ShardedTensor> shard_tensors(std::string_view group, const Tensor& shard,
                                            StateUse use) const;
-  // Memory must be at rest. Throws Error naming the first tensor that is not there and should be,
-  // or a damaged one. Returns which stored pieces were checked: CheckpointReader::read_and_check.
+  // Collective over the mesh's node. Memory must be at rest. Throws Error naming the first tensor
+  // that is not there and should be, or a damaged one. Returns which stored pieces were checked:
+  // CheckpointReader::read_and_check.
   std::vector<int32_t> load(const CheckpointReader& reader,
                             const std::function<void(int64_t bytes)>& progress = {});
   // The same in two parts, for a branch of an average or of published weights: the weights, from

@@ -1,6 +1,10 @@
 #include "parallel/mesh.h"
 
+#include <utility>
+#include <vector>
+
 #include "core/error.h"
+#include "parallel/comm/rank_places.h"
 
 namespace switchyard {
 
@@ -21,6 +25,18 @@ int color_along(int Coordinates::*axis, const Layout& layout, Coordinates place)
 std::unique_ptr<Communicator> split_along(int Coordinates::*axis, const char* name,
                                           const Mesh& mesh) {
   return mesh.world->split(color_along(axis, mesh.layout, mesh.place), mesh.place.*axis, name);
+}
+
+std::unique_ptr<ControlPlane> ranks_of_node(Communicator& world) {
+  const auto places = rank_places();
+  if (std::ssize(places) != world.size() || world.size() == 1) return nullptr;
+  std::vector<int> own;
+  for (int rank = 0; rank < world.size(); ++rank) {
+    const auto& host = places[static_cast<size_t>(rank)].host;
+    if (host == places[static_cast<size_t>(world.rank())].host) own.push_back(rank);
+  }
+  auto node = world.control().split(own, "node");
+  return own.size() > 1 ? std::move(node) : nullptr;
 }
 
 }  // namespace
@@ -66,6 +82,7 @@ Mesh make_mesh(const Layout& layout, Communicator& world) {
   mesh.embedding = world.split(at_an_end ? color_along(&Coordinates::pp, layout, mesh.place) : -1,
                                mesh.place.pp, "embedding");
   mesh.checkpoint = world.control().duplicate("checkpoint");
+  mesh.node = ranks_of_node(world);
   return mesh;
 }
 

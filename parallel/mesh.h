@@ -30,13 +30,14 @@ int rank_of(const Layout& layout, const Coordinates& place);
 // A rank's layout, place and groups. `embedding` joins the first and last stage (the rank itself
 // alone where pp is 1); it is null on stages between. `checkpoint` is a second control plane,
 // for saving; `file_sharing` joins ranks of a node that save into the files of the first of them,
-// and is null where each has files of its own (--save-writers-per-node).
+// and is null where each has files of its own (--save-writers-per-node). `node` joins the ranks of
+// this one's machine, and is null where it is known of none that there are others.
 struct Mesh {
   Layout layout;
   Coordinates place;
   Communicator* world = nullptr;
   std::unique_ptr<Communicator> tp, dp, pp, embedding;
-  std::unique_ptr<ControlPlane> checkpoint, file_sharing;
+  std::unique_ptr<ControlPlane> checkpoint, file_sharing, node;
 
   bool first_stage() const { return place.pp == 0; }
   bool last_stage() const { return place.pp == layout.pp - 1; }

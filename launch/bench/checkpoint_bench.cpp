@@ -244,7 +244,7 @@ void BenchedRank::run_round(int64_t step) {
     prepare();
     timed(line, [&] {
       reader.emplace(checkpoint, world_.rank(), world_.size());
-      checked = reader->read_and_check(tensors);
+      checked = reader->read_and_check(tensors, {}, ReadAs::stored, &world_.control());
     });
     timed(line + 1, [&] { check_rest(*reader, checked); });
   };

@@ -3,67 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <span>
 
 namespace switchyard {
 
 namespace {
-
-using Strides = std::array<int64_t, Shape::max_rank>;
-
-Strides byte_strides(const Shape& extent, int64_t element_bytes) {
-  Strides strides{};
-  int64_t step = element_bytes;
-  for (int i = extent.rank() - 1; i >= 0; --i) {
-    strides[static_cast<size_t>(i)] = step;
-    step *= extent[i];
-  }
-  return strides;
-}
-
-// Runs of equal length at a stride in the file, which go to memory at another stride.
-struct Runs {
-  int64_t count = 1;
-  int64_t bytes = 0;
-  int64_t file_stride = 0;
-  int64_t out_stride = 0;
-};
-
-// Bytes from one place to another; an axis that `from` lacks begins at 0.
-int64_t distance(const Shape& to, const Shape& from, const Strides& strides) {
-  int64_t bytes = 0;
-  for (int i = 0; i < to.rank(); ++i) bytes += (to[i] - from[i]) * strides[static_cast<size_t>(i)];
-  return bytes;
-}
-
-// The place of element `number` of a row-major box.
-Shape coordinates(int64_t number, const Shape& extent) {
-  Shape at = extent;
-  for (int i = extent.rank() - 1; i >= 0; --i) {
-    at[i] = number % extent[i];
-    number /= extent[i];
-  }
-  return at;
-}
-
-// A run grows over the axes, innermost first, while it stays in one piece on both sides; the next
-// axis makes runs at a stride. `extent` keeps the axes that are left to be counted through.
-Runs take_runs(Shape& extent, const Strides& in_file, const Strides& in_memory,
-               int64_t element_bytes) {
-  Runs runs{1, element_bytes, 0, 0};
-  auto axis = static_cast<size_t>(extent.rank());
-  while (axis > 0 && in_file[axis - 1] == runs.bytes && in_memory[axis - 1] == runs.bytes) {
-    runs.bytes *= extent[static_cast<int>(--axis)];
-  }
-  if (axis > 0) {
-    --axis;
-    runs = {extent[static_cast<int>(axis)], runs.bytes, in_file[axis], in_memory[axis]};
-  }
-  std::array<int64_t, Shape::max_rank> left{};
-  for (size_t i = 0; i < axis; ++i) left[i] = extent[static_cast<int>(i)];
-  extent = Shape(std::span<const int64_t>(left.data(), axis));
-  return runs;
-}
 
 // Short runs are cheaper cut out of longer parts of the file than read one by one, as long as not
 // too much is read in vain.
@@ -73,7 +16,7 @@ struct Short {
 };
 constexpr std::array short_runs{Short{8192, 32}, Short{65536, 8}};
 
-bool is_cut(const Runs& runs) {
+bool is_cut(const EvenRuns& runs) {
   return runs.count > 1 && runs.file_stride <= FileView::most_bytes / 2 &&
          std::ranges::any_of(short_runs, [&](const Short& s) {
            return runs.bytes < s.run && runs.file_stride <= runs.bytes * s.most_in_vain;
@@ -81,7 +24,7 @@ bool is_cut(const Runs& runs) {
 }
 
 // What lies between the runs other ranks read, through the system's cache like this one.
-void cut_runs(const BoxInFile& stored, int64_t position, const Runs& runs, char* out,
+void cut_runs(const BoxInFile& stored, int64_t position, const EvenRuns& runs, char* out,
               const Seen& seen) {
   const bool all = runs.file_stride == runs.bytes;
   FileView own;
@@ -112,7 +55,7 @@ void read(const BoxInFile& stored, int64_t position, int64_t bytes, void* out) {
   stored.window->read(*stored.file, position, bytes, out, stored.way);
 }
 
-void read_runs(const BoxInFile& stored, int64_t position, const Runs& runs, char* out,
+void read_runs(const BoxInFile& stored, int64_t position, const EvenRuns& runs, char* out,
                const Seen& seen) {
   if (is_cut(runs)) return cut_runs(stored, position, runs, out, seen);
   for (int64_t number = 0; number < runs.count; ++number) {
@@ -129,33 +72,16 @@ void read_runs(const BoxInFile& stored, int64_t position, const Runs& runs, char
 
 }  // namespace
 
-Box intersection(const Box& a, const Box& b) {
-  Box common = a;
-  for (int i = 0; i < a.extent.rank(); ++i) {
-    const int64_t begin = std::max(a.offset[i], b.offset[i]);
-    const int64_t end = std::min(a.offset[i] + a.extent[i], b.offset[i] + b.extent[i]);
-    common.offset[i] = begin;
-    common.extent[i] = std::max<int64_t>(0, end - begin);
-  }
-  return common;
-}
-
 int64_t read_common(const BoxInFile& stored, const Box& wanted, int64_t element_bytes, void* out,
                     const Seen& seen) {
-  const Box common = intersection(stored.box, wanted);
-  if (common.empty()) return 0;
-  const Strides in_file = byte_strides(stored.box.extent, element_bytes);
-  const Strides in_memory = byte_strides(wanted.extent, element_bytes);
-  const int64_t position = stored.address + distance(common.offset, stored.box.offset, in_file);
-  char* to = static_cast<char*>(out) + distance(common.offset, wanted.offset, in_memory);
-  Shape outer = common.extent;
-  const Runs runs = take_runs(outer, in_file, in_memory, element_bytes);
-  for (int64_t number = 0; number < outer.elements(); ++number) {
-    const Shape at = coordinates(number, outer);
-    read_runs(stored, position + distance(at, {}, in_file), runs, to + distance(at, {}, in_memory),
-              seen);
+  const CommonRuns common(stored.box, wanted, element_bytes);
+  const EvenRuns& runs = common.even();
+  for (int64_t group = 0; group < common.groups(); ++group) {
+    const auto begin = common.begin_of(group);
+    read_runs(stored, stored.address + begin.in_file, runs,
+              static_cast<char*>(out) + begin.in_memory, seen);
   }
-  return common.extent.elements();
+  return common.elements();
 }
 
 }  // namespace switchyard

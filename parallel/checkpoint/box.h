@@ -4,14 +4,12 @@
 #include <functional>
 
 #include "core/sharded_tensor.h"
+#include "parallel/checkpoint/common_runs.h"
 #include "parallel/checkpoint/file_view.h"
 #include "parallel/checkpoint/files.h"
 #include "parallel/checkpoint/read_window.h"
 
 namespace switchyard {
-
-// What two boxes of one tensor have in common; empty() when nothing.
-Box intersection(const Box& a, const Box& b);
 
 // Elements of a box, row-major, contiguous from a byte of a file on.
 struct BoxInFile {

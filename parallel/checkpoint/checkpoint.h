@@ -140,9 +140,12 @@ class CheckpointReader {
   // bf16 or f16, which loses nothing. Compares on the way the checksums of pieces read whole and in
   // order, and of some that ranks share, with bytes that others want; throws as verify() does.
   // Returns 1 for these and 0 for others, in the order of the index. `progress` hears of bytes.
+  // Collective over `node` where it is given: ranks of one machine, which read what they share of
+  // this checkpoint once, through memory that they have in common. The bits are the same without.
   std::vector<int32_t> read_and_check(std::span<const ShardedTensor> tensors,
                                       const std::function<void(int64_t bytes)>& progress = {},
-                                      ReadAs as = ReadAs::stored) const;
+                                      ReadAs as = ReadAs::stored,
+                                      ControlPlane* node = nullptr) const;
   // verify() without reading again the pieces that are 1 (the largest over the ranks' results).
   void verify_rest(std::span<const int32_t> checked, int part = 0, int parts = 1,
                    const std::function<void(int64_t bytes)>& verified = {}) const;

@@ -1,6 +1,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -17,6 +18,7 @@
 #include "parallel/checkpoint/read_checks.h"
 #include "parallel/checkpoint/read_jobs.h"
 #include "parallel/checkpoint/read_threads.h"
+#include "parallel/checkpoint/shared_reads.h"
 #include "parallel/checkpoint/state_groups.h"
 #include "parallel/checkpoint/verify.h"
 #include "parallel/checkpoint/widening.h"
@@ -127,9 +129,9 @@ struct CheckpointReader::State {
               const std::function<bool(const StoredPiece&)>& is_checked,
               const std::function<void(int64_t bytes)>& verified) const;
 
-  std::shared_ptr<const ReadableFile> open(const StoredPiece& piece) {
-    const StoredShard& shard = index.shards[static_cast<size_t>(piece.shard)];
-    return shards.get(piece.shard, shard_path(folder, shard), shard);
+  std::shared_ptr<const ReadableFile> open(int number) {
+    const StoredShard& shard = index.shards[static_cast<size_t>(number)];
+    return shards.get(number, shard_path(folder, shard), shard);
   }
   const IndexedTensor& entry(const std::string& name) const {
     const auto known = entry_of.find(name);
@@ -137,17 +139,20 @@ struct CheckpointReader::State {
           folder.string(), names.size());
     return index.tensors[known->second];
   }
-  // The job and the buffers that a read belongs to, if any.
+  // The job and the buffers that a read belongs to, if any, and what it shares with other ranks.
   struct Part {
     const ReadJob& job;
     ReadBuffers& buffers;
+    SharedReads* shared;
   };
   void read(const IndexedTensor& entry, const Box& box, void* out, ReadChecks* checks,
             const Part* of = nullptr);
   Seen summing(const IndexedTensor& entry, const StoredPiece& piece,
                std::shared_ptr<const ReadableFile> file, ReadChecks& checks, const Part* of);
   std::vector<ReadJob> plan(std::span<const ShardedTensor> tensors, ReadAs as) const;
-  void read(const ReadJob& job, ReadBuffers& buffers, ReadChecks& checks, const TellBytes& tell);
+  std::vector<ReadJob> plan(std::span<const ShardedTensor> tensors, ReadAs as, ControlPlane* node,
+                            std::unique_ptr<SharedReads>& shared) const;
+  void read(const Part& of, ReadChecks& checks, const TellBytes& tell);
 };
 
 std::vector<ReadJob> CheckpointReader::State::plan(std::span<const ShardedTensor> tensors,
@@ -172,10 +177,26 @@ std::vector<ReadJob> CheckpointReader::State::plan(std::span<const ShardedTensor
   return sorted;
 }
 
-void CheckpointReader::State::read(const ReadJob& job, ReadBuffers& buffers, ReadChecks& checks,
-                                   const TellBytes& tell) {
+// The others learn that this rank reads nothing before it throws.
+std::vector<ReadJob> CheckpointReader::State::plan(std::span<const ShardedTensor> tensors,
+                                                   ReadAs as, ControlPlane* node,
+                                                   std::unique_ptr<SharedReads>& shared) const {
+  std::vector<ReadJob> jobs;
+  std::exception_ptr problem;
+  try {
+    jobs = plan(tensors, as);
+  } catch (...) {
+    problem = std::current_exception();
+  }
+  if (node != nullptr) shared = SharedReads::join(*node, index, jobs);
+  if (problem) std::rethrow_exception(problem);
+  return jobs;
+}
+
+void CheckpointReader::State::read(const Part& of, ReadChecks& checks, const TellBytes& tell) {
+  const ReadJob& job = of.job;
+  ReadBuffers& buffers = of.buffers;
   const DType stored = job.entry->tensor.dtype;
-  const Part of{job, buffers};
   const auto read_part = [&](const Box& part, void* out) {
     read(*job.entry, part, out, &checks, &of);
     tell(part.extent.elements() * size_of(stored));
@@ -191,7 +212,7 @@ void CheckpointReader::State::read(const ReadJob& job, ReadBuffers& buffers, Rea
   }
   for (const StoredPiece& piece : job.entry->pieces) {
     if (piece.compressed || !checks.is_begun(piece)) continue;
-    const auto file = open(piece);
+    const auto file = open(piece.shard);
     naming(file->path(), [&] {
       auto& sum = checks.of(piece, bytes_of(*job.entry, piece));
       add_up_to(sum.bytes(), piece, *file, buffers.between, sum);
@@ -223,12 +244,18 @@ void CheckpointReader::State::read(const IndexedTensor& entry, const Box& box, v
   int64_t elements = 0;
   for (const StoredPiece& piece : entry.pieces) {
     if (intersection(piece.box, box).empty()) continue;
-    const auto file = open(piece);
+    const auto file = open(piece.shard);
     const Seen seen = checks == nullptr ? Seen() : summing(entry, piece, file, *checks, of);
     if (piece.compressed) {
       elements += naming(file->path(), [&] {
         return read_compressed(file->path(), entry.tensor, piece, box, out, seen);
       });
+      continue;
+    }
+    if (of != nullptr && of->shared != nullptr && of->shared->has(piece)) {
+      elements += of->shared->read(
+          piece, element_bytes, box, out, [&](int shard) { return open(shard); }, of->buffers.view,
+          seen);
       continue;
     }
     BoxInFile stored{file.get(), piece.address, piece.box, way_to(entry.tensor, checks)};
@@ -283,8 +310,9 @@ const CheckpointIndex& CheckpointReader::index() const { return state_->index; }
 
 std::vector<int32_t> CheckpointReader::read_and_check(
     std::span<const ShardedTensor> tensors, const std::function<void(int64_t bytes)>& progress,
-    ReadAs as) const {
-  const std::vector<ReadJob> jobs = state_->plan(tensors, as);
+    ReadAs as, ControlPlane* node) const {
+  std::unique_ptr<SharedReads> shared;
+  const std::vector<ReadJob> jobs = state_->plan(tensors, as, node, shared);
   ReadChecks checks(readers_of(jobs));
   int64_t bytes = 0;
   bool to_gpu = false;
@@ -299,7 +327,8 @@ std::vector<int32_t> CheckpointReader::read_and_check(
   const auto make_worker = [&]() -> ReadWorker {
     if (to_gpu) select_gpu(gpu);  // of a thread that is new
     return [&, buffers = std::make_shared<ReadBuffers>()](size_t part, const TellBytes& tell) {
-      for (const ReadJob& job : parts[part]) state_->read(job, *buffers, checks, tell);
+      for (const ReadJob& job : parts[part])
+        state_->read({job, *buffers, shared.get()}, checks, tell);
     };
   };
   read_on_threads(parts.size(), bytes, make_worker, progress);

@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <string>
 #include <vector>
 
 #include "core/error.h"
 #include "parallel/comm/communicators.h"
+#include "parallel/comm/rank_places.h"
 #include "parallel/mesh.h"
 
 namespace switchyard {
@@ -87,6 +89,22 @@ TEST(Mesh, RefusesWhatDoesNotFit) {
   EXPECT_THROW(make_mesh({.dp = 0}, *self), Error);
   EXPECT_THROW(coordinates_of({.tp = 2}, 2), Error);
   EXPECT_THROW(rank_of({.tp = 2}, {.tp = 2}), Error);
+}
+
+// The last test: this process keeps the places.
+TEST(Mesh, RanksOfAMachineHaveANode) {
+  run_thread_ranks(5, {}, [](Communicator& world) {
+    EXPECT_EQ(make_mesh({.dp = 5}, world).node, nullptr);
+    const int rank = world.rank();
+    exchange_rank_places(world.control(), {.host = rank == 2 ? "n2" : rank == 3 ? "n3" : "n1"});
+    world.control().barrier("places");
+    const Mesh mesh = make_mesh({.dp = 5}, world);
+    ASSERT_EQ(mesh.node != nullptr, rank != 2 && rank != 3);
+    if (!mesh.node) return;
+    EXPECT_EQ(mesh.node->size(), 3);
+    EXPECT_EQ(mesh.node->rank(), rank == 4 ? 2 : rank);
+    EXPECT_EQ(mesh.node->broadcast(std::to_string(rank), "first"), "0");
+  });
 }
 
 }  // namespace
