@@ -133,8 +133,14 @@ void NodeRanks::note(int local, int state) {
   // Ranks that a signal met before they had found each other end as they can.
   has_stopped_ |= !passed_on_.empty() && WIFEXITED(state) && WEXITSTATUS(state) == stopped;
   if (has_stopped_) status_ = stopped;
+  if (WIFEXITED(state) && WEXITSTATUS(state) == stopped && passed_on_.empty())
+    stop_others_ = std::min(stop_others_, Clock::now() + std::chrono::seconds(3));
   if (WIFSIGNALED(state)) return note_signal(local, WTERMSIG(state));
   const int code = WEXITSTATUS(state);
+  if (status_ == stopped && code == lost_peer) {  // the one that has stopped
+    stop_others_ = std::min(stop_others_, Clock::now());
+    return;
+  }
   // One that waited says 77; those that then lost it, 76.
   const bool explains = status_ == lost_peer && code == timed_out;
   if (!has_stopped_ && code != 0 && (!has_failed() || explains)) status_ = code;
@@ -186,6 +192,15 @@ void NodeRanks::mention_stuck() {
   }
 }
 
+// A signal may come to one rank alone, and that one end by it where it waits for the others in the
+// start: they hear of it from here. Ranks that train end together.
+void NodeRanks::stop_those_left() {
+  if (status_ != stopped || Clock::now() < stop_others_) return;
+  stop_others_ = Clock::time_point::max();
+  pass_on(SIGUSR1);
+  has_stopped_ = true;
+}
+
 // Once one has failed the others end by themselves: lost peers, or the TERM that they get.
 void NodeRanks::end_by_deadline() {
   using std::chrono::seconds;
@@ -208,6 +223,7 @@ RanksEnd NodeRanks::run() {
     if (number > 0 && number != SIGCHLD) pass_on(number);
     reap();
     if (number < 0) mention_stuck();  // a second has passed
+    stop_those_left();
     end_by_deadline();
   }
   sigprocmask(SIG_SETMASK, &before_, nullptr);

@@ -42,6 +42,7 @@ class NodeRanks {
   void pass_on(int number);
   bool ends_at_once(int number);
   void signal_all(int number) const;
+  void stop_those_left();
   void end_by_deadline();
   void look_at_those_left();
   void mention_stuck();
@@ -61,6 +62,7 @@ class NodeRanks {
   bool is_ending_ = false;    // all, at once, as a second one asked
   bool has_stopped_ = false;  // a rank, as a signal asked
   bool looked_ = false;       // at ranks that do not end
+  Clock::time_point stop_others_ = Clock::time_point::max();
   Clock::time_point deadline_{};
 };
 

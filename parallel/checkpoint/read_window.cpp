@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 namespace switchyard {
 
@@ -22,7 +23,7 @@ ReadWindow::Part& ReadWindow::part_with(const ReadableFile& file, int64_t begin,
   Part& part = *known;
   part.file = 0;  // until it is read
   if (!part.memory) part.memory.reset(static_cast<std::byte*>(std::aligned_alloc(4096, most)));
-  check(part.memory != nullptr, "checkpoint", "no memory for {} bytes", most);
+  if (part.memory == nullptr) throw std::bad_alloc();  // it says nothing of the checkpoint
   part.begin = begin / unit * unit;
   part.end = std::max(end, std::min(file.bytes(), (end + unit - 1) / unit * unit));
   file.read(part.begin, part.end - part.begin, part.memory.get(), way);

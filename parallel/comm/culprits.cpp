@@ -95,14 +95,17 @@ std::string circle_text(const std::map<int, PeerAnswer>& answers) {
 
 std::string describe(const AbsentRanks& absent, std::span<const RankPlace> places) {
   std::string text;
-  const auto add = [&](const std::vector<int>& ranks, const char* why) {
+  const auto add = [&](const std::vector<int>& ranks, const std::string& why) {
     if (ranks.empty()) return;
     text += fmt::format("{}{}, which {}", text.empty() ? "nothing from " : "; nor from ",
                         describe_ranks(ranks, places), why);
   };
   add(absent.gone, plural(absent.gone, "is not there (it has ended, or has not begun)",
                           "are not there (they have ended, or have not begun)"));
-  add(absent.silent, silent_words(absent.silent));
+  add(absent.silent, absent.why_silent.empty()
+                         ? silent_words(absent.silent)
+                         : fmt::format("{} not answer ({})", plural(absent.silent, "does", "do"),
+                                       absent.why_silent));
   return text;
 }
 
@@ -113,7 +116,7 @@ std::string describe_absent(int mine, std::span<const int> ranks) {
   others.resize(std::min(others.size(), most_asked));
   const auto answers = ask_ranks(others, 1000ms);
   return describe(
-      AbsentRanks{ranks_in(answers, PeerState::gone), ranks_in(answers, PeerState::silent)},
+      {.gone = ranks_in(answers, PeerState::gone), .silent = ranks_in(answers, PeerState::silent)},
       rank_places());
 }
 

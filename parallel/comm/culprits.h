@@ -20,6 +20,7 @@ struct Culprits {
 // Ranks that are not there, of some that were asked.
 struct AbsentRanks {
   std::vector<int> gone{}, silent{};
+  std::string why_silent{};  // what it may be, in brackets
 };
 // "nothing from world rank 3 on n2, which does not answer ..."; empty where all are there.
 std::string describe(const AbsentRanks& absent, std::span<const RankPlace> places);

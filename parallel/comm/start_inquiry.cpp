@@ -75,51 +75,84 @@ InquiryTable table_of(const StartPlaces& places, int choice,
   return table;
 }
 
-std::vector<int> next_ranks(const StartPlaces& places) {
+// Those whose host's name leads nowhere are left out.
+std::vector<int> next_ranks(const StartPlaces& places, const InquiryTable& table) {
   constexpr int most = 1024;
   std::vector<int> ranks;
   const int all = static_cast<int>(places.hosts.size());
-  for (int i = 1; i < std::min(all, most + 1); ++i) ranks.push_back((places.rank + i) % all);
+  for (int i = 1; i < all && std::ssize(ranks) < most; ++i) {
+    const int rank = (places.rank + i) % all;
+    if (!targets_of(table.ranks[static_cast<size_t>(rank)], table.mine).empty())
+      ranks.push_back(rank);
+  }
   return ranks;
 }
 
 // Gone: refused at every port. Silent: at one of them nothing came back.
-AbsentRanks ask(const StartPlaces& places) {
+struct Asked {
+  std::set<int> there{}, gone{}, silent{};
+};
+
+void ask(std::span<const InquiryTable> tables, std::span<const int> ranks, Asked& asked) {
+  std::set<int> there, refused(ranks.begin(), ranks.end());
+  std::vector<std::future<std::map<int, RoundAnswer>>> rounds;
+  rounds.reserve(tables.size());
+  for (const InquiryTable& table : tables)
+    rounds.push_back(
+        std::async(std::launch::async, [&table, ranks] { return ask_once(table, ranks, 1000ms); }));
+  for (auto& round : rounds) {
+    for (const auto& [rank, answer] : round.get()) {
+      if (answer.activity) there.insert(rank);
+      if (!answer.refused) refused.erase(rank);
+    }
+  }
+  for (const int rank : ranks)
+    (there.contains(rank)     ? asked.there
+     : refused.contains(rank) ? asked.gone
+                              : asked.silent)
+        .insert(rank);
+}
+
+// A refusal of another machine's is easily lost, as machines say so but a few times a second. Where
+// no other node is heard at all the fault may lie on the way, and at this end of it.
+std::string why_silent(const StartPlaces& places, const Asked& asked) {
+  const std::string own = places.hosts[static_cast<size_t>(places.rank)];
+  const auto is_elsewhere = [&](int rank) {
+    return places.hosts[static_cast<size_t>(rank)] != own;
+  };
+  if (std::ranges::none_of(asked.silent, is_elsewhere)) return "stopped";
+  if (std::ranges::any_of(asked.there, is_elsewhere) ||
+      std::ranges::any_of(asked.gone, is_elsewhere))
+    return "ended, not begun or stopped, or on a node or cable that is lost";
+  return fmt::format(
+      "no other node does: they, or the cable of {}, are lost, or datagrams are not let through",
+      own);
+}
+
+std::string words_for(const StartPlaces& places, const Asked& asked) {
+  std::vector<RankPlace> at;
+  at.reserve(places.hosts.size());
+  for (const std::string& host : places.hosts) at.push_back({.host = host});
+  std::string text = describe({.gone = {asked.gone.begin(), asked.gone.end()},
+                               .silent = {asked.silent.begin(), asked.silent.end()},
+                               .why_silent = why_silent(places, asked)},
+                              at);
+  if (text.empty() && asked.there.size() + 1 == at.size()) text = "all other ranks answer";
+  return text;
+}
+
+std::string find_absent(const StartPlaces& places) {
   constexpr size_t at_once = 100;  // descriptors
   std::map<std::string, std::vector<uint32_t>> known;
   std::vector<InquiryTable> tables;
   tables.reserve(choices);
   for (int choice = 0; choice < choices; ++choice)
     tables.push_back(table_of(places, choice, known));
-  const std::vector<int> ranks = next_ranks(places);
-  AbsentRanks absent;
-  for (size_t i = 0; i < ranks.size(); i += at_once) {
-    const auto some = std::span(ranks).subspan(i, std::min(at_once, ranks.size() - i));
-    std::set<int> there, refused(some.begin(), some.end());
-    std::vector<std::future<std::map<int, RoundAnswer>>> rounds;
-    rounds.reserve(tables.size());
-    for (const InquiryTable& table : tables)
-      rounds.push_back(
-          std::async(std::launch::async, [&table, some] { return ask_once(table, some, 1000ms); }));
-    for (auto& round : rounds) {
-      for (const auto& [rank, answer] : round.get()) {
-        if (answer.activity) there.insert(rank);
-        if (!answer.refused) refused.erase(rank);
-      }
-    }
-    for (const int rank : some)
-      if (!there.contains(rank))
-        (refused.contains(rank) ? absent.gone : absent.silent).push_back(rank);
-  }
-  return absent;
-}
-
-std::string words_for(const StartPlaces& places, const AbsentRanks& absent) {
-  std::vector<RankPlace> at;
-  at.reserve(places.hosts.size());
-  for (const std::string& host : places.hosts) at.push_back({.host = host});
-  const std::string text = describe(absent, at);
-  return text.empty() ? "all other ranks answer" : text;
+  const std::vector<int> ranks = next_ranks(places, tables.front());
+  Asked asked;
+  for (size_t i = 0; i < ranks.size(); i += at_once)
+    ask(tables, std::span(ranks).subspan(i, std::min(at_once, ranks.size() - i)), asked);
+  return words_for(places, asked);
 }
 
 }  // namespace
@@ -174,7 +207,7 @@ std::string StartInquiry::absent_ranks() const {
   std::promise<std::string> promise;
   auto words = promise.get_future();
   std::thread([places = state_->places, promise = std::move(promise)]() mutable {
-    promise.set_value(words_for(places, ask(places)));
+    promise.set_value(find_absent(places));
   }).detach();
   return words.wait_for(15s) == std::future_status::ready ? words.get() : "";
 }

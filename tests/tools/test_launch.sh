@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# test_launch.sh PROGRAM: ranks on cores without MPI, on one node and on several, and their restarts:
+# test_launch.sh PROGRAM LATE_RANK: ranks on cores without MPI, on one node and on several, and their restarts:
 # a run of which a rank was killed has the bits of one that was never hit.
-program=$1
+program=$1 late_rank=$2
 # shellcheck source-path=SCRIPTDIR source=shell_test
 . "$(dirname "${BASH_SOURCE[0]}")/shell_test"
 
@@ -138,6 +138,18 @@ for rank in 0 1; do
 done
 expect "ranks that wait" log-0 "world rank 0 on $(hostname): a signal asked to stop before the first step"
 [[ ! -e waiting ]] || failed "a path is made by ranks that wait"
+
+# A signal to one of them: the others hear of it, however late one of them is.
+for late in 0 2; do
+  LATE_RANK=$late LATE_SECONDS=100 LD_PRELOAD=$late_rank timeout -s KILL 60 "$program" launch -np 3 -- \
+    train waiting "${options[@]}" >log 2>&1 &
+  launcher=$! code=0
+  until process=$(rank_process waiting 1 || true) && [[ -n $process ]] &&
+    [[ $(grep -c '^SigCgt:.*[4-7c-f]...$' "/proc/$process/status") == 1 ]]; do sleep 0.1; done
+  kill -TERM "$process"
+  wait $launcher || code=$?
+  [[ $code == 75 ]] || failed "a signal to a rank while rank $late is late: $code, not 75: $(cat log)"
+done
 
 # Several nodes: torchrun's options, and srun's variables where it started one launcher on each.
 for node in 1 0; do

@@ -3,8 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "core/error.h"
 #include "core/fault_report.h"
@@ -36,28 +38,45 @@ CallLimit::~CallLimit() {
 
 void CallLimit::watch() const {
   using Clock = std::chrono::steady_clock;
-  constexpr auto patience = 3s;  // behind a signal
-  const auto end = Clock::now() + timeout_;
+  constexpr auto turn = 500ms, patience = 3000ms;  // behind a signal
+  const auto begin = Clock::now(), end = begin + timeout_;
   auto stopped = Clock::time_point::max();
+  auto now = begin;
+  Clock::duration not_run{};  // for how long at a stretch
   std::unique_lock lock(mutex_);
-  while (Clock::now() < end) {
-    const auto turn = std::min<Clock::time_point>(end, Clock::now() + 500ms);
-    if (over_.wait_until(lock, turn, [&] { return is_over_; })) return;
+  while (now < end) {
+    if (over_.wait_until(lock, std::min<Clock::time_point>(end, now + turn),
+                         [&] { return is_over_; }))
+      return;
+    const auto before = std::exchange(now, Clock::now());
+    not_run = std::max<Clock::duration>(not_run, now - before - turn);
     if (phase_ == Phase::later || !StopSignal::requested()) continue;
-    if (stopped == Clock::time_point::max()) stopped = Clock::now();
-    if (Clock::now() - stopped > patience)
+    stopped = std::min(stopped, now);
+    if (now - stopped > patience || now >= end)
       end_with(static_cast<int>(ExitCode::stopped), "was stopped by a signal");
   }
-  std::string who = why_ ? why_() : "";
-  const bool asked = !who.empty();
+  end_late(std::chrono::duration_cast<std::chrono::milliseconds>(not_run));
+}
+
+// One that was stopped itself, or whose machine was, is the one that was waited for.
+void CallLimit::end_late(std::chrono::milliseconds not_run) const {
+  constexpr auto long_pause = 2000ms;
+  std::string who;
+  if (not_run > long_pause)
+    who = fmt::format("this process has not run for {} ms of them", not_run.count());
+  else if (why_)
+    who = why_();
+  const auto answering =
+      who.empty() ? 0s : 2s;  // others ask a little later, and this rank is there
   if (who.empty()) who = "another rank has not come, or has died";
-  const auto answering = asked ? 2s : 0s;  // others ask a little later, and this rank is there
   end_with(static_cast<int>(ExitCode::timed_out),
            fmt::format("no end after {} ms (the timeout); {}", timeout_.count(), who), answering);
 }
 
 // Nothing of MPI's may be called; the launcher ends the others.
 void CallLimit::end_with(int code, const std::string& why, std::chrono::seconds pause) const {
+  static std::atomic<bool> ends = false;  // by another limit, around this one or within
+  if (ends.exchange(true)) std::this_thread::sleep_for(1min);
   const std::string text =
       fmt::format("[mpi] world rank {} on {}: {}: {}", rank_among_several().value_or(0),
                   job_identity().host, doing_, why);

@@ -106,8 +106,13 @@ std::vector<std::string> hosts_in(std::string_view short_form) {
       rest.remove_prefix(close + 1);
     }
     all.insert(all.end(), hosts.begin(), hosts.end());
+    sound(all.size() <= most);
   }
   return all;
+}
+
+std::string first_host(std::string_view short_form) {
+  return hosts_in(parts_of(short_form).front()).front();
 }
 
 std::string number_ranges(std::span<const int64_t> numbers, char separator) {
@@ -162,8 +167,13 @@ std::vector<int64_t> counts_in(std::string_view short_form) {
       times = parse_number<int64_t>(part.substr(2, part.size() - 3)).value_or(0);
     else if (!part.empty())
       times = 0;
-    check(count && *count >= 0 && times > 0 && times <= static_cast<int64_t>(most), "launch",
+    const auto is_sound = [](int64_t number) {
+      return number >= 0 && number <= static_cast<int64_t>(most);
+    };
+    check(count && is_sound(*count) && times > 0 && is_sound(times), "launch",
           "\"{}\" are no counts of Slurm's, such as 8(x3),4", short_form);
+    check(counts.size() + static_cast<size_t>(times) <= most, "launch", "\"{}\" are too many nodes",
+          short_form);
     counts.insert(counts.end(), static_cast<size_t>(times), *count);
   }
   return counts;

@@ -17,8 +17,11 @@ std::string short_host_list(std::span<const std::string> hosts);
 // The hosts of Slurm's short form; throws Error for text that is no such list.
 std::vector<std::string> hosts_in(std::string_view short_form);
 
+// The first of them; what stands behind its comma is not looked at.
+std::string first_host(std::string_view short_form);
+
 // Counts of neighbours in Slurm's short form: "8(x3),4".
 std::string short_counts(std::span<const int64_t> counts);
-std::vector<int64_t> counts_in(std::string_view short_form);  // likewise
+std::vector<int64_t> counts_in(std::string_view short_form);  // throws Error likewise
 
 }  // namespace switchyard

@@ -140,8 +140,6 @@ std::optional<int> rank_among_several() {
   return std::nullopt;
 }
 
-std::string first_host(std::string_view node_list) { return hosts_in(node_list).front(); }
-
 namespace {
 
 void warn_where_others_look_elsewhere(const JobEnvironment& job) {

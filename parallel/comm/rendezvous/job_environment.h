@@ -35,10 +35,6 @@ bool leads_its_machine();
 // nothing: what fits nowhere is met where ranks are wanted.
 std::optional<int> rank_among_several();
 
-// The first host of Slurm's short form: "gpu-[07-09,12],login" is gpu-07. Throws Error for text
-// that is no such list.
-std::string first_host(std::string_view node_list);
-
 // SWITCHYARD_STORE=FOLDER asks for the file store; else TCP at the job's host and port. Rank 0
 // warns where that host is not this one: something may forward what comes there, or all wait in
 // vain.

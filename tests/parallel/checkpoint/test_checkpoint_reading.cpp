@@ -2,11 +2,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <new>
 #include <random>
 #include <vector>
 
@@ -158,6 +162,28 @@ TEST_F(Reading, WeightsOfAStateComePastTheCacheAndOthersThroughIt) {
     GTEST_SKIP() << "what is evicted stays in memory here, as on tmpfs";
   EXPECT_LT(read(2), most);
   EXPECT_GT(read(1), int64_t{1} << 20);
+}
+
+// It says nothing of the file that is read.
+TEST_F(Reading, LackOfMemoryIsNoDamage) {
+  const auto path = file_of("some bytes", "file");
+  const auto look_without_memory = [&] {
+    const ReadableFile file(path);
+    int64_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    const auto bytes = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE));
+    const rlimit limit{bytes, bytes};
+    setrlimit(RLIMIT_AS, &limit);
+    while (std::malloc(size_t{1} << 20) != nullptr) {  // what the process has left
+    }
+    try {
+      FileView().at(file, 0, 4, ReadWay::cached);
+    } catch (const std::bad_alloc&) {
+      std::_Exit(7);
+    }
+    std::_Exit(1);
+  };
+  EXPECT_EXIT(look_without_memory(), testing::ExitedWithCode(7), "");
 }
 
 }  // namespace
