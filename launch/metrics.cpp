@@ -95,15 +95,25 @@ std::string describe_loss(const fs::path& file, const LinesThere& lines, int64_t
                      lost.size() == 1 ? "step" : "the steps", show_steps(lost), step);
 }
 
-// What is kept ends with a newline, so that the next step has a line of its own.
-void discard_behind(const fs::path& run, const fs::path& file, int64_t step, LinesThere& there) {
-  if (!fs::exists(file)) return;
+std::string describe_redone(const fs::path& file, int64_t step, int64_t last) {
+  if (last <= step) return "";
+  return fmt::format("{} has lines up to step {}, and this start goes on from step {}: {} {} again",
+                     file.string(), last, step, last - step,
+                     last - step == 1 ? "step is made" : "steps are made");
+}
+
+// Returns the last step that had a line. What is kept ends with a newline, so that the next step
+// has a line of its own.
+int64_t discard_behind(const fs::path& run, const fs::path& file, int64_t step, LinesThere& there) {
+  if (!fs::exists(file)) return -1;
   const std::string before = read_file(file);
   std::istringstream lines(before);
   std::string kept, discarded;
+  int64_t last = -1;
   for (std::string line; std::getline(lines, line);) {
     const int64_t its_step = step_of(line);
     const bool is_kept = its_step >= 0 && its_step <= step;
+    last = std::max(last, its_step);
     (is_kept ? kept : discarded) += line + '\n';
     if (is_kept || its_step < 0) there.add(its_step);
   }
@@ -116,6 +126,7 @@ void discard_behind(const fs::path& run, const fs::path& file, int64_t step, Lin
           given_up.string(), problem.message());
   }
   if (kept != before) write_file_atomically(file, kept);
+  return last;
 }
 
 }  // namespace
@@ -127,7 +138,7 @@ double mfu_of(const StepMetrics& m) { return 1e9 * m.gflops / m.peak.flops; }
 MetricsLog::MetricsLog(const fs::path& run, int64_t step, std::optional<int64_t> before)
     : file_(run / "metrics.jsonl") {
   LinesThere there(before.value_or(step), step);
-  discard_behind(run, file_, step, there);
+  redone_ = describe_redone(file_, step, discard_behind(run, file_, step, there));
   loss_ = describe_loss(file_, there, step);
   open_ = Descriptor(::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
   check(static_cast<bool>(open_), ExitCode::storage, "metrics", "{} cannot be opened: {}",

@@ -68,11 +68,15 @@ class MetricsLog {
   // What it lacks up to `step`, where its end or a line within was cut off; empty: nothing. A gap
   // that other lines follow, and so was there at the last start, is not said by itself.
   const std::string& loss() const { return loss_; }
+  // That it had lines behind `step`, as behind a kill or where newer saved steps are gone; empty:
+  // it had none.
+  const std::string& redone() const { return redone_; }
 
  private:
   std::filesystem::path file_;
   Descriptor open_;
   std::string loss_;
+  std::string redone_;
 };
 
 // What was logged of `run` is on the disk, so that a step which is saved has its record.

@@ -68,6 +68,9 @@ Origin origin_at_fork(const RunFolder& branch, const PathSpecification& path) {
     check_resumable(origin.moments->parent, origin.moments->entry);
     origin.another_of_moments = other_copies(branch, *member, *origin.moments, true);
   }
+  if (point.damage) origin.damages.push_back(describe_damage(point));
+  if (origin.moments && origin.moments->damage)
+    origin.damages.push_back(describe_damage(*origin.moments));
   return origin;
 }
 

@@ -23,6 +23,7 @@ struct Origin {
   std::optional<ForkPoint> moments = {};  // beside a mean; none: fresh ones
   OtherCopies another = {};               // of a fork point
   OtherCopies another_of_moments = {};
+  std::vector<std::string> damages = {};  // of parents, whose copies these are; for the log
   int64_t step() const { return is_published ? 0 : entry.step; }  // along the lineage
 };
 

@@ -18,11 +18,12 @@ namespace switchyard {
 namespace {
 
 // The checkpoint as every rank finds it.
-void find_origin(ReplayPlan& plan, const RunFolder& run, const ReplayedFrom& from) {
+void find_origin(ReplayPlan& plan, const RunFolder& run, const ReplayedFrom& from, bool tells) {
   plan.origin.step = from.step;
   plan.from_weights = from.imported_step.has_value();
   const auto point = find_replay_origin(run, from);
   if (!point) return;
+  if (tells && point->damage) log::warning("{}", describe_damage(*point));
   plan.origin_run = point->parent;
   plan.origin = point->entry;
 }
@@ -112,7 +113,7 @@ std::optional<ReplayPlan> replay_due(const RunFolder& run, const PathSpecificati
   world.control().agree([&] {
     plan = replay_plan_from_json(text, (run.folder() / replay_file).string());
     follow_data(plan, path);
-    find_origin(plan, run, *path.lineage.back().replayed);
+    find_origin(plan, run, *path.lineage.back().replayed, world.rank() == 0);
   });
   return plan;
 }

@@ -154,6 +154,8 @@ std::optional<Start> prepare_start(const RunFolder& run, const ObtainedPath& obt
   world.control().agree([&] {
     if (!obtained.is_new && !start.replay) start.origin = find_origin(run, path, given);
     start.step = start.origin ? start.origin->step() : path.start_step();
+    if (!start.origin || world.rank() != 0) return;
+    for (const auto& damage : start.origin->damages) log::warning("{}", damage);
   });
   // Opens the step, so that none is taken for a goal that it has not reached.
   start.averages = find_averages(start.origin, path, world);

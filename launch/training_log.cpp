@@ -48,6 +48,7 @@ void TrainingLog::open() {
     folder_.check_held();
     log_ = std::make_unique<MetricsLog>(folder_.folder(), start_.step, path_.start_step());
     if (!log_->loss().empty()) log::warning("{}", log_->loss());
+    if (!log_->redone().empty()) log::warning("{}", log_->redone());
     const auto events = event_folder(folder_.folder(), settings_);
     if (events) tensorboard_.emplace(*events, start_.step);
   });

@@ -92,8 +92,9 @@ bool make_branch(const RunFolder& parent, const RunFolder& branch, const ForkEnt
 // Whether retention has taken what was planned to be replayed from.
 bool is_lost(const ForkEntry& from) {
   if (!from.replay || !from.origin) return false;
-  const auto& [run, entry] = *from.origin;
-  return !run.has(entry.step) || (!from.begins_with_weights() && !has_moments(entry));
+  const CheckpointEntry& entry = from.origin->entry;
+  return !from.origin->parent.has(entry.step) ||
+         (!from.begins_with_weights() && !has_moments(entry));
 }
 
 // Only means of a path's steps have a choice.

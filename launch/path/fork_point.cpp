@@ -5,10 +5,12 @@
 
 #include "core/error.h"
 #include "core/logging.h"
+#include "core/printable.h"
 #include "launch/path/imported.h"
 #include "launch/path/leaving_steps.h"
 #include "launch/path/paths_near.h"
 #include "launch/path/pins.h"
+#include "launch/path/problem_of.h"
 #include "launch/path/relative_name.h"
 
 namespace fs = std::filesystem;
@@ -36,6 +38,53 @@ bool is_there(const fs::path& place, const LineageEntry& fork) {
   }
 }
 
+bool has_path(const fs::path& place) {
+  std::error_code ignored;
+  return fs::exists(place / "path.json", ignored);
+}
+
+// A path that took the parent's place since, and its steps, are no damage.
+std::optional<Error> damage_at(const fs::path& place, const LineageEntry& fork,
+                               const RunFolder& branch) {
+  if (!has_path(place)) return std::nullopt;
+  const int64_t step = fork.saved_step();
+  const bool is_gone = !RunFolder(place).has(step);
+  if (is_gone && !is_pinned_for(place, step, branch.folder())) return std::nullopt;
+  const auto problem = problem_of([&] { open(place, fork); });
+  if (!problem || (!is_gone && problem->code() != ExitCode::storage)) return std::nullopt;
+  return Error(problem->what(), ExitCode::storage);
+}
+
+// Of the first place that has any.
+std::optional<Error> damage_at(const std::vector<fs::path>& all, const LineageEntry& fork,
+                               const RunFolder& branch) {
+  for (const fs::path& place : all) {
+    try {
+      if (auto damage = damage_at(place, fork, branch)) return damage;
+    } catch (const Error&) {  // neither it nor its pins can be looked into
+    }
+  }
+  return std::nullopt;
+}
+
+// Where the name says; throws Error, which says who looks for it there.
+ForkPoint open_as_named(const RunFolder& branch, const LineageEntry& fork,
+                        const std::vector<fs::path>& all) {
+  std::error_code ignored;
+  const auto found =
+      std::ranges::find_if(all, [&](const fs::path& p) { return fs::exists(p, ignored); });
+  const fs::path& place = found != all.end() ? *found : all.front();
+  bool is_gone = false;
+  try {
+    is_gone = has_path(place) && !RunFolder(place).has(fork.saved_step());
+    return open(place, fork);
+  } catch (const Error& problem) {
+    throw Error(fmt::format("{}; the branch '{}' starts there at step {}", problem.what(),
+                            branch.folder().string(), fork.saved_step()),
+                is_gone ? ExitCode::storage : problem.code());
+  }
+}
+
 }  // namespace
 
 ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork) {
@@ -43,21 +92,24 @@ ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork) {
   if (branch.exists()) {
     for (const fs::path& place : all) rescue_pinned(RunFolder(place), fork.saved_step());
   }
-  auto found = std::ranges::find_if(all, [&](const fs::path& p) { return is_there(p, fork); });
+  const auto found =
+      std::ranges::find_if(all, [&](const fs::path& p) { return is_there(p, fork); });
   if (found != all.end()) return open(*found, fork);
   std::vector<fs::path> around = {branch.folder()};  // either may have been moved
   around.insert(around.end(), all.begin(), all.end());
   for (const fs::path& near : paths_near(around)) {
-    if (is_there(near, fork)) return open(near, fork);
+    if (!is_there(near, fork)) continue;
+    ForkPoint copy = open(near, fork);
+    copy.damage = damage_at(all, fork, branch);
+    return copy;
   }
-  std::error_code ignored;
-  found = std::ranges::find_if(all, [&](const fs::path& p) { return fs::exists(p, ignored); });
-  try {
-    return open(found != all.end() ? *found : all.front(), fork);
-  } catch (const Error& problem) {
-    throw Error(fmt::format("{}; the branch '{}' starts there at step {}", problem.what(),
-                            branch.folder().string(), fork.saved_step()));
-  }
+  return open_as_named(branch, fork, all);
+}
+
+std::string describe_damage(const ForkPoint& point) {
+  if (!point.damage) return "";
+  return fmt::format("{}; its copy in '{}' is read instead", point.damage->what(),
+                     printable(point.parent.folder().string()));
 }
 
 std::optional<ForkPoint> find_other_copy(const RunFolder& branch, const LineageEntry& fork,

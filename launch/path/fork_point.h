@@ -1,7 +1,10 @@
 #pragma once
 
+#include <optional>
 #include <span>
+#include <string>
 
+#include "core/error.h"
 #include "launch/path/run_folder.h"
 
 namespace switchyard {
@@ -10,11 +13,16 @@ namespace switchyard {
 struct ForkPoint {
   RunFolder parent;
   CheckpointEntry entry;
+  // Of a copy: what is wrong with the step in the parent that its name means. Nothing where that
+  // has only moved.
+  std::optional<Error> damage = {};
 };
 
 // Where it lies now, told by the checkpoint's id from what else its name may mean. Throws Error
-// where it is not there.
+// where it is not there, of code `storage` where its parent is.
 ForkPoint find_fork_point(const RunFolder& branch, const LineageEntry& fork);
+// What a start says that reads a copy for the parent's damaged step; empty: it reads no such copy.
+std::string describe_damage(const ForkPoint& point);
 
 // Another copy of it, at its place or nearby, that can be opened and has moments where they are
 // needed; nothing where there is none but those of the paths `known`. The copies are not read.

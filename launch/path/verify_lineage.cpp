@@ -38,13 +38,16 @@ class OriginChecks {
   void add(const std::string& what, const LineageEntry& from, bool with_moments) {
     std::optional<RunFolder> parent;
     std::optional<fs::path> found;
+    std::optional<Error> damage;
     const auto problem = problem_of([&] {
       const ForkPoint point = find_fork_point(run_, from);
       found = point.parent.folder();
+      damage = point.damage;
       if (with_moments) check_resumable(point.parent, point.entry);
       verify_with_progress(CheckpointReader(point.entry.folder));
       parent = point.parent;
     });
+    if (damage) report(describe(what, from), problem ? *damage : with_copy(*damage, *found));
     const auto newer = problem ? describe_newer(run_, from) : std::nullopt;
     if (newer) {
       report_newer(describe(what, from), *newer);
@@ -75,11 +78,15 @@ class OriginChecks {
     while (const auto copy = find_other_copy(run_, from, known, with_moments)) {
       known.push_back(copy->parent.folder());
       if (problem_of([&] { verify_with_progress(CheckpointReader(copy->entry.folder)); })) continue;
-      return Error(fmt::format("{}; a start reads its copy in '{}' instead, which is whole",
-                               problem.what(), copy->parent.folder().string()),
-                   problem.code());
+      return with_copy(problem, copy->parent.folder());
     }
     return problem;
+  }
+
+  static Error with_copy(const Error& problem, const fs::path& copy) {
+    return Error(fmt::format("{}; a start reads its copy in '{}' instead, which is whole",
+                             problem.what(), copy.string()),
+                 problem.code());
   }
 
   // The first start of a branch without a pin saves its fork point in the branch where the parent

@@ -54,6 +54,17 @@ TEST(Metrics, ResumingMovesLaterLinesAside) {
   EXPECT_EQ(lines_of(run.path() / "metrics.discarded.jsonl").size(), 2u);
 }
 
+TEST(Metrics, StepsThatAreMadeAgainAreCounted) {
+  const test::TemporaryFolder run;
+  write_steps(run.path(), 1, 5);
+  EXPECT_EQ(MetricsLog(run.path(), 5).redone(), "");
+  const std::string file = (run.path() / "metrics.jsonl").string();
+  EXPECT_EQ(
+      MetricsLog(run.path(), 4).redone(),
+      file + " has lines up to step 5, and this start goes on from step 4: 1 step is made again");
+  EXPECT_EQ(MetricsLog(run.path(), 4).redone(), "");
+}
+
 std::string lost_lines(const std::filesystem::path& run, int64_t step, int64_t before = 0) {
   return MetricsLog(run, step, before).loss();
 }

@@ -27,6 +27,18 @@ class DamagedStarts : public testing::Test {
     EXPECT_EQ(outcome.exit_code, 5) << outcome.out << outcome.err;
     EXPECT_THAT(outcome.out, HasSubstr(why));
   }
+  // Of a step's files, beside bits that are flipped.
+  void damage(const std::string& run, int64_t step, const std::string& how) const {
+    const fs::path folder = checkpoint_of(at(run), step);
+    if (how == "cut shard") fs::resize_file(folder / "shards/rank-00000.h5", 20'000);
+    if (how == "no moments") fs::remove(folder / "shards/rank-00000.moments.h5");
+    if (how == "cut master") fs::resize_file(folder / "checkpoint.h5", 300);
+    if (how == "no master") fs::remove(folder / "checkpoint.h5");
+    if (how == "no step") fs::remove_all(folder);
+  }
+  Outcome start(const std::string& run, const std::string& more = "--train-iters 6") const {
+    return test::run(words("train " + at(run).string() + " " + more));
+  }
   TemporaryFolder folder_;
   std::string data_ = make_tokens(folder_.path(), "text", 60'000);
 };
@@ -103,6 +115,87 @@ TEST_F(DamagedStarts, a_plan_that_is_missing_is_said_to_be) {
   fs::remove_all(at("branch/checkpoints"));
   EXPECT_THAT(test::run(words("train " + branch + " --train-iters 7")).err,
               HasSubstr("went with its first"));
+}
+
+// As of a flipped bit; copies are not looked for as far down as `original`.
+class DamagedForkPoints : public DamagedStarts {
+ protected:
+  void SetUp() override {
+    fs::create_directories(at("far/down"));
+    make("far/down/original", "--train-iters 4");
+  }
+  void fork_anew(const std::string& copied = "") const {
+    for (const std::string old : {"run", "branch", "copy"}) fs::remove_all(at(old));
+    copy("far/down/original", "run");
+    if (copied == "before") copy("run", "copy");
+    run_well("fork " + at("run").string() + "@4 " + at("branch").string());
+    if (copied == "behind") copy("run", "copy");
+  }
+  void copy(const std::string& from, const std::string& to) const {
+    fs::copy(at(from), at(to), fs::copy_options::recursive);
+  }
+  const std::vector<std::string> all_ = {"cut shard", "no moments", "cut master", "no master",
+                                         "no step"};
+};
+
+TEST_F(DamagedForkPoints, whose_files_are_cut_or_gone_are_said_to_be_beside_a_copy) {
+  const std::string place = at("copy").string();
+  for (const auto& how : all_) {
+    for (const std::string copied : {"before", "behind"}) {
+      SCOPED_TRACE(how + ", a copy made " + copied);
+      fork_anew(copied);
+      damage("run", 4, how);
+      expect_damaged("branch", "a start reads its copy in '" + place + "' instead, which is whole");
+      const auto started = start("branch");
+      EXPECT_EQ(started.exit_code, 0) << started.err;
+      EXPECT_THAT(started.err, HasSubstr("; its copy in '" + place + "' is read instead"));
+    }
+  }
+}
+
+TEST_F(DamagedForkPoints, without_a_copy_are_refused_as_damage) {
+  for (const auto& how : all_) {
+    SCOPED_TRACE(how);
+    fork_anew();
+    damage("run", 4, how);
+    expect_damaged("branch", "WRONG: its fork point ../run@4");
+    EXPECT_EQ(start("branch").exit_code, 5);
+  }
+}
+
+TEST_F(DamagedForkPoints, are_none_where_the_parent_has_moved_or_is_gone) {
+  fork_anew();
+  fs::rename(at("run"), at("copy"));
+  for (const std::string there : {"nothing", "another path"}) {
+    if (there == "another path") make("run", "--train-iters 2");
+    const auto outcome = test::run({"verify", at("branch").string()});
+    EXPECT_EQ(outcome.exit_code, 0) << there << outcome.out;
+  }
+  EXPECT_THAT(start("branch").err, Not(HasSubstr("is read instead")));
+  fork_anew();
+  fs::remove_all(at("run"));
+  EXPECT_EQ(start("branch").exit_code, 2);
+}
+
+TEST_F(DamagedForkPoints, that_others_are_made_from_are_said_to_be) {
+  fork_anew();
+  run_well("fork " + at("run").string() + "@3 " + at("unsaved").string());
+  copy("run", "copy");
+  damage("run", 2, "cut shard");
+  expect_damaged("unsaved", "a start reads its copy in '" + at("copy").string());
+  EXPECT_THAT(start("unsaved").err, HasSubstr("; its copy in '" + at("copy").string()));
+}
+
+TEST_F(DamagedStarts, a_start_behind_a_newest_step_that_is_gone_says_what_is_made_again) {
+  for (const std::string how : {"no master", "no step"}) {
+    const std::string run = how.substr(3);
+    make(run, "--train-iters 6");
+    damage(run, 6, how);
+    const auto outcome = start(run, "--train-iters 7");
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("has lines up to step 6, and this start goes on from step "
+                                       "4: 2 steps are made again"));
+  }
 }
 
 }  // namespace

@@ -148,7 +148,7 @@ TEST_F(Unsaved, steps_that_differ_stop_unless_accepted) {
   EXPECT_NE(replayed("child").difference.find("step 5 has loss"), std::string::npos);
   EXPECT_EQ(read_pins(at("main")).size(), 1u);
   fs::remove_all(at("main") + "/checkpoints/step-00000003");
-  expect_refused("train " + at("other") + go, {"step 3"});
+  expect_refused("train " + at("other") + go, {"step 3"}, 1, 5);
 }
 
 // The parent goes on, is killed and loses its unsaved steps: the branch has their record.
