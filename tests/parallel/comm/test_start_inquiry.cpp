@@ -101,6 +101,29 @@ TEST(StartInquiry, RanksThatMeetAtAPortAreAllFound) {
   EXPECT_EQ(all[7]->absent_ranks(), "all other ranks answer");
 }
 
+// Where no other node answers the way to them may be at fault; one without an address is not asked.
+TEST(StartInquiry, BlamesNoNodeForWhatMayLieOnTheWay) {
+  StartPlaces places = places_of(0, 4);
+  places.hosts = {"n1", "127.0.0.1", "localhost", "no host"};
+  const auto of = [&](int rank) {
+    StartPlaces its = places;
+    its.rank = rank;
+    return its;
+  };
+  const StartInquiry mine(places);
+  const OtherRank first(of(1)), second(of(2));
+  EXPECT_EQ(mine.absent_ranks(), "");
+  first.send(SIGSTOP);
+  EXPECT_EQ(mine.absent_ranks(),
+            "nothing from world rank 1 on 127.0.0.1, which does not answer (ended, not begun or "
+            "stopped, or on a node or cable that is lost)");
+  second.send(SIGSTOP);
+  EXPECT_EQ(mine.absent_ranks(),
+            "nothing from world ranks 1 on 127.0.0.1, 2 on localhost, which do not answer (no "
+            "other node does: they, or the cable of n1, are lost, or datagrams are not let "
+            "through)");
+}
+
 TEST(StartInquiry, SaysNothingWhereNoPlaceIsKnown) {
   EXPECT_EQ(StartInquiry(StartPlaces{}).absent_ranks(), "");
 }
