@@ -204,11 +204,9 @@ StartInquiry::~StartInquiry() = default;
 // In a thread that is given up where a name server does not answer.
 std::string StartInquiry::absent_ranks() const {
   if (state_->places.hosts.empty()) return "";
-  std::promise<std::string> promise;
-  auto words = promise.get_future();
-  std::thread([places = state_->places, promise = std::move(promise)]() mutable {
-    promise.set_value(find_absent(places));
-  }).detach();
+  std::packaged_task<std::string()> task([places = state_->places] { return find_absent(places); });
+  auto words = task.get_future();
+  std::thread(std::move(task)).detach();
   return words.wait_for(15s) == std::future_status::ready ? words.get() : "";
 }
 

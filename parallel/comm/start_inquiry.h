@@ -19,6 +19,7 @@ class StartInquiry {
 
   // "nothing from world ranks 0 1 on n1, which do not answer ...", "all other ranks answer", or
   // empty where nobody can be asked. Of the next 1,024 ranks at most. Takes some seconds at most.
+  // Throws where the system gives no threads or memory.
   std::string absent_ranks() const;
 
  private:

@@ -34,7 +34,8 @@ def user_environment():
             if not k.startswith(("SLURM", "OMPI", "OMP_", "PMIX")) or k == "SLURM_CONF"}
     return {**kept, "SLURM_CONF": "/mnt/etc/slurm.conf", "OMP_NUM_THREADS": "1", "LC_ALL": "C",
             "PATH": "/mnt/build:/mnt/house/launch:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp",
-            "SLURM_PMIX_FENCE": "ring", "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_MCA_hwloc_base_binding_policy": "none",
+            "SLURM_PMIX_FENCE": "ring",
+            "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_MCA_hwloc_base_binding_policy": "none",
             "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 

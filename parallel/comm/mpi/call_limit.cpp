@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <utility>
 
 #include "core/error.h"
@@ -58,14 +59,23 @@ void CallLimit::watch() const {
   end_late(std::chrono::duration_cast<std::chrono::milliseconds>(not_run));
 }
 
+// Without threads or memory for it nobody is asked; the timeout is said all the same.
+std::string CallLimit::ask() const {
+  try {
+    return why_ ? why_() : "";
+  } catch (const std::exception&) {
+    return "";
+  }
+}
+
 // One that was stopped itself, or whose machine was, is the one that was waited for.
 void CallLimit::end_late(std::chrono::milliseconds not_run) const {
   constexpr auto long_pause = 2000ms;
   std::string who;
   if (not_run > long_pause)
     who = fmt::format("this process has not run for {} ms of them", not_run.count());
-  else if (why_)
-    who = why_();
+  else
+    who = ask();
   const auto answering =
       who.empty() ? 0s : 2s;  // others ask a little later, and this rank is there
   if (who.empty()) who = "another rank has not come, or has died";

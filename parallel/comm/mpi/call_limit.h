@@ -26,6 +26,7 @@ class CallLimit {
 
  private:
   void watch() const;
+  std::string ask() const;
   [[noreturn]] void end_late(std::chrono::milliseconds not_run) const;
   [[noreturn]] void end_with(int code, const std::string& why,
                              std::chrono::seconds pause = std::chrono::seconds(0)) const;
